@@ -15,7 +15,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as clock_time
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn
@@ -269,12 +268,15 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture
 def settings(bank: Bank, redis_url: str, tmp_path: Path) -> Settings:
-    """A service that asks the Bank's stand-in, has its own namespace in Redis, and polls only when a test says so."""
+    """A service that asks the Bank's stand-in, has its own namespace in Redis, and polls only when a test says so.
+
+    Its backfill makes no pauses.
+    """
     return Settings(
         server=Server(port=0, drain_seconds=0),
         data_dir=str(tmp_path),
         redis=Redis(url=redis_url, namespace=uuid.uuid4().hex),
-        cbr=Cbr(mirrors=(bank.url,)),
+        cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0),
         poll_seconds=3600,
     )
 
@@ -293,9 +295,13 @@ async def stored(store: Store) -> list[Revision]:
     return [found[field] for field in sorted(found)]
 
 
-def unhurried(settings: Settings) -> Settings:
-    """Backfill without pauses between its requests."""
-    return msgspec.structs.replace(settings, cbr=msgspec.structs.replace(settings.cbr, backfill_gap_seconds=0))
+def but(settings: Settings, **changed: Any) -> Settings:
+    """The same with whole parts changed, or in a dict some of a part: `but(settings, server={"port": 80})`."""
+    parts = {
+        name: msgspec.structs.replace(getattr(settings, name), **given) if isinstance(given, dict) else given
+        for name, given in changed.items()
+    }
+    return msgspec.structs.replace(settings, **parts)
 
 
 @dataclass
@@ -358,22 +364,41 @@ async def service_running(settings: Settings, clock: Clock, limits: Limits = DAI
         yield Served(service, url.replace("localhost", "127.0.0.1"), http)
 
 
-Serve = Callable[[Settings], AbstractAsyncContextManager[Served]]
+Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 
 @pytest.fixture
-def serve(clock: Clock) -> Serve:
-    """Starts a service that lives at the time of `clock`, while its context lasts."""
-    return partial(service_running, clock=clock)
+def serve(settings: Settings, clock: Clock) -> Serve:
+    """Starts a service that lives at the time of `clock`, while its context lasts.
+
+    It has `settings` or others, and those that are changed, as in `but`.
+    """
+
+    def start(given: Settings = settings, **changed: Any) -> AbstractAsyncContextManager[Served]:
+        return service_running(but(given, **changed), clock)
+
+    return start
 
 
 @pytest.fixture
-async def served(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+def serve_whole(serve: Serve) -> Serve:
+    """The same, and the service holds all that the Bank has."""
+
+    @asynccontextmanager
+    async def start(*given: Settings, **changed: Any) -> AsyncIterator[Served]:
+        async with serve(*given, **changed) as running:
+            await running.filled()
+            yield running
+
+    return start
+
+
+@pytest.fixture
+async def served(bank: Bank, serve_whole: Serve) -> AsyncIterator[Served]:
     """A service that holds Thursday's and Friday's sheet and has nothing left to do."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve(unhurried(settings)) as running:
+    async with serve_whole() as running:
         await running.ready()
-        await running.filled()
         yield running
 
 

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 from figures import ONE_LINE, Document, Layout, Row
+from loopback import answering
 
 from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
@@ -114,6 +115,8 @@ class Bank:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Any of the endpoints that a client of daily rates needs."""
+        if not request.path.startswith("/scripts/"):
+            raise web.HTTPNotFound
         self.asked.append(request)
         return await (self.misbehave or self.honest)(request)
 
@@ -124,7 +127,7 @@ class Bank:
             "XML_daily_eng.asp": self._daily_in_english,
             "XML_dynamic.asp": self._dynamic,
             "XML_valFull.asp": self._catalogue,
-        }[request.match_info["script"]](request)
+        }[request.path.removeprefix("/scripts/")](request)
         answer = web.Response(body=body, headers={"Content-Type": "text/xml; charset=windows-1251"})
         if self.edit:
             self.edit(request, answer)
@@ -233,16 +236,8 @@ async def unavailable(_: web.Request) -> web.StreamResponse:
 async def bank_running(bank: Bank | None = None, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[Bank]:
     """A stand-in that listens while the context lasts."""
     bank = bank or Bank()
-    app = web.Application()
-    app.router.add_get("/scripts/{script}", bank.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    bank.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with answering(bank.answer, port, host) as bank.url:
         yield bank
-    finally:
-        await runner.cleanup()
 
 
 def workdays(since: date, count: int) -> Iterable[date]:

@@ -69,10 +69,7 @@ async def reading(url: str, last_id: str = "") -> AsyncIterator[Reader]:
     reader = Reader()
     headers = {"Last-Event-ID": last_id} if last_id else {}
     timeout = aiohttp.ClientTimeout(total=None)
-    async with (
-        aiohttp.ClientSession(timeout=timeout) as http,
-        http.get(f"{url}/v1/events", headers=headers) as answer,
-    ):
+    async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{url}/v1/events", headers=headers) as answer:
         reader.status, reader.headers = answer.status, answer.headers
         following = asyncio.create_task(reader.follow(answer))
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import signal
@@ -12,12 +11,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-import aiohttp
 import pytest
 from conftest import PATIENCE_S, eventually, program
+from loopback import Fetched, fetched, says
 
 from ratesvc.storage.embedded import find_server
 
@@ -44,27 +44,23 @@ class Program:
                     return
         raise AssertionError("".join(self.output))
 
-    async def get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
-        async with aiohttp.ClientSession() as http, http.get(self.url + path) as answer:
-            return answer.status, answer.headers, await answer.read()
+    async def get(self, path: str) -> Fetched:
+        return await fetched(self.url + path)
 
     async def ready(self) -> None:
-        async def is_ready() -> bool:
-            return (await self.get("/readyz"))[0] == 200
-
-        await eventually(is_ready)
+        await eventually(lambda: says(self, "/readyz"))
 
     async def holds_two_sheets(self) -> None:
         """It is ready after the first sheet. The one before brings `change` and `previous_effective_date`."""
-
-        async def knows_the_one_before() -> bool:
-            status, _, body = await self.get("/v1/rates")
-            return status == 200 and json.loads(body)["previous_effective_date"] is not None
-
-        await eventually(knows_the_one_before)
+        await eventually(lambda: says(self, "/v1/rates", b'"previous_effective_date":"'))
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)
+
+    async def stops(self) -> None:
+        """It is told to stop, and leaves in order."""
+        self.kill(signal.SIGTERM)
+        assert await self.ended() == 0
 
     async def ended(self) -> int:
         async with asyncio.timeout(PATIENCE_S):
@@ -125,20 +121,31 @@ def free_port() -> int:
     raise AssertionError
 
 
+@asynccontextmanager
+async def begun(
+    *command: str | Path, out: Any = subprocess.PIPE, err: Any = subprocess.PIPE, end: int = signal.SIGKILL, **more: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Any program, as it runs. It gets this signal at the end of the context."""
+    process = await asyncio.create_subprocess_exec(*map(str, command), stdout=out, stderr=err, **more)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(end)
+        await process.wait()
+
+
+def running(folder: Path, *words: str, **variables: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    """The same for a command of ratesvc."""
+    return begun(sys.executable, "-m", "ratesvc", *words, cwd=folder, env=environment(folder, **variables))
+
+
 async def finished(
     *command: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 120
 ) -> tuple[int, str, str]:
     """Run a program to its end: exit code, output, errors. It is killed after `timeout_s`."""
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command), cwd=cwd, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    async with begun(*command, cwd=cwd, env=env) as process, asyncio.timeout(timeout_s):
+        out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
 
@@ -185,23 +192,14 @@ async def serving_by(
     before: tuple[str, ...], folder: Path, *arguments: str, **variables: str
 ) -> AsyncIterator[Program]:
     """The same, started by another command that becomes the service."""
+    command = (*before, sys.executable, "-m", "ratesvc", "serve", *arguments)
+    given = environment(folder, **{"RATESVC_PORT": "0", "RATESVC_DRAIN_SECONDS": "0", **variables})
     with (folder / "errors.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(*before, sys.executable, "-m", "ratesvc", "serve", *arguments),
-            cwd=folder,
-            env=environment(folder, **{"RATESVC_PORT": "0", "RATESVC_DRAIN_SECONDS": "0", **variables}),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-        )
-    program = Program(process)
-    try:
-        if variables.get("RATESVC_LOG_FORMAT") != "json":
-            await program.listening()
-        yield program
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        async with begun(*command, err=log, cwd=folder, env=given) as process:
+            program = Program(process)
+            if variables.get("RATESVC_LOG_FORMAT") != "json":
+                await program.listening()
+            yield program
 
 
 @asynccontextmanager
@@ -210,15 +208,10 @@ async def started(
 ) -> AsyncIterator[None]:
     """A program that listens on this port while the context lasts."""
     with (log or Path(os.devnull)).open("wb") as output:
-        process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output, env=variables)
-    try:
-        await eventually(lambda: process.returncode is not None or listens(port))
-        assert process.returncode is None, f"{command[0]} did not start"
-        yield
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+        async with begun(*command, out=output, err=output, end=signal.SIGTERM, env=variables) as process:
+            await eventually(lambda: process.returncode is not None or listens(port))
+            assert process.returncode is None, f"{command[0]} did not start"
+            yield
 
 
 def listens(port: int) -> bool:

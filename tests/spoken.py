@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import cases
+from dates import FRIDAY, SATURDAY
 from fake_bank import sheet, workdays
 from figures import TABLE, Document, Row
 
@@ -25,7 +26,6 @@ from ratesvc.domain.rates import Quote, Revision
 from ratesvc.domain.workdays import WorkCalendar
 
 FETCHED = datetime(2026, 4, 24, 13, 20, 5, tzinfo=UTC)
-FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 MONDAY_NOON = datetime(2026, 4, 27, 9, tzinfo=UTC)
 FRIDAYS = (
     Row("USD", "840", "R01235", "1", "75,6494", "Доллар США"),

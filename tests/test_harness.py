@@ -154,14 +154,11 @@ from __future__ import annotations
 import json
 import signal
 
-import msgspec
 import pytest
 from dates import FRIDAY, SATURDAY
 from fake_bank import sheet, unavailable
 from processes import serving
-from watched import polling, watched
-
-from ratesvc.config import Log
+from watched import watched
 """ + "\n".join(
     re.findall(r"^```python\n(.*?)^```", (ROOT / "tests/README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 )

@@ -20,22 +20,23 @@ PATIENCE_S = 60.0 if os.environ.get("TEST_ALL") else 10.0 * crowd()
 LAST_LINES = 15
 
 
-async def eventually(condition: Condition, patience_s: float = PATIENCE_S) -> None:
-    """Wait until the condition holds."""
+async def eventually(condition: Condition, patience_s: float = PATIENCE_S, *, becomes: object = ...) -> None:
+    """Wait until the condition holds, or becomes that."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     try:
         async with asyncio.timeout(patience_s):
-            while not await _holds(condition):  # noqa: ASYNC110 -- conditions send no event
+            while not await _holds(condition, becomes):  # noqa: ASYNC110 -- conditions send no event
                 await asyncio.sleep(0.01)
     except TimeoutError:
         text = f"not within {loop.time() - begun:.0f} s: {_written(condition)}"
         raise AssertionError("\n".join([text, *_meanwhile(condition)])) from None
 
 
-async def _holds(condition: Condition) -> object:
+async def _holds(condition: Condition, expected: object) -> object:
     found = condition()
-    return await found if isinstance(found, Awaitable) else found
+    found = await found if isinstance(found, Awaitable) else found
+    return found if expected is ... else found == expected
 
 
 def _written(condition: Condition) -> str:

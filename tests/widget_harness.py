@@ -11,11 +11,11 @@ from html import unescape
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from conftest import program
+from loopback import answering, fetched
 from playwright.async_api import Browser, async_playwright
 
 from ratesvc.config import Cbr, Server, Settings
@@ -62,8 +62,7 @@ async def live_service(folder: Path, *, port: int = 0, demo: bool = True) -> Asy
 
 async def got(address: str) -> str:
     """What a server gets there, which includes it in a page of its own."""
-    async with aiohttp.ClientSession() as http, http.get(address) as answer:
-        return await answer.text()
+    return (await fetched(address)).body.decode()
 
 
 async def pasted(url: str, key: str, query: str = "") -> str:
@@ -101,16 +100,8 @@ async def hosting() -> AsyncIterator[Host]:
         text, headers = host.pages[request.path]
         return web.Response(text=text, content_type="text/html", headers=headers)
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with answering(answer) as host.url:
         yield host
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

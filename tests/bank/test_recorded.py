@@ -17,7 +17,6 @@ from recorded_days import DATED, FOLDER, documents, effective_dates
 from ratesvc.bank import xml
 from ratesvc.bank.admission import check_sheet
 from ratesvc.bank.xml import parse_daily, parse_dynamic
-from ratesvc.config import Settings
 from ratesvc.dialects import Request
 from ratesvc.dialects.cbr_xml_daily import DIALECT
 from ratesvc.domain.history import History, snapshot
@@ -61,7 +60,7 @@ def printed(raw: bytes) -> dict[str, tuple[str, str, str, str]]:
 
 @pytest.mark.parametrize("day", DAYS, ids=str)
 async def test_a_recorded_sheet_comes_out_exact_to_the_last_digit(
-    day: date, bank: Bank, settings: Settings, serve: Serve, clock: Clock
+    day: date, bank: Bank, serve: Serve, clock: Clock
 ) -> None:
     """When it is the Bank's newest, /v1/rates has every nominal, value and unit rate of the document.
 
@@ -70,7 +69,7 @@ async def test_a_recorded_sheet_comes_out_exact_to_the_last_digit(
     bank.documents[day] = documents()[day]
     clock.moment = datetime.combine(day, time(9), UTC)
     following = CALENDAR.effective_date_after(day)
-    async with serve(settings) as running:
+    async with serve() as running:
         await running.ready()
         body = (await running.get("/v1/rates"))[2].decode()
         for later in range((following - day).days):

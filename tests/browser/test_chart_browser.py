@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
-import aiohttp
 import pytest
 from conftest import in_faults
+from loopback import fetched
 from playwright.async_api import Browser, Page, Request
 from spy import Spy, spying
 from test_widget_browser import PHONE, WATCH
@@ -196,11 +196,8 @@ async def test_from_a_rate_to_its_chart_to_a_spreadsheet(browser: Browser, live:
                 "cell => cell.textContent", "cell => cell.querySelector('time')?.dateTime || cell.textContent"
             )
         )
-        async with (
-            aiohttp.ClientSession() as http,
-            http.get(str(await page.get_by_role("link", name="CSV").get_attribute("href"))) as answer,
-        ):
-            written = (await answer.read()).decode("utf-8-sig")
+        link = await page.get_by_role("link", name="CSV").get_attribute("href")
+        written = (await fetched(link)).body.decode("utf-8-sig")
         rows = list(csv.DictReader(StringIO(written), delimiter=";"))
         assert [[row["date"], row["unit_rate"].ljust(7, "0")] for row in rows] == table
         assert len(rows) > 20

@@ -5,15 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-import msgspec
 import pytest
 from conftest import Clock, Serve, eventually
 from fake_bank import Bank, sheet
 from playwright.async_api import Browser
 from spy import spying
 from widget_harness import Live, chromium
-
-from ratesvc.config import Settings
 
 pytestmark = pytest.mark.browser
 
@@ -150,22 +147,19 @@ LISTEN = """url => {
 
 
 @pytest.mark.slow
-async def test_a_browser_hears_every_event_once_across_a_restart(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
+async def test_a_browser_hears_every_event_once_across_a_restart(bank: Bank, serve: Serve, clock: Clock) -> None:
     """A page of another origin reconnects by itself, and gets what happened meanwhile."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
     # A browser of its own, on the loop of the services.
     async with chromium() as browser:
         page = await browser.new_page()
-        async with serve(settings) as first:
+        async with serve() as first:
             await eventually(lambda: len(first.service.history.days) == 2)
             port = int(first.url.rsplit(":", 1)[1])
             await page.evaluate(LISTEN, f"{first.url}/v1/events")
             await page.wait_for_function("window.opened == 1")
         bank.publish(sheet(date(2026, 4, 25)))
-        again = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, port=port))
-        async with serve(again) as second:
+        async with serve(server={"port": port}) as second:
             await eventually(lambda: len(second.service.history.days) == 3)
             await page.wait_for_function("window.opened == 2")
             await page.wait_for_function("window.heard.length == 1")

@@ -20,12 +20,12 @@ import pytest
 from certificates import Authority
 from chaos import Front
 from client_lines import LINES, line
-from conftest import Clock, Serve, Served, eventually, missing, program, unhurried
+from conftest import Clock, Serve, Served, eventually, missing, program
 from fake_bank import Bank, daily_xml, sheet, workdays
 from figures import INDENTED
+from loopback import says
 from processes import Program, finished, ran
 
-from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 
@@ -90,13 +90,12 @@ def install(folder: Path, *command: str | Path) -> None:
 
 
 @pytest.fixture
-async def served(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> AsyncIterator[Served]:
+async def served(bank: Bank, serve_whole: Serve, clock: Clock) -> AsyncIterator[Served]:
     """All of history on Monday 27 April 2026; the sheet of 2017 was fetched as a document of its own time."""
     bank.publish(*map(sheet, DAYS))
     bank.documents[OLD_SATURDAY] = daily_xml(sheet(OLD_SATURDAY), INDENTED)
     clock.moment = datetime(2026, 4, 27, 9, tzinfo=UTC)
-    async with serve(unhurried(settings)) as running:
-        await eventually(lambda: running.service.history.coverage)
+    async with serve_whole() as running:
         await running.service.fetch(OLD_SATURDAY)
         await running.ready()
         yield running
@@ -225,14 +224,13 @@ async def test_aioopenexchangerates(served: Served, python_clients: Path) -> Non
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Moscow"])
 async def test_the_singer_tap_stores_each_rate_under_its_day(
-    zone: str, bank: Bank, settings: Settings, serve: Serve, clock: Clock, tap_client: Path
+    zone: str, bank: Bank, serve_whole: Serve, clock: Clock, tap_client: Path
 ) -> None:
     """It makes a local day of each timestamp, and goes on until yesterday. So the clock is the true one."""
     clock.moment = utc_now()
     today, calendar = moscow_day(clock.moment), WorkCalendar()
     bank.publish(*map(sheet, sorted({calendar.effective_date_on_or_before(today - timedelta(n)) for n in range(40)})))
-    async with serve(unhurried(settings)) as running:
-        await eventually(lambda: running.service.history.coverage)
+    async with serve_whole() as running:
         days = [str(today - timedelta(n)) for n in range(13, 1, -1)]
         tap = line("tap-openexchangerates", running.url)
         code, out, err = await run(
@@ -359,11 +357,7 @@ async def test_prebid(served: Served, npm_clients: Path) -> None:
 @pytest.fixture
 async def demo(demo: Program) -> Program:
     """With its history loaded."""
-
-    async def knows_all() -> bool:
-        return bool(json.loads((await demo.get("/v1/currencies"))[2])["complete"])
-
-    await eventually(knows_all)
+    await eventually(lambda: says(demo, "/v1/currencies", b'"complete":true'))
     return demo
 
 

@@ -23,7 +23,8 @@ from click.shell_completion import BashComplete
 from click.testing import CliRunner
 from conftest import eventually, program
 from fake_bank import Bank, around_today, daily_xml, last_month
-from processes import ROOT, environment, finished, processes_over, run, serving
+from loopback import says
+from processes import ROOT, environment, finished, processes_over, run, running, serving
 from rich.console import Console
 from sheets import all_times, plausible
 
@@ -236,11 +237,7 @@ async def test_json_is_what_the_api_answers(command: Command, tmp_path: Path) ->
     alone = command(*series.split(), "--json", "--demo")
     async with serving(tmp_path, "--demo") as program:
         since, until = NEWEST - timedelta(days=31), NEWEST - timedelta(days=1)
-
-        async def loaded() -> bool:
-            return (await program.get(f"/v1/series?codes=USD&since={since}"))[0] == 200
-
-        await eventually(loaded)
+        await eventually(lambda: says(program, f"/v1/series?codes=USD&since={since}"))
         for words, path in (
             ("show", "/v1/rates"),
             ("show usd --date 2022-11-06 --lang ru", "/v1/rates/2022-11-06?codes=USD&lang=ru"),
@@ -331,16 +328,12 @@ async def test_a_person_decides_about_documents_in_quarantine(bank: Bank, comman
 
     async with serving(tmp_path, **variables) as program:
         await program.ready()
-
-        async def found(count: int) -> bool:
-            line = f'ratesvc_quarantined_total{{reason="power_of_ten"}} {count}.0'
-            return line.encode() in (await program.get("/metrics"))[2]
-
+        counted = b'ratesvc_quarantined_total{reason="power_of_ten"} %d.0'
         assert quarantine("list") == ""
         tenfold = all_times(plausible(in_force), "10")
         usd = str(tenfold.by_code["USD"].value)
         bank.documents[in_force] = daily_xml(tenfold)
-        await eventually(lambda: found(1))
+        await eventually(lambda: says(program, "/metrics", counted % 1))
         [line] = quarantine("list").splitlines()
         name = line.split()[0]
         assert str(in_force) in line
@@ -360,14 +353,11 @@ async def test_a_person_decides_about_documents_in_quarantine(bank: Bank, comman
             document = json.loads((await program.get("/v1/rates"))[2])
             return bool(document["revision"] == 2 and document["flags"][-1] == "released")
 
-        async def nothing_waits() -> bool:
-            return quarantine("list") == ""
-
         await eventually(released, patience_s=5)
         # A poll that began before may put the document there once more, and the next takes it away.
-        await eventually(nothing_waits)
+        await eventually(lambda: quarantine("list") == "")
         bank.documents[in_force] = daily_xml(all_times(plausible(in_force), "100"))
-        await eventually(lambda: found(2))
+        await eventually(lambda: says(program, "/metrics", counted % 2))
         bank.publish(tenfold)
         assert quarantine("drop", quarantine("list").split()[0]).startswith("Dropped: ")
         assert "no documents in quarantine" in command.refused(1, "quarantine release ffffffffffff", **variables)
@@ -461,16 +451,12 @@ async def test_whatever_happens_to_the_output_the_command_ends_in_order(tmp_path
 async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tmp_path: Path) -> None:
     """Ctrl-C in the pause between two requests; nothing of it is left running."""
     last_month(bank)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ratesvc", "backfill"),
-        cwd=tmp_path,
-        env=environment(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_CBR_BACKFILL_GAP_SECONDS="2"),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    await eventually(lambda: bank.series_asked, patience_s=15)
-    process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(20):
-        _, err = await process.communicate()
+    variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "2"}
+    async with running(tmp_path, "backfill", **variables) as process:
+        await eventually(lambda: bank.series_asked, patience_s=15)
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(20):
+            _, err = await process.communicate()
     assert process.returncode == cli.INTERRUPTED
     assert b"Traceback" not in err
     assert not processes_over(tmp_path)

@@ -10,9 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-import msgspec
 import pytest
-from conftest import Clock, unhurried
+from conftest import Clock, but
 from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
 from sheets import all_times, changed, plausible, times
 
@@ -96,7 +95,7 @@ async def test_days_that_are_not_held_cost_one_request_a_currency(
 ) -> None:
     """Two currencies, two requests; the line ends with the value that is shown."""
     days, today = last_month(bank), moscow_day(utc_now())
-    await show(unhurried(settings), ("USD", "UZS"), None, 20, as_json=False, lang="en", demo=False)
+    await show(settings, ("USD", "UZS"), None, 20, as_json=False, lang="en", demo=False)
     assert len(bank.series_asked) == 2
     within = [day for day in days if (today - day).days <= 20]
     assert sum(map(capsys.readouterr().out.count, terminal.BLOCKS)) == 2 * len(within)
@@ -204,7 +203,7 @@ async def test_a_demo_never_touches_live_data(settings: Settings) -> None:
     """It has an engine of its own in another folder, also where the settings name a Redis."""
     demo = Service(settings, demo=True).engine
     assert demo
-    live = Service(msgspec.structs.replace(settings, redis=Redis())).engine
+    live = Service(but(settings, redis=Redis())).engine
     assert live
     assert demo.folder.path != live.folder.path
     # Nor does a proxy of the environment lead to its Bank, which is in this process.

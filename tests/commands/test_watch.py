@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
@@ -18,14 +17,14 @@ from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import aiohttp
-import msgspec
 import pytest
 import yaml
 from aiohttp import web
-from aiohttp.test_utils import TestServer
-from conftest import PATIENCE_S, Serve, eventually, program, unhurried
+from conftest import PATIENCE_S, Serve, eventually, program
+from dates import FRIDAY, SATURDAY
 from fake_bank import Bank, sheet
-from processes import ROOT, environment, free_port, processes_over, run
+from loopback import answering
+from processes import ROOT, free_port, processes_over, run, running
 
 from ratesvc import __version__
 from ratesvc.commands import watch
@@ -34,7 +33,6 @@ from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
 from ratesvc.web.events import HEARTBEAT_S
 
-FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 PAGE = (ROOT / "docs/events.md").read_text("utf-8")
 UNIT = ROOT / "deploy/ratesvc-telegram.service"
 OVERRIDE = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])["services"]["telegram"]
@@ -44,31 +42,13 @@ OVERRIDE = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])[
 
 
 @pytest.fixture
-async def url(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[str]:
+async def url(bank: Bank, serve: Serve) -> AsyncIterator[str]:
     """A service that holds Friday's sheet and tomorrow's."""
     bank.publish(sheet(FRIDAY), sheet(SATURDAY))
-    async with serve(unhurried(settings)) as served:
+    async with serve() as served:
         await served.ready()
         await eventually(lambda: served.service.history.days[-1] == SATURDAY)
         yield served.url
-
-
-@asynccontextmanager
-async def watching(folder: Path, *words: str, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The command, as it runs; it is killed at the end."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ratesvc", *words),
-        cwd=folder,
-        env=environment(folder, **variables),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 async def lines(process: asyncio.subprocess.Process, count: int) -> list[dict[str, Any]]:
@@ -87,7 +67,7 @@ def place_in(folder: Path, place: str = "2026-04-23") -> Path:
 async def test_each_event_is_a_line_with_its_rates_to_the_last_digit(url: str, tmp_path: Path) -> None:
     """What was missed comes first; the id of the last is kept, so a second run begins behind it."""
     state = place_in(tmp_path)
-    async with watching(tmp_path, *f"watch USD irr --json --url {url}/ --state {state}".split()) as process:
+    async with running(tmp_path, *f"watch USD irr --json --url {url}/ --state {state}".split()) as process:
         found = await lines(process, 3)
         await eventually(lambda: state.read_text() == found[-1]["id"])
     assert [(one["event"], one["effective_date"], one["revision"]) for one in found] == [
@@ -100,26 +80,24 @@ async def test_each_event_is_a_line_with_its_rates_to_the_last_digit(url: str, t
         rates = {code: row["unit_rate"] for code, row in one["rates"].items()}
         assert rates == {code: by_code[code].unit_rate for code in ("USD", "IRR")}
     state.write_text(found[0]["id"])
-    async with watching(tmp_path, *f"watch --json --only sheet --url {url} --state {state}".split()) as process:
+    async with running(tmp_path, *f"watch --json --only sheet --url {url} --state {state}".split()) as process:
         assert [one["effective_date"] for one in await lines(process, 1)] == [str(SATURDAY)]
 
 
 async def test_a_new_watch_begins_with_now_and_misses_nothing_while_the_service_is_away(
-    bank: Bank, settings: Settings, serve: Serve, tmp_path: Path
+    bank: Bank, serve: Serve, tmp_path: Path
 ) -> None:
     """Its place is kept before the first event, so a sheet of the time in between comes when the service is back."""
     bank.publish(sheet(FRIDAY))
     state, port = tmp_path / "place", free_port()
-    server = msgspec.structs.replace(settings.server, port=port)
-    settings = msgspec.structs.replace(unhurried(settings), server=server)
-    async with watching(tmp_path, *f"watch --json --url http://127.0.0.1:{port} --state {state}".split()) as process:
+    async with running(tmp_path, *f"watch --json --url http://127.0.0.1:{port} --state {state}".split()) as process:
         assert process.stderr
         assert b"trying again" in await process.stderr.readline()
-        async with serve(settings) as served:
+        async with serve(server={"port": port}) as served:
             await served.ready()
             await eventually(state.exists)
         bank.publish(sheet(SATURDAY))
-        async with serve(settings):
+        async with serve(server={"port": port}):
             (found,) = await lines(process, 1)
     assert (found["event"], found["effective_date"]) == ("sheet", str(SATURDAY))
 
@@ -133,10 +111,8 @@ async def receiving(*statuses: int) -> AsyncIterator[tuple[str, list[tuple[str, 
         received.append((request.path, await request.read()))
         return web.Response(status=left.pop(0) if left else 200)
 
-    app = web.Application()
-    app.router.add_post("/{path:.*}", take)
-    async with TestServer(app) as server:
-        yield str(server.make_url("")).rstrip("/"), received
+    async with answering(take) as url:
+        yield url, received
 
 
 async def test_a_webhook_that_fails_gets_the_event_again(url: str, tmp_path: Path) -> None:
@@ -145,7 +121,7 @@ async def test_a_webhook_that_fails_gets_the_event_again(url: str, tmp_path: Pat
     place_in(tmp_path)
     async with receiving(500) as (hook, received):
         words = shlex.split(WEBHOOK.replace("https://you.example", hook))
-        async with watching(tmp_path, *words, "--url", url) as process:
+        async with running(tmp_path, *words, "--url", url) as process:
             assert process.stderr
             await eventually(lambda: len(received) == 4)
             said = await process.stderr.readuntil(b"trying again\n")
@@ -192,11 +168,9 @@ async def test_an_event_has_the_rates_of_its_own_revision_and_a_stop_ends_its_co
         asked.append(request.path_qs)
         return web.json_response({}, status=404 if request.path == "/v1/events" else 200)
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
     command = f"cd {tmp_path} && exec sleep 1000"
-    async with TestServer(app) as server, aiohttp.ClientSession() as http:
-        watched = watch._Watch(http, str(server.make_url("")).rstrip("/"), ("USD",), (), command, None, None, "")  # noqa: SLF001
+    async with answering(answer) as url, aiohttp.ClientSession() as http:
+        watched = watch._Watch(http, url, ("USD",), (), command, None, None, "")  # noqa: SLF001
         await watched._rates({"effective_date": "2026-04-25", "revision": 2, "url": "https://rates.example"})  # noqa: SLF001
         await watched._rates({"url": "https://rates.example"})  # noqa: SLF001 -- of a reset
         with pytest.raises(RatesvcError, match="/v1/events answers 404"):
@@ -214,10 +188,8 @@ async def test_a_page_in_place_of_the_stream_is_a_failure_and_no_internal_error(
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body="<p>Вход".encode("cp1251"), content_type="text/html")
 
-    app = web.Application()
-    app.router.add_get("/v1/events", answer)
-    async with TestServer(app) as server, aiohttp.ClientSession() as http:
-        watched = watch._Watch(http, str(server.make_url("")).rstrip("/"), (), (), None, None, None, "")  # noqa: SLF001
+    async with answering(answer) as url, aiohttp.ClientSession() as http:
+        watched = watch._Watch(http, url, (), (), None, None, None, "")  # noqa: SLF001
         with pytest.raises(RatesvcError, match=r"/v1/events answers 200 \(text/html\)"):
             await watched.read()
 
@@ -259,7 +231,7 @@ async def test_a_channel_of_telegram_gets_new_rates_as_text(words: list[str], ur
     words = [str(tmp_path / "place") if word.endswith("place") else word for word in words]
     async with receiving() as (api, received):
         given = {"TELEGRAM_API": api, "TELEGRAM_TOKEN": "123:abc", "TELEGRAM_CHAT": "@rates"}
-        async with watching(tmp_path, *words, "--url", url, **given):
+        async with running(tmp_path, *words, "--url", url, **given):
             await eventually(lambda: len(received) == 2)
             await eventually(lambda: (tmp_path / "place").read_text().startswith(str(FRIDAY)))
     assert {path for path, _ in received} == {"/bot123:abc/sendMessage"}

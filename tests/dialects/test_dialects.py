@@ -14,21 +14,9 @@ from zipfile import ZipFile
 import cases
 import pytest
 from conftest import golden
+from dates import FRIDAY
 from fake_bank import sheet
-from spoken import (
-    FETCHED,
-    FILES,
-    FRIDAY,
-    FRIDAYS,
-    HISTORY,
-    MONDAY_NOON,
-    answer,
-    content,
-    dialect,
-    exact,
-    history,
-    since_1992,
-)
+from spoken import FETCHED, FILES, FRIDAYS, HISTORY, MONDAY_NOON, answer, content, dialect, exact, history, since_1992
 
 from ratesvc.config import DIALECTS
 from ratesvc.dialects import Content, Refused

@@ -209,11 +209,7 @@ def test_a_late_replica_takes_nothing_back() -> None:
     """It lacks the newest sheet, a correction, or midnight; it stays silent, also at its own midnight."""
     three = [revision(day) for day in (THURSDAY, FRIDAY, SATURDAY)]
     full = replica(SATURDAY, *three, revision(FRIDAY, 2), revision(SATURDAY, 2))
-    for late in (
-        replica(SATURDAY, *three),
-        replica(FRIDAY, *three, revision(FRIDAY, 2)),
-        replica(FRIDAY, *three[:2]),
-    ):
+    for late in (replica(SATURDAY, *three), replica(FRIDAY, *three, revision(FRIDAY, 2)), replica(FRIDAY, *three[:2])):
         assert late.words(full.end) == []
     evening = replica(FRIDAY, *three, revision(SATURDAY, 2))
     assert replica(SATURDAY, *three).words(evening.end) == []  # in force is a revision that it does not hold

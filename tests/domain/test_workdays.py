@@ -11,17 +11,7 @@ from hypothesis import strategies as st
 from recorded_days import DATED, effective_dates
 
 from ratesvc.config import Calendar
-from ratesvc.domain.workdays import (
-    ONE_DAY,
-    OVERDUE,
-    WorkCalendar,
-    at,
-    due_at,
-    iso_day,
-    moscow_day,
-    overdue_at,
-    utc_now,
-)
+from ratesvc.domain.workdays import ONE_DAY, OVERDUE, WorkCalendar, at, due_at, iso_day, moscow_day, overdue_at, utc_now
 
 DECREES = Calendar()
 CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
@@ -244,8 +234,7 @@ def test_holidays_have_english_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("effective", "end"),
-    [("1997-12-31", "1998-01-01"), ("1997-12-27", "1997-12-28"), ("1998-01-01", "1998-01-06")],
+    ("effective", "end"), [("1997-12-31", "1998-01-01"), ("1997-12-27", "1997-12-28"), ("1998-01-01", "1998-01-06")]
 )
 def test_from_1998_on_the_calendar_says_how_long_a_sheet_holds(effective: str, end: str) -> None:
     """Before that it only certainly holds on its own day, because sheets were set on days off, too."""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Self
 
 import aiohttp
 from conftest import PATIENCE_S, eventually
 from fake_bank import Bank, around_today
-from fronts import UNLIMITED, client
+from fronts import UNLIMITED
 from invariant import Invariant, Shown
+from loopback import client
 from processes import Program, free_port, serving_by
 from sheets import truth_of
 
@@ -39,12 +43,20 @@ def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
 
 @dataclass
 class Readers:
-    """Send `per_second` requests without waiting for answers, and keep what the answers show."""
+    """Send `per_second` requests, and keep what the answers show and how many seconds each took.
+
+    They do not wait for answers before `at_once` are missing. `alone` names the only replica, which has no proxy.
+    """
 
     url: str
     bank: Bank
     per_second: float
     paths: tuple[str, ...]
+    at_once: float = inf
+    alone: str = ""
+    unchecked: tuple[str, ...] = ()
+    now: Callable[[], datetime] = utc_now
+    taken: list[float] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     by_replica: Counter[str] = field(default_factory=Counter)
     invariants: dict[str, Invariant] = field(default_factory=dict)
@@ -60,6 +72,11 @@ class Readers:
         self._sending.cancel()
         await asyncio.gather(self._sending, *self.unanswered, return_exceptions=True)
         await self._http.close()
+
+    async def rest(self) -> None:
+        """Ask nothing more, and wait for all answers."""
+        self._sending.cancel()
+        await asyncio.gather(*self.unanswered)
 
     @property
     def ok(self) -> int:
@@ -101,6 +118,8 @@ class Readers:
         loop = asyncio.get_running_loop()
         due = loop.time()
         for path in itertools.cycle(self.paths):
+            while len(self.unanswered) >= self.at_once:
+                await asyncio.wait(self.unanswered, return_when=asyncio.FIRST_COMPLETED)
             task = asyncio.create_task(self._ask(path))
             self.unanswered.add(task)
             task.add_done_callback(self._landed)
@@ -113,7 +132,7 @@ class Readers:
             self.unread.append(f"an answer could not be looked at: {error!r}")
 
     async def _ask(self, path: str) -> None:
-        asked = moscow_day(utc_now())
+        asked, begun = moscow_day(self.now()), time.monotonic()
         before = {replica: invariant.shown for replica, invariant in self.invariants.items()}
         try:
             async with self._http.get(self.url + path) as answer:
@@ -121,22 +140,23 @@ class Readers:
         except (aiohttp.ClientError, TimeoutError) as error:
             self.answers[type(error).__name__] += 1
             return
+        self.taken.append(time.monotonic() - begun)
         if answer.status not in (200, 404):
             print(f"\n  {answer.status} {path} {answer.headers.get('X-Replica')}: {body[:300]!r}")  # noqa: T201
         is_odd = answer.status == 404 and path != NEXT
         self.answers[f"404 {path}" if is_odd else str(answer.status)] += 1
         # The proxy's own answers have no replica.
-        if replica := answer.headers.get("X-Replica"):
+        if replica := answer.headers.get("X-Replica", self.alone):
             self.by_replica[replica] += 1
             # Asked before midnight and answered after it, it may be of either day.
-            if asked != moscow_day(utc_now()):
+            if asked != moscow_day(self.now()) or path in self.unchecked:
                 return
             shown = before.get(replica, Shown())
             self._invariant(replica).check(path, answer.status, answer.headers["Content-Type"], body, shown)
 
     def _invariant(self, replica: str) -> Invariant:
         if replica not in self.invariants:
-            self.invariants[replica] = Invariant(truth_of(self.bank), utc_now)
+            self.invariants[replica] = Invariant(truth_of(self.bank), self.now)
         return self.invariants[replica]
 
 

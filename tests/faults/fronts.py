@@ -7,11 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 from conftest import eventually, program
+from loopback import fetched
 from processes import ROOT, environment, finished, free_port, started
 
 Replaced = Mapping[str, str]
@@ -59,17 +59,10 @@ def changed(name: str, replaced: Replaced) -> str:
     return text
 
 
-def client(url: str | None = None, *, source: str = "", limit: int = 0, **options: Any) -> aiohttp.ClientSession:
-    """One that may ask from another address of this machine. It takes any certificate: Caddy's authority is its own."""
-    connector = aiohttp.TCPConnector(ssl=False, limit=limit, local_addr=(source, 0) if source else None)
-    return aiohttp.ClientSession(url, connector=connector, **options)
-
-
 async def answers_with(url: str, path: str, status: int) -> bool:
     """Whether that address answers with this status."""
     try:
-        async with client() as http, http.get(url + path) as answer:
-            return answer.status == status
+        return (await fetched(url + path)).status == status
     except aiohttp.ClientError:
         return False
 

@@ -7,9 +7,9 @@ that can open an address.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,6 +19,8 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 from conftest import PATIENCE_S, program
+from loopback import answering
+from processes import begun
 from widget_harness import chromium
 
 JUDGE = Path(__file__).with_name("judge.js")
@@ -122,16 +124,8 @@ def page(hostile: str, loader: str, *, body: str = ELEMENT, before: str = "", af
 async def hosting() -> AsyncIterator[HostSite]:
     """The site is up, and no judge is there yet."""
     site = HostSite()
-    app = web.Application(client_max_size=2**24)
-    app.router.add_route("*", "/{path:.*}", site.answer)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with answering(site.answer) as site.url:
         yield site
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -151,10 +145,5 @@ async def firefox_judges(site: HostSite, folder: Path) -> AsyncIterator[None]:
     command = [program("firefox-esr", "firefox"), "--headless", "--no-remote", "--profile", str(folder)]
     quiet = asyncio.subprocess.DEVNULL
     own = {**os.environ, "HOME": str(folder)}  # as root it refuses the home of another user
-    process = await asyncio.create_subprocess_exec(*command, f"{site.url}/judge", stdout=quiet, stderr=quiet, env=own)
-    try:
+    async with begun(*command, f"{site.url}/judge", out=quiet, err=quiet, end=signal.SIGTERM, env=own):
         yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()

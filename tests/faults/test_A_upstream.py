@@ -16,11 +16,10 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from certificates import Authority
 from chaos import OK, Front, Script, answers, blackhole, drips, never_ends, resets, says
-from conftest import Clock, eventually, stored
+from conftest import Clock, but, eventually, stored
 from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, daily_xml
 from lag import Lag
@@ -28,7 +27,7 @@ from ledger import Fault
 from machine import patience
 from sheets import plausible
 from spending import spent_on
-from watched import Watched, polling, watched
+from watched import Watched, watched
 
 from ratesvc.bank.client import DAILY, BankClient, Limits, Pace
 from ratesvc.config import Settings
@@ -86,10 +85,8 @@ def connect(settings: Settings, bank: Bank, clock: Clock, fault: Fault) -> Conne
 
     @asynccontextmanager
     async def connected(front: Front, authority: Authority | None = None) -> AsyncIterator[Upstream]:
-        own = polling(settings, front.url)
-        if authority:
-            own = msgspec.structs.replace(own, cbr=msgspec.structs.replace(own.cbr, ca_file=authority.ca_file))
-        async with watched(own, bank, clock) as served:
+        cbr = {"mirrors": (front.url,), **({"ca_file": authority.ca_file} if authority else {})}
+        async with watched(but(settings, cbr=cbr), bank, clock) as served:
             yield Upstream(served, front, bank, fault)
 
     return connected

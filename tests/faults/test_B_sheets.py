@@ -24,7 +24,7 @@ from recorded_days import documents, unit_rates
 from redis import Redis
 from sheets import all_times, at, changed, figures, plausible, times, without
 from spending import spent_on
-from watched import Watched, polling, watched
+from watched import Watched, watched
 
 from ratesvc.bank.client import DAILY
 from ratesvc.bank.xml import parse_daily
@@ -45,7 +45,7 @@ FALLEN = changed(TOMORROW, UZS=times("0.52"))
 async def served(settings: Settings, bank: Bank, clock: Clock) -> AsyncIterator[Watched]:
     """It holds Thursday's and Friday's sheet, and polls only when a test says so."""
     bank.publish(plausible(THURSDAY), plausible(FRIDAY))
-    async with watched(polling(settings, bank.url, every_s=3600), bank, clock, DAILY) as running:
+    async with watched(settings, bank, clock, DAILY, every_s=3600) as running:
         yield running
 
 
@@ -319,9 +319,7 @@ async def test_a_sheet_with_wrong_figures(row: str, served: Watched, bank: Bank,
 
 
 @pytest.mark.parametrize(("later", "today_too"), [(0, False), (0, True), (4, False), (6, False)])
-async def test_B12_at_the_very_first_start(
-    later: int, today_too: bool, settings: Settings, bank: Bank, serve: Serve, clock: Clock
-) -> None:
+async def test_B12_at_the_very_first_start(later: int, today_too: bool, bank: Bank, serve: Serve, clock: Clock) -> None:
     """At the very first start the newest sheets are wrong, or wrong and late: admission compares them with the last.
 
     `later` is the number of days since Friday.
@@ -330,7 +328,7 @@ async def test_B12_at_the_very_first_start(
     for day in (SATURDAY, FRIDAY) if today_too else (SATURDAY,):
         bank.documents[day] = daily_xml(all_times(plausible(day), "10"))
     clock.advance(days=later)
-    async with serve(polling(settings, bank.url, every_s=3600)) as started:
+    async with serve() as started:
         await started.ready()
         await eventually(lambda: (c := started.service.telemetry.last_cycle) and c.outcome == "quarantined")
         assert (await started.get("/v1/rates/next"))[0] == 404
@@ -340,7 +338,7 @@ async def test_B12_at_the_very_first_start(
         assert len(await started.service.quarantine.cases()) == (2 if today_too else 1)
 
 
-async def test_B16_a_mirror_that_knows_one_sheet_only(settings: Settings, bank: Bank, serve: Serve) -> None:
+async def test_B16_a_mirror_that_knows_one_sheet_only(bank: Bank, serve: Serve) -> None:
     """A mirror that is one file answers every date with the same sheet: the service serves it."""
     bank.publish(plausible(FRIDAY))
 
@@ -348,7 +346,7 @@ async def test_B16_a_mirror_that_knows_one_sheet_only(settings: Settings, bank: 
         return web.Response(body=bank.documents[FRIDAY])
 
     bank.misbehave = one_file
-    async with serve(polling(settings, bank.url, every_s=3600)) as started:
+    async with serve() as started:
         await started.ready()
         assert (await started.get("/v1/rates"))[0] == 200
 
@@ -364,7 +362,7 @@ async def on_the_eve(day: date, settings: Settings, bank: Bank, clock: Clock) ->
     """A service that holds the two recorded sheets before this day's, on the evening before."""
     clock.moment = datetime.combine(day - ONE_DAY, time(15), UTC)
     bank.publish(*map(recorded, days_before(day)))
-    async with watched(polling(settings, bank.url, every_s=3600), bank, clock, DAILY) as then:
+    async with watched(settings, bank, clock, DAILY, every_s=3600) as then:
         await eventually(lambda: then.service.backfilling is None)
         yield then
 

@@ -19,23 +19,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-import msgspec
 import pytest
 import redis
 from chaos import ChaosProxy, Failure
-from conftest import LONG, PATIENCE_S, Clock, Serve, Served, eventually, in_faults
+from conftest import LONG, PATIENCE_S, Clock, Serve, Served, but, eventually, in_faults
 from dates import DAYS, EVENING, FRIDAY, SATURDAY
 from fake_bank import Bank, sheet, unavailable
 from invariant import Invariant
 from lag import Lag
 from ledger import Fault
 from load import Load, look, under_load
+from loopback import says
 from machine import patience
 from redis_servers import RealRedis, Sentinel, cluster_nodes, joined, running
 from sheets import truth_of
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
-from watched import polling
 
 from ratesvc.config import Redis, Settings
 from ratesvc.domain.columns import Column, Coverage, Currency
@@ -109,8 +108,7 @@ class Seeded(Served):
         return wanted <= await asyncio.to_thread(stored, server, self.key)
 
     async def next_is_saturday(self) -> bool:
-        status, _, body = await self.get("/v1/rates/next")
-        return status == 200 and json.loads(body)["effective_date"] == str(SATURDAY)
+        return await says(self, "/v1/rates/next", f'"effective_date":"{SATURDAY}"'.encode())
 
     async def redis_is(self, status: str) -> bool:
         return bool(self.service.health()["redis:connectivity"]["status"] == status)
@@ -135,7 +133,7 @@ class OverRedis:
     def over(self, url: str) -> Settings:
         """The settings of a service over the Redis at that address."""
         own = Redis(url=url, namespace=self.settings.redis.namespace)
-        return msgspec.structs.replace(polling(self.settings, self.bank.url, 3600), redis=own)
+        return but(self.settings, redis=own)
 
     @asynccontextmanager
     async def seeded(self, url: str = "") -> AsyncIterator[Seeded]:
@@ -271,7 +269,7 @@ async def test_C4_absent_at_the_start_like_the_bank(stage: OverRedis) -> None:
     bank.publish(*map(sheet, DAYS))
     bank.misbehave = unavailable
     stage.own.kill()
-    async with stage.serve(msgspec.structs.replace(stage.over(stage.own.url), poll_seconds=0.5)) as served:
+    async with stage.serve(stage.over(stage.own.url), poll_seconds=0.5) as served:
         await eventually(lambda: len(bank.asked) > 6)
         assert (await served.get("/livez"))[0] == 200
         assert (await served.get("/readyz"))[::2] == (503, b"no_sheet\n")

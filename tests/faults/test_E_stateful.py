@@ -25,9 +25,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from invariant import MOSCOW
 from redis_servers import RealRedis
 from sheets import all_times, changed, plausible, times, without
-from watched import LIMITS, Watched, polling
+from watched import LIMITS, Watched
 
-from ratesvc.config import Redis, Server, Settings
+from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.storage.records import decode_revision, field_of
@@ -86,9 +86,12 @@ class Happenings(RuleBasedStateMachine):
         self.redis.kill()
 
     async def start(self) -> None:
-        redis = Redis(url=self.redis.url, namespace="world")
-        own = Settings(server=Server(port=0, drain_seconds=0), data_dir=str(self.folder), redis=redis)
-        own = polling(own, self.bank.url, 3600)
+        redis, bank = (
+            Redis(url=self.redis.url, namespace="world"),
+            Cbr(mirrors=(self.bank.url,), backfill_gap_seconds=0),
+        )
+        server = Server(port=0, drain_seconds=0)
+        own = Settings(server=server, data_dir=str(self.folder), redis=redis, cbr=bank, poll_seconds=3600)
         served = await self.running.enter_async_context(service_running(own, self.clock, LIMITS))
         self.served = Watched.of(served, self.bank)
         await eventually(lambda: not any(task.get_name() == "poll" for task in asyncio.all_tasks()))

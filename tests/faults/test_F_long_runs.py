@@ -20,7 +20,6 @@ from ledger import Fault
 from redis.asyncio import from_url
 from sheets import changed, plausible, times
 from soak import soak
-from watched import polling
 
 from ratesvc.config import Settings
 from ratesvc.domain.events import Place, Stamp, missed
@@ -49,14 +48,13 @@ async def test_F7_one_fault_after_another(bank: Bank, tmp_path: Path, fault: Fau
     assert over.violations == []
 
 
-async def test_F9_three_years(bank: Bank, settings: Settings, serve: Serve, clock: Clock, fault: Fault) -> None:
+async def test_F9_three_years(bank: Bank, settings: Settings, serve_whole: Serve, clock: Clock, fault: Fault) -> None:
     """Three years: each sheet is stored once, no false alarm, each of 100 missing sheets is reported that evening."""
     begun = time.monotonic()
     before = [date(2023, 12, 29), date(2023, 12, 30)]
     bank.publish(*map(plausible, before))
     clock.moment = datetime(2023, 12, 31, 12, tzinfo=MOSCOW)
-    async with serve(polling(settings, bank.url, 86400)) as served:
-        await served.filled()
+    async with serve_whole() as served:
         calendar = served.service.history.calendar
         days = [FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1)]
         due = [day + ONE_DAY for day in days if calendar.is_effective_date(day + ONE_DAY)]
@@ -86,16 +84,13 @@ async def test_F9_three_years(bank: Bank, settings: Settings, serve: Serve, cloc
     fault.measured(f"{time.monotonic() - begun:.0f} s")
 
 
-async def test_F10_a_year_with_corrections(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock, fault: Fault
-) -> None:
+async def test_F10_a_year_with_corrections(bank: Bank, serve: Serve, clock: Clock, fault: Fault) -> None:
     """A year of two replicas, which restart in turn: each correction of an older sheet is served and told in a day."""
     chance, asked, corrected = Random(10), [], 0  # noqa: S311 -- the same year each time
     bank.publish(*map(plausible, (date(2024, 12, day) for day in (25, 26, 27, 28, 29, 31))))
     clock.moment = datetime(2025, 1, 1, 12, tzinfo=MOSCOW)
-    settings = polling(settings, bank.url, 86400)
     async with AsyncExitStack() as stack:
-        replicas = [Restarting(serve, settings, stack) for _ in range(2)]
+        replicas = [Restarting(serve, stack) for _ in range(2)]
         for replica in replicas:
             await replica.restart()
         calendar = replicas[0].served.service.history.calendar
@@ -135,14 +130,13 @@ class Restarting:
     """A replica that is stopped and started again."""
 
     serve: Serve
-    settings: Settings
     stack: AsyncExitStack
     running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def restart(self) -> None:
         await self.running.aclose()
         self.running = await self.stack.enter_async_context(AsyncExitStack())
-        self.served = await self.running.enter_async_context(self.serve(self.settings))
+        self.served = await self.running.enter_async_context(self.serve())
         await self.served.ready()
 
 
@@ -152,13 +146,10 @@ def _has_all(history: History, bank: Bank) -> bool:
     return all((held := history.of_date(day)) and held.sheet.says_the_same_as(sheet) for day, sheet in last.items())
 
 
-async def test_F8_ten_thousand_refreshes(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock, fault: Fault
-) -> None:
+async def test_F8_ten_thousand_refreshes(bank: Bank, serve_whole: Serve, clock: Clock, fault: Fault) -> None:
     """Ten thousand refreshes, two thousand in a short run: memory does not grow."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with serve(polling(settings, bank.url, 86400)) as served:
-        await served.filled()
+    async with serve_whole() as served:
 
         async def refresh(count: int) -> None:
             for _ in range(count):

@@ -115,7 +115,7 @@ async def test_G2_a_hung_service_behind_includes(site: Site, fault: Fault) -> No
     site.wall.set(MIDNIGHT)
     await site.all_show("the link")
     site.service.kill(signal.SIGCONT)
-    await eventually(lambda: shows(site, str(SATURDAY)))
+    await eventually(site.shows, becomes=str(SATURDAY))
     fault.measured(f"{len(site.waited_s)} pages, the slowest after {max(site.waited_s):.2f} s")
 
 
@@ -127,10 +127,6 @@ async def test_G2_a_service_that_is_down_behind_includes(site: Site) -> None:
     await site.all_show(str(FRIDAY))
     site.wall.set(MIDNIGHT)
     await site.all_show("the link")
-
-
-async def shows(site: Site, day: str) -> bool:
-    return await site.shows() == day
 
 
 ASK = """async address => {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,18 +14,16 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import BaseTestServer, TestServer
 from conftest import Served, eventually, in_faults
 from dates import FRIDAY, MIDNIGHT, SATURDAY
 from fake_bank import Bank, around_today
 from fronts import answers_with, changed, varnish
+from loopback import answering, fetched
 from processes import Program, free_port, serving
 
 from ratesvc.domain.workdays import utc_now
 
 pytestmark = pytest.mark.slow
-
-Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 HIT = "sub vcl_deliver {\n    set resp.http.X-Cache = obj.hits;"
 BUSY, QUIET = "/v1/rates?codes=USD", "/v1/rates?codes=EUR"
@@ -61,9 +59,8 @@ async def regions(bank: Bank, tmp_path: Path) -> AsyncIterator[list[Program]]:
 
 async def got(url: str, target: str, **headers: str) -> Got:
     """The answer of the CDN to a new connection."""
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with aiohttp.ClientSession() as http, http.get(url + target, headers=names) as answer:
-        return Got(answer.status, await answer.text(), answer.headers["X-Cache"] != "0")
+    status, found, body = await fetched(url + target, **headers)
+    return Got(status, body.decode(), found["X-Cache"] != "0")
 
 
 @dataclass(frozen=True)
@@ -97,18 +94,7 @@ async def test_G9_a_region_fails(regions: list[Program], tmp_path: Path, how: si
         assert await region_of(url) == "far"
         if how == signal.SIGSTOP:
             near.kill(signal.SIGCONT)
-
-            async def is_back() -> bool:
-                return await region_of(url) == "near"
-
-            await eventually(is_back)
-
-
-def stand_in(answer: Handler) -> TestServer:
-    """A region that answers every address in one way."""
-    app = web.Application()
-    app.router.add_get("/{any:.*}", answer)
-    return TestServer(app)
+            await eventually(lambda: region_of(url), becomes="near")
 
 
 async def test_G9_both_regions_fail(tmp_path: Path) -> None:
@@ -118,11 +104,12 @@ async def test_G9_both_regions_fail(tmp_path: Path) -> None:
         return web.Response(headers={"Cache-Control": "public, max-age=1, stale-while-revalidate=0, stale-if-error=4"})
 
     shown: list[float] = []
-    async with stand_in(answer) as origin, cdn(tmp_path, place_of(origin), place_of(origin)) as url:
-        await eventually(lambda: answers_with(url, "/readyz", 200))
-        begun = utc_now()
-        assert (await got(url, BUSY)).status == 200
-        await origin.close()
+    origin = f"http://127.0.0.1:{(port := free_port())}"
+    async with cdn(tmp_path, origin, origin) as url:
+        async with answering(answer, port):
+            await eventually(lambda: answers_with(url, "/readyz", 200))
+            begun = utc_now()
+            assert (await got(url, BUSY)).status == 200
 
         async def is_over() -> bool:
             answered = await got(url, BUSY)
@@ -132,10 +119,6 @@ async def test_G9_both_regions_fail(tmp_path: Path) -> None:
         await eventually(is_over)
         assert (await got(url, QUIET)).status == 503
     assert 3 < shown[-2] < 6
-
-
-def place_of(server: BaseTestServer) -> str:
-    return str(server.make_url("")).rstrip("/")
 
 
 async def test_G9_midnight_at_a_cdn(evening: Served, tmp_path: Path) -> None:
@@ -180,8 +163,8 @@ async def test_G9_readers_behind_a_cdn(tmp_path: Path) -> None:
 
     connector = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))
     async with (
-        stand_in(answer) as origin,
-        cdn(tmp_path, place_of(origin), place_of(origin)) as url,
+        answering(answer) as origin,
+        cdn(tmp_path, origin, origin) as url,
         aiohttp.ClientSession(connector=connector) as http,
         http.get(f"{url}/v1/rates", headers={"X-Forwarded-For": "198.51.100.1"}) as answered,
     ):

@@ -160,8 +160,4 @@ async def test_G5_php_keeps_whole_answers_only(site: Site) -> None:
         writer.close()
 
     async with await asyncio.start_server(half, "127.0.0.1", int(site.service.url.rpartition(":")[2])):
-        await eventually(lambda: shows_the_link(site))
-
-
-async def shows_the_link(site: Site) -> bool:
-    return await site.shows() == "the link"
+        await eventually(site.shows, becomes="the link")

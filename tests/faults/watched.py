@@ -12,11 +12,11 @@ from datetime import date
 from itertools import cycle
 from typing import Self
 
-import msgspec
-from conftest import Clock, Served, eventually, service_running
+from conftest import Clock, Served, but, eventually, service_running
 from dates import FRIDAY, SATURDAY
 from fake_bank import Bank
 from invariant import Invariant
+from loopback import says
 from sheets import truth_of
 
 from ratesvc.bank.client import Limits
@@ -41,8 +41,7 @@ class Watched(Served):
 
     async def next_is(self, day: date) -> bool:
         """Whether tomorrow's sheet is served."""
-        status, _, body = await self.get("/v1/rates/next")
-        return status == 200 and f'"effective_date":"{day}"'.encode() in body
+        return await says(self, "/v1/rates/next", f'"effective_date":"{day}"'.encode())
 
     async def health_of(self, check: str) -> str:
         """pass, warn or fail."""
@@ -68,9 +67,14 @@ class Watched(Served):
 
 
 @asynccontextmanager
-async def watched(settings: Settings, bank: Bank, clock: Clock, limits: Limits = LIMITS) -> AsyncIterator[Watched]:
-    """It holds all sheets of the Bank, and a reader checks the invariant I on every answer while the context lasts."""
-    async with service_running(settings, clock, limits) as running:
+async def watched(
+    settings: Settings, bank: Bank, clock: Clock, limits: Limits = LIMITS, every_s: float = 0.1
+) -> AsyncIterator[Watched]:
+    """It holds all sheets of the Bank, and a reader checks the invariant I on every answer while the context lasts.
+
+    It polls every `every_s` seconds.
+    """
+    async with service_running(but(settings, poll_seconds=every_s), clock, limits) as running:
         served = Watched.of(running, bank)
         await served.ready()
         history = served.service.history
@@ -99,9 +103,3 @@ async def _check(served: Watched, path: str) -> None:
     # Asked before midnight and answered after it, it may be of either day.
     if asked == moscow_day(served.service.clock()):
         served.invariant.check(path, status, headers["Content-Type"], body)
-
-
-def polling(settings: Settings, mirror: str, every_s: float = 0.1) -> Settings:
-    """Settings that poll this mirror every `every_s` seconds and fetch history without a pause."""
-    cbr = msgspec.structs.replace(settings.cbr, mirrors=(mirror,), backfill_gap_seconds=0)
-    return msgspec.structs.replace(settings, cbr=cbr, poll_seconds=every_s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import re
@@ -24,7 +23,8 @@ from aiohttp import web
 from conftest import PATIENCE_S, eventually, program
 from fake_bank import Bank, around_today, sheet
 from fleet import shared_by
-from processes import ROOT, free_port, output_of, serving
+from loopback import fetched
+from processes import ROOT, begun, free_port, output_of, serving
 from redis_servers import RealRedis, running
 
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
@@ -174,14 +174,12 @@ async def alerts_of(folder: Path, *replicas: str) -> AsyncIterator[Firing]:
     config["scrape_configs"][0]["static_configs"][0]["targets"] = targets
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), "utf-8")
     (folder / "alerts.yml").write_text(shrunk((FOLDER / "alerts.yml").read_text("utf-8")), "utf-8")
-    process = await asyncio.create_subprocess_exec(
-        *(program("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"),
-        *(f"--web.listen-address={address}", "--log.level=error"),
-    )
+    command = (program("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb")
+    options = (f"--web.listen-address={address}", "--log.level=error")
 
     async def asked(path: str) -> list[dict[str, Any]]:
-        async with aiohttp.ClientSession() as http, http.get(f"http://{address}/api/v1/{path}") as answer:
-            return next(iter((await answer.json())["data"].values()))
+        found: dict[str, Any] = json.loads((await fetched(f"http://{address}/api/v1/{path}")).body)["data"]
+        return next(iter(found.values()))
 
     async def reads_all() -> bool:
         with contextlib.suppress(aiohttp.ClientError):
@@ -198,22 +196,15 @@ async def alerts_of(folder: Path, *replicas: str) -> AsyncIterator[Firing]:
         # Each December it is right until a newer `holidays` is there.
         return {one["labels"]["alertname"] for one in found} - {"RatesvcCalendarEnds"}
 
-    try:
+    async with begun(*command, *options, out=None, err=None, end=signal.SIGTERM):
         await eventually(reads_all)  # it waits five seconds before it begins
         await eventually(sees_them)
         yield firing
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def is_only(firing: Firing, *names: str) -> None:
     """Wait until exactly these fire, and see that for six of its minutes no other does."""
-
-    async def so() -> bool:
-        return await firing() == set(names)
-
-    await eventually(so, PATIENCE_S + 30)
+    await eventually(firing, PATIENCE_S + 30, becomes=set(names))
     until = time.monotonic() + 6
     while time.monotonic() < until:
         assert await firing() == set(names)

@@ -17,7 +17,7 @@ from release_docs import gather
 from widget_harness import Live, pasted
 
 from ratesvc.cli import main
-from ratesvc.config import Calendar, Settings
+from ratesvc.config import Calendar
 from ratesvc.render import contract
 from ratesvc.render.language import catalogue
 from ratesvc.render.page import ASSETS, Site
@@ -86,9 +86,9 @@ def test_the_guides_are_translated() -> None:
         assert sorted(re.findall("`[^`]+`", text)) == sorted(re.findall("`[^`]+`", translated[text]))
 
 
-async def test_the_page_of_dialects_has_every_address(settings: Settings, serve: Serve) -> None:
+async def test_the_page_of_dialects_has_every_address(serve: Serve) -> None:
     """docs/dialects.md names the last part of each route; it shows a day by an example."""
-    async with serve(settings) as served:
+    async with serve() as served:
         paths = dialects.routes(served.service, Site("http://x"))
     last = {path.rpartition("/")[2].partition(".")[0].lower().removeprefix("xml") for path in paths}
     names = {name for name in last if "{" not in name}
@@ -110,9 +110,9 @@ def test_the_pages_of_the_widget_name_every_attribute_and_part(name: str) -> Non
     )
 
 
-async def test_the_handbook_explains_every_check_of_health(settings: Settings, serve: Serve) -> None:
+async def test_the_handbook_explains_every_check_of_health(serve: Serve) -> None:
     """docs/operations.md has a row for each name in /health."""
-    async with serve(settings) as served:
+    async with serve() as served:
         _, _, body = await served.get("/health")
     checks = re.findall(r'"([a-z]+:[A-Za-z]+)":\[', body.decode())
     assert len(checks) == 8

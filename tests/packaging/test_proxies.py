@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import date
 from functools import partial
 from http import HTTPStatus
@@ -17,10 +17,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import BaseTestServer, TestServer
 from certificates import Authority
 from conftest import Serve, addresses, eventually
-from fronts import AS_SHIPPED, Front, Replaced, answers_with, caddy, client, haproxy, nginx, shipped
+from fronts import AS_SHIPPED, Front, Replaced, answers_with, caddy, haproxy, nginx, shipped
+from loopback import answering, client, fetched
 from machine import patience
 from playwright.async_api import Browser
 from processes import Program, free_port, serving
@@ -28,7 +28,6 @@ from widget_harness import Live
 from wire import ask, get
 from yarl import URL
 
-from ratesvc.config import Settings
 from ratesvc.render import contract
 from ratesvc.render.page import Site
 from ratesvc.web import dialects
@@ -99,14 +98,14 @@ async def test_a_shield_may_ask_at_midnight(front: Front, demo: Program, tmp_pat
 )
 async def test_an_error_of_a_proxy_is_a_problem(front: Front, status: int, later: str, tmp_path: Path) -> None:
     """Too many requests, or no replica: a program, and a page of any site, gets JSON and is told when to come again."""
-    async with front(tmp_path, NOBODY, NOBODY) as url, client() as http:
+    async with front(tmp_path, NOBODY, NOBODY) as url:
         for path in ("/v1/rates", "/v1/series?codes=USD", "/v1/events"):
             await eventually(lambda path=path: answers_with(url, path, status))  # type: ignore[misc]
-            async with http.get(url + path) as answer:
-                assert (answer.status, answer.content_type) == (status, "application/problem+json")
-                assert (answer.headers["Retry-After"], answer.headers["Access-Control-Allow-Origin"]) == (later, "*")
-                problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
-                assert await answer.json(content_type=None) == problem
+            found, headers, body = await fetched(url + path)
+            assert (found, headers["Content-Type"]) == (status, "application/problem+json")
+            assert (headers["Retry-After"], headers["Access-Control-Allow-Origin"]) == (later, "*")
+            problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+            assert json.loads(body) == problem
 
 
 @pytest.mark.parametrize(
@@ -122,12 +121,10 @@ async def test_a_proxy_says_where_to_report_a_hole(front: Front, tmp_path: Path)
     file = tmp_path / "security/.well-known/security.txt"
     file.parent.mkdir(parents=True)
     file.write_text(SECURITY)
-    async with (
-        front(tmp_path, NOBODY, NOBODY) as url,
-        client() as http,
-        http.get(URL(url).with_path("/.well-known/security.txt")) as answer,
-    ):
-        assert (answer.status, answer.content_type, await answer.text()) == (200, "text/plain", SECURITY)
+    async with front(tmp_path, NOBODY, NOBODY) as url:
+        status, headers, body = await fetched(URL(url).with_path("/.well-known/security.txt"))
+        kind = headers["Content-Type"].partition(";")[0]
+        assert (status, kind, body.decode()) == (200, "text/plain", SECURITY)
 
 
 @pytest.mark.parametrize("front", EACH)
@@ -148,7 +145,7 @@ async def test_a_proxy_shows_strangers_neither_health_nor_figures(front: Front, 
                 assert (await ask(url, get(way, host="localhost"))).status == 404, way
 
 
-async def test_the_proxies_wait_longer_for_long_answers_only(settings: Settings, serve: Serve) -> None:
+async def test_the_proxies_wait_longer_for_long_answers_only(serve: Serve) -> None:
     """All name the same beginnings: those of each answer that may wait behind others, and of no other address."""
     (named,) = re.findall(r"use_backend long if .* beg (.*) }", shipped("haproxy.cfg"))
     (in_caddy,) = re.findall(r"@long path (.*)", shipped("Caddyfile"))
@@ -156,7 +153,7 @@ async def test_the_proxies_wait_longer_for_long_answers_only(settings: Settings,
     starts = named.split()
     assert [path.removesuffix("*") for path in in_caddy.split()] == starts
     assert ["/v1/events", *(f"/{path}".replace("\\", "") for path in in_nginx.split("|"))] == starts
-    async with serve(settings) as served:
+    async with serve() as served:
         known = {*addresses(served.service), *dialects.routes(served.service, SITE)}
     assert [start for start in starts if not any(path.startswith(start) for path in known)] == []
     document = json.loads(contract.document(SITE, date(2026, 4, 24)))
@@ -175,10 +172,8 @@ async def test_nginx_serves_under_a_prefix_with_tls(tmp_path: Path) -> None:
         client() as http,
     ):
         await one.ready()
-        async with http.get(f"{url}/v1/rates") as answer:
-            assert (answer.status, (await answer.json())["stale"]) == (200, False)
-        async with http.get(f"{url}/widget?lang=en") as answer:
-            assert "60.3741" in await answer.text()
+        assert json.loads((await fetched(f"{url}/v1/rates")).body)["stale"] is False
+        assert b"60.3741" in (await fetched(f"{url}/widget?lang=en")).body
         async with http.get(f"{url}/v1/events", headers={"Last-Event-ID": "2022-11-17"}) as answer:
             text = b""
             while b"data: " not in text:
@@ -191,7 +186,7 @@ async def test_nginx_counts_readers_behind_a_cdn(demo: Program, tmp_path: Path) 
     known = {f"# {line}": line for line in ("real_ip_header", "real_ip_recursive")}
     known["# set_real_ip_from 192.0.2.0/24"] = "set_real_ip_from 127.0.0.1"
     async with nginx(tmp_path, demo.url, replaced=TIGHT | known) as url:
-        for reader in ("203.0.113.1", "198.51.100.1, 203.0.113.2"):
+        for reader in ("203.0.113.1", "198.51.100.1, 203.0.113.2", *(f"203.0.113.{n}, 127.0.0.1" for n in (3, 4))):
             assert await statuses(url, 20, reader) == {200: 6, 429: 14}
     async with nginx(tmp_path, demo.url, replaced=TIGHT) as url:
         assert sum([await statuses(url, 1, f"203.0.113.{number}") for number in range(20)], Counter()) == {
@@ -200,26 +195,22 @@ async def test_nginx_counts_readers_behind_a_cdn(demo: Program, tmp_path: Path) 
         }
 
 
-def stand_in(state: dict[str, int], name: str) -> web.Application:
+def stand_in(state: dict[str, int], name: str) -> AbstractAsyncContextManager[str]:
     """A replica with ordinary answers and a stream. While it hangs, it still accepts connections."""
 
-    async def stream(request: web.Request) -> web.StreamResponse:
-        begun = web.StreamResponse()
-        await begun.prepare(request)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path != "/v1/events":
+            if state[name] == HANGS:
+                await asyncio.Event().wait()
+            return web.Response(status=state[name] if request.path == "/readyz" else 200)
+        stream = web.StreamResponse()
+        await stream.prepare(request)
         while True:
             if state[name] != HANGS:
-                await begun.write(name.encode())
+                await stream.write(name.encode())
             await asyncio.sleep(0.1)
 
-    async def answer(request: web.Request) -> web.Response:
-        if state[name] == HANGS:
-            await asyncio.Event().wait()
-        return web.Response(status=state[name] if request.path == "/readyz" else 200)
-
-    app = web.Application()
-    app.router.add_get("/v1/events", stream)
-    app.router.add_get("/{path:.*}", answer)
-    return app
+    return answering(answer)
 
 
 @pytest.fixture
@@ -235,17 +226,12 @@ async def http(tmp_path: Path, state: dict[str, int]) -> AsyncIterator[aiohttp.C
         yield http
 
 
-def url_of(one: BaseTestServer) -> str:
-    """Its address without a slash at the end."""
-    return str(one.make_url("")).rstrip("/")
-
-
 @asynccontextmanager
 async def reading(folder: Path, state: dict[str, int], front: Front) -> AsyncIterator[aiohttp.ClientSession]:
     """The same behind any proxy."""
     async with AsyncExitStack() as stack:
-        servers = [await stack.enter_async_context(TestServer(stand_in(state, name))) for name in state]
-        url = await stack.enter_async_context(front(folder, *map(url_of, servers)))
+        replicas = [await stack.enter_async_context(stand_in(state, name)) for name in state]
+        url = await stack.enter_async_context(front(folder, *replicas))
         await eventually(lambda: answers_with(url, "/v1/rates", 200))
         http = await stack.enter_async_context(client(url))
         await eventually(lambda: are(http, set(state)))
@@ -322,10 +308,7 @@ async def test_behind_caddy_one_reader_does_not_use_up_the_requests_of_others(
     state: dict[str, int], tmp_path: Path
 ) -> None:
     """HAProxy counts the address that Caddy saw, whatever the reader himself says about it."""
-    async with (
-        TestServer(stand_in(state, "replica0")) as one,
-        as_in_compose(tmp_path, url_of(one), replaced=FEW) as url,
-    ):
+    async with stand_in(state, "replica0") as one, as_in_compose(tmp_path, one, replaced=FEW) as url:
 
         async def asked(count: int, source: str) -> Counter[int]:
             async with client(source=source) as reader:
@@ -382,15 +365,15 @@ async def test_caddy_ends_the_streams_of_a_replica_that_hangs(state: dict[str, i
 async def test_caddy_answers_programs_that_take_it_for_the_bank(demo: Program, tmp_path: Path) -> None:
     """Bitrix and 1C ask port 80 of the names that they have in their code; health stays hidden there, too."""
     http_port = free_port()
-    async with caddy(tmp_path, demo.url, http_port=http_port), client(f"http://127.0.0.1:{http_port}") as http:
+    async with caddy(tmp_path, demo.url, http_port=http_port):
         for host, path, expected in (
             ("www.cbr.ru", "/scripts/XML_daily.asp?date_req=18.11.2022", 200),
             ("cbrates.rbc.ru", "/tsv/840/2022/11/18.tsv", 200),
             ("cbr.ru", "/health", 404),
         ):
-            async with http.get(path, headers={"Host": host}) as answer:
-                assert answer.status == expected, host
-                assert expected == 404 or await answer.read() == (await demo.get(path))[2]
+            status, _, body = await fetched(f"http://127.0.0.1:{http_port}{path}", Host=host)
+            assert status == expected, host
+            assert expected == 404 or body == (await demo.get(path))[2]
 
 
 @pytest.mark.release

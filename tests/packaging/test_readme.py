@@ -21,6 +21,7 @@ import aiohttp
 import pytest
 from conftest import eventually, missing
 from fake_bank import Bank, around_today, sheet
+from loopback import says
 from processes import ROOT, Program, finished, ran, serving, without_make
 from release_settings import PAGE as SETTINGS
 from release_settings import written
@@ -95,11 +96,7 @@ def test_the_page_of_settings_is_written_from_config_yaml() -> None:
 @pytest.fixture
 async def demo(demo: Program) -> Program:
     """With its history loaded. The pages show its recorded figures."""
-
-    async def is_whole() -> bool:
-        return (await demo.get("/v1/series?codes=USD&since=2022-10-01"))[0] == 200
-
-    await eventually(is_whole)
+    await eventually(lambda: says(demo, "/v1/series?codes=USD&since=2022-10-01"))
     return demo
 
 
@@ -223,8 +220,7 @@ async def test_a_backup_brings_everything_back(bank: Bank, tmp_path: Path) -> No
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as running:
         await running.holds_two_sheets()
         _, headers, body = await running.get("/v1/rates?codes=USD")
-        running.kill(signal.SIGTERM)
-        assert await running.ended() == 0
+        await running.stops()
     await ran(("bash", "-euc", blocks("tar")[0].text), tmp_path)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS="http://127.0.0.1:1") as running:
         await running.ready()

@@ -17,7 +17,7 @@ import pytest
 from conftest import PATIENCE_S, eventually, not_here, program
 from fake_bank import Bank, around_today
 from fronts import answers_with
-from processes import ROOT, finished, free_port, serving
+from processes import ROOT, begun, finished, free_port, serving
 
 from ratesvc.commands import serve
 
@@ -170,16 +170,12 @@ async def machine(folder: Path, **environment: str) -> AsyncIterator[Machine]:
         "SYSTEMD": f"{SYSTEMD}/systemd",
         "PATH": os.environ["PATH"],
     }
-    process = await asyncio.create_subprocess_exec(*UNSHARED, "sh", "-c", BOOT, env=places)
-    try:
+    async with begun(*UNSHARED, "sh", "-c", BOOT, out=None, err=None, env=places) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         await eventually(lambda: children.read_text().split())
         booted = Machine(int(children.read_text()))
         await eventually(lambda: booted.is_active(restarts=0), 3 * PATIENCE_S)
         yield booted
-    finally:
-        process.kill()
-        await process.wait()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 from conftest import golden
+from dates import FRIDAY, SATURDAY, THURSDAY
 
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History
@@ -17,7 +18,6 @@ from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.render.json import bank_page, conversion, currencies, encode, literal, rates, source_url, unit_rate
 from ratesvc.render.language import language_or_default
 
-THURSDAY, FRIDAY, SATURDAY = (date(2026, 4, day) for day in (23, 24, 25))
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, 999999, tzinfo=UTC)
 EN, RU = language_or_default("en"), language_or_default("ru")
 

@@ -17,14 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesvc.render.contract import contract
-from ratesvc.render.language import (
-    MOST_LANGUAGES,
-    TRANSLATIONS,
-    Language,
-    catalogue,
-    language,
-    language_or_default,
-)
+from ratesvc.render.language import MOST_LANGUAGES, TRANSLATIONS, Language, catalogue, language, language_or_default
 from ratesvc.render.page import LINK
 from ratesvc.render.widget import builder
 
@@ -151,7 +144,7 @@ def test_more_languages_have_the_words_of_the_widget(tag: str) -> None:
 def test_a_script_without_a_catalogue_keeps_english_words() -> None:
     """Uzbek in Cyrillic letters is not answered in Latin ones; French has no words of its own."""
     assert [spoken(tag).of_widget().foreign for tag in ("uz-Cyrl", "az-Cyrl", "uz-Latn", "fr", "en", "ru")] == [
-        *("en", "en", "", "en", "", ""),
+        *("en", "en", "", "en", "", "")
     ]
 
 

@@ -14,8 +14,8 @@ from fractions import Fraction
 from typing import Self, cast
 
 import pytest
-from conftest import Clock, Serve, eventually, unhurried
-from dates import DAYS, FRIDAY
+from conftest import Clock, Serve, eventually
+from dates import DAYS, FRIDAY, SATURDAY
 from fake_bank import Bank, daily_xml, sheet, workdays
 from sheets import all_times, changed, times
 
@@ -48,7 +48,7 @@ def settings(settings: Settings, bank: Bank) -> Settings:
     """Backfill without pauses between its requests."""
     bank.publish(*map(sheet, DAYS))
     assert DAYS[-1] == FRIDAY
-    return unhurried(settings)
+    return settings
 
 
 @dataclass
@@ -180,7 +180,7 @@ def publish_with(bank: Bank, quote: Quote, days: list[date]) -> None:
 
 def goes_on(bank: Bank, clock: Clock, count: int = 6) -> list[date]:
     """The Bank publishes so many sheets more. Returns their days, of which the last has come."""
-    later = list(workdays(date(2026, 4, 25), count))
+    later = list(workdays(SATURDAY, count))
     bank.publish(*map(sheet, later))
     clock.moment = datetime.combine(later[-1], time(9), UTC)
     return later
@@ -262,14 +262,14 @@ async def test_a_running_replica_takes_the_currency_that_a_command_adds(
 
 async def test_a_sheet_set_while_the_series_are_fetched_is_not_shown_in_part(bank: Bank, replica: Replica) -> None:
     """The Bank publishes between the requests for USD and EUR. Only the days of USD are days of sheets."""
-    bank.series["R01239"] = {**bank.series["R01239"], date(2026, 4, 25): (1, Decimal("88.0000"))}
+    bank.series["R01239"] = {**bank.series["R01239"], SATURDAY: (1, Decimal("88.0000"))}
     await replica.run()
     assert replica.history.days == replica.days("EUR") == DAYS
 
 
 async def test_history_ends_with_the_newest_admitted_sheet(bank: Bank, replica: Replica) -> None:
     """Tomorrow's document is quarantined, so its series are not asked for."""
-    tomorrow = date(2026, 4, 25)
+    tomorrow = SATURDAY
     bank.publish(sheet(tomorrow))
     bank.documents[tomorrow] = daily_xml(changed(sheet(tomorrow), USD=times("10")))
     await replica.run()
@@ -299,11 +299,10 @@ async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, rep
         assert each.history.revision(DAYS[4], 1).sheet.says_the_same_as(first.sheet)
 
 
-async def test_verify_reports_differences_and_changes_nothing(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_verify_reports_differences_and_changes_nothing(bank: Bank, serve_whole: Serve) -> None:
     """The Bank corrected one value, dropped one and added one."""
     corrected, dropped, added = DAYS[3], DAYS[5], DAYS[0] - timedelta(days=3)
-    async with serve(settings) as running:
-        await running.filled()
+    async with serve_whole() as running:
         series = bank.series["R01235"]
         series[corrected] = (1, Decimal("99.9999"))
         del series[dropped]
@@ -320,10 +319,10 @@ async def test_verify_reports_differences_and_changes_nothing(bank: Bank, settin
 # The service runs it by itself
 
 
-async def test_a_bank_that_hangs_delays_no_answer(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_a_bank_that_hangs_delays_no_answer(bank: Bank, serve: Serve) -> None:
     """Neither a backfill that waits for the Bank nor a poll."""
     series = bank.hangs("XML_dynamic.asp")
-    async with serve(settings) as running:
+    async with serve() as running:
         await running.ready()
         await eventually(lambda: bank.series_asked)
         over, asked = bank.hangs(), len(bank.queries)
@@ -338,14 +337,14 @@ async def test_a_bank_that_hangs_delays_no_answer(bank: Bank, settings: Settings
 
 
 async def test_no_replica_waits_for_its_turn_when_history_is_there(
-    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    bank: Bank, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one waited while the first fetched history, and health said so."""
     monkeypatch.setattr("ratesvc.service.app.SOON_S", 0.05)
     over = bank.hangs("XML_dynamic.asp")
-    async with serve(settings) as one:
+    async with serve() as one:
         await eventually(lambda: bank.series_asked)
-        async with serve(settings) as two:
+        async with serve() as two:
             await eventually(lambda: "backfill" in two.service.telemetry.waiting)
             assert two.service.health()["history:coverage"]["output"] == "another replica fetches history"
             over.set()
@@ -369,7 +368,7 @@ async def test_no_replica_waits_for_its_turn_when_history_is_there(
     ids=["the Bank", "Redis", "another replica", "a bug"],
 )
 async def test_a_backfill_that_fails_is_tried_again_later(
-    settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch, error: Exception, again_s: float
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, error: Exception, again_s: float
 ) -> None:
     """Ten minutes later, because it asks the Bank each time; within seconds, here 50, for the other two.
 
@@ -382,7 +381,7 @@ async def test_a_backfill_that_fails_is_tried_again_later(
         raise error
 
     monkeypatch.setattr(Backfill, "run", failing)
-    async with serve(settings) as running:
+    async with serve() as running:
         jobs = running.service._schedule._scheduler.get_job  # noqa: SLF001 -- nobody else knows when
 
         def wait_s(name: str) -> float:
@@ -396,7 +395,7 @@ async def test_a_backfill_that_fails_is_tried_again_later(
 
 
 async def test_a_document_that_never_comes_delays_no_other_day(
-    bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
+    bank: Bank, serve_whole: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its day is held back and asked for again after each poll. Every other day is served.
 
@@ -414,8 +413,7 @@ async def test_a_document_that_never_comes_delays_no_other_day(
         return (await running.get(f"/v1/series?codes=USD&since={DAYS[5]}&until={day}"))[1]["Cache-Control"]
 
     bank.refuses(WRONG)
-    async with serve(settings) as running:
-        await running.filled()
+    async with serve_whole() as running:
         assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
         assert [(await running.get(f"/v1/rates/{day}"))[0] for day in (DAYS[9], WRONG)] == [200, 503]
         await eventually(lambda: "backfill_incomplete" in says())
@@ -442,12 +440,12 @@ async def test_the_share_of_a_first_run_that_is_done_never_falls(bank: Bank, rep
 
 
 async def test_the_log_says_how_far_a_long_run_is(
-    settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    serve_whole: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once a minute; here at every step, because nobody waits a minute for a test."""
     monkeypatch.setattr(telemetry, "LOG_AGAIN_S", 0)
-    async with serve(settings) as running:
-        await running.filled()
+    async with serve_whole():
+        pass
     said = capsys.readouterr().out
     steps = [(int(done), int(total)) for done, total in re.findall(r"backfill_progress .*done=(\d+) total=(\d+)", said)]
     assert steps == sorted(steps)

@@ -10,11 +10,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from chaos import ChaosProxy
-from conftest import Clock, Serve, Served, eventually, stored, unhurried
-from dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY
+from conftest import Clock, Serve, Served, eventually, stored
+from dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import Bank, bank_running, workdays
 from listener import reading
 from redis_servers import RealRedis, running
@@ -22,7 +21,7 @@ from sheets import changed, plausible, times, without
 from structlog.testing import capture_logs
 
 from ratesvc.commands.data import verify
-from ratesvc.config import Redis, Settings
+from ratesvc.config import Settings
 from ratesvc.domain.workdays import ONE_DAY, utc_now
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
@@ -37,14 +36,13 @@ pytestmark = pytest.mark.slow
 def settings(settings: Settings, bank: Bank) -> Settings:
     """The Bank has published every sheet up to Friday's."""
     bank.publish(*map(plausible, DAYS))
-    return unhurried(settings)
+    return settings
 
 
 @pytest.fixture
-async def held(settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+async def held(serve_whole: Serve) -> AsyncIterator[Served]:
     """A service that holds history, and has asked again for the last week."""
-    async with serve(settings) as opened:
-        await opened.filled()
+    async with serve_whole() as opened:
         await opened.service.poll()
         yield opened
 
@@ -135,19 +133,18 @@ async def test_a_sheet_of_the_last_week_is_asked_for_once_a_day(bank: Bank, held
 
 
 async def test_corrections_that_were_missed_while_nothing_ran_are_noticed_at_the_next_start(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+    bank: Bank, serve_whole: Serve, clock: Clock
 ) -> None:
     """Three days later; an extraordinary sheet of a Sunday, too, though its day needs none by the calendar."""
-    async with serve(settings) as first:
-        await first.filled()
+    async with serve_whole():
+        pass
     later = list(workdays(SATURDAY, 3))
     bank.publish(*map(plausible, later))
     sunday = SATURDAY + ONE_DAY
     bank.publish(plausible(sunday, "75.9"))
     corrected = corrects(bank, THURSDAY)
     clock.moment = datetime(2026, 4, 29, 9, tzinfo=UTC)
-    async with serve(settings) as again:
-        await again.filled()
+    async with serve_whole() as again:
         for _ in range(3):
             await again.service.poll()
         assert await answered(again, THURSDAY) == (corrected, 2)
@@ -158,18 +155,17 @@ async def test_corrections_that_were_missed_while_nothing_ran_are_noticed_at_the
 
 
 async def test_a_restored_backup_gets_its_corrections_back(
-    bank: Bank, settings: Settings, serve: Serve, store: Store, clock: Clock
+    bank: Bank, settings: Settings, serve: Serve, serve_whole: Serve, store: Store, clock: Clock
 ) -> None:
     """A correction that was served is not in it. Those of older days come with `backfill --verify --repair`."""
-    async with serve(settings) as first:
-        await first.filled()
+    async with serve_whole() as first:
         corrected = corrects(bank, THURSDAY), corrects(bank, DAYS[5])
         clock.advance(days=1)
         await poll_twice(first)
         assert await answered(first, THURSDAY) == (corrected[0], 2)
     client = store.connection.client
     await client.hdel(f"{{{settings.redis.namespace}}}:v2:sheets", f"{THURSDAY}.2")
-    async with serve(settings) as restored:
+    async with serve() as restored:
         await restored.ready()
         await poll_twice(restored)
         assert await answered(restored, THURSDAY) == (corrected[0], 2)
@@ -183,7 +179,7 @@ async def test_a_restored_backup_gets_its_corrections_back(
 
 async def test_a_currency_that_was_missing_once_does_not_return_tenfold(bank: Bank, held: Served, clock: Clock) -> None:
     """The zloty is missing on Saturday and tenfold on Tuesday; the right sheet of Wednesday is served."""
-    tuesday = date(2026, 4, 28)
+    tuesday = TUESDAY
     bank.publish(without(plausible(SATURDAY), "PLN"))
     clock.moment = EVENING
     await held.service.poll()
@@ -217,7 +213,7 @@ async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Se
     wrong = SATURDAY
     bank.publish(plausible(wrong))
     bank.documents[wrong] = b"<html>maintenance</html>"
-    for day in workdays(date(2026, 4, 28), 3):
+    for day in workdays(TUESDAY, 3):
         clock.moment = datetime(day.year, day.month, day.day, 9, tzinfo=UTC) - ONE_DAY + timedelta(hours=5)
         bank.publish(plausible(day))
         await held.service.poll()
@@ -235,13 +231,12 @@ async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Se
     assert json.loads((await held.get(RANGES[0].format(since=DAYS[3], until=wrong)))[2])["unconfirmed"] == [str(wrong)]
 
 
-async def test_a_mirror_that_lags_is_passed_over(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+async def test_a_mirror_that_lags_is_passed_over(bank: Bank, serve: Serve, clock: Clock) -> None:
     """The first mirror is two sheets behind at 18:00. The second gets one request a poll, and its sheet is served."""
     clock.moment = datetime(2026, 4, 24, 15, 0, tzinfo=UTC)
     async with bank_running() as fresh:
         fresh.publish(*map(plausible, [*DAYS, SATURDAY]))
-        mirrors = msgspec.structs.replace(settings.cbr, mirrors=(bank.url, fresh.url))
-        async with serve(msgspec.structs.replace(settings, cbr=mirrors)) as served:
+        async with serve(cbr={"mirrors": (bank.url, fresh.url)}) as served:
             await served.ready()
             await eventually(lambda: served.service.history.of_date(SATURDAY))
             assert served.service.health()["cbr:sheet"]["status"] == "pass"
@@ -258,19 +253,16 @@ def own(tmp_path: Path) -> Iterator[RealRedis]:
 
 
 async def test_a_fetched_sheet_is_served_when_redis_dies_after_the_announcement(
-    bank: Bank, settings: Settings, serve: Serve, own: RealRedis, clock: Clock
+    bank: Bank, serve_whole: Serve, own: RealRedis, clock: Clock
 ) -> None:
     """The connection is cut with the announcement, so this replica never hears of its own sheet."""
-    async with ChaosProxy(own.port) as proxy:
-        settings = msgspec.structs.replace(settings, redis=Redis(url=proxy.url, namespace=settings.redis.namespace))
-        async with serve(settings) as served:
-            await served.filled()
-            bank.publish(plausible(SATURDAY))
-            clock.moment = EVENING
-            _dies_after_publish(proxy, served.service)
-            await served.service.poll()
-            assert (await served.get("/v1/rates/next"))[0] == 200
-            proxy.well()
+    async with ChaosProxy(own.port) as proxy, serve_whole(redis={"url": proxy.url}) as served:
+        bank.publish(plausible(SATURDAY))
+        clock.moment = EVENING
+        _dies_after_publish(proxy, served.service)
+        await served.service.poll()
+        assert (await served.get("/v1/rates/next"))[0] == 200
+        proxy.well()
 
 
 def _dies_after_publish(proxy: ChaosProxy, service: Service) -> None:
@@ -286,12 +278,11 @@ def _dies_after_publish(proxy: ChaosProxy, service: Service) -> None:
 
 
 async def test_an_older_document_does_not_follow_a_newer_correction(
-    bank: Bank, settings: Settings, serve: Serve, store: Store
+    bank: Bank, serve_whole: Serve, store: Store
 ) -> None:
     """Another replica stores a correction while this one confirms an older document."""
     newer = changed(plausible(FRIDAY), PLN=times("1.03"))
-    async with serve(settings) as served:
-        await served.filled()
+    async with serve_whole() as served:
         await served.service.poll()
         older = changed(plausible(FRIDAY), PLN=times("1.02"))
         bank.publish(older)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import pytest
 from conftest import Clock, Serve, Served
 from dates import FRIDAY, NOON, SATURDAY, THURSDAY
@@ -180,13 +179,10 @@ async def test_health_answers_with_a_clock_far_in_the_past(served: Served, clock
     assert (await served.get("/v1/rates"))[0] == 200
 
 
-async def test_probes_have_a_port_of_their_own(
-    bank: Bank, settings: Settings, serve: Serve, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_probes_have_a_port_of_their_own(bank: Bank, serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     """With an admin port, only that port answers health, metrics and probes, and nothing else. The start names it."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    server = msgspec.structs.replace(settings.server, admin_port=0)
-    async with serve(msgspec.structs.replace(settings, server=server)) as served:
+    async with serve(server={"admin_port": 0}) as served:
         await served.ready()
         admin = str(served.service.admin_url).replace("localhost", "127.0.0.1")
         for path in ("/health", "/metrics", "/livez", "/readyz"):

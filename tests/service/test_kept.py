@@ -15,8 +15,8 @@ from itertools import count, pairwise
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, Served, eventually, unhurried
-from dates import FRIDAY, NOON, SATURDAY, THURSDAY
+from conftest import Clock, Serve, Served, eventually
+from dates import DAYS, FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import Bank, sheet, workdays
 from listener import reading
 from sheets import without
@@ -41,12 +41,6 @@ DATED = (
     "/scripts/XML_daily.asp?date_req=26/04/2026",
     "/frankfurter/v1/2026-04-26?base=USD",
 )
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Backfill without pauses, so that history is complete soon."""
-    return unhurried(settings)
 
 
 @pytest.fixture
@@ -83,7 +77,7 @@ async def test_a_publication_is_replaced_only_by_news(served: Served, clock: Clo
     assert with_saturday is not first
     assert with_saturday
     assert with_saturday.snapshot.announced
-    clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
+    clock.moment = MIDNIGHT
     service.publish()
     assert service.publisher.current is not with_saturday
 
@@ -97,25 +91,23 @@ async def test_a_widget_of_a_day_is_not_the_widget_of_today(served: Served, cloc
     assert (dated.get("note", ""), "April 24, 2026" in undated["note"]) == ("", True)
 
 
-async def test_a_sparkline_composes_no_sheet(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_a_sparkline_composes_no_sheet(bank: Bank, serve_whole: Serve) -> None:
     """Its points are read from a column. Only the sheet of the shown day is composed."""
-    days = list(workdays(date(2026, 3, 10), 34))
+    days = DAYS
     bank.publish(*map(sheet, days))
-    async with serve(settings) as served:
-        await served.filled()
+    async with serve_whole() as served:
         status, _, body = await served.get(f"{WIDGET}&spark=7&date={days[8]}")
         assert (status, bool(json.loads(body)["rows"][0]["points"])) == (200, True)
         assert served.service.history._composed.cache_info().currsize <= 3  # noqa: SLF001 -- what it costs is to be seen
 
 
-async def test_a_sparkline_does_not_cross_the_redenomination(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_a_sparkline_does_not_cross_the_redenomination(bank: Bank, serve_whole: Serve) -> None:
     """In January 1998 it begins at New Year, because a thousandth of the number is no fall."""
     old = [date(1997, 12, day) for day in (24, 25, 26, 27, 30, 31)]
     new = [date(1998, 1, day) for day in (1, 6, 7, 8)]
     bank.publish(*map(sheet, [*old, *new, THURSDAY, FRIDAY]))
     bank.series["R01235"] |= {day: (1, Decimal(5960)) for day in old}
-    async with serve(settings) as served:
-        await served.filled()
+    async with serve_whole() as served:
         _, _, body = await served.get(f"{WIDGET}&spark=30&date=1998-01-08")
         first, last = (sheet(day).by_code["USD"].value for day in (new[0], new[-1]))
         assert json.loads(body)["rows"][0]["cells"][0] == f"from {first:.4f} to {last:.4f}"
@@ -169,7 +161,7 @@ async def test_answers_about_a_day_are_kept_long_once_its_sheet_is_settled(
     clock.moment = datetime(2026, 4, 27, 6, 0, tzinfo=UTC)
     served.service.publish()
     assert [path for path in DATED if await seconds(served, path) >= 86400] == []
-    await announced(bank, served, clock, date(2026, 4, 28))
+    await announced(bank, served, clock, TUESDAY)
     assert [path for path in DATED if await seconds(served, path) >= 86400] == []
     await announced(bank, served, clock, date(2026, 5, 7))
     assert [path for path in DATED if await seconds(served, path) < 86400] == []
@@ -303,7 +295,7 @@ async def test_memory_does_not_grow(served: Served, bank: Bank, clock: Clock) ->
     """Each round has a new sheet, two hundred new targets, streams that come and go, and the next day."""
     used = []
     tracemalloc.start()
-    for number, day in zip(count(), workdays(date(2026, 4, 25), ROUNDS), strict=False):
+    for number, day in zip(count(), workdays(SATURDAY, ROUNDS), strict=False):
         bank.publish(sheet(day))
         clock.moment = datetime.combine(day, time(9), UTC)
         await served.service.refresh()

@@ -13,10 +13,9 @@ from typing import Any
 import brotli
 import jinja2
 import pytest
-from conftest import PATIENCE_S, Serve, Served, eventually, unhurried
+from conftest import PATIENCE_S, Serve, Served, eventually
 from fake_bank import TABLE, Bank, sheet
 
-from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.render import png, tables
 from ratesvc.render.series import MOST_POINTS, SeriesParams
@@ -30,11 +29,10 @@ TIME_SERIES = "/openexchangerates/api/time-series.json?start=1992-07-01&end=2026
 
 
 @pytest.fixture
-async def whole(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+async def whole(bank: Bank, serve_whole: Serve) -> AsyncIterator[Served]:
     """All of history is held: one sheet of 1992 and a few of today."""
     bank.publish(*map(sheet, (FIRST_DAY, date(2026, 4, 23), date(2026, 4, 24))))
-    async with serve(unhurried(settings)) as running:
-        await running.filled()
+    async with serve_whole() as running:
         yield running
 
 
@@ -247,10 +245,10 @@ async def test_a_page_with_a_chart_waits_among_the_pictures(whole: Served, held_
     assert [status for status, _, _ in await asyncio.gather(*slow)] == [200, 200, 200]
 
 
-async def test_a_thread_that_renders_gives_way_soon(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_a_thread_that_renders_gives_way_soon(bank: Bank, serve: Serve) -> None:
     """Five times as soon as with Python's own interval, which is restored at the end."""
     before = sys.getswitchinterval()
     bank.publish(sheet(date(2026, 4, 24)))
-    async with serve(settings):
+    async with serve():
         assert sys.getswitchinterval() == pytest.approx(0.001)
     assert sys.getswitchinterval() == before

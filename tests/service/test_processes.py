@@ -10,15 +10,15 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 from conftest import PATIENCE_S, eventually, missing, not_here, program
 from fake_bank import Bank, around_today
+from loopback import fetched
 from machine import patience
-from processes import ROOT, engines_over, environment, processes_over, run, serving
+from processes import ROOT, begun, engines_over, environment, processes_over, run, running, serving
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +34,7 @@ async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_pa
         assert json.loads((await program.get("/v1/rates/next"))[2])["effective_date"] == "2022-11-19"
         assert b'<span class="cbr-badge">demo</span>' in (await program.get("/widget/frame"))[2]
         assert "DEMO" in program.output[0]
-        program.kill(signal.SIGTERM)
-        assert await program.ended() == 0
+        await program.stops()
     assert not (tmp_path / "data" / "engine").exists()
     assert not processes_over(tmp_path)
 
@@ -70,8 +69,7 @@ async def test_a_killed_engine_comes_back_with_everything(bank: Bank, tmp_path: 
         code, out, err = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
         assert code == 0, err
         assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
-        program.kill(signal.SIGTERM)
-        assert await program.ended() == 0
+        await program.stops()
     assert not processes_over(tmp_path)
 
 
@@ -79,14 +77,10 @@ async def test_an_engine_outlives_the_process_that_started_it(bank: Bank, tmp_pa
     """A service that starts during a backfill uses the backfill's engine, and keeps it when the backfill is killed."""
     around_today(bank)
     variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "600"}
-    backfill = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ratesvc", "backfill"),
-        cwd=tmp_path,
-        env=environment(tmp_path, **variables),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    await eventually(lambda: any(request.path.endswith("XML_valFull.asp") for request in bank.asked))
-    async with serving(tmp_path, **variables) as program:
+    async with AsyncExitStack() as stack:
+        backfill = await stack.enter_async_context(running(tmp_path, "backfill", **variables))
+        await eventually(lambda: any(request.path.endswith("XML_valFull.asp") for request in bank.asked))
+        program = await stack.enter_async_context(serving(tmp_path, **variables))
         await program.ready()
         engines = engines_over(tmp_path)
         backfill.kill()
@@ -96,8 +90,7 @@ async def test_an_engine_outlives_the_process_that_started_it(bank: Bank, tmp_pa
         assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
         assert engines_over(tmp_path) == engines
         assert len(engines) == 1
-        program.kill(signal.SIGTERM)
-        assert await program.ended() == 0
+        await program.stops()
     assert not engines_over(tmp_path)
 
 
@@ -114,20 +107,9 @@ def with_server(folder: Path, script: str) -> dict[str, str]:
 @asynccontextmanager
 async def waiting(folder: Path, *words: str, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A process that has come to where it waits."""
-    process = await asyncio.create_subprocess_exec(
-        *words,
-        cwd=folder,
-        env=environment(folder, RATESVC_PORT="0", **variables),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
+    async with begun(*words, cwd=folder, env=environment(folder, RATESVC_PORT="0", **variables)) as process:
         await eventually((folder / "waiting").exists)
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 SILENT = "trap '' TERM; touch {folder}/waiting; while :; do sleep 1; done"
@@ -173,11 +155,7 @@ def with_package(folder: Path, name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("package", "number", "code"),
-    [
-        ("click", signal.SIGINT, 130),
-        ("aiohttp", signal.SIGINT, 130),
-        ("aiohttp", signal.SIGTERM, -signal.SIGTERM),
-    ],
+    [("click", signal.SIGINT, 130), ("aiohttp", signal.SIGINT, 130), ("aiohttp", signal.SIGTERM, -signal.SIGTERM)],
 )
 @pytest.mark.parametrize("contained", [False, True])
 async def test_a_signal_ends_a_process_during_its_imports(
@@ -211,8 +189,7 @@ async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> No
     log = tmp_path / "errors.log"
     async with serving(tmp_path, RATESVC_LOG_FORMAT="json", RATESVC_CBR_MIRRORS=f"{bank.url}/no/such") as program:
         await eventually(lambda: log.exists() and "fetch_failed" in log.read_text())
-        program.kill(signal.SIGTERM)
-        assert await program.ended() == 0
+        await program.stops()
     events = {line["event"]: line for line in map(json.loads, log.read_text().splitlines())}
     assert events["started"]["rates"].endswith("/v1/rates")
     assert events["fetch_failed"]["error"].startswith("status: 404, beginning ")
@@ -250,10 +227,8 @@ async def test_every_address_of_the_machine_has_both_kinds(tmp_path: Path) -> No
         not_here("IPv6")
     async with serving(tmp_path, "--demo", RATESVC_HOST="::") as program:
         port = program.url.rpartition(":")[2]
-        async with aiohttp.ClientSession() as http:
-            for host in ("127.0.0.1", "[::1]"):
-                async with http.get(f"http://{host}:{port}/livez") as answer:
-                    assert answer.status == 200
+        for host in ("127.0.0.1", "[::1]"):
+            assert (await fetched(f"http://{host}:{port}/livez")).status == 200
 
 
 async def test_an_address_that_is_not_up_yet_is_tried_again(tmp_path: Path) -> None:

@@ -7,20 +7,19 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
 
-import aiohttp
-import msgspec
 import pytest
 from aiohttp import web
-from conftest import Clock, Serve, Served, eventually, unhurried
-from dates import FRIDAY, SATURDAY, THURSDAY
+from conftest import Clock, Serve, Served, eventually
+from dates import FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import Bank, daily_xml, sheet, unavailable
 from listener import reading
+from loopback import fetched
 from sheets import all_times, changed, plausible, times
 
 from ratesvc.bank.admission import Admission, Admitted, Quarantined, Recent, Unconfirmed, admit
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.bank.xml import parse_daily
-from ratesvc.config import Server, Settings
+from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import BadDocument, StoreUnavailable
@@ -31,7 +30,7 @@ from ratesvc.service.refresh import Cycle
 from ratesvc.storage.store import Store
 
 
-async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, serve: Serve) -> None:
     """The newest sheet comes, the one before it does not. The failure is reported and not counted."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
 
@@ -41,7 +40,7 @@ async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, settings
         return web.Response(body=bank.documents[FRIDAY], headers={"Content-Type": "text/xml; charset=windows-1251"})
 
     bank.misbehave = newest_only
-    async with serve(settings) as running:
+    async with serve() as running:
         await eventually(lambda: running.service.telemetry.last_cycle)
         cycle = running.service.telemetry.last_cycle
         assert cycle
@@ -53,12 +52,10 @@ async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, settings
         await eventually(lambda: running.service.history.of_date(THURSDAY))
 
 
-async def test_a_newest_sheet_that_is_refused_hides_no_other(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
+async def test_a_newest_sheet_that_is_refused_hides_no_other(bank: Bank, serve: Serve, clock: Clock) -> None:
     """For example our clock is a day behind, so the newest sheet is later than tomorrow: at the start, and later."""
-    bank.publish(*map(sheet, (THURSDAY, FRIDAY, date(2026, 4, 28))))
-    async with serve(settings) as running:
+    bank.publish(*map(sheet, (THURSDAY, FRIDAY, TUESDAY)))
+    async with serve() as running:
         await eventually(lambda: len(running.service.history) == 2)
         assert [revision.effective_date for revision in running.service.history] == [THURSDAY, FRIDAY]
         clock.advance(days=1)
@@ -74,7 +71,7 @@ async def test_a_command_asks_the_bank_without_the_lease(
 ) -> None:
     """A poll leaves it to the holder of the lease. A person does not wait."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve(settings) as first:
+    async with serve() as first:
         await first.ready()
         await eventually(lambda: first.service.telemetry.last_cycle)
         async with Service(settings, clock=clock, scheduled=False) as command:
@@ -134,27 +131,22 @@ async def test_a_sheet_that_was_confirmed_is_corrected_like_any_other(served: Se
 
 
 @pytest.mark.usefixtures("served")
-async def test_the_bank_is_asked_by_one_replica_alone(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_the_bank_is_asked_by_one_replica_alone(bank: Bank, serve: Serve) -> None:
     """Also for corrections of the last week."""
     bank.asked.clear()
-    async with serve(unhurried(settings)) as other:
+    async with serve() as other:
         await eventually(lambda: other.service.telemetry.last_cycle == Cycle("skipped"))
         await other.service.poll()
     assert bank.asked == []
 
 
-async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
+async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it(bank: Bank, serve: Serve) -> None:
     """It releases the lease at once. An answer to another replica ends its warning, and is no success of its own."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    cut_off = msgspec.structs.replace(
-        settings, cbr=msgspec.structs.replace(settings.cbr, mirrors=("http://127.0.0.1:1",))
-    )
-    async with serve(cut_off) as isolated:
+    async with serve(cbr={"mirrors": ("http://127.0.0.1:1",)}) as isolated:
         await eventually(lambda: isolated.service.telemetry.failures and not isolated.service.store.poll_lease.held)
         assert fetching(isolated)["status"] == "warn"
-        async with serve(settings) as served:
+        async with serve() as served:
             await served.ready()
             await isolated.ready()
             await eventually(lambda: not isolated.service.telemetry.failures)
@@ -169,7 +161,7 @@ def fetching(served: Served) -> Check:
     return served.service.health()["cbr:fetch"]
 
 
-async def test_every_replica_warns_until_the_bank_answers_one(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_every_replica_warns_until_the_bank_answers_one(bank: Bank, serve: Serve) -> None:
     """A request of another replica says nothing yet. Its result does: a failure as well as rates."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     over = asyncio.Event()
@@ -179,10 +171,10 @@ async def test_every_replica_warns_until_the_bank_answers_one(bank: Bank, settin
         return await unavailable(request)
 
     bank.misbehave = unavailable
-    async with serve(settings) as one:
+    async with serve() as one:
         await eventually(lambda: one.service.telemetry.failures and not one.service.store.poll_lease.held)
         bank.misbehave = refuse_late
-        async with serve(settings) as other:
+        async with serve() as other:
             await eventually(lambda: other.service.store.poll_lease.held)
             assert (await one.service.refresh()).outcome == "skipped"
             assert fetching(one)["status"] == "warn"
@@ -206,18 +198,15 @@ async def test_a_replica_that_stops_frees_its_lease_and_its_readers(served: Serv
     assert [task for task in asyncio.all_tasks() if task.get_name() in ("poll", "heartbeat", "listen")] == []
 
 
-async def test_two_replicas_share_a_port(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_two_replicas_share_a_port(bank: Bank, serve: Serve) -> None:
     """The system spreads connections over both. Without `reuse_port` the second replica could not start."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    first = msgspec.structs.replace(settings, server=Server(port=0, reuse_port=True, drain_seconds=0))
-    async with serve(first) as one:
+    async with serve(server={"reuse_port": True}) as one:
         port = int(one.url.rsplit(":", 1)[1])
-        second = msgspec.structs.replace(settings, server=Server(port=port, reuse_port=True, drain_seconds=0))
-        async with serve(second) as two:
+        async with serve(server={"port": port, "reuse_port": True}) as two:
             await asyncio.gather(one.ready(), two.ready())
             for _ in range(60):
-                async with aiohttp.ClientSession() as http, http.get(one.url + "/v1/currencies") as answer:
-                    assert answer.status == 200
+                assert (await fetched(one.url + "/v1/currencies")).status == 200
             counts = [served.service.telemetry.metrics.route("/v1/currencies").by_status[200] for served in (one, two)]
             assert sum(counts) >= 60  # more where a new publication answered it once more by itself
             assert min(counts) > 0

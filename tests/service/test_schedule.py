@@ -8,16 +8,14 @@ from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
 
-import msgspec
 import pytest
 from aiohttp import web
-from conftest import Clock, Serve, Served, eventually, unhurried
-from dates import FRIDAY, NOON, SATURDAY, THURSDAY
+from conftest import Clock, Serve, Served, eventually
+from dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from structlog.testing import capture_logs
 
 from ratesvc.bank.admission import Assessment, Unconfirmed
-from ratesvc.config import Settings
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar, utc_now
@@ -32,7 +30,7 @@ NEXT = "ratesvc_refresh_next_timestamp_seconds"
 DAY_S = 86_400
 
 
-async def test_a_metric_shows_the_next_refresh_also_during_a_poll(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_a_metric_shows_the_next_refresh_also_during_a_poll(bank: Bank, serve: Serve) -> None:
     """From the start on, so that a first poll that never ends is noticed; then as `poll_seconds` says."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     for_ever = asyncio.Event()
@@ -44,7 +42,7 @@ async def test_a_metric_shows_the_next_refresh_also_during_a_poll(bank: Bank, se
 
     bank.misbehave = hang
     begun = time.time()
-    async with serve(msgspec.structs.replace(settings, poll_seconds=DAY_S)) as served:
+    async with serve(poll_seconds=DAY_S) as served:
         await eventually(lambda: bank.asked)
         assert begun <= float((await served.samples())[NEXT]) <= time.time()
         for_ever.set()
@@ -111,26 +109,23 @@ async def test_an_unforeseen_error_does_not_end_the_ticks(served: Served, monkey
 
 @pytest.mark.slow
 async def test_a_poll_that_is_about_to_start_is_not_reported_as_dead(
-    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    bank: Bank, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Polls follow each other without a pause, and the heartbeat finds them alive every time."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     monkeypatch.setattr("ratesvc.service.schedule.HEARTBEAT_S", 0.001)
-    async with serve(msgspec.structs.replace(settings, poll_seconds=0.01)) as served:
+    async with serve(poll_seconds=0.01) as served:
         await eventually(lambda: len(bank.asked) > 60)
         assert b"ratesvc_task_restarts_total{" not in (await served.get("/metrics"))[2]
 
 
-async def test_polls_are_rare_once_tomorrows_sheet_is_held(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
+async def test_polls_are_rare_once_tomorrows_sheet_is_held(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
     """The poll that finds it plans the late one itself, although its announcement comes back later."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve(msgspec.structs.replace(unhurried(settings), poll_seconds=None)) as served:
+    async with serve_whole(poll_seconds=None) as served:
         await served.ready()
-        await eventually(lambda: served.service.backfilling is None and served.service.history.coverage)
         bank.publish(sheet(SATURDAY))
-        clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
+        clock.moment = EVENING
         await served.service.poll()
         job = served.service._schedule._scheduler.get_job("poll")  # noqa: SLF001 -- nobody else knows when
         assert job is not None

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import Clock, Serve, Served, eventually, unhurried
+from conftest import Clock, Serve, Served, eventually
 from dates import DAYS, EVENING, SATURDAY
 from fake_bank import Bank, sheet
 
-from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.service.app import Service
@@ -25,11 +24,10 @@ MOST_OF_A_TICK = 1000
 
 
 @pytest.fixture
-async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+async def held(bank: Bank, serve_whole: Serve) -> AsyncIterator[Served]:
     """A service that holds some history."""
     bank.publish(*map(sheet, DAYS))
-    async with serve(unhurried(settings)) as served:
-        await served.filled()
+    async with serve_whole() as served:
         yield served
 
 

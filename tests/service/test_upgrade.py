@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, Served, unhurried
+from conftest import Clock, Serve, Served
 from dates import DAYS, EVENING
 from fake_bank import Bank, unavailable
 from redis.asyncio import Redis
@@ -43,12 +43,11 @@ async def facts(served: Served) -> Any:
     }
 
 
-async def record(bank: Bank, settings: Settings, serve: Serve, redis: Redis) -> None:
+async def record(bank: Bank, settings: Settings, serve_whole: Serve, redis: Redis) -> None:
     """Write the recording anew: only as long as its version is not released."""
     bank.publish(*map(plausible, DAYS))
     bank.publish(changed(plausible(HELD_BACK), PLN=times("10")))
-    async with serve(unhurried(settings)) as served:
-        await served.filled()
+    async with serve_whole() as served:
         bank.publish(changed(plausible(DAYS[-1]), PLN=times("1.01")))
         for _ in range(2):
             await served.service.poll()
@@ -66,12 +65,12 @@ async def record(bank: Bank, settings: Settings, serve: Serve, redis: Redis) -> 
 
 @pytest.mark.slow
 async def test_the_store_of_the_first_release_is_served(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock, redis: Redis
+    bank: Bank, settings: Settings, serve: Serve, serve_whole: Serve, clock: Clock, redis: Redis
 ) -> None:
     """A revision, columns, a day that is held back and a document that waits, while the Bank does not answer."""
     clock.moment = EVENING
     if os.environ.get("UPDATE_STORE"):
-        await record(bank, settings, serve, redis)
+        await record(bank, settings, serve_whole, redis)
         await redis.flushall()
     recorded = json.loads(RECORDED.read_text("utf-8"))
     for name, values in recorded["keys"].items():
@@ -81,7 +80,7 @@ async def test_the_store_of_the_first_release_is_served(
             await (redis.hset(key, base64.b64decode(field), decoded) if field else redis.set(key, decoded))
     bank.documents.clear()
     bank.misbehave = unavailable
-    async with serve(settings) as served:
+    async with serve() as served:
         await served.ready()
         assert await facts(served) == recorded["answers"]
         assert served.service.history.coverage

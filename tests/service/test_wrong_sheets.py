@@ -9,12 +9,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import dates
 import pytest
-from conftest import Clock, Serve, Served, eventually, unhurried
-from dates import SATURDAY
+from conftest import Clock, Serve, Served, eventually
+from dates import SATURDAY, TUESDAY
 from fake_bank import Bank, daily_xml, printed_value, workdays
 from sheets import changed, plausible, times, without
 
-from ratesvc.config import Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import ONE_DAY
 
@@ -44,9 +43,8 @@ class World:
     """A Bank that errs about one day, and services over one Redis; `fault` names what is wrong with the sheet."""
 
     bank: Bank
-    settings: Settings
     clock: Clock
-    serve: Serve
+    serve_whole: Serve
     fault: str
     day: date
     wrong: list[Sheet] = field(default_factory=list)
@@ -80,10 +78,9 @@ class World:
     @asynccontextmanager
     async def started(self) -> AsyncIterator[Served]:
         """A service that has fetched what it can."""
-        async with self.serve(unhurried(self.settings)) as running:
+        async with self.serve_whole() as running:
             self.replicas.append(running)
             await running.ready()
-            await running.filled()
             await self.poll()
             yield running
             self.replicas.remove(running)
@@ -103,10 +100,10 @@ NAMES = [f"{fault}, {'newest' if day == SATURDAY else 'settled'}" for fault, day
 
 
 @pytest.fixture(params=CASES, ids=NAMES)
-def world(bank: Bank, settings: Settings, clock: Clock, serve: Serve, request: pytest.FixtureRequest) -> World:
+def world(bank: Bank, clock: Clock, serve_whole: Serve, request: pytest.FixtureRequest) -> World:
     """Friday evening in Moscow: the sheet of Saturday is set."""
     clock.moment = datetime(2026, 4, 24, 14, 30, tzinfo=UTC)
-    return World(bank, settings, clock, serve, *request.param)
+    return World(bank, clock, serve_whole, *request.param)
 
 
 async def test_a_wrong_sheet_is_never_served_and_the_corrected_one_is(world: World) -> None:
@@ -134,7 +131,7 @@ async def test_two_documents_are_believed_about_a_settled_day_unless_the_series_
     world.publish(*DAYS, SATURDAY)
     world.bank.english = None
     async with world.started() as running:
-        for day in workdays(date(2026, 4, 28), 8):
+        for day in workdays(TUESDAY, 8):
             world.bank.publish(plausible(day))
             world.clock.moment = datetime(day.year, day.month, day.day, 9, 30, tzinfo=UTC)
             for _ in range(2):

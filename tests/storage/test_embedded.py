@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import eventually
 from fake_bank import Bank, around_today, sheet
+from loopback import says
 from processes import engines_over, processes_over, serving
 from redis.asyncio import Redis
 from redis_servers import RealRedis
@@ -337,14 +338,9 @@ async def test_the_files_move_to_a_server_of_ones_own_with_everything(bank: Bank
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="0.5") as running:
         await running.holds_two_sheets()
         bank.publish(sheet(day, 1))
-
-        async def is_corrected() -> bool:
-            return (await running.get(f"/v1/rates/{day}?revision=2"))[0] == 200
-
-        await eventually(is_corrected)
+        await eventually(lambda: says(running, f"/v1/rates/{day}?revision=2"))
         before = [(await running.get(f"/v1/rates/{day}?revision={number}"))[2] for number in (1, 2)]
-        running.kill(signal.SIGTERM)
-        assert await running.ended() == 0
+        await running.stops()
     handbook = (ROOT / "docs/operations.md").read_text("utf-8")
     assert "/engine/appendonlydir /var/lib/valkey/" in handbook
     own = RealRedis(tmp_path / "valkey", "valkey", appendonly="yes")

@@ -16,6 +16,7 @@ from certificates import Authority
 from conftest import eventually
 from fake_bank import Bank, around_today
 from fleet import shared_by
+from loopback import says
 from processes import free_port, serving
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import DataError, InvalidResponse
@@ -218,8 +219,7 @@ async def test_a_second_s_means_tls(url: str) -> None:
 
     async with fake_redis(say_nothing, url) as (connection, _):
         with pytest.raises(StoreUnavailable):
-            async with connection.call("get") as redis:
-                await redis.get("a")
+            await got(connection)
     assert set(first) == {b"\x16"}
 
 
@@ -237,12 +237,8 @@ async def test_a_command_is_sent_again_only_where_the_connection_was_lost() -> N
         commands.append(asked)
         return b""
 
-    async def get() -> None:
-        async with connection.call("get") as redis:
-            await redis.get("a")
-
     async with fake_redis(say_nothing) as (connection, _):
-        found = await asyncio.gather(*(get() for _ in range(3 * MOST)), return_exceptions=True)
+        found = await asyncio.gather(*(got(connection) for _ in range(3 * MOST)), return_exceptions=True)
     assert [type(error) for error in found] == [StoreUnavailable] * len(found)
     assert len(commands) == MOST
 
@@ -253,8 +249,7 @@ async def test_an_error_that_repeats_a_password_is_told_in_short_without_it() ->
     refusal = f"-ERR unknown command 'HELL0', with args beginning with: {'x' * 100} '{word}'\r\n".encode()
     async with fake_redis(refusal, f"redis://:{word}@{{}}") as (connection, calls):
         with pytest.raises(StoreUnavailable, match="HELL0") as caught:
-            async with connection.call("get") as redis:
-                await redis.get("a")
+            await got(connection)
     assert "w0rd" not in f"{caught.value} {calls}"
     assert caught.value.__suppress_context__, "its traceback shows the password"
     async with fake_redis(b"-ERR %b\r\n" % (b"x" * 1000)) as (connection, _):
@@ -319,8 +314,7 @@ async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answe
     """Its parser raises TypeError and others for bytes that make no sense."""
     async with fake_redis(answer) as (connection, calls):
         with pytest.raises(StoreUnavailable) as caught:
-            async with connection.call("get") as redis:
-                await redis.get("a")
+            await got(connection)
         assert (connection.up, connection.outage) == (False, caught.value)
         assert (calls[0].operation, calls[0].trouble) == ("get", caught.value)
 
@@ -362,14 +356,9 @@ async def test_a_stop_while_redis_hangs_is_orderly(
     url = f"rediss://localhost:{tls_redis.options['tls_port']}/0?ssl_ca_certs={authority.ca_file}"
     async with serving(tmp_path, **shared_by(bank, url)) as program:
         await program.ready()
-
-        async def is_used() -> bool:
-            return b"\nratesvc_redis_up 1.0\n" in (await program.get("/metrics"))[2]
-
-        await eventually(is_used)
+        await eventually(lambda: says(program, "/metrics", b"\nratesvc_redis_up 1.0\n"))
         tls_redis.signal(signal.SIGSTOP)
-        program.kill(signal.SIGTERM)
-        assert await program.ended() == 0
+        await program.stops()
         tls_redis.signal(signal.SIGCONT)
     assert "internal error" not in (tmp_path / "errors.log").read_text()
 

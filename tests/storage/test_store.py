@@ -272,11 +272,7 @@ async def test_a_lease_lasts_while_its_holder_lives(
     lease, key = store.poll_lease, store.poll_lease._key  # noqa: SLF001 -- what Redis holds
     assert await lease.take()
     await redis.set("not renewed", 1, px=700)
-
-    async def is_over() -> bool:
-        return not await redis.exists("not renewed")
-
-    await eventually(is_over)
+    await eventually(lambda: redis.exists("not renewed"), becomes=0)
     assert await redis.get(key)
     assert lease.held
     take, tried = lease.take, asyncio.Event()

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, unhurried
+from conftest import Clock, Serve
+from dates import FRIDAY, MIDNIGHT, NOON
 from fake_bank import Bank, sheet, workdays
 
-from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
@@ -20,10 +20,7 @@ from ratesvc.render.widget.releases import RELEASE
 from ratesvc.web import caching
 from ratesvc.web.caching import FOR_EVER, RATES, Caching, caching_of, caching_until, changes_at
 
-FRIDAY = date(2026, 4, 24)
-NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 DUE = datetime(2026, 4, 24, 15, tzinfo=UTC)
-MIDNIGHT = datetime(2026, 4, 24, 21, tzinfo=UTC)
 SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False, NOON)  # noqa: FBT003
 
 
@@ -72,8 +69,9 @@ KEPT = {
         (*CHANGING, "/v1/currencies", "/v1/rates/2026-04-17"), "public, max-age=60, stale-while-revalidate=600"
     ),
     **dict.fromkeys(SETTLED, "public, max-age=86400, stale-while-revalidate=600, stale-if-error=86400"),
-    **dict.fromkeys(
-        ("/widget", "/widget/rows.json", "/widget/frame"), "public, max-age=300, stale-while-revalidate=3600"
+    **dict.fromkeys(  # until midnight, seven hours later
+        ("/widget", "/widget/rows.json", "/widget/frame"),
+        "public, max-age=300, stale-while-revalidate=3600, stale-if-error=24899",
     ),
     "/widget/manifest.json": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800",
     "/favicon.ico": "public, max-age=604800, stale-while-revalidate=0, stale-if-error=604800",
@@ -83,19 +81,17 @@ KEPT = {
     "/openapi.json": "public, max-age=300, stale-while-revalidate=0, stale-if-error=86400",
     **dict.fromkeys(("/v1/rates/1991-01-01", "/v1/rates?x=1", "/nowhere", "/livez"), "no-store"),
     **dict.fromkeys(("/rate", "/chart"), "private, max-age=60"),
+    "/rate?date=2026-03-20": "private, max-age=86400",
     "/chart/frame": "public, max-age=60, stale-while-revalidate=600",
     "/chart/frame?since=2026-03-16&until=2026-03-20": "public, max-age=86400, stale-while-revalidate=600",
 }
 
 
-async def test_each_kind_of_answer_is_kept_as_docs_scale_says(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
+async def test_each_kind_of_answer_is_kept_as_docs_scale_says(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
     """In the evening, when tomorrow's sheet is there, which may change until a week after the next one."""
     bank.publish(*map(sheet, (FIRST_DAY, date(1992, 7, 3), *workdays(date(2026, 3, 10), 35))))
     clock.advance(hours=5)
-    async with serve(unhurried(settings)) as served:
-        await served.filled()
+    async with serve_whole() as served:
         found = {path: (await served.get(path))[1] for path in KEPT}
         clock.moment = MIDNIGHT - timedelta(minutes=2)
         for path in TODAYS:

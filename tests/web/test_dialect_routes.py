@@ -15,13 +15,13 @@ from typing import Any
 
 import aiohttp
 import brotli
-import msgspec
 import pytest
 import wire
 from client_lines import line
-from conftest import Clock, Serve, Served, eventually, in_faults, unhurried
+from conftest import Clock, Serve, Served, eventually, in_faults
 from fake_bank import Bank, daily_xml, sheet, workdays
 from figures import INDENTED, UTF_8
+from loopback import says
 from processes import ROOT, serving
 from spoken import MONDAY_NOON, addresses, refused
 
@@ -52,13 +52,12 @@ def settings(settings: Settings, bank: Bank) -> Settings:
     """All of history, without pauses; Friday's sheet was sent in the layout of 2017."""
     bank.publish(*map(sheet, DAYS))
     bank.documents[FRIDAY] = daily_xml(sheet(FRIDAY), INDENTED)
-    return unhurried(settings)
+    return settings
 
 
 @pytest.fixture
-async def served(settings: Settings, serve: Serve) -> AsyncIterator[Served]:
-    async with serve(settings) as running:
-        await eventually(lambda: running.service.history.coverage)
+async def served(serve_whole: Serve) -> AsyncIterator[Served]:
+    async with serve_whole() as running:
         yield running
 
 
@@ -127,13 +126,11 @@ async def test_any_site_may_read_refusals_and_no_cache_keeps_them(served: Served
         assert body, path
 
 
-async def test_before_the_first_sheet_every_dialect_answers_503_with_retry_after(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
+async def test_before_the_first_sheet_every_dialect_answers_503_with_retry_after(bank: Bank, serve: Serve) -> None:
     """In the dialect's own media type, and never an empty table."""
     bank.documents.clear()
     bank.series.clear()
-    async with serve(settings) as running:
+    async with serve() as running:
         for path in (*(path for path, _ in addresses()), *ALIASES):
             status, headers, _ = await running.get(path)
             found = status, headers.get("Retry-After"), headers["Access-Control-Allow-Origin"]
@@ -142,18 +139,17 @@ async def test_before_the_first_sheet_every_dialect_answers_503_with_retry_after
 
 @pytest.mark.parametrize("layout", [INDENTED, UTF_8], ids=["2017", "UTF-8"])
 async def test_a_fetched_document_is_served_byte_for_byte(
-    layout: Any, bank: Bank, settings: Settings, serve: Serve
+    layout: Any, bank: Bank, serve: Serve, serve_whole: Serve
 ) -> None:
     """In any layout, with the charset that it declares, and after a restart without the Bank."""
     raw = bank.documents[FRIDAY] = daily_xml(sheet(FRIDAY), layout)
     media = f"text/xml; charset={layout.encoding}"
-    async with serve(settings) as running:
-        await eventually(lambda: running.service.history.coverage)
+    async with serve_whole() as running:
         _, headers, body = await running.get("/scripts/XML_daily.asp?date_req=24/04/2026")
         assert (headers["Content-Type"], body) == (media, raw)
     bank.documents.clear()
     bank.series.clear()
-    async with serve(settings) as running:
+    async with serve() as running:
         await running.ready()
         assert (await running.get("/scripts/XML_daily.asp"))[2] == raw
 
@@ -181,10 +177,9 @@ async def test_a_client_of_the_bank_reaches_us_as_its_proxy(served: Served, sett
     assert settings.cbr.host_names == ("www.cbr.ru", "cbr.ru")
 
 
-async def test_a_proxied_host_is_answered_for_paths_of_dialects_only(settings: Settings, serve: Serve) -> None:
+async def test_a_proxied_host_is_answered_for_paths_of_dialects_only(serve: Serve) -> None:
     """RBC's host, if `cbr.host_names` names it; programs that read RBC have no setting for it."""
-    cbr = msgspec.structs.replace(settings.cbr, host_names=("cbrates.rbc.ru",))
-    async with serve(msgspec.structs.replace(settings, cbr=cbr)) as running:
+    async with serve(cbr={"host_names": ("cbrates.rbc.ru",)}) as running:
         await running.ready()
         for path, expected in (("/tsv/840/2026/04/24.tsv", 200), ("/rbc/tsv/840/2026/04/24.tsv", 421)):
             async with running.http.get("http://cbrates.rbc.ru" + path, proxy=running.url) as answer:
@@ -215,9 +210,9 @@ async def test_each_spelling_of_a_script_is_remembered_with_its_own_answer(serve
                 assert b'Date="%b"' % day in (await served.get(f"/SCRIPTS/{script}{query}"))[2]
 
 
-async def test_a_dialect_that_is_switched_off_is_not_found(settings: Settings, serve: Serve) -> None:
+async def test_a_dialect_that_is_switched_off_is_not_found(serve: Serve) -> None:
     """Neither under its name nor at the root, and no other dialect names it; the others answer."""
-    async with serve(msgspec.structs.replace(settings, dialects=("frankfurter",))) as running:
+    async with serve(dialects=("frankfurter",)) as running:
         await running.ready()
         assert (await running.get("/frankfurter/v1/latest"))[0] == 200
         assert [*json.loads((await running.get("/frankfurter"))[2])["versions"]] == ["v1"]
@@ -280,12 +275,7 @@ async def test_a_service_is_a_mirror_for_another_service(bank: Bank, tmp_path: P
 
 
 async def has_history(program: Any) -> None:
-    await program.ready()
-
-    async def complete() -> bool:
-        return bool(json.loads((await program.get("/v1/currencies"))[2])["complete"])
-
-    await eventually(complete)
+    await eventually(lambda: says(program, "/v1/currencies", b'"complete":true'))
 
 
 async def test_erpnext_reads_a_rate_with_its_template(served: Served) -> None:
@@ -345,10 +335,7 @@ async def test_an_amount_is_repeated_as_it_was_given(served: Served) -> None:
         ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}&callback=f", '"amount":{},'),
         ("/frankfurter/v1/2026-04-19?amount={}&to=RUB", '"amount":{},'),
         ("/frankfurter/v1/2026-04-01..2026-04-10?amount={}&to=RUB", '"amount":{},'),
-        (
-            "/rate?code=USD&amount={}",
-            'name="amount" inputmode="decimal" autocomplete="off" maxlength="30" value="{}"',
-        ),
+        ("/rate?code=USD&amount={}", 'name="amount" inputmode="decimal" autocomplete="off" maxlength="30" value="{}"'),
     )
     for (path, shown), amount in product(asked, ("100.0", "100.00")):
         assert shown.format(amount) in (await served.get(path.format(amount)))[2].decode()

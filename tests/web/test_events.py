@@ -9,19 +9,20 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
-import msgspec
 import pytest
 import redis
-from conftest import Clock, Serve, Served, eventually, unhurried
+from conftest import Clock, Serve, Served, eventually
+from dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
 from fake_bank import Bank, around_today, sheet, workdays
 from listener import Reader, reading
+from loopback import says
 from machine import patience
 from processes import serving
 
-from ratesvc.config import Redis, Settings
+from ratesvc.config import Settings
 from ratesvc.domain.events import MOST_SHEETS, Event, Place, Stamp
 from ratesvc.domain.rates import Revision
 from ratesvc.render.page import Site
@@ -31,8 +32,6 @@ from ratesvc.web import connections, events
 
 pytestmark = pytest.mark.usefixtures("_two_sheets")
 
-THURSDAY, FRIDAY, SATURDAY, TUESDAY = (date(2026, 4, day) for day in (23, 24, 25, 28))
-NOWHERE = "redis://127.0.0.1:1/0"
 FIRST = "2026-04-24.1-7fe99e88"
 IDS = [f"{FIRST}_2026-04-25.1-99c35439", f"{FIRST}_2026-04-25.2-300b3baa", "2026-04-25.2-300b3baa"]
 """Of a day's three events."""
@@ -41,12 +40,10 @@ RESET = [("reset", "", 0)]
 
 
 @asynccontextmanager
-async def started(serve: Serve, settings: Settings) -> AsyncIterator[Served]:
+async def without_redis(serve: Serve) -> AsyncIterator[Served]:
     """A service with all sheets of the Bank's."""
-    async with serve(unhurried(settings)) as running:
+    async with serve(redis={"url": "redis://127.0.0.1:1/0"}) as running:
         await eventually(lambda: len(running.service.history.days) >= 2)
-        if settings.redis.url != NOWHERE:
-            await running.filled()
         yield running
 
 
@@ -65,7 +62,7 @@ async def is_corrected(bank: Bank, served: Served, day: date, shift: int) -> Non
 
 async def midnight(served: Served, clock: Clock) -> None:
     """Saturday begins in Moscow."""
-    clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
+    clock.moment = MIDNIGHT
     await served.service.tick()
 
 
@@ -84,10 +81,10 @@ async def a_day_passes(bank: Bank, served: Served, clock: Clock, *readers: Reade
 
 
 async def test_a_publication_a_correction_and_midnight_on_two_replicas(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+    bank: Bank, serve_whole: Serve, clock: Clock
 ) -> None:
     """Every replica sends each event once, in one order and with the same ids; its address answers that revision."""
-    async with started(serve, settings) as one, started(serve, settings) as two:
+    async with serve_whole() as one, serve_whole() as two:
         async with reading(one.url) as first, reading(two.url) as second:
             await a_day_passes(bank, one, clock, first, second)
         for reader in (first, second):
@@ -109,10 +106,10 @@ async def continues(served: Served) -> None:
 
 
 async def test_missed_events_come_from_any_replica_and_after_a_restart(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+    bank: Bank, settings: Settings, serve_whole: Serve, clock: Clock
 ) -> None:
     """Exactly the rest. Redis may be emptied and gone meanwhile, since memory has everything."""
-    async with started(serve, settings) as one, started(serve, settings) as two:
+    async with serve_whole() as one, serve_whole() as two:
         await a_day_passes(bank, one, clock)
         await eventually(lambda: str(two.service.events.end) == IDS[2])
         await continues(two)
@@ -122,18 +119,17 @@ async def test_missed_events_come_from_any_replica_and_after_a_restart(
             client.flushall()
         await continues(one)
         await eventually(lambda: client.hlen(f"{{{settings.redis.namespace}}}:v2:sheets") >= len(one.service.history))
-    async with started(serve, settings) as again:
+    async with serve_whole() as again:
         await continues(again)
 
 
-async def test_without_redis_every_reader_is_told(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+async def test_without_redis_every_reader_is_told(bank: Bank, serve: Serve, clock: Clock) -> None:
     """By the replica that asked the Bank. The next one counts revisions anew: of two with one number it says reset."""
-    settings = msgspec.structs.replace(settings, redis=Redis(url=NOWHERE))
-    async with started(serve, settings) as one, reading(one.url) as reader:
+    async with without_redis(serve) as one, reading(one.url) as reader:
         await a_day_passes(bank, one, clock, reader)
         assert (reader.ids, reader.received) == (IDS, EVENTS)
     async with (
-        started(serve, settings) as again,
+        without_redis(serve) as again,
         reading(again.url, IDS[2]) as reader,
         reading(again.url, FIRST) as late,
     ):
@@ -145,9 +141,9 @@ async def test_without_redis_every_reader_is_told(bank: Bank, settings: Settings
         assert (late.received[2:], reader.received) == ([("revision", "2026-04-25", 2)], RESET)
 
 
-async def test_a_foreign_id_gets_a_reset(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_a_foreign_id_gets_a_reset(bank: Bank, serve_whole: Serve) -> None:
     """Later events follow. test_domain_events says which ids are foreign, and what a reader of another has missed."""
-    async with started(serve, settings) as served, reading(served.url, "abc") as stranger:
+    async with serve_whole() as served, reading(served.url, "abc") as stranger:
         await stranger.receives(1)
         assert (stranger.received, stranger.ids) == (RESET, [FIRST])
         assert stranger.documents()[0]["url"].endswith("/v1/rates")
@@ -158,7 +154,7 @@ async def test_a_foreign_id_gets_a_reset(bank: Bank, settings: Settings, serve: 
 
 
 async def test_the_address_of_an_event_answers_on_every_replica(
-    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    bank: Bank, serve_whole: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Most readers fetch it at once. A replica that takes a twentieth of a second to load a sheet has it by then."""
     revisions = Store.revisions
@@ -166,7 +162,7 @@ async def test_the_address_of_an_event_answers_on_every_replica(
     # On a machine that is busy with other tests everything takes longer.
     monkeypatch.setattr(event_feed, "SPREAD_S", event_feed.SPREAD_S * 3)
 
-    async with started(serve, settings) as one, started(serve, settings) as slow, reading(one.url) as reader:
+    async with serve_whole() as one, serve_whole() as slow, reading(one.url) as reader:
 
         async def slowly(store: Store, fields: Collection[str]) -> dict[str, Revision]:
             if store is slow.service.store:
@@ -182,18 +178,16 @@ async def test_the_address_of_an_event_answers_on_every_replica(
             assert (path, status) == (path, 200)
 
 
-async def test_before_the_first_sheet_readers_are_asked_to_reconnect(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
+async def test_before_the_first_sheet_readers_are_asked_to_reconnect(bank: Bank, serve: Serve) -> None:
     """There is nothing yet that a reader could know."""
     bank.documents.clear()
     bank.series.clear()
-    async with serve(settings) as running:
+    async with serve() as running:
         status, _, body = await running.get("/v1/events")
         assert (status, body) == (200, b"retry: 30000\n\n")
 
 
-async def test_any_page_may_read_the_stream_and_no_proxy_keeps_it(settings: Settings, serve: Serve) -> None:
+async def test_any_page_may_read_the_stream_and_no_proxy_keeps_it(serve_whole: Serve) -> None:
     """HEAD has the same headers and an end."""
     expected = {
         "Content-Type": "text/event-stream; charset=utf-8",
@@ -202,7 +196,7 @@ async def test_any_page_may_read_the_stream_and_no_proxy_keeps_it(settings: Sett
         "Access-Control-Allow-Origin": "*",
     }
     async with (
-        started(serve, settings) as running,
+        serve_whole() as running,
         reading(running.url) as reader,
         running.http.head(f"{running.url}/v1/events") as head,
     ):
@@ -219,22 +213,20 @@ def test_an_event_of_a_demo_says_so(demo: bool) -> None:
         assert (b'"demo":true' in events._written(event, Site("https://rates.example", demo))) is demo  # noqa: SLF001
 
 
-async def test_a_silent_stream_is_kept_alive(settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_stream_is_kept_alive(serve_whole: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Comments keep it open, because proxies close silent connections."""
     assert events.HEARTBEAT_S == 15, "docs/events.md says so"
     monkeypatch.setattr(events, "HEARTBEAT_S", 0.01)
-    async with started(serve, settings) as running, reading(running.url) as reader:
+    async with serve_whole() as running, reading(running.url) as reader:
         await eventually(lambda: reader.blocks.count({":": ""}) >= 3)
         assert reader.events == []
 
 
-async def test_the_number_of_streams_is_limited(
-    settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_number_of_streams_is_limited(serve_whole: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """One reader too many is asked to reconnect later; a reader that leaves gives up its place."""
     assert events.MOST_STREAMS == 1000, "docs/events.md says so"
     monkeypatch.setattr(events, "MOST_STREAMS", 2)
-    async with started(serve, settings) as running, reading(running.url):
+    async with serve_whole() as running, reading(running.url):
         async with reading(running.url), reading(running.url) as third:
             assert (third.status, third.blocks) == (200, [{"retry": "30000"}])
         await eventually(lambda: has_place(running))
@@ -268,12 +260,12 @@ async def stuck(served: Served, last_id: str) -> socket.socket:
 
 
 async def test_a_reader_that_reads_nothing_is_dropped(
-    settings: Settings, serve: Serve, long_ago: str, monkeypatch: pytest.MonkeyPatch
+    serve_whole: Serve, long_ago: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its place becomes free and the rest is never sent; other readers do not wait meanwhile."""
     monkeypatch.setattr(connections, "LOOK_S", 0.05)
     monkeypatch.setattr(events, "MOST_STREAMS", 2)
-    async with started(serve, settings) as running, reading(running.url, long_ago) as other:
+    async with serve_whole() as running, reading(running.url, long_ago) as other:
         with await stuck(running, long_ago) as reader:
             await other.receives(MOST_SHEETS)
             monkeypatch.setattr(connections, "PATIENCE_S", 0.3)
@@ -287,18 +279,14 @@ async def test_a_reader_that_reads_nothing_is_dropped(
         assert not other.ended
 
 
-async def test_a_stop_ends_every_stream_at_once(settings: Settings, serve: Serve, long_ago: str) -> None:
+async def test_a_stop_ends_every_stream_at_once(serve_whole: Serve, long_ago: str) -> None:
     """Also a stream that nobody reads. A new reader is asked to reconnect soon."""
     async with AsyncExitStack() as after:
-        async with started(serve, settings) as running:
+        async with serve_whole() as running:
             reader = await after.enter_async_context(reading(running.url, long_ago))
             after.enter_context(await stuck(running, long_ago))
             await reader.receives(MOST_SHEETS)
-
-            async def both_are_open() -> bool:
-                return float((await running.samples())["ratesvc_event_streams"]) == 2
-
-            await eventually(both_are_open)
+            await eventually(lambda: says(running, "/metrics", b"\nratesvc_event_streams 2.0\n"))
             running.service.drain()
             await eventually(lambda: reader.ended, patience())
             async with reading(running.url) as late:

@@ -8,21 +8,20 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import date, timedelta
+from datetime import timedelta
 from random import Random
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Serve, Served, eventually, in_faults, unhurried
+from conftest import Serve, Served, in_faults
+from dates import FRIDAY
 from fake_bank import Bank, sheet
 from wire import answer_from, ending, get
 
-from ratesvc.config import Settings
 from ratesvc.web import connections, fast_path, server
 from ratesvc.web.responses import write
 
 REQUESTS = int(os.environ.get("RATESVC_REQUESTS", "20000"))
-FRIDAY = date(2026, 4, 24)
 MIDNIGHT = "Thu, 23 Apr 2026 21:00:00 GMT"
 DATE = re.compile(rb"\r\nDate: [^\r]+")
 TARGETS = (
@@ -48,14 +47,11 @@ HEADERS = {
 
 
 @pytest.fixture
-async def both(
-    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Served, str]]:
+async def both(bank: Bank, serve_whole: Serve, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Served, str]]:
     """A service with the fast path, and the address of its second listener without."""
     bank.publish(sheet(FRIDAY - timedelta(days=1)), sheet(FRIDAY))
     monkeypatch.setattr(connections, "LOOK_S", 0.05)
-    async with serve(unhurried(settings)) as served:
-        await eventually(lambda: served.service.history.coverage)
+    async with serve_whole() as served:
         monkeypatch.setattr(fast_path, "TESTED", "0.")
         async with server.listening(served.service) as ordinary:
             yield served, ordinary.replace("localhost", "127.0.0.1")

@@ -10,7 +10,7 @@ import re
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import Clock, Serve, Served, addresses, eventually, foreign, unhurried
+from conftest import Clock, Serve, Served, addresses, eventually, foreign
+from dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from jsonschema_rs import Draft202012Validator
 
-from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.errors import RatesvcError
 from ratesvc.render import contract, png
@@ -36,7 +36,6 @@ from ratesvc.service.publication import Queue
 from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
 
 HOOKS = Path(__file__).parents[1].joinpath("schemathesis_hooks.py")
-FRIDAY, SATURDAY = date(2026, 4, 24), date(2026, 4, 25)
 SITE = Site("https://rates.example/prefix")
 DOCUMENT: dict[str, Any] = json.loads(contract.document(SITE, FRIDAY))
 OPERATIONS = contract.operations(SITE, FRIDAY)
@@ -230,19 +229,12 @@ def expected(path: str) -> set[str]:
     return found
 
 
-def elsewhere(settings: Settings) -> Settings:
-    """The same settings with an empty namespace."""
-    redis = msgspec.structs.replace(settings.redis, namespace=uuid.uuid4().hex)
-    return msgspec.structs.replace(settings, redis=redis)
-
-
 @pytest.fixture
-async def whole(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> AsyncIterator[Served]:
+async def whole(bank: Bank, serve_whole: Serve, clock: Clock) -> AsyncIterator[Served]:
     """A service with all of history and Saturday's announced sheet."""
-    clock.moment = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
-    bank.publish(sheet(FIRST_DAY), sheet(date(2026, 4, 23)), sheet(FRIDAY), sheet(SATURDAY))
-    async with serve(unhurried(settings)) as running:
-        await eventually(lambda: running.service.history.coverage)
+    clock.moment = EVENING
+    bank.publish(sheet(FIRST_DAY), sheet(THURSDAY), sheet(FRIDAY), sheet(SATURDAY))
+    async with serve_whole() as running:
         await eventually(
             lambda: running.service.publisher.current and running.service.publisher.current.snapshot.announced
         )
@@ -266,9 +258,9 @@ def test_the_document_is_valid() -> None:
         assert len(given) == len(set(given)), path
 
 
-async def test_the_contract_has_every_route_and_nothing_else(settings: Settings, serve: Serve) -> None:
+async def test_the_contract_has_every_route_and_nothing_else(serve: Serve) -> None:
     """The router, the contract and the tables of this test name the same addresses."""
-    async with serve(settings) as running:
+    async with serve() as running:
         paths, others = addresses(running.service), foreign(running.service)
     assert others < paths
     assert paths > NO_API
@@ -388,7 +380,7 @@ async def test_embeddings_obey_their_parameters_and_no_others(whole: Served) -> 
 
 @pytest.mark.slow
 async def test_every_documented_answer_occurs_and_is_as_documented(
-    bank: Bank, whole: Served, settings: Settings, serve: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    bank: Bank, whole: Served, serve: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Statuses, headers, media types, problem types and bodies of a calm, a loading and an empty service."""
     witnessed: dict[str, set[str]] = {}
@@ -409,13 +401,13 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
             witnessed[path] |= check(path, *await whole.get(asked, If_None_Match=tag))
     bank.documents = {FRIDAY: bank.documents[FRIDAY]}
     bank.series.clear()
-    clock.moment = datetime(2026, 4, 24, 9, 0, tzinfo=UTC)
-    async with serve(elsewhere(settings)) as loading:
+    clock.moment = NOON
+    async with serve(redis={"namespace": uuid.uuid4().hex}) as loading:
         await loading.ready()
         await ask(loading, LOADING, witnessed)
     bank.documents.clear()
     bank.series.clear()
-    async with serve(elsewhere(settings)) as empty:
+    async with serve(redis={"namespace": uuid.uuid4().hex}) as empty:
         await eventually(lambda: empty.service.telemetry.last_cycle)
         await ask(empty, EMPTY, witnessed)
     for path in DOCUMENT["paths"]:
@@ -551,9 +543,9 @@ async def test_the_page_is_complete(whole: Served) -> None:
     assert set(re.findall(r'href="#([^"]+)"', text)) <= set(identifiers)
 
 
-async def test_an_empty_service_describes_itself(settings: Settings, serve: Serve) -> None:
+async def test_an_empty_service_describes_itself(serve: Serve) -> None:
     """Without a sheet the examples use today's date."""
-    async with serve(settings) as running:
+    async with serve() as running:
         document = json.loads((await running.get("/openapi.json"))[2])
         assert document["components"]["parameters"]["path-date"]["example"] == "2026-04-24"
         assert document["servers"] == [{"url": running.url.replace("127.0.0.1", "localhost")}]

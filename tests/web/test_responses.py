@@ -12,12 +12,12 @@ from email.utils import format_datetime, formatdate
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, Served, eventually, unhurried
+from conftest import Clock, Serve, Served, eventually
+from dates import FRIDAY, MIDNIGHT, NOON
 from fake_bank import Bank, sheet, workdays
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ratesvc.bank.client import DEMO_HEADER
-from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, Revision, Snapshot
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import (
@@ -37,8 +37,6 @@ from ratesvc.web.caching import RATES, Caching
 from ratesvc.web.problems import problem, problem_of
 from ratesvc.web.responses import Answer, Reply, has_it, preferred
 
-FRIDAY = date(2026, 4, 24)
-NOON = datetime(2026, 4, 24, 9, tzinfo=UTC)
 DUE = datetime(2026, 4, 24, 15, tzinfo=UTC)
 SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False, NOON)  # noqa: FBT003
 BODY = Body(b"x" * 1000, "text/plain", (("X-Of-Body", "1"),))
@@ -348,7 +346,7 @@ def variants() -> Iterator[str]:
         yield from (start + end if end != "-" else start for end in ends)
 
 
-async def test_no_two_addresses_share_an_answer(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+async def test_no_two_addresses_share_an_answer(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
     """Whatever tells them apart is in the key of the body that is kept, whichever is asked for first.
 
     A sheet of 2025 has one more currency, so lists of all days and of the last ones differ, too.
@@ -357,8 +355,7 @@ async def test_no_two_addresses_share_an_answer(bank: Bank, settings: Settings, 
     bank.publish(replace(old, quotes=(*old.quotes, XDR)), *map(sheet, workdays(date(2026, 3, 10), 35)))
     clock.advance(hours=5)
     for targets in ([*variants()], [*variants()][::-1]):
-        async with serve(unhurried(settings)) as served:
-            await served.filled()
+        async with serve_whole() as served:
             first: dict[tuple[str, bytes], str] = {}
             for target in targets:
                 status, headers, body = await served.get(target)
@@ -367,20 +364,19 @@ async def test_no_two_addresses_share_an_answer(bank: Bank, settings: Settings, 
 
 
 async def test_a_sheet_that_is_asked_for_by_its_day_looks_different_from_that_of_today(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+    bank: Bank, serve_whole: Serve, clock: Clock
 ) -> None:
     """On Sunday both are Saturday's, but only one says «since April 25»."""
     bank.publish(*map(sheet, (FRIDAY - ONE_DAY, FRIDAY, FRIDAY + ONE_DAY)))
     clock.moment = datetime(2026, 4, 26, 9, tzinfo=UTC)
-    async with serve(unhurried(settings)) as served:
-        await served.filled()
+    async with serve_whole() as served:
         address = "/widget?lang=en&columns=name,today"
         shown = [b"since" in (await served.get(address + more))[2] for more in ("", "&date=2026-04-25")]
     assert shown == [True, False]
 
 
 async def test_the_date_of_an_answer_is_that_of_the_last_change(
-    bank: Bank, settings: Settings, served: Served, serve: Serve, clock: Clock
+    bank: Bank, served: Served, serve_whole: Serve, clock: Clock
 ) -> None:
     """The acceptance of a sheet or the start of the day, on both paths, and the same on a second replica."""
     clock.moment = datetime(2026, 4, 24, 13, 30, 7, 900_000, tzinfo=UTC)
@@ -388,15 +384,14 @@ async def test_the_date_of_an_answer_is_that_of_the_last_change(
     await served.service.refresh()
     await eventually(lambda: served.service.history.of_date(FRIDAY + ONE_DAY))
     accepted, midnight = "Fri, 24 Apr 2026 13:30:07 GMT", "Fri, 24 Apr 2026 21:00:00 GMT"
-    async with serve(unhurried(settings)) as second:
-        await eventually(lambda: second.service.history.coverage)
+    async with serve_whole() as second:
         for path in ("/v1/rates", "/v1/rates/2026-04-23", "/widget", "/cbr-xml-daily/daily_json.js"):
             for running in (served, second, served, second):
                 assert (await running.get(path))[1]["Last-Modified"] == accepted, path
                 assert (await running.get(path, If_Modified_Since=accepted))[0] == 304
                 assert (await running.get(path, If_Modified_Since=midnight))[0] == 200
         assert "Last-Modified" not in (await served.get("/widget/rates.js"))[1]
-        clock.moment = datetime(2026, 4, 24, 21, tzinfo=UTC)
+        clock.moment = MIDNIGHT
         for running in (served, second):
             status, headers, body = await running.get("/v1/rates", If_Modified_Since=accepted)
             assert (status, headers["Last-Modified"]) == (200, midnight)

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import pytest
 from aiohttp import web
-from conftest import Clock, Serve, Served, eventually, not_here
+from conftest import Clock, Serve, Served, but, eventually, not_here
 
 from ratesvc.config import Settings
 from ratesvc.service.app import Service
@@ -53,9 +52,9 @@ async def test_an_address_of_ipv6_stands_in_brackets(settings: Settings, clock: 
         socket.create_server((host, 0), family=socket.AF_INET6).close()
     except OSError:
         not_here("IPv6")
-    server = msgspec.structs.replace(settings.server, host=host, port=0, admin_port=0)
+    given = but(settings, server={"host": host, "port": 0, "admin_port": 0})
     async with (
-        Service(msgspec.structs.replace(settings, server=server), clock=clock, scheduled=False) as service,
+        Service(given, clock=clock, scheduled=False) as service,
         listening(service) as address,
     ):
         assert [str(url).rpartition(":")[0] for url in (address, service.admin_url)] == [f"http://[{host}]"] * 2
@@ -116,9 +115,7 @@ async def test_a_client_that_is_too_slow_gets_no_more_bytes() -> None:
         writer.close()
 
 
-async def test_a_port_listens_once_it_answers(
-    settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_port_listens_once_it_answers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before, it refuses. A proxy would take a port that listens and does not answer for a hung replica."""
     seen = []
 
@@ -130,6 +127,6 @@ async def test_a_port_listens_once_it_answers(
             yield
 
     monkeypatch.setattr("ratesvc.web.server.accepting", accepting)
-    async with serve(settings) as served:
+    async with serve() as served:
         assert (await served.get("/livez"))[0] == 200
     assert seen == [0, 1]

@@ -16,29 +16,27 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, Served, eventually, unhurried
+from conftest import Clock, Serve, Served, eventually
+from dates import FRIDAY, THURSDAY
 from fake_bank import Bank, daily_xml
 from long_history import LongHistory
 from sheets import changed, plausible, times
 
-from ratesvc.config import Settings
 from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.render import archive
 from ratesvc.render.tables import CSV, NDJSON
 
 ADDRESSES = ("/v1/history.csv", "/v1/history.jsonl")
-THURSDAY, FRIDAY = date(2026, 4, 23), date(2026, 4, 24)
 OLD, NEW = date(1997, 12, 31), date(1998, 1, 1)
 HEADING = "effective_date,code,nominal,value,unit_rate,revision,roubles"
 
 
 @pytest.fixture
-async def held(bank: Bank, settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+async def held(bank: Bank, serve_whole: Serve) -> AsyncIterator[Served]:
     """Some sheets of three years, and history is complete."""
     bank.publish(*map(plausible, (OLD, NEW, date(2025, 12, 31), THURSDAY, FRIDAY)))
-    async with serve(unhurried(settings)) as running:
-        await running.filled()
+    async with serve_whole() as running:
         yield running
 
 
@@ -151,14 +149,13 @@ async def test_only_a_year_whose_figures_change_is_written_again(
     assert rows((await held.get(ADDRESSES[0]))[2])[-1]["effective_date"] == str(FRIDAY + ONE_DAY)
 
 
-async def test_an_answer_names_the_days_that_are_not_admitted(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_an_answer_names_the_days_that_are_not_admitted(bank: Bank, serve_whole: Serve) -> None:
     """They are in it once they are."""
     day = date(2025, 12, 31)
     bank.publish(*map(plausible, (day - ONE_DAY, day, THURSDAY, FRIDAY)))
     right, bank.documents[day] = bank.documents[day], daily_xml(changed(plausible(day), KZT=times("10")))
     bank.series["R01335"][day] = (100, Decimal("99.9999"))
-    async with serve(unhurried(settings)) as running:
-        await running.filled()
+    async with serve_whole() as running:
         _, headers, body = await running.get(ADDRESSES[1])
         assert (headers["Unconfirmed-Days"], records(body)[0]["unconfirmed"]) == (str(day), [str(day)])
         assert (await running.samples())["ratesvc_history_loading"] == "0.0", "it has been asked for"
@@ -180,11 +177,11 @@ def test_the_first_line_says_that_it_is_a_demo_and_of_two_ids_the_earlier_counts
     assert archive.lines(columns, days, CSV, {}) == b"1998-01-01,TRY,10,1.0000,0.1,1,new\r\n"
 
 
-async def test_nobody_gets_a_part_while_history_is_loading(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_nobody_gets_a_part_while_history_is_loading(bank: Bank, serve: Serve) -> None:
     """A table with a hole would pass for all that there is."""
     bank.publish(plausible(FRIDAY))
     bank.series.clear()
-    async with serve(settings) as loading:
+    async with serve() as loading:
         await loading.ready()
         for address in ADDRESSES:
             status, _, body = await loading.get(address)
@@ -192,7 +189,7 @@ async def test_nobody_gets_a_part_while_history_is_loading(bank: Bank, settings:
 
 
 @pytest.fixture
-async def long(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> AsyncIterator[tuple[LongHistory, Served]]:
+async def long(bank: Bank, serve: Serve, clock: Clock) -> AsyncIterator[tuple[LongHistory, Served]]:
     """Thirteen currencies since 1992."""
     known = LongHistory.invented()
     for code, records in known.series.items():
@@ -200,7 +197,7 @@ async def long(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> As
         bank.currencies[cbr_id] = (code, number, code)
         bank.series[cbr_id] = records
     clock.moment = datetime.combine(known.days[-1], datetime.min.time().replace(hour=9), UTC)
-    async with serve(unhurried(settings)) as running:
+    async with serve() as running:
         await eventually(lambda: running.service.history.coverage and not running.service.backfilling, patience_s=60)
         yield known, running
 

@@ -12,7 +12,6 @@ from urllib.parse import quote
 import pytest
 from conftest import Serve, Served
 
-from ratesvc.config import Settings
 from ratesvc.render.pages.chart_page import frame_height
 
 
@@ -59,9 +58,9 @@ async def test_every_answer_is_a_page(served: Served, asked: str, status: int, s
         assert f"frame-ancestors {ancestors}" in headers["Content-Security-Policy"]
 
 
-async def test_history_that_is_not_loaded_is_not_drawn(settings: Settings, serve: Serve) -> None:
+async def test_history_that_is_not_loaded_is_not_drawn(serve: Serve) -> None:
     """Without a sheet there is nothing, and later the period must be complete."""
-    async with serve(settings) as running:
+    async with serve() as running:
         text = await page(running, "/chart", 503)
         assert "No rates have been received yet." in text
         assert "<form" in text

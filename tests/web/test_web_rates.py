@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import cases
 import pytest
 from conftest import Clock, Serve, Served, eventually
+from dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet, unavailable
 from wire import ask, get
 
-from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import InForce, Quote, Revision
@@ -22,7 +22,6 @@ from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import UnknownCurrency
 from ratesvc.web.rates import check_listed, unconfirmed_days
 
-THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
 XDR = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
 AWAITED = ("2026-04-24T16:00:00+03:00", "2026-04-24T18:00:00+03:00")
 """When Saturday's sheet usually comes, and by when it is due."""
@@ -81,7 +80,7 @@ async def test_next_is_not_yet_set_until_the_bank_has_set_it(bank: Bank, served:
 
 async def test_a_service_whose_sheet_is_missing_goes_on_and_says_so(served: Served, clock: Clock) -> None:
     """It stays ready. Saturday has begun without its own sheet, so Friday's numbers are stale."""
-    clock.moment = datetime(2026, 4, 24, 21, 0, tzinfo=UTC)
+    clock.moment = MIDNIGHT
     served.service.publish()
     document = read((await served.get("/v1/rates"))[2])
     assert (document["effective_date"], document["next_overdue"], document["stale"]) == ("2026-04-24", True, True)
@@ -96,10 +95,10 @@ async def test_a_clock_that_is_set_back_years_takes_nobodys_rates_away(served: S
     assert (status, read(body)["effective_date"]) == (200, "2026-04-24")
 
 
-async def test_before_the_first_sheet_no_currency_is_unknown(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_before_the_first_sheet_no_currency_is_unknown(bank: Bank, serve: Serve) -> None:
     """A reader that took USD for unknown would never ask again."""
     bank.misbehave = unavailable
-    async with serve(settings) as served:
+    async with serve() as served:
         for path in (
             "rates?codes=USD",
             "series?codes=USD",

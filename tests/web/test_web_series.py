@@ -14,13 +14,11 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import Clock, Serve, Served, eventually, in_faults, unhurried
+from conftest import Clock, Serve, Served, eventually, in_faults
+from dates import EVENING, FRIDAY, MONDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from long_history import EURO_STARTS, LongHistory, rounded
 
-from ratesvc.config import Settings
-
-SATURDAY = date(2026, 4, 25)
 OLD_AND_NEW = (date(1997, 12, 31), date(1998, 1, 1))
 SEED = 20261124
 
@@ -33,9 +31,7 @@ def known(request: pytest.FixtureRequest) -> LongHistory:
 
 
 @pytest.fixture
-async def served(
-    known: LongHistory, bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> AsyncIterator[Served]:
+async def served(known: LongHistory, bank: Bank, serve: Serve, clock: Clock) -> AsyncIterator[Served]:
     """A service that has filled itself from a stand-in with these figures."""
     last = known.days[-1]
     for code, days in known.series.items():
@@ -43,7 +39,7 @@ async def served(
         bank.currencies[cbr_id] = (code, number, code)
         bank.series[cbr_id] = days
     clock.moment = datetime.combine(last, datetime.min.time().replace(hour=9), UTC)
-    async with serve(unhurried(settings)) as running:
+    async with serve() as running:
         await eventually(lambda: running.service.history.coverage and not running.service.backfilling, patience_s=60)
         yield running
 
@@ -142,13 +138,11 @@ async def all_days_fit_into_one_answer(known: LongHistory, served: Served) -> No
     assert [yearly[7][name] for name in ("date", "unit_rate", "count")] == ["1999-01-01", mean, len(of_1999)]
 
 
-async def test_daily_fill_has_every_day_that_rates_answers(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
+async def test_daily_fill_has_every_day_that_rates_answers(bank: Bank, serve: Serve, clock: Clock) -> None:
     """Also tomorrow and the days off after it, once their sheet is announced; each day like /v1/rates."""
-    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
+    clock.moment = EVENING
     bank.publish(*(sheet(date(2026, 4, day)) for day in (22, 23, 24, 25)))
-    async with serve(unhurried(settings)) as running:
+    async with serve() as running:
         await eventually(lambda: running.service.history.coverage and running.service.history.of_date(SATURDAY))
         for day in (date(2026, 4, 22) + timedelta(number) for number in range(8)):
             path = f"/v1/series?codes=USD&fill=daily&since={day}&until={day}"
@@ -158,19 +152,19 @@ async def test_daily_fill_has_every_day_that_rates_answers(
             assert [[row["date"], row["unit_rate"], row["effective_date"]] for row in rows] == [
                 [str(day), one["rates"]["USD"]["unit_rate"], one["effective_date"]] for one in sheets
             ]
-            assert (status == 200) == (day <= date(2026, 4, 27))
+            assert (status == 200) == (day <= MONDAY)
         table = (await running.get("/v1/series.csv?codes=USD&fill=daily"))[2]
         assert table.startswith(b"date,code,unit_rate,effective_date\r\n")
 
 
-async def test_chosen_days_and_the_last_sheets(bank: Bank, settings: Settings, serve: Serve, clock: Clock) -> None:
+async def test_chosen_days_and_the_last_sheets(bank: Bank, serve: Serve, clock: Clock) -> None:
     """A chosen day has the rate that /v1/rates has, or is refused like it; `last` counts sheets.
 
     Generated clients also send what is the default of the other parameters.
     """
-    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
+    clock.moment = EVENING
     bank.publish(*(sheet(date(2026, 4, day)) for day in (21, 22, 23, 24, 25)))
-    async with serve(unhurried(settings)) as running:
+    async with serve() as running:
         await eventually(lambda: running.service.history.coverage and running.service.history.of_date(SATURDAY))
 
         async def days(query: str) -> list[tuple[str, str, str]]:
@@ -189,22 +183,20 @@ async def test_chosen_days_and_the_last_sheets(bank: Bank, settings: Settings, s
                 assert (await running.get(path))[0] == status, path
 
 
-async def test_a_widget_of_a_day_before_1998_names_old_roubles(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_a_widget_of_a_day_before_1998_names_old_roubles(bank: Bank, serve_whole: Serve) -> None:
     """And no other."""
-    bank.publish(*map(sheet, (*OLD_AND_NEW, date(2026, 4, 24))))
-    async with serve(unhurried(settings)) as running:
-        await running.filled()
+    bank.publish(*map(sheet, (*OLD_AND_NEW, FRIDAY)))
+    async with serve_whole() as running:
         old, new = [read((await running.get(f"/widget/rows.json?date={day}&lang=ru"))[2]) for day in OLD_AND_NEW]
         assert old["note"] == "В старых рублях: 1000 старых рублей — это 1 новый рубль."
         assert "note" not in new
 
 
-async def test_conversion_revision_and_text(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_conversion_revision_and_text(bank: Bank, serve_whole: Serve) -> None:
     """Amounts are strings, .txt has one number, and the first revision of a corrected sheet stays readable."""
-    friday = date(2026, 4, 24)
-    bank.publish(sheet(date(2026, 4, 23)), sheet(friday))
-    async with serve(unhurried(settings)) as running:
-        await eventually(lambda: running.service.history.coverage)
+    friday = FRIDAY
+    bank.publish(sheet(THURSDAY), sheet(friday))
+    async with serve_whole() as running:
         usd, jpy = (sheet(friday).by_code[code] for code in ("USD", "JPY"))
         answer = read((await running.get("/v1/convert?amount=100.50&from=USD&to=RUB"))[2])
         assert (answer["amount"], Decimal(answer["result"])) == ("100.50", Decimal("100.50") * usd.value)
@@ -225,31 +217,27 @@ async def test_conversion_revision_and_text(bank: Bank, settings: Settings, serv
         assert "immutable" not in headers["Cache-Control"], "the day is not over"
 
 
-async def test_an_index_of_a_cross_rate_is_rounded_once(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_an_index_of_a_cross_rate_is_rounded_once(bank: Bank, serve_whole: Serve) -> None:
     """From 2000 ÷ 3 to 2103 ÷ 3 is 105.15 exactly, and even is 105.2; from 666.6666667 it would be 105.1."""
-    thursday, friday = date(2026, 4, 23), date(2026, 4, 24)
+    thursday, friday = THURSDAY, FRIDAY
     for day, value in ((thursday, "2000"), (friday, "2103")):
         prices = {"USD": Decimal(3), "EUR": Decimal(value)}
         quotes = (replace(q, value=prices.get(q.code, q.value)) for q in sheet(day).quotes)
         bank.publish(replace(sheet(day), quotes=tuple(quotes)))
-    async with serve(unhurried(settings)) as served:
-        await eventually(lambda: served.service.history.coverage)
+    async with serve_whole() as served:
         target = f"/chart.svg?codes=EUR&quote_currency=USD&scale=indexed&since={thursday}&until={friday}"
         drawing = (await served.get(target))[2].decode()
     assert "<tspan>EUR</tspan> 105.2</text>" in drawing
     assert "first 100.0 on April 23, 2026, last 105.2 on April 24, 2026" in drawing
 
 
-async def test_a_chart_of_far_apart_rates_starts_at_100_and_has_its_hosts_title(
-    bank: Bank, settings: Settings, serve: Serve
-) -> None:
+async def test_a_chart_of_far_apart_rates_starts_at_100_and_has_its_hosts_title(bank: Bank, serve_whole: Serve) -> None:
     """Unless its address asks for absolute lines. A title takes no control characters, which XML does not have.
 
     There are one to six lines.
     """
-    bank.publish(sheet(date(2026, 4, 24)))
-    async with serve(unhurried(settings)) as served:
-        await eventually(lambda: served.service.history.coverage)
+    bank.publish(sheet(FRIDAY))
+    async with serve_whole() as served:
         target = "/chart.svg?codes=USD,KZT&since=2026-04-24&until=2026-04-24&title=This%20week"
         automatic, absolute = [(await served.get(target + more))[2].decode() for more in ("", "&scale=absolute")]
         seven = f"/chart.svg?codes={','.join(sorted(served.service.history.codes())[:7])}"

@@ -8,31 +8,26 @@ from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from typing import Any
 
-import msgspec
 import pytest
-from conftest import Clock, Serve, Served, eventually, unhurried
-from fake_bank import Bank, workdays
+from conftest import Clock, Serve, Served, eventually
+from dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
+from fake_bank import Bank
 from sheets import changed, plausible, times
 
 from ratesvc.config import Settings
-
-THURSDAY, FRIDAY, SATURDAY = date(2026, 4, 23), date(2026, 4, 24), date(2026, 4, 25)
-DAYS = list(workdays(date(2026, 3, 10), 34))
-EVENING = datetime(2026, 4, 24, 14, 0, tzinfo=UTC)
 
 
 @pytest.fixture
 def settings(settings: Settings, bank: Bank) -> Settings:
     """The Bank has published every sheet up to Friday's."""
     bank.publish(*map(plausible, DAYS))
-    return unhurried(settings)
+    return settings
 
 
 @pytest.fixture
-async def held(settings: Settings, serve: Serve) -> AsyncIterator[Served]:
+async def held(serve_whole: Serve) -> AsyncIterator[Served]:
     """A service that holds history, and has asked again for the last week."""
-    async with serve(settings) as opened:
-        await opened.filled()
+    async with serve_whole() as opened:
         await opened.service.poll()
         yield opened
 
@@ -88,10 +83,7 @@ async def test_a_nightly_import_is_told_of_new_and_corrected_sheets_and_of_no_ot
     bank.publish(plausible(SATURDAY))
     await corrects(bank, held, FRIDAY)
     news = await listed(held, f"?after={cursor}")
-    assert [(row["effective_date"], row["revision"]) for row in news["rows"]] == [
-        (str(FRIDAY), 2),
-        (str(SATURDAY), 1),
-    ]
+    assert [(row["effective_date"], row["revision"]) for row in news["rows"]] == [(str(FRIDAY), 2), (str(SATURDAY), 1)]
     assert news["since"] == "2025-04-24"
     assert (await listed(held, f"?after={news['cursor']}"))["rows"] == []
     await agree_with_rates(held, news)
@@ -106,7 +98,7 @@ async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releas
     bank.publish(changed(plausible(SATURDAY), **dict.fromkeys(("USD", "EUR", "CNY"), times("10"))))
     for _ in range(3):
         await held.service.poll()
-    later = date(2026, 4, 28)
+    later = TUESDAY
     clock.moment = datetime(2026, 4, 27, 14, tzinfo=UTC)
     bank.publish(plausible(later))
     await held.service.poll()
@@ -122,26 +114,22 @@ async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releas
 
 
 async def test_another_replica_without_redis_and_a_restart_understand_a_cursor(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
+    bank: Bank, serve_whole: Serve, clock: Clock
 ) -> None:
     """The corrected sheet is its first revision there, with the same figures: nothing is new. Later news is told."""
     clock.moment = EVENING
     bank.publish(plausible(SATURDAY))
-    async with serve(settings) as first:
-        await first.filled()
+    async with serve_whole() as first:
         await corrects(bank, first, FRIDAY)
         assert first.held(FRIDAY).number == 2
         cursor = (await listed(first))["cursor"]
-    redis = msgspec.structs.replace(settings.redis, namespace=uuid.uuid4().hex)
-    async with serve(msgspec.structs.replace(settings, redis=redis)) as other:
-        await other.filled()
+    async with serve_whole(redis={"namespace": uuid.uuid4().hex}) as other:
         await eventually(lambda: other.service.history.of_date(SATURDAY))
         assert other.held(FRIDAY).number == 1
         assert (await listed(other, f"?after={cursor}"))["rows"] == []
         await corrects(bank, other, SATURDAY)
         assert days(await listed(other, f"?after={cursor}")) == [str(SATURDAY)]
-    async with serve(settings) as again:
-        await again.filled()
+    async with serve_whole() as again:
         await corrects(bank, again, SATURDAY)
         assert days(await listed(again, f"?after={cursor}")) == [str(SATURDAY)]
 
@@ -156,11 +144,11 @@ async def test_a_reader_of_another_range_gets_what_it_lacks(held: Served) -> Non
         assert (status, json.loads(body)["type"]) == (400, "urn:ratesvc:bad_request")
 
 
-async def test_the_list_waits_until_history_is_loaded(bank: Bank, settings: Settings, serve: Serve) -> None:
+async def test_the_list_waits_until_history_is_loaded(bank: Bank, serve: Serve) -> None:
     """An incomplete one would pass for all that there is."""
     bank.series.clear()
     bank.documents = {FRIDAY: bank.documents[FRIDAY]}
-    async with serve(settings) as loading:
+    async with serve() as loading:
         await loading.ready()
         status, _, body = await loading.get("/v1/sheets")
         assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:history_loading")

@@ -250,8 +250,3 @@ async def test_links_begin_with_the_public_address(client: Client) -> None:
     links = re.findall(r'(?:href|src|action)="([^"]+)"', page)
     assert links
     assert all(link.startswith((f"{SITE.public_url}/", "https://www.cbr.ru/")) for link in links)
-
-
-async def test_a_settled_day_is_kept_for_a_day(client: Client) -> None:
-    for query, caching in (("?date=2022-11-08", "max-age=86400"), ("", "max-age=60")):
-        assert caching in (await client.get(f"/rate{query}")).headers["Cache-Control"]

@@ -393,21 +393,6 @@ async def test_a_narrower_frame_is_higher(live: Live, size_given: str) -> None:
     assert await size("&maxwidth=240&maxheight=300") == (240, 300)
 
 
-async def test_caching(live: Live) -> None:
-    """As WIDGET.md says; rates are never cached beyond the next change."""
-    expected = {
-        # Its clock stands at 17:00, seven hours before midnight.
-        "/widget": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=24899",
-        "/widget/rates.js": "public, max-age=3600",
-        f"/widget/{releases.RELEASE}/rates.js": "public, max-age=31536000, immutable",
-        "/widget/card.svg": "public, max-age=900",
-        "/widget/manifest.json": "public, max-age=300",
-    }
-    for path, caching in expected.items():
-        headers = (await get(live.url, path))[1]
-        assert headers["Cache-Control"].startswith(caching)
-
-
 async def test_a_preset_is_a_whole_choice_in_the_readers_language(live: Live) -> None:
     """A line above a page, a narrow column, a card of its own."""
     page = await text_of(live, "/?lang=de&ui=ru&codes=JPY&theme=dark")
