@@ -303,6 +303,9 @@ VARIANTS = """
 /v1/series.csv?codes=USD&since=2026-04-01 - &locale=ru &locale=en &fill=daily &lang=ru &group=month
 /v1/history.csv - ?codes=USD ?since=2026-04-01
 /v1/rates/2026-04- 18 19
+/chart.svg?lang=en&since=2026-04-01&codes= EUR USD USD&theme=dark USD&width=500 USD&scale=indexed
+/chart.png?lang=en&since=2026-04-01&codes= USD USD&density=2
+/chart?lang=en&codes= USD&since=2026-04-01 USD&since=2026-04-02
 /v1/sheets - ?since=2026-04-01
 /currencylayer/live - ?source=EUR ?currencies=EUR
 /v1/convert?amount= 10&from=USD&to=EUR 10.00&from=USD&to=EUR 10&from=EUR&to=USD

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
+from datetime import date
 from html import unescape
 from io import StringIO
 from urllib.parse import quote
@@ -64,6 +66,23 @@ async def test_history_that_is_not_loaded_is_not_drawn(serve: Serve) -> None:
         text = await page(running, "/chart", 503)
         assert "No rates have been received yet." in text
         assert "<form" in text
+
+
+async def test_a_page_names_the_days_that_it_lacks(served: Served) -> None:
+    """Their sheets are not admitted."""
+    coverage = served.service.history.coverage
+    assert coverage
+    served.service.history.coverage = replace(coverage, unconfirmed=(date(2026, 4, 22),))
+    for path in ("/chart", "/chart/frame"):
+        assert "Without April 22, 2026: the rates are not confirmed yet." in await page(served, f"{path}?period=week")
+
+
+async def test_a_picture_in_pixels_is_in_english_where_the_fonts_lack_the_readers_script(served: Served) -> None:
+    """Not full of boxes."""
+    arabic, english, russian = [
+        (await served.get(f"/chart.png?codes=USD&since=2026-04-23&lang={tag}"))[2] for tag in ("ar", "en", "ru")
+    ]
+    assert arabic == english != russian
 
 
 async def test_the_form_stays_as_it_was_where_something_is_wrong(served: Served) -> None:

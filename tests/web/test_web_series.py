@@ -18,6 +18,7 @@ from conftest import Clock, Serve, Served, eventually, in_faults
 from dates import EVENING, FRIDAY, MONDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from long_history import EURO_STARTS, LongHistory, rounded
+from sheets import all_times, changed
 
 OLD_AND_NEW = (date(1997, 12, 31), date(1998, 1, 1))
 SEED = 20261124
@@ -229,6 +230,17 @@ async def test_an_index_of_a_cross_rate_is_rounded_once(bank: Bank, serve_whole:
         drawing = (await served.get(target))[2].decode()
     assert "<tspan>EUR</tspan> 105.2</text>" in drawing
     assert "first 100.0 on April 23, 2026, last 105.2 on April 24, 2026" in drawing
+
+
+async def test_an_index_of_the_rouble_goes_on_over_new_years_day_of_1998(bank: Bank, serve_whole: Serve) -> None:
+    """A dollar costs 6,000 old roubles, and on the next day 6 new ones."""
+    old, new = OLD_AND_NEW
+    price = changed(sheet(new), USD=Decimal(6))
+    bank.publish(all_times(replace(price, effective_date=old), "1000"), price, sheet(date(2026, 4, 24)))
+    async with serve_whole() as served:
+        target = f"/chart.svg?codes=RUB&quote_currency=USD&scale=indexed&since={old}&until={new}"
+        drawing = (await served.get(target))[2].decode()
+    assert "first 100.0 on December 31, 1997, last 100.0 on January 1, 1998" in drawing
 
 
 async def test_a_chart_of_far_apart_rates_starts_at_100_and_has_its_hosts_title(bank: Bank, serve_whole: Serve) -> None:
