@@ -10,17 +10,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, Served
+from conftest import Clock, Serve, Served, but
 from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 
 from ratesvc.bank.admission import Quarantined
 from ratesvc.commands.serve import _announce
-from ratesvc.config import Settings
+from ratesvc.config import Calendar, Settings
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
-from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.app import Service
@@ -214,6 +214,25 @@ def test_the_difference_of_the_clocks_comes_from_the_banks_date() -> None:
     assert health.skew_s("Fri, 24 Apr 2026 08:00:00 GMT", NOON, since_s=5) == 3595
     for text in ("yesterday", f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT", "Fri, 24 Apr 2026 08:00:00 -0000"):
         assert health.skew_s(text, NOON, since_s=5) is None
+
+
+async def test_the_clocks_are_compared_as_of_the_banks_answer(served: Served) -> None:
+    """Between two polls ours does not run away. That of a demo stands still, so it is not compared."""
+    service, skew_s = served.service, served.service.clock_skew_s
+    assert service.client.last_date
+    assert skew_s is not None
+    text, at = service.client.last_date
+    service.client.last_date = text, at - 3600
+    assert service.clock_skew_s == pytest.approx(skew_s - 3600, abs=60)
+    service.demo = True
+    assert service.clock_skew_s is None
+
+
+def test_a_decree_in_the_settings_changes_the_calendar(settings: Settings) -> None:
+    """Friday becomes a day off, so Saturday has no sheet of its own; Saturday becomes a working day, so Sunday has."""
+    decree = Calendar(extra_off=(FRIDAY,), extra_work=(FRIDAY + ONE_DAY,))
+    calendar = Service(but(settings, calendar=decree)).history.calendar
+    assert [calendar.is_effective_date(FRIDAY + days * ONE_DAY) for days in (1, 2)] == [False, True]
 
 
 async def test_the_worst_check_is_the_status(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

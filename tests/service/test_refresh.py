@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 from aiohttp import web
-from conftest import Clock, Serve, Served, eventually
+from conftest import PATIENCE_S, Clock, Serve, Served, eventually
 from dates import FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import Bank, daily_xml, sheet, unavailable
 from listener import reading
@@ -229,14 +229,19 @@ async def test_a_document_with_foreign_content_changes_nothing_and_a_person_sees
         await served.service.release(case.name)
 
 
-async def test_a_person_may_release_a_sheet_that_was_refused(served: Served, bank: Bank) -> None:
-    """It has few rows. The document itself says of which day it is."""
+async def test_a_person_may_release_a_sheet_that_was_refused(served: Served, bank: Bank, store: Store) -> None:
+    """It has few rows. The document itself says of which day it is. Other replicas hear of it at once."""
     short = replace(sheet(SATURDAY), quotes=sheet(SATURDAY).quotes[:5])
     bank.publish(short)
     await served.service.poll()
     [case] = await served.service.quarantine.cases()
-    await served.service.release(case.name)
+    async with asyncio.timeout(PATIENCE_S):
+        async for heard in store.announcements():
+            if heard == "changed":
+                break
+            await served.service.release(case.name)
     assert (served.held(SATURDAY).sheet, served.held(SATURDAY).flags) == (short, ("shrunk", "released"))
+    assert await served.service.quarantine.cases() == []
 
 
 async def test_a_document_with_an_unknown_part_is_repeated_without_it(
