@@ -116,6 +116,11 @@ LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
 }
 
 
+async def repairs(served: Served) -> dict[str, str]:
+    """The counters of what was written again, and of what was dropped."""
+    return {name: value for name, value in (await served.samples()).items() if "repaired" in name}
+
+
 @pytest.mark.parametrize("lost", LOSSES)
 async def test_two_ticks_repair_what_redis_lost(lost: str, quiet: Served, client: redis.Redis) -> None:
     """Redis may lose it twice."""
@@ -127,6 +132,9 @@ async def test_two_ticks_repair_what_redis_lost(lost: str, quiet: Served, client
             await quiet.service.tick()
     assert whole(quiet, client) == before
     assert days_of(quiet.service) == held_before
+    counted = await repairs(quiet)
+    await quiet.service.tick()
+    assert await repairs(quiet) == counted
     async with Service(quiet.service.settings, clock=quiet.service.clock, scheduled=False) as cold:
         assert days_of(cold) == held_before
 

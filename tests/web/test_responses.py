@@ -305,6 +305,9 @@ VARIANTS = """
 /v1/rates/2026-04- 18 19
 /chart.svg?lang=en&since=2026-04-01&codes= EUR USD USD&theme=dark USD&width=500 USD&scale=indexed
 /chart.png?lang=en&since=2026-04-01&codes= USD USD&density=2
+/?lang=en&ui= en ru
+/embed?lang=en&width= 300 400
+/widget/card.png?lang=en&scale= 1 2
 /chart?lang=en&codes= USD&since=2026-04-01 USD&since=2026-04-02
 /v1/sheets - ?since=2026-04-01
 /currencylayer/live - ?source=EUR ?currencies=EUR

@@ -77,14 +77,6 @@ async def test_a_page_names_the_days_that_it_lacks(served: Served) -> None:
         assert "Without April 22, 2026: the rates are not confirmed yet." in await page(served, f"{path}?period=week")
 
 
-async def test_a_picture_in_pixels_is_in_english_where_the_fonts_lack_the_readers_script(served: Served) -> None:
-    """Not full of boxes."""
-    arabic, english, russian = [
-        (await served.get(f"/chart.png?codes=USD&since=2026-04-23&lang={tag}"))[2] for tag in ("ar", "en", "ru")
-    ]
-    assert arabic == english != russian
-
-
 async def test_the_form_stays_as_it_was_where_something_is_wrong(served: Served) -> None:
     """What is right of the request is kept, so that only the rest must be chosen again."""
     text = await page(served, "/chart?codes=EUR,XQZ,CNY&since=2026-04-23&until=2026-13-01", 400)

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 from conftest import Served, addresses
+from wire import ask, get
 from yarl import URL
 
 from ratesvc.render import contract
@@ -28,6 +29,11 @@ async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: 
         assert f'<html lang="{shown}"'.encode() in body, (path, accepted)
         varies = "Accept-Encoding" if lang else "Accept-Encoding, Accept-Language"
         assert headers.get("Vary") == (varies if status == 200 else None)
+    for path in ("/rate", "/nowhere"):
+        lines = "Accept: text/html", "Accept-Language: de", "Accept-Language: ru"
+        assert b'<html lang="ru"' in (await ask(served.url, get(path, *lines))).body, (
+            "a proxy may split a list into lines"
+        )
 
 
 def ours(served: Served) -> str:
@@ -126,6 +132,35 @@ async def test_a_sentence_never_shows_the_rate_of_another_currency(served: Serve
         assert (found, b"\xe2\x82\xbd" in body) == (status, False), path
     status, _, body = await served.get("/?layout=inline&code=XQZ")
     assert (status, b"USD" in body, b"XQZ" in body) == (200, True, False)
+
+
+async def test_a_next_day_without_rates_has_a_page_that_says_why(served: Served) -> None:
+    """Before the Bank has set them, and before anything is known."""
+    for status, why in (404, b"has not set the rate for this day yet"), (503, b"No rates have been received yet"):
+        found, headers, body = await served.get("/rate?date=next")
+        assert (found, headers["Content-Type"], why in body) == (status, "text/html; charset=utf-8", True)
+        served.service.publisher.current = None
+
+
+@pytest.mark.parametrize(
+    ("was", "layout", "shown"),
+    [
+        ("table", "line", "layout=line&codes=USD"),
+        ("line", "table", "codes=USD"),
+        ("table", "table", "codes=USD&columns=name,today&head=0"),
+    ],
+)
+async def test_a_new_layout_begins_with_its_own_defaults(served: Served, was: str, layout: str, shown: str) -> None:
+    """A form does not send a switch that is off, nor one that the old layout lacks."""
+    address = f"{served.url}/?was={was}&layout={layout}&codes=USD&columns=name,today&lang=en"
+    async with served.http.get(address, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, f"?{shown}&lang=en")
+
+
+async def test_the_reference_has_its_examples_in_each_language(served: Served) -> None:
+    """Whichever was asked for first."""
+    english, russian = [(await served.get(f"/docs?lang={lang}"))[2] for lang in ("en", "ru")]
+    assert english.count(b"unit_rate") == russian.count(b"unit_rate") > 10
 
 
 async def test_the_reference_is_made_once_for_all_who_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
