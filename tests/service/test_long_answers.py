@@ -121,6 +121,9 @@ async def test_too_many_long_answers_are_refused(
         status, headers, body = await whole.get(path)
         assert (status, headers["Retry-After"], headers["Cache-Control"]) == (503, "30", "no-store"), path
         assert json.loads(body)[name].startswith(value)
+    monkeypatch.setattr("ratesvc.service.publication.LONG_POINTS", 3)
+    status, _, body = await whole.get("/chart?period=all")
+    assert (status, b"Too many readers want long answers right now." in body) == (503, True)
     assert (await whole.get(f"{SMALL}10"))[0] == 200
     held_up.set()
     assert [status for status, _, _ in await asyncio.gather(*long)] == [200, 200]

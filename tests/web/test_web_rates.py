@@ -109,6 +109,13 @@ async def test_before_the_first_sheet_no_currency_is_unknown(bank: Bank, serve: 
             assert (status, read(body)["type"], "Retry-After" in headers) == (503, "urn:ratesvc:no_sheet", True), path
 
 
+async def test_every_answer_of_a_demo_says_so(served: Served) -> None:
+    """A program must not take its figures for the Bank's."""
+    served.service.demo = True
+    for path in ("rates?codes=USD", "series?codes=USD", "convert?from=USD&to=RUB&amount=1", "currencies", "sheets"):
+        assert read((await served.get(f"/v1/{path}"))[2])["demo"] is True, path
+
+
 async def test_a_currency_of_other_days_is_unknown_on_this_one(served: Served, bank: Bank, clock: Clock) -> None:
     """The error names it, in whichever place it was asked for."""
     bank.publish(replace(sheet(SATURDAY), quotes=(*sheet(SATURDAY).quotes, XDR)))

@@ -193,6 +193,17 @@ async def test_a_widget_of_a_day_before_1998_names_old_roubles(bank: Bank, serve
         assert "note" not in new
 
 
+async def test_a_sheet_as_csv_tells_old_roubles_from_new_ones(bank: Bank, serve_whole: Serve) -> None:
+    """Where a rouble is shown, be it in the quote or in a row."""
+    bank.publish(*map(sheet, (*OLD_AND_NEW, FRIDAY)))
+    async with serve_whole() as running:
+        for query in ("codes=USD", "codes=RUB&quote_currency=USD", "quote_currency=USD"):
+            table = (await running.get(f"/v1/rates/{OLD_AND_NEW[0]}.csv?{query}"))[2].decode()
+            assert table.splitlines()[0].endswith(",roubles"), query
+        status, _, body = await running.get(f"/v1/rates/{OLD_AND_NEW[0]}.csv?codes=EUR&quote_currency=USD")
+        assert (status, b"roubles" in body) == (200, False)
+
+
 async def test_conversion_revision_and_text(bank: Bank, serve_whole: Serve) -> None:
     """Amounts are strings, .txt has one number, and the first revision of a corrected sheet stays readable."""
     friday = FRIDAY
