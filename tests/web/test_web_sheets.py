@@ -144,6 +144,17 @@ async def test_a_reader_of_another_range_gets_what_it_lacks(held: Served) -> Non
         assert (status, json.loads(body)["type"]) == (400, "urn:ratesvc:bad_request")
 
 
+@pytest.mark.parametrize("until", ["2026-12-31", "9999-12-31"])
+async def test_days_to_come_are_no_part_of_a_cursor(bank: Bank, held: Served, clock: Clock, until: str) -> None:
+    """Each new sheet would bring all sheets of its year again, and a cursor up to 9999 fits into no address."""
+    document = await listed(held, f"?until={until}&since={DAYS[0]}")
+    assert document == await listed(held, f"?since={DAYS[0]}")
+    clock.moment = EVENING
+    bank.publish(plausible(SATURDAY))
+    await held.service.poll()
+    assert days(await listed(held, f"?after={document['cursor']}&until={until}")) == [str(SATURDAY)]
+
+
 async def test_the_list_waits_until_history_is_loaded(bank: Bank, serve: Serve) -> None:
     """An incomplete one would pass for all that there is."""
     bank.series.clear()
