@@ -21,14 +21,14 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, cross_rate, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.render import periods
-from ratesvc.render.json import bank_page, encode
+from ratesvc.render.json import ROUBLE, bank_page, encode
 from ratesvc.render.language import language_or_default
 from ratesvc.render.periods import Bounds
 from ratesvc.render.series import iso
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 NOT_FOUND = "not found"
-PROVIDER, ROUBLE = "CBR", "643"
+PROVIDER = "CBR"
 LOOKBACK, ACTIVE = timedelta(days=14), timedelta(days=30)
 _PARAMS = ("base", "quotes", "providers", "date", "from", "to", "group", "expand")
 _COLUMNS = ("date", "base", "quote", "rate")

@@ -220,7 +220,7 @@ class Service:
 
     async def refresh(self) -> Cycle:
         """Ask the Bank once, then log and count the outcome."""
-        cycle = await self._outcome_of(self._refresher.cycle())
+        cycle = await self._outcome_of(self._refresher.refresh())
         self.telemetry.refreshed(cycle, nothing_held=not self.history.days)
         await self._accept(cycle)
         return cycle

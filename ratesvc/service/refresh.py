@@ -138,7 +138,7 @@ class Refresher:
         self._asked: dict[date, date] = {}
         """On which day each day was last asked for by its date."""
 
-    async def cycle(self) -> Cycle:
+    async def refresh(self) -> Cycle:
         """Ask for the newest sheet, unless another replica holds the lease: the work of a poll.
 
         The other replicas learn that the Bank answered. After a failure they get the lease: they may reach the Bank.

@@ -89,7 +89,7 @@ class Replica:
         await self.accept(await self.refresher.ask(day))
 
     async def poll(self) -> None:
-        await self.accept(await self.refresher.cycle())
+        await self.accept(await self.refresher.refresh())
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """As a service runs it: memory knows what the store holds, and the newest sheet."""

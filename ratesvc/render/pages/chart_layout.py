@@ -20,7 +20,7 @@ Place = tuple[int, int]
 Unit = Literal["day", "month", "year"]
 
 LABEL_GAP = 17 * PIXEL
-MOST_POINTS = 5000
+MOST_DRAWN = 5000
 """The points of all lines together: so many keep the longest chart under 60 kB."""
 
 _DAY_STEPS: tuple[tuple[Unit, int], ...] = (
@@ -184,7 +184,7 @@ class Line:
 
 def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tuple[str, ...]]) -> list[Line]:
     """The curves between these axes. They differ by dash, marker and label, and only then by colour."""
-    columns = max(1, min((time.end - time.start) // PIXEL, MOST_POINTS // (2 * len(curves))))
+    columns = max(1, min((time.end - time.start) // PIXEL, MOST_DRAWN // (2 * len(curves))))
 
     def placed(points: Sequence[Point]) -> list[Place]:
         return [(time.at_day(day), level.at(rate)) for day, rate in points]
