@@ -6,7 +6,6 @@ import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
@@ -51,7 +50,7 @@ async def show(  # noqa: PLR0913 -- the options of the command
             raise BadRequest("These rates are in RUB. One rouble in another currency: ratesvc convert 1 RUB USD")
         shown = tuple(dict.fromkeys(codes)) or tuple(sorted(answer.revision.sheet.by_code))
         until = answer.requested_date
-        params = SeriesParams(shown, max(until - timedelta(days=days), FIRST_DAY), until) if days else None
+        params = SeriesParams(shown, Days(max(until - timedelta(days=days), FIRST_DAY), until)) if days else None
         history = await held_or_fetched(service, params) if params else service.history
         if not as_json:
             moved = {code: history.series(code, params.days) for code in shown} if params else {}
@@ -118,7 +117,7 @@ async def _fetched(service: Service, params: SeriesParams) -> AsyncIterator[Prog
 
     A day that is held keeps its figures. A day that is unconfirmed, or whose figures have findings, is left out.
     """
-    history, days = service.history, Coverage(params.since, params.until)
+    history, days = service.history, params.days
     held, unconfirmed = frozenset(history.days), history.unconfirmed
     newest = max(held, default=days.until)
     columns = [column.copy() for code in params.codes for column in history.columns(code)]
@@ -143,7 +142,7 @@ async def _fetched(service: Service, params: SeriesParams) -> AsyncIterator[Prog
             fetched.add(revision)
         else:
             left_out.append(day)
-    fetched.coverage = replace(days, unconfirmed=tuple(left_out))
+    fetched.coverage = Coverage(days.since, days.until, tuple(left_out))
     yield fetched
 
 

@@ -78,7 +78,7 @@ def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds)
     """Each period of the range that has a rate, oldest first."""
     is_split = "RUB" in (code, params.quote)
     # With the month before, because the first change is counted from its last rate.
-    wide = replace(params, since=params.since - NEAR)
+    wide = replace(params, days=replace(params.days, since=params.days.since - NEAR))
     ordinals, units, divisors = quotients_of(history, code, wide)
     numbers = rates_of(history, code, wide).numbers
 
@@ -89,7 +89,7 @@ def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds)
         now, then = units[last] * divisors[before], units[before] * divisors[last]
         return Change(trimmed(EXACT.subtract(numbers[last], numbers[before])), Decimal(now - then), Decimal(then))
 
-    start = bisect_left(ordinals, params.since.toordinal())
+    start = bisect_left(ordinals, params.days.since.toordinal())
     for period, places in _places(ordinals, bounds, start, is_split=is_split):
         first, last = places.start, places.stop - 1
         yield Summary(

@@ -28,24 +28,18 @@ AMOUNT_SIGNIFICANT = 28
 
 @dataclass(frozen=True, slots=True)
 class SeriesParams:
-    """The parameters of a series: a closed range; `fill` none or daily; `group` a period, or empty.
+    """The parameters of a series: `fill` none or daily; `group` a period, or empty.
 
     `new_roubles` divides what is before 1998. With `dates` only these days of the range count.
     """
 
     codes: tuple[str, ...]
-    since: date
-    until: date
+    days: Days
     quote: str = "RUB"
     fill: str = "none"
     group: str = ""
     new_roubles: bool = False
     dates: tuple[date, ...] = ()
-
-    @property
-    def days(self) -> Days:
-        """The range."""
-        return Days(self.since, self.until)
 
 
 def count_points(history: History, currencies: int, days: Days, *, daily: bool = False) -> int:
@@ -65,14 +59,14 @@ def points_of(history: History, params: SeriesParams, today: date) -> int:
     if params.dates:
         return len(params.codes) * len(params.dates)
     daily = params.fill == "daily"
-    until = last_set(history, params, today) if daily else min(params.until, today)
-    return count_points(history, len(params.codes), Days(params.since, until), daily=daily)
+    until = last_set(history, params, today) if daily else min(params.days.until, today)
+    return count_points(history, len(params.codes), replace(params.days, until=until), daily=daily)
 
 
 def last_set(history: History, params: SeriesParams, today: date) -> date:
     """The last day of the range whose sheet in force is set; today always has one, and days to come may."""
-    gap = history.first_gap(Days(today + ONE_DAY, params.until))
-    return gap - ONE_DAY if gap else params.until
+    gap = history.first_gap(Days(today + ONE_DAY, params.days.until))
+    return gap - ONE_DAY if gap else params.days.until
 
 
 def check_complete(history: History, days: Days, today: date) -> None:
@@ -97,16 +91,16 @@ def rates_on(history: History, code: str, params: SeriesParams) -> list[tuple[in
         _, (effective,) = carried(history, day, day)
         if effective:
             sheet = date.fromordinal(effective)
-            texts = rates_of(history, code, replace(params, since=sheet, until=sheet)).texts
+            texts = rates_of(history, code, replace(params, days=Days(sheet, sheet))).texts
             found += [(day.toordinal(), effective, text) for text in texts]
     return found
 
 
 def carried_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
     """Days that are set, the effective date of the sheet in force on each, and its rate if it has the currency."""
-    days, effective = carried(history, params.since, last_set(history, params, today))
-    since = date.fromordinal(effective[0]) if effective and effective[0] else params.since
-    rates = rates_of(history, code, replace(params, since=since))
+    days, effective = carried(history, params.days.since, last_set(history, params, today))
+    since = date.fromordinal(effective[0]) if effective and effective[0] else params.days.since
+    rates = rates_of(history, code, replace(params, days=replace(params.days, since=since)))
     texts = dict(zip(rates.days, rates.texts, strict=True))
     return [(day, of, text) for day, of in zip(days, effective, strict=True) if (text := texts.get(of))]
 

@@ -29,12 +29,12 @@ Part = Mapping[str, Any]
 def about(params: SeriesParams, history: History, *, demo: bool) -> dict[str, Any]:
     """A series without its rows."""
     has_old_roubles = "RUB" in (params.quote, *params.codes) and not params.new_roubles
-    old = denomination(params.since) if has_old_roubles else None
+    old = denomination(params.days.since) if has_old_roubles else None
     unconfirmed = history.unconfirmed_in(params.days)
     return {
         "quote_currency": params.quote,
-        "since": params.since,
-        "until": params.until,
+        "since": params.days.since,
+        "until": params.days.until,
         "fill": params.fill,
         **marks(group=params.group, demo=demo, unconfirmed=unconfirmed, denomination=old),
     }
@@ -62,7 +62,7 @@ def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, hi
 
     def is_complete(one: Summary) -> bool:
         days = one.period
-        return params.since <= days.since and days.until <= until and not history.unconfirmed_in(days)
+        return params.days.since <= days.since and days.until <= until and not history.unconfirmed_in(days)
 
     changes = [one.change for one in periods]
     return {

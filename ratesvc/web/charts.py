@@ -57,7 +57,7 @@ async def page(service: Service, site: Site, path: str, request: web.Request) ->
 async def _answered(service: Service, site: Site, path: str, request: web.Request) -> Answer:
     params, today, history = StrictParams(request, path), moscow_day(service.clock()), service.history
     asked = charted(params, service)
-    wanted = SeriesParams(asked.codes, asked.days.since, asked.days.until)
+    wanted = SeriesParams(asked.codes, asked.days)
     shown = Shown(asked, params.language(), site, params.text("theme"))
     series.points_of(history, wanted, today)  # raises TooManyPoints
 

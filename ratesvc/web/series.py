@@ -55,7 +55,7 @@ async def _many_days(service: Service, path: str, request: web.Request) -> Answe
         rows = (tables.rows_of(history, code, params, today) for code in params.codes)
         if path.endswith(".csv"):
             shown = (tables.for_readers(part, names, has_old_roubles="denomination" in head) for part in rows)
-            name = f"rates-{params.quote}-{params.since}-{params.until}.csv"
+            name = f"rates-{params.quote}-{params.days.since}-{params.days.until}.csv"
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
             return Body(tables.to_csv(shown, locale), tables.CSV, (disposition,))
         if path.endswith(".jsonl"):
@@ -110,7 +110,7 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
     group, fill = params.text("group"), params.text("fill") or "none"
     others = tuple(known(code, service) for code in codes if code != quote)
     is_new = params.text("roubles") == "new"
-    return SeriesParams(others, days.since, days.until, quote, fill, group, is_new, dates)
+    return SeriesParams(others, days, quote, fill, group, is_new, dates)
 
 
 def check_combined(params: StrictParams) -> None:

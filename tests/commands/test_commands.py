@@ -21,6 +21,7 @@ from ratesvc.commands.running import replace_file
 from ratesvc.commands.serve import export
 from ratesvc.commands.show import check_known, held_or_fetched, in_force, show
 from ratesvc.config import Cbr, Redis, Settings
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, UnknownCurrency
@@ -81,10 +82,10 @@ async def test_a_sheet_that_is_held_back_is_not_in_a_series_either(bank: Bank, s
     for day in (slipped, newest, repaired):
         bank.series["R01235"][day] = (1, right[day][1] * 10)
     bank.documents[newest] = daily_xml(changed(plausible(newest), USD=times("10")))
-    params = SeriesParams(("USD",), newest - timedelta(days=30), newest)
+    params = SeriesParams(("USD",), Days(newest - timedelta(days=30), newest))
     found = await held_or_fetched(service, params)
     assert dict(found.series("USD", params.days)) == {
-        day: right[day][1] for day in days if day not in (slipped, newest) and day >= params.since
+        day: right[day][1] for day in days if day not in (slipped, newest) and day >= params.days.since
     }
     assert tables.about(params, found, demo=False)["unconfirmed"] == [slipped]
 

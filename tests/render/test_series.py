@@ -85,7 +85,7 @@ def test_text_equals_formatted_rows(
         for code in ("RUB", "BBB"):
             days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
             others = ("USD", "AAA") if code == "RUB" else ("USD", "AAA", "RUB")
-            params = SeriesParams(others, days[0], days[1], code)
+            params = SeriesParams(others, Days(days[0], days[1]), code)
             for other in others:
                 rows = [row_of(day, other, rate, day) for day, rate in one_by_one(history, other, params)]
                 assert rows_of(history, other, params) == rows
@@ -105,7 +105,7 @@ def test_old_roubles_are_named_on_either_side_of_a_rate(code: str, quote: str, s
     around = {11: (59_600_000, 0), 12: (59_600, 0)}
     history = History(WorkCalendar())
     history.fill([column("USD", around), column("AAA", around)], Coverage(FIRST, LAST))
-    params = SeriesParams((code,), FIRST + timedelta(days=11), LAST, quote)
+    params = SeriesParams((code,), Days(FIRST + timedelta(days=11), LAST), quote)
     before, after = (row["unit_rate"] for row in rows_of(history, code, params))
     assert ("denomination" in tables.about(params, history, demo=False)) == (before != after) == said
     new = replace(params, new_roubles=True)
@@ -124,8 +124,8 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
     history = held(base, quote)
     since, until = sorted((since, until))
     days = [FIRST + timedelta(days=step) for step in range(since, until + 1)]
-    params = SeriesParams(("AAA",), days[0], days[-1], in_quote, "daily")
-    rates = dict(one_by_one(history, "AAA", replace(params, since=FIRST)))
+    params = SeriesParams(("AAA",), Days(days[0], days[-1]), in_quote, "daily")
+    rates = dict(one_by_one(history, "AAA", replace(params, days=replace(params.days, since=FIRST))))
     expected: list[tuple[date, Decimal, date]] = []
     for day in days:
         effective = max(sheet for sheet in history.days if sheet <= day)
@@ -150,7 +150,7 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
     since, until = sorted((since, until))
     for group, bounds in PERIODS.items():
         days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
-        params = SeriesParams(("AAA",), *days, in_quote, group=group, new_roubles=new)
+        params = SeriesParams(("AAA",), Days(*days), in_quote, group=group, new_roubles=new)
         ungrouped = rows_of(history, "AAA", replace(params, group=""))
         rows = rows_of(history, "AAA", params)
         assert sum(row["count"] for row in rows) == len(ungrouped)
@@ -191,7 +191,8 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     history.fill([dollar], Coverage(FIRST, LAST + timedelta(days=40)))
 
     def changes(since: int, group: str = "month", **more: Any) -> list[tuple[str, Any, Any]]:
-        params = SeriesParams(("USD",), FIRST + timedelta(days=since), LAST + timedelta(days=40), group=group, **more)
+        days = Days(FIRST + timedelta(days=since), LAST + timedelta(days=40))
+        params = SeriesParams(("USD",), days, group=group, **more)
         rows = rows_of(history, "USD", params, LAST + timedelta(days=40))
         return [(row["date"], row["change"], row["change_percent"]) for row in rows]
 
@@ -209,7 +210,7 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
 def test_the_forms_of_a_series_say_the_same() -> None:
     """A line of JSON for each row after the metadata; CSV with the same fields, and with names if asked for."""
     history = held({0: (10_000, 0), 2: (15_000, 0)}, {0: (70_000, 2)})
-    params = SeriesParams(("AAA", "BBB"), FIRST, LAST)
+    params = SeriesParams(("AAA", "BBB"), Days(FIRST, LAST))
     head = tables.about(params, history, demo=True)
     parts = [tables.rows_of(history, code, params, LAST) for code in params.codes]
     document = json.loads(tables.to_json(head, parts))
@@ -229,7 +230,7 @@ def test_the_forms_of_a_series_say_the_same() -> None:
 def test_a_period_with_a_day_that_is_not_admitted_is_not_complete() -> None:
     """Its mean may change."""
     history = held(dict.fromkeys(range(0, 41, 2), (10000, 0)), {}, FIRST + timedelta(days=4))
-    params = SeriesParams(("AAA",), FIRST, LAST, "USD", group="week")
+    params = SeriesParams(("AAA",), Days(FIRST, LAST), "USD", group="week")
     complete = [row["complete"] for row in rows_of(history, "AAA", params)]
     assert complete == [False, False, *[True] * (len(complete) - 3), False]
     assert tables.about(params, history, demo=False)["unconfirmed"] == [FIRST + timedelta(days=4)]
