@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
-from random import Random
+from random import uniform
 from typing import Any, Self
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -74,9 +74,9 @@ def _pace_s(calendar: WorkCalendar, newest: date | None, now: datetime, cycle: C
     return min(pace, WINDOW_PACE_S) if cycle.held_back else pace
 
 
-def with_jitter(seconds: float, random: Random) -> float:
+def with_jitter(seconds: float) -> float:
     """Up to a tenth later, so that the replicas of a fleet do not ask at the same moment."""
-    return seconds * (1 + random.random() / 10)
+    return seconds * uniform(1, 1.1)  # noqa: S311 -- no secret
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +99,6 @@ class Schedule:
     """When the next poll is due, by the wall clock. This time has passed while a poll runs, and if a poll was lost."""
     _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _scheduler: AsyncIOScheduler = field(init=False, default_factory=lambda: AsyncIOScheduler(timezone=MOSCOW))
-    _random: Random = field(init=False, default_factory=Random)
     _open: bool = field(init=False, default=False)
     _beat_at: float = field(init=False, default=0.0)
 
@@ -137,7 +136,7 @@ class Schedule:
         """Plan the next poll, up to a tenth later, in place of the one that is planned."""
         if self._open:
             # APScheduler follows the wall clock, not the clock of the service, which stands still in a demo.
-            self.next_poll_at = utc_now() + timedelta(seconds=with_jitter(seconds, self._random))
+            self.next_poll_at = utc_now() + timedelta(seconds=with_jitter(seconds))
             self._run_at(self.next_poll_at, "poll", self.poll, partial(self.poll_in, RESTART_S))
 
     def backfill_in(self, seconds: float) -> None:
