@@ -11,6 +11,7 @@ from functools import cache, partial
 from aiohttp import web
 
 from ratesvc.domain.columns import Days
+from ratesvc.domain.history import History
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, RatesvcError
@@ -78,9 +79,16 @@ def charted(params: StrictParams, service: Service) -> Asked:
     _check_count(tuple(code for code in codes if code != "RUB"), params)
     codes = tuple(known(code, service) for code in codes if code != "RUB")
     if params.has("since") or params.has("until"):
-        return Asked(codes, "", days_of(params, service, today))
+        return Asked(codes, "", _with_a_sheet(days_of(params, service, today), service.history, today))
     period = params.text("period")
-    return Asked(codes, period, chart_page.days_of(period, today, service.history.begins))
+    days = chart_page.days_of(period, today, service.history.begins)
+    return Asked(codes, period, _with_a_sheet(days, service.history, today))
+
+
+def _with_a_sheet(days: Days, history: History, today: date) -> Days:
+    """The days; on a holiday, when the Bank sets no rate, from that on which the one in force began."""
+    in_force = history.certain_on(min(days.until, today)) if days.since <= today else None
+    return Days(min(days.since, in_force.effective_date), days.until) if in_force else days
 
 
 def _refusal(service: Service, site: Site, path: str, request: web.Request, error: RatesvcError) -> str:

@@ -108,7 +108,7 @@ async def test_too_many_long_answers_are_refused(
     whole: Served, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each route answers in its own shape, with a time to retry. Small answers wait for no long one."""
-    monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", {Queue.LONG: 2})
+    monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", {Queue.LONG: 2, Queue.PICTURES: 0})
     monkeypatch.setattr("ratesvc.dialects.Request.check_size", lambda *_, **__: 2000)
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR")]
     await eventually(lambda: whole.service.workers.waiting[Queue.LONG] == 2)
@@ -121,7 +121,6 @@ async def test_too_many_long_answers_are_refused(
         status, headers, body = await whole.get(path)
         assert (status, headers["Retry-After"], headers["Cache-Control"]) == (503, "30", "no-store"), path
         assert json.loads(body)[name].startswith(value)
-    monkeypatch.setattr("ratesvc.service.publication.LONG_POINTS", 3)
     status, _, body = await whole.get("/chart?period=all")
     assert (status, b"Too many readers want long answers right now." in body) == (503, True)
     assert (await whole.get(f"{SMALL}10"))[0] == 200

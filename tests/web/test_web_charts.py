@@ -6,13 +6,14 @@ import csv
 import json
 import re
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from io import StringIO
 from urllib.parse import quote
 
 import pytest
-from conftest import Serve, Served
+from conftest import Clock, Serve, Served
+from fake_bank import Bank, sheet
 
 from ratesvc.render.pages.chart_page import frame_height
 
@@ -75,6 +76,25 @@ async def test_a_page_names_the_days_that_it_lacks(served: Served) -> None:
     served.service.history.coverage = replace(coverage, unconfirmed=(date(2026, 4, 22),))
     for path in ("/chart", "/chart/frame"):
         assert "Without April 22, 2026: the rates are not confirmed yet." in await page(served, f"{path}?period=week")
+
+
+@pytest.mark.parametrize("asked", ["period=week", "since=2026-01-05&until=2026-01-08"])
+async def test_on_a_holiday_there_is_the_rate_in_force(
+    bank: Bank, serve_whole: Serve, clock: Clock, asked: str
+) -> None:
+    """From 31 December to 12 January the Bank sets none. Figure, line, table and CSV have that of December."""
+    clock.moment = datetime(2026, 1, 8, 9, 0, tzinfo=UTC)
+    last = date(2025, 12, 31)
+    bank.publish(sheet(last - timedelta(days=1)), sheet(last))
+    async with serve_whole() as running:
+        text = await page(running, f"/chart?codes=USD&{asked}")
+        rate = f"{running.held(last).sheet.by_code['USD'].unit_rate:.4f}"
+        assert f"₽{rate}" in text
+        assert re.findall("<time.*?<td>(.*?)</td>", text) == [rate]
+        (picture,) = re.findall(r'<img src="([^"]+)"', text)
+        assert "for these days" not in (await running.get(picture.removeprefix(ours(running))))[2].decode()
+        (link,) = re.findall(r'href="([^"]+csv[^"]+)"', text)
+        assert f"{last},USD" in (await running.get(link.removeprefix(ours(running))))[2].decode()
 
 
 async def test_the_form_stays_as_it_was_where_something_is_wrong(served: Served) -> None:
