@@ -37,8 +37,9 @@ pytestmark = pytest.mark.slow
 # A CDN's shield asks for so many addresses in the first second of a day, as docs/scale.md says.
 HERD = 500
 SITE = Site("http://x")
-# What dialects answer about all of history.
-LONG_OF_DIALECTS = [
+# Pages with charts, and what dialects answer about all of history; the contract knows the others.
+LONG = [
+    *("/chart", "/chart/frame"),
     *(f"{prefix}/scripts/XML_dynamic.asp" for prefix in ("", "/cbr")),
     *(f"{prefix}/tsv/cb/{{numeric}}.tsv" for prefix in ("", "/exchangerate/v1", "/rbc", "/rbc/exchangerate/v1")),
     *(f"{prefix}/eurofxref-hist{form}" for prefix in ("/ecb", "/stats/eurofxref") for form in (".csv", ".zip", ".xml")),
@@ -158,7 +159,7 @@ async def test_the_proxies_wait_longer_for_long_answers_only(serve: Serve) -> No
     assert [start for start in starts if not any(path.startswith(start) for path in known)] == []
     document = json.loads(contract.document(SITE, date(2026, 4, 24)))
     answers = {path: str(one["get"]["responses"].get("503")) for path, one in document["paths"].items()}
-    long = [*LONG_OF_DIALECTS, *(path for path in answers if "busy" in answers[path])]
+    long = [*LONG, *(path for path in answers if "busy" in answers[path])]
     assert [path for path in long if path not in known or not path.startswith(tuple(starts))] == []
 
 
