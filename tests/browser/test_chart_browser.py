@@ -252,6 +252,8 @@ async def test_arabic_runs_to_the_left_and_english_beside_it_to_the_right(
         await page.goto(f"{live.url}/chart.svg?codes=USD&since=2022-10-18&lang=ar&width=320&height=300")
         for selector, way in ((".days text", "left"), (".small[lang=en]", "right")):
             assert {*await page.eval_on_selector_all(selector, RUNS)} == {way}, selector
+        await page.goto(f"{live.url}/widget/card.svg?lang=ar")
+        assert await page.eval_on_selector_all("[font-size='11.5']:not([lang])", RUNS) == ["left"] * 8
 
 
 CUT = """all => all.filter(one =>
