@@ -25,13 +25,14 @@ import pytest
 import redis
 from _pytest.unraisableexception import collect_unraisable
 from aiohttp import web
-from dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
+from dates import DAYS, EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, bank_running, sheet
 from hypothesis import settings as hypothesis_settings
 from ledger import Ledger, fault
 from not_run import MARK, NotRun, reason
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
+from sheets import plausible
 from waiting import PATIENCE_S, eventually
 
 from ratesvc.bank.client import DAILY, Limits, Pace
@@ -399,6 +400,20 @@ async def served(bank: Bank, serve_whole: Serve) -> AsyncIterator[Served]:
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve_whole() as running:
         await running.ready()
+        yield running
+
+
+@pytest.fixture
+def every_sheet(bank: Bank) -> None:
+    """The Bank has published the sheets of five weeks, up to Friday's."""
+    bank.publish(*map(plausible, DAYS))
+
+
+@pytest.fixture
+async def held(every_sheet: None, serve_whole: Serve) -> AsyncIterator[Served]:  # noqa: ARG001 -- that the Bank has
+    """A service that holds them all, and has asked again for the last week."""
+    async with serve_whole() as running:
+        await running.service.poll()
         yield running
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -29,22 +29,7 @@ from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.storage.store import Announcement, Store
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def settings(settings: Settings, bank: Bank) -> Settings:
-    """The Bank has published every sheet up to Friday's."""
-    bank.publish(*map(plausible, DAYS))
-    return settings
-
-
-@pytest.fixture
-async def held(serve_whole: Serve) -> AsyncIterator[Served]:
-    """A service that holds history, and has asked again for the last week."""
-    async with serve_whole() as opened:
-        await opened.service.poll()
-        yield opened
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("every_sheet")]
 
 
 def corrects(bank: Bank, day: date, factor: str = "1.01") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -14,22 +13,7 @@ from dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import Bank
 from sheets import changed, plausible, times
 
-from ratesvc.config import Settings
-
-
-@pytest.fixture
-def settings(settings: Settings, bank: Bank) -> Settings:
-    """The Bank has published every sheet up to Friday's."""
-    bank.publish(*map(plausible, DAYS))
-    return settings
-
-
-@pytest.fixture
-async def held(serve_whole: Serve) -> AsyncIterator[Served]:
-    """A service that holds history, and has asked again for the last week."""
-    async with serve_whole() as opened:
-        await opened.service.poll()
-        yield opened
+pytestmark = pytest.mark.usefixtures("every_sheet")
 
 
 async def listed(served: Served, query: str = "") -> dict[str, Any]:
