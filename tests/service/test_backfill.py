@@ -314,6 +314,9 @@ async def test_verify_reports_differences_and_changes_nothing(bank: Bank, serve_
             ("USD", dropped, None),
         ]
         assert running.service.history.days == DAYS
+        running.service.history.coverage = Coverage(FIRST_DAY, FRIDAY, (added,))
+        found = [report async for report in differences_of(running.service) if isinstance(report, Difference)]
+        assert [report.day for report in found if report.held_back] == [added], "a person decides about it"
 
 
 # The service runs it by itself

@@ -144,7 +144,7 @@ async def test_a_restored_backup_gets_its_corrections_back(
 ) -> None:
     """A correction that was served is not in it. Those of older days come with `backfill --verify --repair`."""
     async with serve_whole() as first:
-        corrected = corrects(bank, THURSDAY), corrects(bank, DAYS[5])
+        corrected = corrects(bank, THURSDAY), corrects(bank, DAYS[5]), corrects(bank, DAYS[7])
         clock.advance(days=1)
         await poll_twice(first)
         assert await answered(first, THURSDAY) == (corrected[0], 2)
@@ -155,11 +155,13 @@ async def test_a_restored_backup_gets_its_corrections_back(
         await poll_twice(restored)
         assert await answered(restored, THURSDAY) == (corrected[0], 2)
         assert (await restored.get(f"/v1/rates/{THURSDAY}?revision=2"))[0] == 200
-        with pytest.raises(RatesvcError, match="1 difference"):
+        with pytest.raises(RatesvcError, match="2 differences"):
             await verify(settings, repair=False, as_json=False, demo=False)
         await verify(settings, repair=True, as_json=False, demo=False)
         await eventually(lambda: restored.held(DAYS[5]).number == 2)
-        assert await answered(restored, DAYS[5]) == (corrected[1], 2)
+        await eventually(lambda: restored.held(DAYS[7]).number == 2)
+        for day, right in zip((DAYS[5], DAYS[7]), corrected[1:], strict=True):
+            assert await answered(restored, day) == (right, 2)
 
 
 async def test_a_currency_that_was_missing_once_does_not_return_tenfold(bank: Bank, held: Served, clock: Clock) -> None:

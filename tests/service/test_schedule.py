@@ -90,6 +90,41 @@ def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:
 
 
 @pytest.mark.usefixtures("hurried")
+async def test_a_poll_that_takes_long_is_not_lost(served: Served, bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Bank may be slow. One poll runs meanwhile, and no task is called dead."""
+    monkeypatch.setattr("ratesvc.service.schedule.LATE", timedelta(0))
+    schedule, beats, over = served.service._schedule, set[float](), asyncio.Event()  # noqa: SLF001 -- nothing else tells
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        await over.wait()
+        return await bank.honest(request)
+
+    def has_beaten() -> bool:
+        beats.add(schedule._beat_at)  # noqa: SLF001 -- nothing else tells
+        return len(beats) > 5
+
+    bank.misbehave, asked = hang, len(bank.asked)
+    schedule.poll_in(0)
+    await eventually(lambda: len(bank.asked) > asked)
+    await eventually(has_beaten)
+    told = await served.samples()
+    over.set()
+    assert 'ratesvc_task_restarts_total{task="poll"}' not in told
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_polls_go_on_where_their_scheduler_has_ended(
+    served: Served, bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a bug of its own. The heartbeat finds that a poll is due and does not come."""
+    monkeypatch.setattr("ratesvc.service.schedule.LATE", timedelta(0))
+    schedule, asked = served.service._schedule, len(bank.asked)  # noqa: SLF001 -- as if it had ended by itself
+    schedule._scheduler.shutdown(wait=False)  # noqa: SLF001 -- the same
+    schedule.poll_in(0)
+    await eventually(lambda: len(bank.asked) > asked)
+
+
+@pytest.mark.usefixtures("hurried")
 async def test_an_unforeseen_error_does_not_end_the_ticks(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the heartbeat ends, health fails."""
     calls = []
@@ -171,7 +206,7 @@ EMPTY, HELD = holding(), holding(SATURDAY)
         # Retry-After counts for any pace.
         *((HELD, fixed_s, ASKS, [300]) for fixed_s in (None, 0.5)),
         # The replica with the lease may not be able to reach the Bank.
-        *((EMPTY, fixed_s, Cycle("skipped"), [10]) for fixed_s in (None, 3600)),
+        *((EMPTY, fixed_s, Cycle("skipped"), [wait_s]) for fixed_s, wait_s in ((None, 10), (3600, 10), (0.5, 0.5))),
         (HELD, 3600, Cycle("skipped"), [3600]),
         # Also outside of the hours of publication.
         (HELD, None, UNCONFIRMED, [180]),
