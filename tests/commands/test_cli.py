@@ -338,7 +338,7 @@ async def test_a_person_decides_about_documents_in_quarantine(bank: Bank, comman
         name = line.split()[0]
         assert str(in_force) in line
         assert "power_of_ten: AED ×10^1" in line
-        assert re.search(rf"USD +1 +{usd} ", quarantine("show", name[:6]))
+        assert re.search(rf"^! USD +1 +{usd} ", quarantine("show", name[:6]), re.MULTILINE)
         [record] = json.loads(quarantine("list", "--json"))
         assert (record["name"], record["effective_date"]) == (name, str(in_force))
         shown = json.loads(quarantine("show", "--json", name), parse_float=str)

@@ -109,6 +109,14 @@ LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
     "the coverage of a master that knows less": lambda client, name: client.set(
         name("coverage"), encode_coverage(Coverage(FIRST_DAY, DAYS[3]), 1)
     ),
+    "a value, in a Redis that was born again": lambda client, name: [
+        client.hset(name("sheets"), f"{DAYS[-1]}.1", b"foreign"),
+        client.hset(name("version"), "born", b"again"),
+    ],
+    "a value, in a backup with fewer writes": lambda client, name: [
+        client.hset(name("sheets"), f"{DAYS[-1]}.1", b"foreign"),
+        client.hset(name("version"), "writes", 1),
+    ],
     "foreign types": lambda client, name: [
         (client.delete(name(one)), client.sadd(name(one), "foreign"))
         for one in ("sheets", "columns", "quarantine", "version")
