@@ -15,7 +15,9 @@ from wire import ask, get
 from yarl import URL
 
 from ratesvc.render import contract
+from ratesvc.render.language import language_or_default
 from ratesvc.render.pages.guides import GUIDES
+from ratesvc.render.widget.view import TITLE
 
 
 async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: Served) -> None:
@@ -34,6 +36,15 @@ async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: 
         assert b'<html lang="ru"' in (await ask(served.url, get(path, *lines))).body, (
             "a proxy may split a list into lines"
         )
+
+
+async def test_the_widget_speaks_more_languages_than_the_pages(served: Served) -> None:
+    """In every form, also where it has no rates to show."""
+    kazakh = language_or_default("kk").of_widget()
+    shown = {"2026-04-24": TITLE, "2031-01-01": "These rates are not available right now."}
+    for form, (day, sentence) in product(("frame", "card.svg"), shown.items()):
+        _, _, body = await served.get(f"/widget/{form}?lang=kk&date={day}")
+        assert kazakh.say(sentence) in body.decode(), (form, day)
 
 
 def ours(served: Served) -> str:
