@@ -21,7 +21,7 @@ from sheets import all_times, changed, times
 
 from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Pace
-from ratesvc.commands.data import Difference, differences_of
+from ratesvc.commands.data import Difference, backfill, differences_of
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Column, Coverage, Days
 from ratesvc.domain.history import History
@@ -853,6 +853,18 @@ async def test_a_day_that_the_series_had_by_mistake_is_forgotten(bank: Bank, rep
     await replica.run()
     assert replica.history.certain_on(sunday) == replica.held(DAYS[4])
     assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
+
+
+@pytest.mark.parametrize("errs", [True, False])
+async def test_the_command_says_how_many_days_wait(
+    errs: bool, bank: Bank, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And where a person sees them."""
+    if errs:
+        err(bank)
+    await backfill(settings, None, None, as_json=False, demo=False)
+    which = "all but 1 that wait (ratesvc quarantine list)" if errs else "every one"
+    assert f"{len(DAYS) - errs} sheets, {which} from {FIRST_DAY} to {FRIDAY}." in capsys.readouterr().out
 
 
 async def test_a_currency_of_one_day_is_held_back_with_it(bank: Bank, replica: Replica) -> None:
