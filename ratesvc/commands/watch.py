@@ -26,6 +26,7 @@ SILENCE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=40)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 3.0, 60.0
 SHOWN = ("USD", "EUR", "CNY")
 STREAM = "text/event-stream"
+DAMAGED = "damaged"
 UNKNOWN = "urn:ratesvc:unknown_currency"
 
 
@@ -153,8 +154,11 @@ def _text(sheet: _Sheet, codes: tuple[str, ...], language: Language) -> str:
 
 
 def _kept(state: Path) -> str:
-    """The place that an earlier run left."""
-    return state.read_text("ascii", "replace").strip() if state.exists() else ""
+    """The place that an earlier run left, or a word in place of one that a crash damaged: the service resets then."""
+    if not state.exists():
+        return ""
+    place = state.read_text("ascii", "replace").strip()
+    return place if place and place.isprintable() else DAMAGED
 
 
 async def watch(  # noqa: PLR0913 -- the options of the command

@@ -30,6 +30,7 @@ from ratesvc import __version__
 from ratesvc.commands import watch
 from ratesvc.commands.running import language_for
 from ratesvc.config import Settings
+from ratesvc.domain.events import Place
 from ratesvc.errors import RatesvcError
 from ratesvc.web.events import HEARTBEAT_S
 
@@ -192,6 +193,25 @@ async def test_a_page_in_place_of_the_stream_is_a_failure_and_no_internal_error(
         watched = watch._Watch(http, url, (), (), None, None, None, "")  # noqa: SLF001
         with pytest.raises(RatesvcError, match=r"/v1/events answers 200 \(text/html\)"):
             await watched.read()
+
+
+@pytest.mark.parametrize("left", [b"", b"\0\0\0", b"2026-04-24\n2026-04-25"], ids=["empty", "zeros", "two lines"])
+async def test_a_state_file_that_a_crash_damaged_loses_no_event(tmp_path: Path, left: bytes) -> None:
+    """The service gets an id that is none, so it says that everything is to be fetched again."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.headers.get("Last-Event-ID", ""))
+        return web.Response(status=503)
+
+    state = tmp_path / "place"
+    state.write_bytes(left)
+    async with answering(answer) as url, aiohttp.ClientSession() as http:
+        place = watch._kept(state)  # noqa: SLF001
+        with pytest.raises(RatesvcError, match="answers 503"):
+            await watch._Watch(http, url, (), (), None, state, None, place).read()  # noqa: SLF001
+    assert asked[0]
+    assert Place.from_id(asked[0]) is None
 
 
 async def test_a_heartbeat_is_no_event() -> None:
