@@ -321,7 +321,7 @@ class Served:
 
     async def ready(self) -> None:
         """Wait for the first sheet."""
-        await eventually(lambda: self.service.publisher.current)
+        await eventually(lambda: self.service.publication)
 
     async def filled(self) -> None:
         """Wait until history is loaded."""

@@ -25,9 +25,9 @@ from ratesvc.storage.redis import connect
 async def test_a_condition_that_is_not_met_is_named_with_what_the_service_last_did(served: Served) -> None:
     """The line of the test, the last refresh and its outcome, what is held, and how Redis is."""
     with pytest.raises(AssertionError) as caught:
-        await eventually(lambda: served.service.publisher.current is None, patience_s=0)
+        await eventually(lambda: served.service.publication is None, patience_s=0)
     condition, service = str(caught.value).splitlines()
-    assert "eventually(lambda: served.service.publisher.current is None" in condition
+    assert "eventually(lambda: served.service.publication is None" in condition
     assert re.search(r"\(test_harness\.py:[0-9]+\)$", condition)
     assert service.startswith("served: last refresh new; 2 sheets, the newest 2026-04-24;")
     assert service.endswith("Redis up")

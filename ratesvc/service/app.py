@@ -24,7 +24,7 @@ from ratesvc.service import health
 from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
 from ratesvc.service.event_feed import EventFeed
 from ratesvc.service.health import Check
-from ratesvc.service.publication import Publication, Publisher, Workers
+from ratesvc.service.publication import Publication, Workers
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, Watchdog, next_poll_s
 from ratesvc.service.sync import Sync
@@ -50,7 +50,7 @@ def _client_of(settings: Settings, limits: Limits, pace: Pace, *, demo: bool) ->
 
 
 class Service:
-    """One replica. Use it as an async context manager; it answers from `publisher` as soon as it has a sheet."""
+    """One replica. Use it as an async context manager; it answers from its `publication` as soon as it has a sheet."""
 
     def __init__(
         self,
@@ -79,7 +79,8 @@ class Service:
         self.telemetry = Telemetry(clock)
         self.watchdog = Watchdog(self.telemetry.loop_blocked)
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
-        self.publisher = Publisher()
+        self.publication: Publication | None = None
+        """Every answer of the moment; a new one takes its place by one assignment."""
         self.events = EventFeed(self.history)
         self.workers = Workers()
         # Redis
@@ -251,10 +252,10 @@ class Service:
 
     def publish(self) -> None:
         """Replace the current publication, unless its answers are still right."""
-        current, before = self.current_snapshot(), self.publisher.current
+        current, before = self.current_snapshot(), self.publication
         key = (current, self.history.version)
         if current and (before is None or before.key != key):
-            self.publisher.current = Publication(current, key, before)
+            self.publication = Publication(current, key, before)
             self.events.publish(current)
 
     def current_snapshot(self) -> Snapshot | None:
@@ -266,10 +267,16 @@ class Service:
 
     def served(self, now: datetime) -> Publication | None:
         """The current publication. After a sleep over midnight a request may come before the schedule runs."""
-        current = self.publisher.current
+        current = self.publication
         if current is not None and current.until <= now:
             self.publish()
-        return self.publisher.current
+        return self.publication
+
+    def require_publication(self) -> Publication:
+        """The current publication. Raises NoSheet."""
+        if self.publication is None:
+            raise NoSheet("No sheet of the Bank of Russia has been fetched yet; the service keeps trying.")
+        return self.publication
 
     # Commands
 
@@ -320,7 +327,7 @@ class Service:
         """Why this replica cannot answer, from its own memory alone."""
         if self.draining:
             return "draining"
-        return None if self.publisher.current else "no_sheet"
+        return None if self.publication else "no_sheet"
 
     def health(self) -> dict[str, Check]:
         """The checks of application/health+json."""

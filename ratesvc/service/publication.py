@@ -23,7 +23,7 @@ import brotli
 
 from ratesvc.domain.rates import Snapshot
 from ratesvc.domain.workdays import ONE_DAY, at
-from ratesvc.errors import Busy, NoSheet
+from ratesvc.errors import Busy
 
 MOST_TARGETS = 4000
 LONGEST_TARGET = 512
@@ -337,18 +337,6 @@ class Publication:
             for target in oldest.targets:
                 del self.answers[target]
         return entry
-
-
-class Publisher:
-    """Holds the current publication; a new one takes its place by one assignment."""
-
-    current: Publication | None = None
-
-    def require(self) -> Publication:
-        """The current publication. Raises NoSheet."""
-        if self.current is None:
-            raise NoSheet("No sheet of the Bank of Russia has been fetched yet; the service keeps trying.")
-        return self.current
 
 
 def give_back_memory() -> None:

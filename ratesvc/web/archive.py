@@ -38,7 +38,7 @@ def routes(service: Service) -> dict[str, Handler]:
 
 
 async def _history(service: Service, writer: _Writer, path: str, request: web.Request) -> Answer:
-    params, publication, history = StrictParams(request, path), service.publisher.require(), service.history
+    params, publication, history = StrictParams(request, path), service.require_publication(), service.history
     codes = frozenset(known(code, service) for code in params.codes() or ())
     since, today = history.begins, moscow_day(service.clock())
     if params.has("since"):
@@ -83,7 +83,7 @@ class _Writer:
 
 
 async def _sheets(service: Service, request: web.Request) -> Answer:
-    params, publication = StrictParams(request, "/v1/sheets"), service.publisher.require()
+    params, publication = StrictParams(request, "/v1/sheets"), service.require_publication()
     history, today = service.history, moscow_day(service.clock())
     after = Cursor.from_text(params.text("after")) if params.has("after") else None
     if params.has("after") and after is None:

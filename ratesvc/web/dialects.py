@@ -68,7 +68,7 @@ async def _answer(
     given, accept = {**query, **request.match_info}, request.headers.get("Accept", "")
     try:
         # The publication that was asked keeps the body, because a later one may have other figures.
-        publication, history = service.publisher.require(), service.history
+        publication, history = service.require_publication(), service.history
         spoken = service.settings.dialects
         content = ask(Request(history, publication.snapshot, site.public_url, given, accept, spoken))
 

@@ -179,7 +179,7 @@ async def _docs(
     problems = [problem.body("…") for problem in EVERY_PROBLEM]
     # One request asks for the examples' answers; the others wait for its page.
     async with lock:
-        current = service.publisher.current
+        current = service.publication
         if current is not None and not current.find(("reference", tag)):
             day = current.snapshot.in_force.effective_date
             operations = await service.workers.run(lambda: contract.operations(site, day), Queue.SMALL)
@@ -232,7 +232,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
             return html(rate.answered(question, why, outcome, language, site, has_line=has_line), *headers)
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
-        key, publication = ("rate", language.tag, day, code, question.written), service.publisher.require()
+        key, publication = ("rate", language.tag, day, code, question.written), service.require_publication()
         body = await publication.body_in_thread(key, render, service.workers, Queue.PAGES, packed=params.packed)
         return Answer(body, caching_of(service, outcome))
     answer, refusal = (outcome, UnknownCurrency(code)) if isinstance(outcome, InForce) else (None, outcome)
@@ -258,7 +258,7 @@ def _rate_headers(site: Site) -> tuple[tuple[str, str], ...]:
 
 def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
     try:
-        service.publisher.require()
+        service.require_publication()
         answer = on_day(service.history, question.day, service.clock())
     except RatesvcError as error:
         return error
@@ -278,7 +278,7 @@ def _rate_refused(request: web.Request, service: Service, site: Site, error: Bad
 
 async def _reference(service: Service, name: str, render: Callable[[date], Body]) -> Answer:
     """A page that is kept with the publication, because its examples use the publication's day."""
-    current = service.publisher.current
+    current = service.publication
     if current is None:
         return Answer(await service.workers.run(lambda: render(moscow_day(service.clock())), Queue.SMALL), REFERENCE)
     day = current.snapshot.in_force.effective_date

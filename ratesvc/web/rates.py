@@ -36,7 +36,7 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
     params, is_csv = StrictParams(request, path), path.endswith(".csv")
     language = params.given_language("lang") if is_csv else params.language()
     locale, quote, codes = params.given_language("locale"), params.code("quote_currency"), params.codes()
-    publication = service.publisher.require()
+    publication = service.require_publication()
     for code in (quote, *(codes or ())):
         known(code, service)
     answer = shown = _in_force(service, request.match_info.get("date", "today"))
@@ -71,7 +71,7 @@ async def _one_number(service: Service, request: web.Request) -> Answer:
 def _in_force(service: Service, day: str) -> InForce:
     # Today is that of the publication: a clock that is set back years takes nobody's rates away.
     if day == "today":
-        return service.publisher.require().snapshot.for_today()
+        return service.require_publication().snapshot.for_today()
     return on_day(service.history, day_named(day, service), service.clock())
 
 
@@ -81,7 +81,7 @@ def day_named(text: str, service: Service, name: str = "date") -> date:
         return moscow_day(service.clock())
     if text != "next":
         return day_of(text, name)
-    snapshot = service.publisher.require().snapshot
+    snapshot = service.require_publication().snapshot
     if snapshot.announced is None:
         following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
         raise NotYetSet(following, snapshot.next_due_at, overdue=snapshot.next_overdue)
@@ -91,7 +91,7 @@ def day_named(text: str, service: Service, name: str = "date") -> date:
 def known(code: str, service: Service) -> str:
     """The code itself. Raises UnknownCurrency if no held sheet has ever had it, NoSheet while none is held."""
     if code != "RUB" and code not in service.history.codes():
-        service.publisher.require()
+        service.require_publication()
         raise UnknownCurrency(code)
     return code
 

@@ -82,7 +82,7 @@ async def _currencies(service: Service, request: web.Request) -> Answer:
     def render() -> Body:
         return Body(json.currencies(service.history, language, demo=service.demo), json.JSON)
 
-    body = service.publisher.require().body(("currencies", language.tag), render)
+    body = service.require_publication().body(("currencies", language.tag), render)
     return Answer(body, RATES)
 
 
@@ -95,7 +95,7 @@ async def long_answer(
         body = render()
         return replace(body, headers=(*body.headers, *unconfirmed_days(service.history, days)))
 
-    publication, workers = service.publisher.require(), service.workers
+    publication, workers = service.require_publication(), service.workers
     body = await publication.body_in_thread(key, rendered, workers, queue, packed=packed)
     return Answer(body, caching_until(service, days.until))
 

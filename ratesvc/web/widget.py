@@ -45,7 +45,7 @@ class Embedding:
 
     def __init__(self, params: LenientParams, service: Service, *, dated: bool = True) -> None:
         """`dated=False` is for the builder: no `date=`, and always a rate."""
-        self._service, self._publication = service, service.publisher.require()
+        self._service, self._publication = service, service.require_publication()
         self.params, self.language = params, params.language().of_widget()
         self.day = params.day() if dated else None
         snapshot = self._publication.snapshot

@@ -40,7 +40,7 @@ ASK = """asked => {
 
 def page_with(live: Live, host: Host, language: Language) -> str:
     """A page with a converter of every currency; returns its address."""
-    current = live.service.publisher.current
+    current = live.service.publication
     assert current
     answer = current.snapshot.for_today()
     data = escape(converter_data(answer, answer.revision.sheet.by_code, language))
@@ -78,7 +78,7 @@ async def test_a_thousand_amounts_are_those_of_the_api(browser: Browser, live: L
 @pytest.mark.parametrize("tag", dict.fromkeys(tag for tag, *_ in TABLE))
 async def test_an_amount_is_read_by_the_rule_of_the_pages(browser: Browser, live: Live, host: Host, tag: str) -> None:
     """Each amount of tests/amounts.json. One that the table refuses has words, or is of the currency it names."""
-    language, current = language_or_default(tag), live.service.publisher.current
+    language, current = language_or_default(tag), live.service.publication
     assert current
     rows = [row for lang, *row in TABLE if lang == tag]
     page = await browser.new_page()

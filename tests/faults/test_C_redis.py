@@ -279,7 +279,7 @@ async def test_C4_absent_at_the_start_like_the_bank(stage: OverRedis) -> None:
             assert (int(headers["Retry-After"]) > 0, json.loads(body)["status"]) == (True, 503)
         assert (await served.get("/health"))[0] == 503
         bank.misbehave = None
-        await stage.fault.recovers(lambda: served.service.publisher.current)
+        await stage.fault.recovers(lambda: served.service.publication)
         assert (await served.get("/readyz"))[0] == 200
         stage.own.start()
         await stage.fault.recovers(stage.is_filled)

@@ -132,7 +132,7 @@ async def test_E4_no_parameter_runs(browser: Browser, complete: Live) -> None:
     assert len(set(PAYLOADS)) == len(FORMS) * len(CALLS) >= 200
     found: dict[bytes, tuple[Spot, str]] = {}
     count = 0
-    current, url = complete.service.publisher.current, complete.url
+    current, url = complete.service.publication, complete.url
     assert current
     spots = [*our_spots(current.snapshot, url), *foreign_spots(complete.service.history, current.snapshot, url)]
     async with asking(url) as ask_for:

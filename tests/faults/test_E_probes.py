@@ -117,9 +117,9 @@ async def test_E6_no_long_target_is_remembered(served: Served) -> None:
     """The service remembers no long target; tests/service/test_publication.py has the caps of bodies and targets."""
     for length in (publication.LONGEST_TARGET // 2, publication.LONGEST_TARGET):
         await served.get(f"/v1/rates?_={'a' * length}")
-    publisher = served.service.publisher.current
-    assert publisher
-    [remembered] = publisher.answers
+    current = served.service.publication
+    assert current
+    [remembered] = current.answers
     assert len(remembered) <= publication.LONGEST_TARGET
 
 

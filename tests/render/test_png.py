@@ -102,7 +102,7 @@ async def test_a_chart_for_mail(live: Live, lang: str, density: int) -> None:
 
 async def test_nothing_stored_is_a_neutral_picture(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is in the reader's language, and no cache keeps it."""
-    monkeypatch.setattr(live.service.publisher, "current", None)
+    monkeypatch.setattr(live.service, "publication", None)
     status, headers, body = await fetched(f"{live.url}/widget/card.png?lang=ru&scale=2")
     assert (status, headers["Cache-Control"], size(body)) == (200, "no-store", (960, 240))
 
@@ -111,8 +111,8 @@ async def test_nothing_stored_is_a_neutral_picture(live: Live, monkeypatch: pyte
 async def test_a_neutral_picture_is_not_remembered(live: Live, path: str) -> None:
     """The rates of a day may arrive while the same publication is served."""
     await got(live, path)
-    assert live.service.publisher.current
-    assert path not in live.service.publisher.current.answers
+    assert live.service.publication
+    assert path not in live.service.publication.answers
 
 
 async def test_a_large_picture_is_drawn_in_strips(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:

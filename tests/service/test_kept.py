@@ -46,7 +46,7 @@ DATED = (
 @pytest.fixture
 async def served(served: Served) -> Served:
     """It knows that Thursday's sheet is the one before Friday's."""
-    await eventually(lambda: served.service.publisher.current and served.service.publisher.current.snapshot.previous)
+    await eventually(lambda: served.service.publication and served.service.publication.snapshot.previous)
     return served
 
 
@@ -68,18 +68,18 @@ async def on_saturday(bank: Bank, served: Served, clock: Clock) -> None:
 async def test_a_publication_is_replaced_only_by_news(served: Served, clock: Clock) -> None:
     """One more sheet, another hour and another day make a new publication; the same knowledge does not."""
     service = served.service
-    first = service.publisher.current
+    first = service.publication
     service.publish()
-    assert service.publisher.current is first
+    assert service.publication is first
     service.history.add(Revision(sheet(SATURDAY), 1, clock()))
     service.publish()
-    with_saturday = service.publisher.current
+    with_saturday = service.publication
     assert with_saturday is not first
     assert with_saturday
     assert with_saturday.snapshot.announced
     clock.moment = MIDNIGHT
     service.publish()
-    assert service.publisher.current is not with_saturday
+    assert service.publication is not with_saturday
 
 
 async def test_a_widget_of_a_day_is_not_the_widget_of_today(served: Served, clock: Clock) -> None:
@@ -186,7 +186,7 @@ async def test_a_body_rendered_during_a_change_belongs_to_its_publication(
 ) -> None:
     """Another sheet is published while a request waits for a long table. The table is not kept under the new sheet."""
     service, release = served.service, threading.Event()
-    old = service.publisher.current
+    old = service.publication
     assert old
     # Both threads that render are busy until the sheet has changed.
     busy = [
@@ -196,7 +196,7 @@ async def test_a_body_rendered_during_a_change_belongs_to_its_publication(
     asked = asyncio.create_task(served.get("/cbr-xml-daily/latest.js"))
     await eventually(lambda: len(old.render_locks) == 3)
     await announced(bank, served, clock, SATURDAY)
-    assert service.publisher.current is not old
+    assert service.publication is not old
     release.set()
     assert json.loads((await asked)[2])["date"] == "2026-04-24"
     assert json.loads((await served.get("/cbr-xml-daily/latest.js"))[2])["date"] == "2026-04-25"
@@ -210,7 +210,7 @@ def _waiting(release: threading.Event) -> Body:
 
 async def test_simultaneous_requests_draw_a_picture_once(served: Served) -> None:
     """The first request draws, and the others wait."""
-    current, drawn = served.service.publisher.current, []
+    current, drawn = served.service.publication, []
     assert current
 
     def draw() -> Body:

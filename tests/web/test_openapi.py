@@ -235,9 +235,7 @@ async def whole(bank: Bank, serve_whole: Serve, clock: Clock) -> AsyncIterator[S
     clock.moment = EVENING
     bank.publish(sheet(FIRST_DAY), sheet(THURSDAY), sheet(FRIDAY), sheet(SATURDAY))
     async with serve_whole() as running:
-        await eventually(
-            lambda: running.service.publisher.current and running.service.publisher.current.snapshot.announced
-        )
+        await eventually(lambda: running.service.publication and running.service.publication.snapshot.announced)
         yield running
 
 

@@ -282,7 +282,7 @@ async def test_an_unknown_error_is_a_500_that_tells_nothing(
 async def test_answers_are_remembered_unless_no_cache_may_keep_them(served: Served) -> None:
     """The first answer serves the second request, too."""
     path = "/v1/rates?codes=USD"
-    publication = served.service.publisher.current
+    publication = served.service.publication
     assert publication
     first = await served.get(path)
     kept = publication.answers[path]

@@ -150,7 +150,7 @@ async def test_a_next_day_without_rates_has_a_page_that_says_why(served: Served)
     for status, why in (404, b"has not set the rate for this day yet"), (503, b"No rates have been received yet"):
         found, headers, body = await served.get("/rate?date=next")
         assert (found, headers["Content-Type"], why in body) == (status, "text/html; charset=utf-8", True)
-        served.service.publisher.current = None
+        served.service.publication = None
 
 
 @pytest.mark.parametrize(
