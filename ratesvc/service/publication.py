@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, time, timedelta
 from enum import Enum
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import brotli
@@ -233,12 +233,6 @@ def deflated(text: bytes) -> bytes:
 Render = Callable[[], Body]
 
 
-class HasBody(Protocol):
-    """The answer to a request target."""
-
-    body: Body
-
-
 @dataclass(slots=True, eq=False)
 class _Entry:
     """A body, and the targets that it answers."""
@@ -306,12 +300,12 @@ class Publication:
             self._add(_Entry(key, body))
         return self._bodies[key]
 
-    def remember(self, target: str, answer: HasBody) -> None:
-        """Remember the answer to a request target, as it came, until its body is forgotten."""
+    def remember(self, target: str, answer: Any) -> None:
+        """Remember the answer to a request target, as it came, until its `body` is forgotten."""
         if len(target) > LONGEST_TARGET:
             return
         self._forget(target)
-        body = answer.body
+        body: Body = answer.body
         # One target may have several bodies: without a key of its own each answer is rendered anew.
         entry = self._entries[body.is_long].get(id(body)) or self._add(_Entry(("answer", target, id(body)), body))
         entry.targets.add(target)
