@@ -117,13 +117,7 @@ class Refresher:
     """Asks the Bank for daily documents, and admits and stores them."""
 
     def __init__(
-        self,
-        client: BankClient,
-        store: Store,
-        history: History,
-        clock: Callable[[], datetime],
-        *,
-        scheduled: bool = True,
+        self, client: BankClient, store: Store, history: History, clock: Callable[[], datetime], *, scheduled: bool
     ) -> None:
         """`clock` gives UTC.
 
