@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from types import MappingProxyType
 from typing import ClassVar, Self
 
 from ratesvc.domain.history import NEAR, History
@@ -31,7 +30,6 @@ FEWEST_LOST = 2
 REGULAR = 3
 """A currency is regular if each of so many sheets before had it."""
 LARGEST_MOVE = Decimal("0.15")
-NOTHING: Mapping[date, Sheet] = MappingProxyType({})
 OLD_ROUBLES = Decimal(OLD_IN_NEW)
 MOVES = frozenset({"power_of_ten", "large_move"})
 """Findings that compare one currency with itself. The others compare two currencies."""
@@ -241,10 +239,10 @@ class Recent:
             self.add(sheet)
 
     @classmethod
-    def before(cls, history: History, day: date, more: Mapping[date, Sheet] = NOTHING) -> Self:
+    def before(cls, history: History, day: date, more: Iterable[Sheet] = ()) -> Self:
         """What a sheet of `day` is compared with: the sheets of the month before in the history and in `more`."""
         sheets = {revision.effective_date: revision.sheet for revision in history.month_before(day)}
-        sheets |= {other: sheet for other, sheet in more.items() if day - NEAR <= other < day}
+        sheets |= {sheet.effective_date: sheet for sheet in more if day - NEAR <= sheet.effective_date < day}
         return cls(sheets[other] for other in sorted(sheets))
 
     def add(self, sheet: Sheet) -> None:

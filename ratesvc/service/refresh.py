@@ -90,7 +90,7 @@ class _Draft:
 
     def recent(self, effective: date) -> Recent:
         """The sheets before that day, those of this cycle among them."""
-        return Recent.before(self.history, effective, {day: new.sheet for day, new in self.admitted.items()})
+        return Recent.before(self.history, effective, (new.sheet for new in self.admitted.values()))
 
     def admit(self, revision: Revision, raw: bytes) -> None:
         """Take an admitted sheet. A document with unknown parts is not kept, so that nobody repeats them to readers."""
