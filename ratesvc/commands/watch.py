@@ -103,13 +103,13 @@ class _Watch:
             path += f"/{sheet['effective_date']}"
             given["revision"] = str(sheet["revision"])
         async with self.http.get(self.base + path, params=given) as answer:
-            body = await answer.read()
-            if answer.status == HTTPStatus.OK:
+            body, is_json = await answer.read(), answer.content_type.endswith("json")
+            if answer.status == HTTPStatus.OK and is_json:
                 return body
-            problem = msgspec.json.decode(body) if answer.content_type.endswith("json") else {}
+            problem = msgspec.json.decode(body) if is_json else {}
         if problem.get("type") == UNKNOWN:
             raise BadRequest(problem["detail"])
-        raise _NotDelivered(f"{answer.url} answers {answer.status}")
+        raise _NotDelivered(f"{answer.url} answers {answer.status} ({answer.content_type})")
 
     async def _deliver(self, line: bytes) -> None:
         """Print the line, or give it to the command. Raises _NotDelivered."""

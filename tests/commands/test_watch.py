@@ -183,7 +183,7 @@ async def test_an_event_has_the_rates_of_its_own_revision_and_a_stop_ends_its_co
     assert asked == ["/v1/rates/2026-04-25?codes=USD&revision=2", "/v1/rates?codes=USD", "/v1/events"]
 
 
-async def test_a_page_in_place_of_the_stream_is_a_failure_and_no_internal_error() -> None:
+async def test_a_page_in_place_of_an_answer_is_a_failure_and_no_internal_error() -> None:
     """As of a proxy that asks for a login, whose words may be in another charset than UTF-8."""
 
     async def answer(_: web.Request) -> web.Response:
@@ -193,6 +193,8 @@ async def test_a_page_in_place_of_the_stream_is_a_failure_and_no_internal_error(
         watched = watch._Watch(http, url, (), (), None, None, None, "")  # noqa: SLF001
         with pytest.raises(RatesvcError, match=r"/v1/events answers 200 \(text/html\)"):
             await watched.read()
+        with pytest.raises(RatesvcError, match=r"/v1/rates answers 200 \(text/html\)"):
+            await watched._line(watch._Event("reset", "2026-04-24", b"{}"))  # noqa: SLF001
 
 
 @pytest.mark.parametrize("left", [b"", b"\0\0\0", b"2026-04-24\n2026-04-25"], ids=["empty", "zeros", "two lines"])
