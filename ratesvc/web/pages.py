@@ -20,7 +20,7 @@ from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import contract
 from ratesvc.render.json import JSON
-from ratesvc.render.language import language_or_default
+from ratesvc.render.language import key_of, language_or_default
 from ratesvc.render.page import ASSETS, HTML, Site, own_page
 from ratesvc.render.pages import guides, rate, reference
 from ratesvc.render.pages.guides import GUIDES
@@ -111,7 +111,7 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
         table = shown.table_in(choice.language, choice.view)
         return html(builder.builder(choice, words, table, codes, site, notices), *BUILDER_HEADERS)
 
-    return await shown.answer(("home", choice, words.tag, notices), render)
+    return await shown.answer(("home", key_of(choice), words.tag, notices), render)
 
 
 def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:

@@ -17,7 +17,7 @@ from ratesvc.domain.rates import MOST_USED, InForce
 from ratesvc.errors import NotEmbeddable, RatesvcError
 from ratesvc.render import png
 from ratesvc.render.json import JSON, encode
-from ratesvc.render.language import Language, language_or_default
+from ratesvc.render.language import Language, key_of, language_or_default
 from ratesvc.render.page import ASSETS, HTML, Site, framed_page, hashes, policy, script, style
 from ratesvc.render.widget import builder, card, fragment, ground, releases, rows
 from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice, Size
@@ -145,7 +145,7 @@ async def _embed(service: Service, site: Site, request: web.Request) -> Answer:
     address = builder.embed_url(choice, site, sized=True)
     discovery = str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json"))
     return await shown.answer(
-        ("embed", look, choice), lambda: _framed(fragment.frame(shown.table, look, discovery), look)
+        ("embed", look, key_of(choice)), lambda: _framed(fragment.frame(shown.table, look, discovery), look)
     )
 
 

@@ -15,6 +15,7 @@ from itertools import count, pairwise
 from typing import Any
 
 import pytest
+from babel.localedata import locale_identifiers
 from conftest import Clock, Serve, Served, eventually
 from dates import DAYS, FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import Bank, sheet, workdays
@@ -25,7 +26,7 @@ from ratesvc import dialects
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.render.language import language, language_or_default
+from ratesvc.render.language import MOST_LANGUAGES, Language, language, language_or_default
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, SETTLED, caching_of
 
@@ -311,3 +312,17 @@ async def test_memory_does_not_grow(served: Served, bank: Bank, clock: Clock) ->
     tracemalloc.stop()
     print([f"{after - before:+}" for before, after in pairwise(used)])  # noqa: T201 -- figures
     assert used[-1] - used[WARM - 1] <= MOST_GROWTH, used
+
+
+@pytest.mark.parametrize(
+    "path", ["/?lang=", "/embed?lang=", "/chart?lang=", "/chart.svg?codes=USD&lang=", "/rate?lang="]
+)
+async def test_an_answer_that_is_kept_holds_no_language(served: Served, path: str) -> None:
+    """A language takes 0.3 MB, there are a thousand, and anyone may ask for each. Only a few dozen are held."""
+    tags = [tag.replace("_", "-") for tag in locale_identifiers() if tag < "g"]
+    assert len(tags) > 5 * MOST_LANGUAGES
+    for tag in tags[:: len(tags) // (5 * MOST_LANGUAGES)]:
+        assert (await served.get(f"{path}{tag}"))[0] in (200, 404), tag
+    gc.collect()
+    # Those of pages, and those of the widget.
+    assert sum(type(one) is Language for one in gc.get_objects()) <= 2 * (MOST_LANGUAGES + 4)
