@@ -182,7 +182,7 @@ async def alerts_of(folder: Path, *replicas: str) -> AsyncIterator[Firing]:
         return next(iter(found.values()))
 
     async def reads_all() -> bool:
-        with contextlib.suppress(aiohttp.ClientError):
+        with contextlib.suppress(aiohttp.ClientError, json.JSONDecodeError):  # while it starts it says so as text
             return [one["health"] for one in await asked("targets")] == ["up"] * len(replicas)
         return False
 
