@@ -72,8 +72,8 @@ EACH = [case(haproxy, {}), case(caddy, {}), case(nginx, {})]
 
 
 async def statuses(url: str, count: int, reader: str = "") -> Counter[int]:
-    """What so many requests at once get."""
-    async with client() as http:
+    """What so many requests at once get, over a hundred connections."""
+    async with client(limit=100) as http:
 
         async def status() -> int:
             async with http.get(f"{url}/livez", headers={"X-Forwarded-For": reader}) as answer:
