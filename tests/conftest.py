@@ -94,6 +94,9 @@ def pytest_configure(config: pytest.Config) -> None:
     time.tzset()
     # A shell lets its background jobs ignore SIGINT, and all programs that the tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # So they would a SIGHUP that nohup lets us ignore. With a handler we still do, and they do not.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(NotRun())
     if path := config.getoption("--faults-table"):
