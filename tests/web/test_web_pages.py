@@ -168,6 +168,13 @@ async def test_a_new_layout_begins_with_its_own_defaults(served: Served, was: st
         assert (answer.status, answer.headers["Location"]) == (303, f"?{shown}&lang=en")
 
 
+async def test_a_currency_that_is_moved_to_the_front_stands_there_alone(served: Served) -> None:
+    """In the code to copy, too."""
+    _, _, body = await served.get("/?codes=USD,EUR,CNY&first=EUR&lang=en")
+    assert set(re.findall("[A-Z]{3}(?:,[A-Z]{3})+", body.decode())) >= {"EUR,USD,CNY"}
+    assert b"EUR,USD,EUR" not in body
+
+
 async def test_the_reference_has_its_examples_in_each_language(served: Served) -> None:
     """Whichever was asked for first."""
     english, russian = [(await served.get(f"/docs?lang={lang}"))[2] for lang in ("en", "ru")]
