@@ -77,8 +77,8 @@ async def test_the_fonts_have_every_currency(live: Live, lang: str) -> None:
 
 @pytest.mark.parametrize("lang", ["ar", "hi", "ka", "th"])
 async def test_a_script_that_the_fonts_lack_is_answered_in_english(live: Live, lang: str) -> None:
-    """Readable words are better than boxes, in cards and in charts."""
-    for path in ("/widget/card.png?", f"/chart.png?codes=USD,EUR&{DAYS}&"):
+    """Readable words are better than boxes, in cards, without rates too, and in charts."""
+    for path in ("/widget/card.png?", "/widget/card.png?date=2031-01-01&", f"/chart.png?codes=USD,EUR&{DAYS}&"):
         assert await got(live, f"{path}lang={lang}") == await got(live, f"{path}lang=en")
         assert await got(live, f"{path}lang=ru") != await got(live, f"{path}lang=en")
 
