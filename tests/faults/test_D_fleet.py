@@ -220,7 +220,7 @@ def raising(served: Watched, _: Bank) -> Iterator[None]:
 
     refresher = served.service._refresher  # noqa: SLF001 -- where what nobody foresaw would be raised
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refresher, "cycle", broken)
+        patch.setattr(refresher, "refresh", broken)
         yield
 
 
