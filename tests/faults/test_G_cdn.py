@@ -166,9 +166,10 @@ async def test_G9_readers_behind_a_cdn(tmp_path: Path) -> None:
         answering(answer) as origin,
         cdn(tmp_path, origin, origin) as url,
         aiohttp.ClientSession(connector=connector) as http,
-        http.get(f"{url}/v1/rates", headers={"X-Forwarded-For": "198.51.100.1"}) as answered,
     ):
-        assert answered.status == 200
+        await eventually(lambda: answers_with(url, "/readyz", 200))
+        async with http.get(f"{url}/v1/rates", headers={"X-Forwarded-For": "198.51.100.1"}) as answered:
+            assert answered.status == 200
     assert [text for text in seen if text.endswith(", 127.0.0.9")] == ["198.51.100.1, 127.0.0.9"]
 
 
