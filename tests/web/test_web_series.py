@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import Clock, Serve, Served, eventually, in_faults
+from conftest import PATIENCE_S, Clock, Serve, Served, eventually, in_faults
 from dates import EVENING, FRIDAY, MONDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from long_history import EURO_STARTS, LongHistory, rounded
@@ -41,7 +41,9 @@ async def served(known: LongHistory, bank: Bank, serve: Serve, clock: Clock) -> 
         bank.series[cbr_id] = days
     clock.moment = datetime.combine(last, datetime.min.time().replace(hour=9), UTC)
     async with serve() as running:
-        await eventually(lambda: running.service.history.coverage and not running.service.backfilling, patience_s=60)
+        await eventually(
+            lambda: running.service.history.coverage and not running.service.backfilling, patience_s=6 * PATIENCE_S
+        )
         yield running
 
 
