@@ -427,6 +427,7 @@ async def test_the_frame_says_its_height_at_once_and_when_it_changes(
         await page.add_init_script("window.ResizeObserver = class { observe() {} }")
     said = "<script>said = []; addEventListener('message', event => said.push(event.data.height))</script>"
     await page.goto(host.put(f'{said}<iframe src="{live.url}/widget/frame"></iframe>'), wait_until="networkidle")
+    await page.wait_for_function("said.length")
     assert await page.evaluate("said.length") == 1
     if not clipped:
         for height in (1000, 1500):
