@@ -96,6 +96,9 @@ async def test_each_kind_of_answer_is_kept_as_docs_scale_says(bank: Bank, serve_
         clock.moment = MIDNIGHT - timedelta(minutes=2)
         for path in TODAYS:
             assert (await served.get(path))[1]["Cache-Control"].split(", ")[1] in ("max-age=60", "max-age=119"), path
+        clock.moment = MIDNIGHT
+        for path, if_error in zip(TODAYS, (86339, 86099, 86099, 85499), strict=True):  # a day less max-age and a second
+            assert (await served.get(path))[1]["Cache-Control"].endswith(f", stale-if-error={if_error}"), path
     assert {path: headers["Cache-Control"][: len(KEPT[path])] for path, headers in found.items()} == KEPT
     dated = {path for path, headers in found.items() if "Last-Modified" in headers}
     assert dated & {*TODAYS, *SETTLED, "/openapi.json", "/widget/rates.js"} == {*TODAYS, *SETTLED}
