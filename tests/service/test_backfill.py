@@ -29,7 +29,7 @@ from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service import telemetry
-from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
+from ratesvc.service.backfill import MOST_DAILY_DOCUMENTS, Backfill, NotOurTurn, Progress
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
@@ -102,9 +102,9 @@ class Replica:
         """One run, with what memory knows."""
         await finished(self.backfill.run(since, until))
 
-    async def begun(self, since: date = FIRST_DAY) -> AsyncGenerator[Progress]:
+    async def begun(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncGenerator[Progress]:
         """A run that has fetched three columns."""
-        steps = cast("AsyncGenerator[Progress]", self.backfill.run(since))
+        steps = cast("AsyncGenerator[Progress]", self.backfill.run(since, until))
         while (await anext(steps)).done < 3:
             pass
         return steps
@@ -472,6 +472,18 @@ async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_docume
     assert bank.series_asked == ["R01235"]
 
 
+@pytest.mark.parametrize("more", [0, 1])
+async def test_up_to_twenty_missing_days_are_asked_for_by_their_dates(
+    more: int, bank: Bank, replica: Replica, clock: Clock
+) -> None:
+    """One day more, and every series is asked for. The newest two are held by then."""
+    await replica.run()
+    goes_on(bank, clock, MOST_DAILY_DOCUMENTS + 2 + more)
+    bank.asked.clear()
+    await replica.run()
+    assert (bank.series_asked == ["R01235"]) is (more == 0)
+
+
 async def test_a_long_pause_costs_one_request_for_each_id_and_old_days_without_a_sheet_none(
     bank: Bank, replica: Replica, clock: Clock
 ) -> None:
@@ -625,6 +637,24 @@ async def test_ranges_with_days_between_them_are_not_one(replica: Replica) -> No
     assert replica.history.days == replica.days("EUR") == [*DAYS[:31], *DAYS[-2:]]
 
 
+async def test_columns_of_two_runs_that_were_cut_off_have_no_gap(replica: Replica) -> None:
+    """The second asks for other days. What is between them was never asked for."""
+    await replica.fetch_day(None)
+    for since, until in ((26, 30), (0, 2)):
+        await (await replica.begun(DAYS[since], DAYS[until])).aclose()
+    await replica.run(DAYS[0], DAYS[30])
+    assert replica.days("EUR") == [*DAYS[:31], *DAYS[-2:]]
+
+
+async def test_a_sheet_that_the_bank_has_dropped_does_not_stay(bank: Bank, replica: Replica) -> None:
+    """The stored days lie within the requested ones, so they are asked for again."""
+    await replica.run(DAYS[5], DAYS[20])
+    for series in (*bank.series.values(), bank.documents):
+        del series[WRONG]  # type: ignore[attr-defined]
+    await replica.run()
+    assert replica.history.days == [day for day in DAYS if day != WRONG]
+
+
 async def test_a_run_ends_with_the_last_requested_day(replica: Replica) -> None:
     """Also if an earlier one is held already."""
     for last in (9, 4, 12):
@@ -703,6 +733,22 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(
     assert [day for day in other.history.days if day >= since] == other.days("EUR", since) == DAYS[DAYS.index(since) :]
     assert len(set(first) & {*bank.series_asked[3:]}) == again
     assert {*bank.series_asked} == {*bank.series, *NAMELESS}
+
+
+async def test_confirmed_days_are_stored_while_others_are_asked_for(
+    bank: Bank, replica: Replica, other: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a minute, so that a kill loses little; here after every day, because nobody waits a minute for a test."""
+    monkeypatch.setattr("ratesvc.service.backfill.SAVE_S", -1)
+    wrong = tuple(DAYS[2:10:2])
+    bank.series["R01335"] |= {day: (100, Decimal("99.9999")) for day in wrong}
+    await replica.fetch_day(None)
+    waiting = [
+        held.unconfirmed
+        async for progress in replica.backfill.run()
+        if progress.asking.startswith("the sheet of") and (held := await covered(other))
+    ]
+    assert waiting == [wrong[count:] for count in range(len(wrong))]
 
 
 async def test_an_error_that_ends_a_run_does_not_end_the_next(
