@@ -23,6 +23,7 @@ from ratesvc.render.language import catalogue
 from ratesvc.render.page import ASSETS, Site
 from ratesvc.render.pages import guides
 from ratesvc.render.pages.rate import LEGAL_BASES
+from ratesvc.service.schedule import TICK_S
 from ratesvc.storage.address import RedisAddress
 from ratesvc.web import dialects
 
@@ -117,6 +118,12 @@ async def test_the_handbook_explains_every_check_of_health(serve: Serve) -> None
     checks = re.findall(r'"([a-z]+:[A-Za-z]+)":\[', body.decode())
     assert len(checks) == 8
     assert [name for name in checks if f"| `{name}` |" not in PAGES["operations.md"]] == []
+
+
+@pytest.mark.parametrize("name", ["operations.md", "scale.md"])
+def test_the_pages_say_how_often_replicas_ask_redis(name: str) -> None:
+    assert TICK_S == 3
+    assert "Every three seconds each replica asks" in " ".join(PAGES[name].split())
 
 
 def test_the_handbook_names_the_days_off_that_a_new_one_is_added_to() -> None:
