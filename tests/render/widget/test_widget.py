@@ -24,6 +24,7 @@ from ratesvc.config import Server, Settings
 from ratesvc.render.page import ASSETS, hashes, style
 from ratesvc.render.text import PIXEL, text_width
 from ratesvc.render.widget import releases
+from ratesvc.render.widget.builder import WIDTHS
 from ratesvc.render.widget.card import MARGIN
 from ratesvc.service.app import Service
 from ratesvc.web.server import listening
@@ -389,7 +390,7 @@ async def test_a_narrower_frame_is_higher(live: Live, size_given: str) -> None:
     narrow, high = await size("&maxwidth=300")
     assert (narrow, high > usual) == (300, True)
     assert (await size("&maxwidth=200"))[1] < high
-    assert (await size("&maxwidth=1"))[0] == 1
+    assert await size("&maxwidth=1") == (1, (await size(f"&maxwidth={WIDTHS.start}"))[1])
     assert await size("&maxwidth=240&maxheight=300") == (240, 300)
 
 
