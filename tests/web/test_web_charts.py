@@ -155,6 +155,7 @@ async def test_the_table_is_that_of_the_csv(served: Served) -> None:
         ("/chart?codes=USD,EUR&period=month&lang=ru", "&maxwidth=400&maxheight=300", 400),
         ("/chart/?codes=USD,EUR&period=month&lang=ru", "", 720),
         ("/chart/frame?codes=USD,EUR&period=month&lang=ru&theme=dark", "", 720),
+        ("/chart/frame?codes=USD,EUR&period=month&lang=ru&theme=light", "", 720),
     ],
 )
 async def test_oembed_has_the_code_of_the_frame(served: Served, asked: str, limits: str, width: int) -> None:
@@ -162,7 +163,7 @@ async def test_oembed_has_the_code_of_the_frame(served: Served, asked: str, limi
     target = quote(ours(served) + asked, safe="")
     answer = json.loads((await served.get(f"/oembed?url={target}{limits}"))[2])
     (source,) = re.findall('src="(.*?)"', unescape(answer["html"]))
-    assert source == ours(served) + re.sub("/chart/?[?]", "/chart/frame?", asked)
+    assert source == ours(served) + re.sub("/chart/?[?]", "/chart/frame?", asked).removesuffix("&theme=light")
     assert (answer["type"], answer["title"]) == ("rich", "Официальные курсы валют Банка России")
     height = 300 if limits else frame_height(width, 2)
     assert (answer["width"], answer["height"]) == (width, height)

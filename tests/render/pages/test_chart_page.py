@@ -110,16 +110,16 @@ def test_the_table_is_short_enough_to_load(first: date, count: int, said: str) -
     assert len(days - latest) <= 4
 
 
-@pytest.mark.parametrize("codes", [CODES[:1], CODES[:2], CODES])
-def test_the_page_knows_where_the_lines_of_its_pictures_are(codes: Sequence[str]) -> None:
-    """`data-plot` puts the last rate where the picture of that size draws the end of its line."""
+@pytest.mark.parametrize(("codes", "demo"), [(CODES[:1], False), (CODES[:2], False), (CODES, False), (CODES, True)])
+def test_the_page_knows_where_the_lines_of_its_pictures_are(codes: Sequence[str], demo: bool) -> None:
+    """`data-plot` puts the last rate where the picture of that size draws the end of its line, above all notes."""
     series = several(codes, date(2025, 4, 1), 250)
-    page = made(series)
+    page = made(series, demo=demo)
     plots = re.findall(r'width=(\d+)&height=(\d+)" width="\d+" height="\d+" data-plot="(.*?)"', page)
     assert len(plots) == len(PICTURES)
     for width, height, plot in plots:
         left, right, top, bottom, low, high = map(Decimal, plot.split())
-        look = ChartLook(language_or_default("en"), width=int(width), height=int(height))
+        look = ChartLook(language_or_default("en"), width=int(width), height=int(height), demo=demo)
         indexed = is_better_indexed(series)
         assert ("data-indexed" in page) == indexed
         drawing = Drawing(series, look, indexed=indexed).svg()
