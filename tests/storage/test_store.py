@@ -319,6 +319,7 @@ async def test_a_document_is_stored_once_and_the_oldest_are_deleted_above_the_li
     first = case(raw=daily_xml(sheet(DAY)) * 20)
     for quarantine in (one, two):
         await quarantine.add(first)
+    assert (one.count, two.count) == (1, 0), "who adds it need not wait for a glance"
     assert await one.cases() == [first]
     assert await two.case(first.name[:5]) == first
     for number in range(1, MOST_CASES + 3):
