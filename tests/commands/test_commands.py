@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from aiohttp import web
 from conftest import Clock, but
 from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
 from sheets import all_times, changed, plausible, times
@@ -124,6 +125,23 @@ async def test_a_backfill_says_what_is_held_and_a_comparison_what_differs(
     with pytest.raises(RatesvcError, match=r"^1 difference$"):
         await verify(settings, repair=False, as_json=False, demo=False)
     assert f"USD {wrong}: held " in capsys.readouterr().out
+
+
+async def test_a_backfill_needs_the_banks_newest_sheet_only_if_none_is_held(bank: Bank, service: Service) -> None:
+    """Its series may be answered while its daily documents are not."""
+    bank.publish(*map(sheet, workdays(date(2026, 3, 24), 24)))
+
+    async def without_documents(request: web.Request) -> web.StreamResponse:
+        return await (unavailable if request.path.endswith("XML_daily.asp") else bank.honest)(request)
+
+    bank.misbehave = without_documents
+    with pytest.raises(FetchFailed, match="status: 503"):
+        await anext(service.backfill())
+    bank.misbehave = None
+    await service.fetch(None)
+    bank.misbehave = without_documents
+    assert [step async for step in service.backfill()]
+    assert service.history.coverage
 
 
 # Export
