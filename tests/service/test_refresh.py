@@ -140,6 +140,21 @@ async def test_the_bank_is_asked_by_one_replica_alone(bank: Bank, serve: Serve) 
     assert bank.asked == []
 
 
+async def test_a_replica_that_takes_over_plans_one_poll(served: Served, bank: Bank, serve: Serve) -> None:
+    """The heartbeat goes on during a long one, and its replica has the lease by then."""
+    async with serve() as other:
+        await eventually(lambda: other.service.telemetry.last_cycle == Cycle("skipped"))
+        bank.asked.clear()
+        over = bank.hangs()
+        await served.service.retire()
+        await other.service.tick()
+        await eventually(lambda: bank.asked)
+        due = other.service.next_poll_at
+        await other.service.tick()
+        assert other.service.next_poll_at == due
+        over.set()
+
+
 async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it(bank: Bank, serve: Serve) -> None:
     """It releases the lease at once. An answer to another replica ends its warning, and is no success of its own."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
