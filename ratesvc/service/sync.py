@@ -31,7 +31,7 @@ class Repaired(NamedTuple):
 
 
 class Sync:
-    """Compares memory and Redis. Without Redis it does nothing, and `in_sync` is False until it is back.
+    """Compares memory and Redis. Its owner sets `in_sync` to False after each trouble of Redis.
 
     A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read. If
     more was written, the names of all values are compared. At the start, after an error or a reconnection, and in a
@@ -88,15 +88,11 @@ class Sync:
         # Set first, so that an error or a reconnection during this comparison makes the next one read everything.
         last, self._last = (self._last if self.in_sync else None), None
         self.in_sync = True
-        try:
-            glance = await self._store.glance()
-            repaired = Repaired()
-            if last != (glance, self._history.version):
-                is_same_redis = last is not None and last[0].born == glance.born and last[0].writes <= glance.writes
-                repaired = await self._exchange(glance, read_all=not is_same_redis)
-        except BaseException:
-            self.in_sync = False
-            raise
+        glance = await self._store.glance()
+        repaired = Repaired()
+        if last != (glance, self._history.version):
+            is_same_redis = last is not None and last[0].born == glance.born and last[0].writes <= glance.writes
+            repaired = await self._exchange(glance, read_all=not is_same_redis)
         if not any(repaired):
             # Else the glance is older than the repair, and Redis may lose the same again.
             self._last = glance, self._history.version
