@@ -143,7 +143,7 @@ class Service:
     async def poll(self) -> None:
         """Ask for the newest sheet and for corrections. Then plan the next poll, and a backfill."""
         async with self._refreshing:
-            # Redis is repaired first, so that a correction gets the number after those in memory.
+            # First store what an earlier poll kept in memory, and read what other replicas have stored.
             await self.tick()
             cycle = await self.refresh()
             if cycle.bank_answered:
