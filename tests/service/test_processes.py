@@ -22,6 +22,8 @@ from processes import ROOT, begun, engines_over, environment, processes_over, ru
 
 pytestmark = pytest.mark.slow
 
+ENDS = pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+
 
 async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_path: Path) -> None:
     """`--demo` needs no network, names itself everywhere, and keeps its data apart from live data."""
@@ -196,7 +198,15 @@ async def test_json_logs_are_one_object_a_line(bank: Bank, tmp_path: Path) -> No
     assert {"level", "timestamp"} <= events["started"].keys()
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+@ENDS
+async def test_a_drain_ends_by_itself(end: signal.Signals, tmp_path: Path) -> None:
+    """After its seconds, with 0."""
+    async with serving(tmp_path, "--demo", RATESVC_DRAIN_SECONDS="0.5") as program:
+        program.kill(end)
+        assert await program.ended() == 0
+
+
+@ENDS
 async def test_a_drain_loses_no_request(end: signal.Signals, bank: Bank, tmp_path: Path) -> None:
     """Told to stop, or when its terminal closes, it is not ready, closes connections and answers all.
 
