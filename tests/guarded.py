@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from ratesvc.service.publication import Publication
 from ratesvc.storage.redis import RedisConnection
 
-# /health shows how Redis is, so it may ask: within 300 ms, at most every five seconds.
+# /health shows how Redis is, so it may ask. It need not: the last call of the service says it.
 MAY_ASK = "/health"
 _ANSWERED: ContextVar[str] = ContextVar("_ANSWERED", default="")
 ASKED: list[str] = []

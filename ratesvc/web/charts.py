@@ -86,7 +86,7 @@ def charted(params: StrictParams, service: Service) -> Asked:
 
 
 def _with_a_sheet(days: Days, history: History, today: date) -> Days:
-    """The days; on a holiday, when the Bank sets no rate, from that on which the one in force began."""
+    """These days. If they have no sheet, as on a holiday, they begin with the sheet in force on the last of them."""
     in_force = history.certain_on(min(days.until, today)) if days.since <= today else None
     return Days(min(days.since, in_force.effective_date), days.until) if in_force else days
 
