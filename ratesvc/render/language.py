@@ -11,6 +11,8 @@ from decimal import Decimal
 from functools import cache, lru_cache, partial
 from importlib.resources import files
 from io import BytesIO
+from itertools import count
+from threading import Lock
 from typing import Any
 
 from babel import Locale, UnknownLocaleError, localedata
@@ -23,6 +25,7 @@ DEFAULT = "en"
 TRANSLATIONS = (DEFAULT, "ru", "zh-Hans")
 """The languages of our sentences; numbers, names and dates have every language of CLDR."""
 MOST_LANGUAGES = 32
+MOST_SUBTAGS = 4  # language, script, region, variant
 MOST_NUMBERS = 1000
 PLACES = 4
 """The decimals of the Bank's printed values."""
@@ -37,6 +40,7 @@ _THIN_BLANK, _HARD_BLANK = "\u202f", "\u00a0"
 _OF_WIDGET = {"az": "Latn", "hy": "Armn", "ka": "Geor", "kk": "Cyrl", "ky": "Cyrl", "uz": "Latn"}
 """Languages with a catalogue of the widget's words alone, and the script in which it is written."""
 _NUMBER_PATTERN = re.compile(r"[#0,.]+")
+_LOADING, _LOADED = Lock(), count(1)
 
 # CLDR derives it from the people instead of the country.
 _WRONG_NAMES = {"ru": ("казахск", "казахстанск")}
@@ -192,22 +196,33 @@ class Language:
 @lru_cache(maxsize=MOST_LANGUAGES)
 def language(tag: str | None) -> Language | None:
     """The language of a BCP 47 tag, its nearest parent (pt-BR → pt), or None."""
-    # Babel keeps every locale for ever, 0.4 MB each, and anyone may ask for all of them.
-    if len(localedata._cache) > MOST_LANGUAGES:  # noqa: SLF001 -- Babel has no public way
-        localedata._cache.clear()  # noqa: SLF001 -- the same
-        # What was in it refers to itself. Python would collect it so late that all languages take 340 MB.
-        gc.collect()
     # CLDR's root is no language, and a tag has no POSIX modifier (behind @).
-    parts = (tag or "").partition("@")[0].replace("_", "-").split("-")
-    while parts and parts[0].lower() not in ("", "root"):
-        try:
-            locale = Locale.parse("-".join(parts), sep="-")
-            is_simplified = locale.language == "zh" and locale.script != "Hant"
-            name = "zh-Hans" if is_simplified else locale.language
-            return Language(str(locale).replace("_", "-"), locale, catalogue(name))
-        except (ValueError, UnknownLocaleError):
-            parts.pop()
-    return None
+    subtags = (tag or "").partition("@")[0].replace("_", "-").split("-")[:MOST_SUBTAGS]
+    if subtags[0].lower() in ("", "root"):
+        return None
+    try:
+        locale = _locale("-".join(subtags))
+    except (ValueError, UnknownLocaleError):
+        return language("-".join(subtags[:-1]))
+    is_simplified = locale.language == "zh" and locale.script != "Hant"
+    name = "zh-Hans" if is_simplified else locale.language
+    return Language(str(locale).replace("_", "-"), locale, catalogue(name))
+
+
+def _locale(tag: str) -> Locale:
+    """A locale with data of its own. Raises ValueError and UnknownLocaleError.
+
+    Babel lets locales share data, and writes into them what it has looked up: after one look at Hebrew, Norwegian
+    months are Hebrew (https://github.com/python-babel/babel/issues/1234). It also keeps them for ever, 0.4 MB each.
+    """
+    with _LOADING:
+        localedata._cache.clear()  # noqa: SLF001 -- Babel has no public way
+        locale = Locale.parse(tag, sep="-")
+        locale.text_direction  # noqa: B018 -- loads the data
+        if next(_LOADED) % MOST_LANGUAGES == 0:
+            # Data refer to themselves. Python would collect what is dropped so late that all languages take 340 MB.
+            gc.collect()
+    return locale
 
 
 def language_or_default(tag: str | None) -> Language:
@@ -222,12 +237,12 @@ def key_of(shown: Any) -> Hashable:
 
 @cache
 def _english() -> Language:
-    return Language(DEFAULT, Locale.parse(DEFAULT), {})
+    return Language(DEFAULT, _locale(DEFAULT), {})
 
 
 @lru_cache(maxsize=MOST_LANGUAGES)
 def _of_widget(tag: str) -> Language:
-    locale = Locale.parse(tag, sep="-")
+    locale = _locale(tag)
     return Language(tag, locale, catalogue(f"widget/{locale.language}"))
 
 
