@@ -213,19 +213,12 @@ class Lease:
         self.held = False
         self._connection = connection
         self._key = key
-        self._may_be_ours = False
         self._token = uuid4().hex.encode()
         self._renewal: asyncio.Task[None] | None = None
 
     async def take(self) -> bool:
         """Take the lease if it is free; returns whether this replica holds it now. Raises StoreUnavailable."""
-        try:
-            self.held = await self._take()
-            self._may_be_ours = self.held
-        except StoreUnavailable as trouble:
-            # Redis may have given it, and only its answer was lost.
-            self._may_be_ours = trouble.kind != "type"
-            raise
+        self.held = await self._take()
         if self.held and (self._renewal is None or self._renewal.done()):
             self._renewal = asyncio.create_task(self._renew(), name="lease")
         return self.held
@@ -233,14 +226,16 @@ class Lease:
     async def _take(self) -> bool:
         milliseconds = round(LEASE_S * 1000)
         async with self._connection.call("lease") as redis:
-            if self._may_be_ours and await redis.get(self._key) == self._token:
-                return bool(await redis.set(self._key, self._token, px=milliseconds, xx=True))
             if await redis.set(self._key, self._token, px=milliseconds, nx=True):
                 return True
             if await redis.pttl(self._key) == -1:
                 # Ours always expire: a foreign value of any type under our key must not stop the polls for ever.
                 await redis.delete(self._key)
-        return False
+                return False
+            # It may be ours: held already, or given by an answer that was lost.
+            return await redis.get(self._key) == self._token and bool(
+                await redis.set(self._key, self._token, px=milliseconds, xx=True)
+            )
 
     async def _renew(self) -> None:
         while self.held:
@@ -259,7 +254,7 @@ class Lease:
                 async with self._connection.call("lease") as redis:
                     if await redis.get(self._key) == self._token:
                         await redis.delete(self._key)
-        self.held = self._may_be_ours = False
+        self.held = False
 
     async def revoke(self) -> None:
         """End the lease, whichever replica holds it. Raises StoreUnavailable."""
