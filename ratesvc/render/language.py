@@ -12,7 +12,6 @@ from functools import cache, lru_cache, partial
 from importlib.resources import files
 from io import BytesIO
 from itertools import count
-from threading import Lock
 from typing import Any
 
 from babel import Locale, UnknownLocaleError, localedata
@@ -40,7 +39,7 @@ _THIN_BLANK, _HARD_BLANK = "\u202f", "\u00a0"
 _OF_WIDGET = {"az": "Latn", "hy": "Armn", "ka": "Geor", "kk": "Cyrl", "ky": "Cyrl", "uz": "Latn"}
 """Languages with a catalogue of the widget's words alone, and the script in which it is written."""
 _NUMBER_PATTERN = re.compile(r"[#0,.]+")
-_LOADING, _LOADED = Lock(), count(1)
+_LOADED = count(1)
 
 # CLDR derives it from the people instead of the country.
 _WRONG_NAMES = {"ru": ("казахск", "казахстанск")}
@@ -215,8 +214,8 @@ def _locale(tag: str) -> Locale:
     Babel lets locales share data, and writes into them what it has looked up: after one look at Hebrew, Norwegian
     months are Hebrew (https://github.com/python-babel/babel/issues/1234). It also keeps them for ever, 0.4 MB each.
     """
-    with _LOADING:
-        localedata._cache.clear()  # noqa: SLF001 -- Babel has no public way
+    with localedata._cache_lock:  # noqa: SLF001 -- Babel has no public way
+        localedata._cache.clear()  # noqa: SLF001 -- the same
         locale = Locale.parse(tag, sep="-")
         locale.text_direction  # noqa: B018 -- loads the data
         if next(_LOADED) % MOST_LANGUAGES == 0:
