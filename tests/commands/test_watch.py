@@ -85,6 +85,7 @@ async def test_each_event_is_a_line_with_its_rates_to_the_last_digit(url: str, t
         assert [one["effective_date"] for one in await lines(process, 1)] == [str(SATURDAY)]
 
 
+@pytest.mark.slow
 async def test_a_new_watch_begins_with_now_and_misses_nothing_while_the_service_is_away(
     bank: Bank, serve: Serve, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ async def receiving(*statuses: int) -> AsyncIterator[tuple[str, list[tuple[str, 
         yield url, received
 
 
+@pytest.mark.slow
 async def test_a_webhook_that_fails_gets_the_event_again(url: str, tmp_path: Path) -> None:
     """The guide's line with curl: 500 at first, then the same event, then the next; the place follows what arrived."""
     program("curl")

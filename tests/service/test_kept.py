@@ -314,6 +314,7 @@ async def test_memory_does_not_grow(served: Served, bank: Bank, clock: Clock) ->
     assert used[-1] - used[WARM - 1] <= MOST_GROWTH, used
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["/?lang=", "/embed?lang=", "/chart?lang=", "/chart.svg?codes=USD&lang=", "/rate?lang="]
 )

@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from pathlib import Path
@@ -60,22 +60,18 @@ async def is_corrected(bank: Bank, served: Served, day: date, shift: int) -> Non
         await served.service.refresh()
 
 
-async def midnight(served: Served, clock: Clock) -> None:
-    """Saturday begins in Moscow."""
-    clock.moment = MIDNIGHT
-    await served.service.tick()
-
-
-async def a_day_passes(bank: Bank, served: Served, clock: Clock, *readers: Reader) -> None:
-    """Saturday's sheet is set, corrected, and comes into force."""
+async def a_day_passes(bank: Bank, replicas: Sequence[Served], clock: Clock, *readers: Reader) -> None:
+    """Saturday's sheet is set, corrected, and comes into force at midnight in Moscow."""
     bank.publish(sheet(SATURDAY))
-    await served.service.refresh()
+    await replicas[0].service.refresh()
     for reader in readers:
         await reader.receives(1)
-    await is_corrected(bank, served, SATURDAY, 1)
+    await is_corrected(bank, replicas[0], SATURDAY, 1)
     for reader in readers:
         await reader.receives(2)
-    await midnight(served, clock)
+    clock.moment = MIDNIGHT
+    for replica in replicas:
+        await replica.service.tick()
     for reader in readers:
         await reader.receives(3)
 
@@ -86,7 +82,7 @@ async def test_a_publication_a_correction_and_midnight_on_two_replicas(
     """Every replica sends each event once, in one order and with the same ids; its address answers that revision."""
     async with serve_whole() as one, serve_whole() as two:
         async with reading(one.url) as first, reading(two.url) as second:
-            await a_day_passes(bank, one, clock, first, second)
+            await a_day_passes(bank, (one, two), clock, first, second)
         for reader in (first, second):
             assert (reader.ids, reader.received) == (IDS, EVENTS)
             assert reader.blocks[0] == {"retry": "3000", "id": FIRST}
@@ -110,7 +106,7 @@ async def test_missed_events_come_from_any_replica_and_after_a_restart(
 ) -> None:
     """Exactly the rest. Redis may be emptied and gone meanwhile, since memory has everything."""
     async with serve_whole() as one, serve_whole() as two:
-        await a_day_passes(bank, one, clock)
+        await a_day_passes(bank, (one, two), clock)
         await eventually(lambda: str(two.service.events.end) == IDS[2])
         await continues(two)
         async with reading(two.url) as fresh:
@@ -118,6 +114,7 @@ async def test_missed_events_come_from_any_replica_and_after_a_restart(
         with redis.Redis.from_url(settings.redis.url) as client:
             client.flushall()
         await continues(one)
+        await one.service.tick()
         await eventually(lambda: client.hlen(f"{{{settings.redis.namespace}}}:v2:sheets") >= len(one.service.history))
     async with serve_whole() as again:
         await continues(again)
@@ -126,7 +123,7 @@ async def test_missed_events_come_from_any_replica_and_after_a_restart(
 async def test_without_redis_every_reader_is_told(bank: Bank, serve: Serve, clock: Clock) -> None:
     """By the replica that asked the Bank. The next one counts revisions anew: of two with one number it says reset."""
     async with without_redis(serve) as one, reading(one.url) as reader:
-        await a_day_passes(bank, one, clock, reader)
+        await a_day_passes(bank, (one,), clock, reader)
         assert (reader.ids, reader.received) == (IDS, EVENTS)
     async with (
         without_redis(serve) as again,
