@@ -23,6 +23,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage.address import TLS_OPTIONS, RedisAddress
@@ -97,8 +98,12 @@ def _options(address: RedisAddress) -> dict[str, Any]:
         "socket_timeout": ANSWER_TIMEOUT_S,
         "socket_connect_timeout": ANSWER_TIMEOUT_S,
         "client_name": "ratesvc",
-        # No retry after a timeout: the caller has waited long enough.
-        "retry": Retry(NoBackoff(), 1, supported_errors=(errors.ConnectionError,)),
+        # They would stretch our timeouts to ten seconds, and while redis-py waits for them, it uses connections with
+        # unread answers (https://github.com/redis/redis-py/issues/4252).
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        # No retry after a timeout: the caller has waited long enough. uvloop raises RuntimeError for a connection that
+        # the other side has reset, and redis-py lets it through (https://github.com/redis/redis-py/issues/4287).
+        "retry": Retry(NoBackoff(), 1, supported_errors=cast("Any", (errors.ConnectionError, RuntimeError))),
         **tls,
     }
 

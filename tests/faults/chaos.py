@@ -37,6 +37,11 @@ class Front:
         """With a name, because cookies and certificates need one."""
         return f"{'https' if self.tls else 'http'}://localhost:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many are open, on both sides of this proxy."""
+        return len(self._open)
+
     async def __aenter__(self) -> Self:
         await self.open()
         return self

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 from certificates import Authority
+from chaos import ChaosProxy
 from conftest import eventually
 from fake_bank import Bank, around_today
 from fleet import shared_by
@@ -254,6 +255,38 @@ async def test_a_command_is_sent_again_only_where_the_connection_was_lost(monkey
         found = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(error) for error in found] == [StoreUnavailable] * len(found)
     assert len(commands) == MOST
+
+
+@pytest.mark.slow
+def test_a_connection_that_was_reset_while_nobody_used_it_is_replaced_within_the_same_call(tmp_path: Path) -> None:
+    """As after a reboot of Redis' machine. redis-py itself sees only connections that ended in an orderly way."""
+    calls: list[Call] = []
+
+    async def call(redis: RealRedis) -> None:
+        async with ChaosProxy(redis.port) as proxy:
+            connection = RedisConnection(proxy.url, calls.append)
+            for _ in range(5):
+                with suppress(StoreUnavailable):
+                    async with connection.call("ping") as client:
+                        await client.ping()
+                proxy.cut()
+                await eventually(lambda: proxy.connections, becomes=0)
+            await connection.close()
+
+    own = RealRedis(tmp_path / "redis")
+    with running(own), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(call(own))
+    assert [call.trouble for call in calls] == [None] * 5
+
+
+async def test_no_command_gets_the_answer_of_another() -> None:
+    """A connection with an answer that nobody has read is not used again."""
+
+    def respond(asked: bytes) -> bytes:
+        return b"$3\r\nnew\r\n$3\r\nold\r\n" if b"GET\r\n" in asked else asked.count(b"*") * b"+OK\r\n"
+
+    async with fake_redis(respond) as (connection, _):
+        assert [await got(connection) for _ in range(3)] == [b"new"] * 3
 
 
 async def test_an_error_that_repeats_a_password_is_told_in_short_without_it() -> None:
