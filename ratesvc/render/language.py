@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,6 @@ from decimal import Decimal
 from functools import cache, lru_cache, partial
 from importlib.resources import files
 from io import BytesIO
-from itertools import count
 from typing import Any
 
 from babel import Locale, UnknownLocaleError, localedata
@@ -39,7 +37,6 @@ _THIN_BLANK, _HARD_BLANK = "\u202f", "\u00a0"
 _OF_WIDGET = {"az": "Latn", "hy": "Armn", "ka": "Geor", "kk": "Cyrl", "ky": "Cyrl", "uz": "Latn"}
 """Languages with a catalogue of the widget's words alone, and the script in which it is written."""
 _NUMBER_PATTERN = re.compile(r"[#0,.]+")
-_LOADED = count(1)
 
 # CLDR derives it from the people instead of the country.
 _WRONG_NAMES = {"ru": ("казахск", "казахстанск")}
@@ -209,19 +206,11 @@ def language(tag: str | None) -> Language | None:
 
 
 def _locale(tag: str) -> Locale:
-    """A locale with data of its own. Raises ValueError and UnknownLocaleError.
-
-    Babel lets locales share data, and writes into them what it has looked up: after one look at Hebrew, Norwegian
-    months are Hebrew (https://github.com/python-babel/babel/issues/1234). It also keeps them for ever, 0.4 MB each.
-    """
-    with localedata._cache_lock:  # noqa: SLF001 -- Babel has no public way
-        localedata._cache.clear()  # noqa: SLF001 -- the same
-        locale = Locale.parse(tag, sep="-")
-        locale.text_direction  # noqa: B018 -- loads the data
-        if next(_LOADED) % MOST_LANGUAGES == 0:
-            # Data refer to themselves. Python would collect what is dropped so late that all languages take 340 MB.
-            gc.collect()
-    return locale
+    """Raises ValueError and UnknownLocaleError."""
+    # Babel keeps every locale, 0.4 MB each, and every name that it looked for. Anyone may ask for all of them.
+    localedata.clear_caches()
+    localedata.exists.cache_clear()
+    return Locale.parse(tag, sep="-")
 
 
 def language_or_default(tag: str | None) -> Language:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,13 @@ def test_languages_do_not_pile_up_in_memory() -> None:
         language_or_default(tag).currency("USD")
         assert count % 50 or parts() - before <= 4 * MOST_LANGUAGES
     assert spoken("ru").currency("USD") == "доллар США"
+
+
+def test_names_of_languages_that_do_not_exist_do_not_pile_up_in_memory() -> None:
+    """Anyone may make them up, and Babel remembers for each that it does not exist."""
+    for name in map("".join, product("abc", repeat=5)):
+        assert spoken(f"de-{name}").tag == "de"
+    assert localedata.exists.cache_info().currsize < 50
 
 
 @pytest.mark.slow
