@@ -318,7 +318,7 @@ def snapshot(history: History, now: datetime) -> Snapshot:
     except (HistoryLoading, BeforeHistory):
         raise NoSheet("Only a sheet for a later day is held; today's is being fetched.") from None
     newest = history.newest or in_force
-    next_due_at, missed, changed_at = calendar.awaited(newest.effective_date, now)
+    next_due_at, missed, changed_at, changes_at = calendar.awaited(newest.effective_date, now)
     return Snapshot(
         today=today,
         in_force=in_force,
@@ -329,6 +329,7 @@ def snapshot(history: History, now: datetime) -> Snapshot:
         publications_missed=missed,
         stale=not calendar.holds(in_force.effective_date, today),
         changed_at=max(changed_at, history.fetched_at),
+        changes_at=changes_at,
     )
 
 

@@ -297,7 +297,7 @@ class Snapshot:
 
     `announced` is not yet in force; `previous` is None when a sheet may be missing before the one in force.
     `publications_missed` counts overdue sheets; `stale` says that today's own sheet is missing. `changed_at` is when
-    answers changed last, the same on every replica.
+    answers changed last, the same on every replica; at `changes_at` the clock alone changes them.
     """
 
     today: date
@@ -309,6 +309,7 @@ class Snapshot:
     publications_missed: int
     stale: bool
     changed_at: datetime
+    changes_at: datetime
 
     @property
     def next_overdue(self) -> bool:

@@ -154,15 +154,17 @@ class WorkCalendar:
             count += 1
         return count
 
-    def awaited(self, newest: date, now: datetime) -> tuple[datetime, int, datetime]:
-        """When the sheet after the newest is due, how many sheets are overdue, and since when all that is so.
+    def awaited(self, newest: date, now: datetime) -> tuple[datetime, int, datetime, datetime]:
+        """When the sheet after the newest is due, how many sheets are overdue, and from when until when that is so.
 
         It changes at midnight, and when a sheet becomes late or overdue.
         """
-        latest = self.effective_date_on_or_before(moscow_day(now) + ONE_DAY)
+        today = moscow_day(now)
+        latest = self.effective_date_on_or_before(today + ONE_DAY)
         lateness = (due_at(latest), overdue_at(latest)) if latest > newest else ()
-        since = max([at(moscow_day(now), time.min), *(moment for moment in lateness if moment <= now)])
-        return due_at(self.effective_date_after(newest)), self.missed_since(newest, now), since
+        changes = at(today, time.min), *lateness, at(today + ONE_DAY, time.min)
+        since, until = max(one for one in changes if one <= now), min(one for one in changes if one > now)
+        return due_at(self.effective_date_after(newest)), self.missed_since(newest, now), since, until
 
     def awaits_publication(self, newest: date | None, now: datetime) -> bool:
         """Whether a sheet may come any minute: from 15:00 to 21:00 on a working day, while tomorrow's is not held."""

@@ -266,9 +266,9 @@ class Service:
             return None
 
     def served(self, now: datetime) -> Publication | None:
-        """The current publication. After a sleep over midnight a request may come before the schedule runs."""
+        """The current publication. When the clock changes the answers, a request may come before the schedule runs."""
         current = self.publication
-        if current is not None and current.until <= now:
+        if current is not None and current.snapshot.changes_at <= now:
             self.publish()
         return self.publication
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, time, timedelta
+from datetime import timedelta
 from enum import Enum
 from functools import cached_property
 from typing import Any, TypeVar
@@ -22,7 +22,6 @@ from weakref import WeakValueDictionary
 import brotli
 
 from ratesvc.domain.rates import Snapshot
-from ratesvc.domain.workdays import ONE_DAY, at
 from ratesvc.errors import Busy
 
 MOST_TARGETS = 4000
@@ -257,8 +256,6 @@ class Publication:
         """A second later than that of the publication before at least, because a date must tell the two apart."""
         if before:
             self.last_modified = max(self.last_modified, before.last_modified + timedelta(seconds=1))
-        self.until = at(snapshot.today + ONE_DAY, time.min).astimezone(UTC)
-        """Midnight in Moscow: from then on today is another day."""
         self.answers: dict[str, Any] = {}
         """The answer to each remembered request target."""
         self.render_locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()

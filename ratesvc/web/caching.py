@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
-from ratesvc.domain.rates import FIRST_DAY, InForce, Snapshot
+from ratesvc.domain.rates import FIRST_DAY, InForce
 from ratesvc.domain.workdays import ONE_DAY, at, moscow_day
 from ratesvc.service.app import Service
 
@@ -27,7 +27,7 @@ class Caching:
 
     def header(self, now: datetime, until: datetime | None, scope: str = "public") -> str:
         """Cache-Control that ends in time: fresh and revalidated before `until`, in case of errors before midnight."""
-        left, today = (_left(now, until), _left(now, midnight(now))) if until else (sys.maxsize, sys.maxsize)
+        left, today = (_left(now, until), _left(now, _midnight(now))) if until else (sys.maxsize, sys.maxsize)
         max_age = min(self.max_age_s, left)
         if self.immutable:
             return f"{scope}, max-age={max_age}, immutable"
@@ -64,13 +64,7 @@ def caching_until(service: Service, until: date) -> Caching:
     return SETTLED if until < ends else RATES
 
 
-def changes_at(snapshot: Snapshot, now: datetime) -> datetime:
-    """The next moment at which today's answer changes: the publication that is due, or Moscow midnight."""
-    due = snapshot.next_due_at
-    return due if now < due < midnight(now) else midnight(now)
-
-
-def midnight(now: datetime) -> datetime:
+def _midnight(now: datetime) -> datetime:
     """The next one in Moscow."""
     return at(moscow_day(now) + ONE_DAY, time.min)
 

@@ -22,7 +22,7 @@ from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG, Body, Publication
 from ratesvc.service.telemetry import Route
-from ratesvc.web.caching import DATED, NO_STORE, Caching, changes_at
+from ratesvc.web.caching import DATED, NO_STORE, Caching
 from ratesvc.web.problems import COMMON, INTERNAL, MISDIRECTED, RETRY_AFTER, problem, refusal
 
 LONGEST_PATH = 200
@@ -90,7 +90,7 @@ class Reply:
         self._until = self._since + SECOND
         self._dated = int(time.time()) + 1
         if caching := self._answer.caching:
-            until = changes_at(self._snapshot, now) if self._snapshot and caching.follows_rates else None
+            until = self._snapshot.changes_at if self._snapshot and caching.follows_rates else None
             self._cache_control = caching.header(now, until, "private" if self._answer.by_header else "public")
 
     def _is_held(self, tags: Sequence[str], headers: CIMultiDictProxy[str]) -> bool:

@@ -205,22 +205,23 @@ def test_the_next_sheet_is_late_at_18_and_overdue_at_21(clock: str, *, late: boo
 
 
 @pytest.mark.parametrize(
-    ("held", "now", "changed_at"),
+    ("held", "now", "changed_at", "changes_at"),
     [
-        ((FRIDAY, SATURDAY), (SUNDAY, "12:00"), (SUNDAY, "00:00")),
-        ((FRIDAY, SATURDAY), (MONDAY, "17:59:59"), (MONDAY, "00:00")),
-        ((FRIDAY, SATURDAY), (MONDAY, "18:00"), (MONDAY, "18:00")),
-        ((FRIDAY, SATURDAY), (MONDAY, "20:59:59"), (MONDAY, "18:00")),
-        ((FRIDAY, SATURDAY), (MONDAY, "21:00"), (MONDAY, "21:00")),
-        ((FRIDAY, SATURDAY), (TUESDAY, "00:00"), (TUESDAY, "00:00")),
-        ((SATURDAY, TUESDAY), (MONDAY, "22:00"), (MONDAY, "00:00")),
+        ((FRIDAY, SATURDAY), (SUNDAY, "12:00"), (SUNDAY, "00:00"), (MONDAY, "00:00")),
+        ((FRIDAY, SATURDAY), (MONDAY, "17:59:59"), (MONDAY, "00:00"), (MONDAY, "18:00")),
+        ((FRIDAY, SATURDAY), (MONDAY, "18:00"), (MONDAY, "18:00"), (MONDAY, "21:00")),
+        ((FRIDAY, SATURDAY), (MONDAY, "20:59:59"), (MONDAY, "18:00"), (MONDAY, "21:00")),
+        ((FRIDAY, SATURDAY), (MONDAY, "21:00"), (MONDAY, "21:00"), (TUESDAY, "00:00")),
+        ((FRIDAY, SATURDAY), (TUESDAY, "00:00"), (TUESDAY, "00:00"), (TUESDAY, "18:00")),
+        ((SATURDAY, TUESDAY), (MONDAY, "22:00"), (MONDAY, "00:00"), (TUESDAY, "00:00")),
     ],
 )
 def test_answers_change_at_midnight_and_when_a_sheet_is_late_or_overdue(
-    held: tuple[date, ...], now: tuple[date, str], changed_at: tuple[date, str]
+    held: tuple[date, ...], now: tuple[date, str], changed_at: tuple[date, str], changes_at: tuple[date, str]
 ) -> None:
     """Every answer about today has the day in it, so each midnight counts, also on days off."""
-    assert snapshot(holding(*held), moscow(*now)).changed_at == moscow(*changed_at)
+    seen = snapshot(holding(*held), moscow(*now))
+    assert (seen.changed_at, seen.changes_at) == (moscow(*changed_at), moscow(*changes_at))
 
 
 def test_answers_change_with_what_was_fetched_last() -> None:

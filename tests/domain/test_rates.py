@@ -361,7 +361,8 @@ def test_a_conversion_names_its_rate() -> None:
 # Answers
 
 NEXT_AT = datetime(2026, 4, 24, 15, tzinfo=UTC)
-SEEN = Snapshot(FRIDAY, revision(FRIDAY), revision(THURSDAY), revision(SATURDAY), NEXT_AT, False, 0, False, NEXT_AT)  # noqa: FBT003
+SHEETS = revision(FRIDAY), revision(THURSDAY), revision(SATURDAY)
+SEEN = Snapshot(FRIDAY, *SHEETS, NEXT_AT, False, 0, False, NEXT_AT, NEXT_AT)  # noqa: FBT003
 
 
 def test_todays_answer_is_what_the_snapshot_says() -> None:

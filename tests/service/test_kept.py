@@ -92,6 +92,19 @@ async def test_a_widget_of_a_day_is_not_the_widget_of_today(served: Served, cloc
     assert (dated.get("note", ""), "April 24, 2026" in undated["note"]) == ("", True)
 
 
+@pytest.mark.parametrize("first", ["/v1/rates", "/v1/rates/2026-04-24"])
+async def test_a_sheet_is_overdue_from_that_second_on_whatever_was_asked_first(
+    first: str, served: Served, clock: Clock
+) -> None:
+    """At 21:00:00, before the schedule has run. A day is answered by the clock, and today by the publication."""
+    clock.moment = datetime(2026, 4, 24, 18, tzinfo=UTC) - timedelta(seconds=1)
+    paths = [first, "/v1/rates", "/v1/rates/2026-04-24", "/v1/rates/today", "/v1/rates/2026-04-24?codes=USD"]
+    for overdue in (False, True):
+        said = [json.loads((await served.get(path))[2])["next_overdue"] for path in paths]
+        assert said == [overdue] * len(paths)
+        clock.advance(seconds=1)
+
+
 async def test_a_sparkline_composes_no_sheet(bank: Bank, serve_whole: Serve) -> None:
     """Its points are read from a column. Only the sheet of the shown day is composed."""
     days = DAYS

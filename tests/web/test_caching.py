@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,14 +14,11 @@ from fake_bank import Bank, sheet, workdays
 
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
+from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.render.widget.releases import RELEASE
 from ratesvc.web import caching
-from ratesvc.web.caching import FOR_EVER, RATES, Caching, caching_of, caching_until, changes_at
-
-DUE = datetime(2026, 4, 24, 15, tzinfo=UTC)
-SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False, NOON)  # noqa: FBT003
+from ratesvc.web.caching import FOR_EVER, RATES, Caching, caching_of, caching_until
 
 
 @pytest.mark.parametrize(
@@ -121,23 +118,3 @@ def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_i
     for unconfirmed, ends in (((), last), ((wrong,), wrong), ((FRIDAY,), last)):
         history.fill((), Coverage(days[0], days[-1], unconfirmed))
         assert [caching_until(service, day) == RATES for day in (ends - ONE_DAY, ends)] == [False, True]
-
-
-@pytest.mark.parametrize(
-    ("now", "due", "change"),
-    [
-        (NOON, DUE, DUE),
-        (DUE - timedelta(seconds=1), DUE, DUE),
-        (DUE, DUE, MIDNIGHT),
-        (DUE + timedelta(hours=1), DUE, MIDNIGHT),
-        (NOON, MIDNIGHT, MIDNIGHT),
-        (NOON, DUE + timedelta(days=3), MIDNIGHT),
-        (MIDNIGHT, DUE, MIDNIGHT + timedelta(days=1)),
-        (MIDNIGHT - timedelta(seconds=1), DUE, MIDNIGHT),
-    ],
-)
-def test_an_answer_changes_with_the_next_publication_or_at_midnight(
-    now: datetime, due: datetime, change: datetime
-) -> None:
-    """The earlier of the two. A late publication has no time, so midnight counts."""
-    assert changes_at(replace(SNAPSHOT, next_due_at=due), now) == change
