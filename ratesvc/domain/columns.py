@@ -108,6 +108,11 @@ class Column:
         """The day of the latest record. Raises IndexError for an empty column."""
         return date.fromordinal(self.days[-1])
 
+    @property
+    def age(self) -> tuple[int, str]:
+        """Sorts columns, the earliest first, in one order on every replica. Raises IndexError for an empty column."""
+        return self.days[0], self.currency.cbr_id
+
     def last_within(self, days: Days) -> date | None:
         """The day of the latest record in that range."""
         first, last = self.places(days)
@@ -238,10 +243,13 @@ def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str
 
 
 def composed(columns: Iterable[Column], effective: date) -> Revision | None:
-    """The sheet of a day from the columns: every currency with a record on that day, in the order of names."""
-    rows = [(quote, column.fetched_at) for column in columns if (quote := column.quote(effective))]
+    """The sheet of a day from the columns: every currency with a record on that day, in the order of names.
+
+    If a currency has two records on a day, that of the earlier column counts.
+    """
+    rows = [(quote, column) for column in columns if (quote := column.quote(effective))]
     if not rows:
         return None
-    quotes = {quote.code: quote for quote, _ in reversed(rows)}
-    ordered = sorted(quotes.values(), key=lambda quote: quote.name)
-    return Revision(Sheet(effective, tuple(ordered)), 1, min(at for _, at in rows))
+    quotes = {quote.code: quote for quote, _ in sorted(rows, key=lambda row: row[1].age, reverse=True)}
+    ordered = sorted(quotes.values(), key=lambda quote: (quote.name, quote.code))
+    return Revision(Sheet(effective, tuple(ordered)), 1, min(column.fetched_at for _, column in rows))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 
 from ratesvc.domain.columns import Column, Coverage, Days, composed, sheet_days, with_revision
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision, Snapshot
@@ -280,7 +281,7 @@ class History:
     def columns(self, code: str | None = None) -> list[Column]:
         """The columns of a currency, or all, earliest first; empty ones are left out."""
         held = [column for column in self._columns.values() if column.days and code in (None, column.currency.code)]
-        return sorted(held, key=lambda column: column.days[0])
+        return sorted(held, key=attrgetter("age"))
 
     def every_column(self) -> list[Column]:
         """All columns, also the empty ones of ids for which the Bank has no records."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import pytest
 from dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -172,14 +173,20 @@ def test_a_sheet_is_composed_of_the_columns_that_have_its_day() -> None:
     assert composed([], FRIDAY) is None
 
 
-def test_of_two_ids_with_one_code_the_first_counts() -> None:
-    """If both have a record on a day, the currency is one row."""
-    old = Currency("R01700", "R01700", "TRY", "792", "Турецких лир")
-    new = Currency("R01700J", "R01700", "TRY", "949", "Турецких лир")
-    columns = [column({FRIDAY: (1, Decimal("2.0000"))}, new), column({FRIDAY: (1, Decimal("1.0000"))}, old)]
-    found = composed(columns, FRIDAY)
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_ids_with_one_code_the_earlier_counts(order: int) -> None:
+    """If both have a record on a day, the currency is one row, in whatever order a replica got the columns."""
+    old = Currency("R01700J", "R01700", "TRY", "949", "Турецких лир")
+    new = Currency("R01700", "R01700", "TRY", "792", "Турецких лир")
+    lira = Currency("R01701", "R01701", "TRL", "792", "Турецких лир")
+    record, later = {FRIDAY: (1, Decimal("1.0000"))}, {FRIDAY: (1, Decimal("2.0000"))}
+    columns = [column(later, new), column({THURSDAY: (1, Decimal(3)), **record}, old), column(record, lira)]
+    found = composed(columns[::order], FRIDAY)
     assert found
-    assert [(quote.cbr_id, quote.value) for quote in found.sheet.quotes] == [("R01700J", Decimal("2.0000"))]
+    assert [(quote.cbr_id, str(quote.value)) for quote in found.sheet.quotes] == [
+        ("R01701", "1.0000"),
+        ("R01700J", "1.0000"),
+    ]
 
 
 FIRST = date(2026, 1, 1)
