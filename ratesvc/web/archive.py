@@ -53,9 +53,9 @@ async def _history(service: Service, writer: _Writer, path: str, request: web.Re
         headers = (disposition, *unconfirmed_days(history, days))
         return Archive(b"", writer.media, headers, (deflated(heading), *writer.parts(history, days, codes))).finish()
 
+    key, queue = ("history", path, codes, since), Queue.of((today - since).days * len(codes or history.codes()))
     # Nothing is left to compress, so nobody waits for that.
-    key = ("history", path, codes, since)
-    return Answer(await publication.body_in_thread(key, render, service.workers, Queue.LONG, packed=False), RATES)
+    return Answer(await publication.body_in_thread(key, render, service.workers, queue, packed=False), RATES)
 
 
 class _Writer:

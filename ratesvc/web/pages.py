@@ -210,7 +210,7 @@ async def _own_answers(
                 answer = await others[operation["path"]](asked)
                 if isinstance(answer, Answer):
                     media = answer.body.content_type.partition(";")[0]
-                    answers[operation["operationId"], media] = answer.body.content
+                    answers[operation["operationId"], media] = answer.body.encoded("identity")
     return answers
 
 

@@ -485,6 +485,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
         if media and "Service" not in one["tags"]:
             answer = (msgspec.json.format(body, indent=2) if "application/json" in media else body).decode()
             example, *others = re.findall(r'<pre tabindex="0">(.*?)</pre>', articles[name], re.DOTALL)
+            assert example.splitlines()[0] == answer.splitlines()[0]
             assert "\n".join(answer.splitlines()).startswith(example.removesuffix("…")), url
             assert example.endswith("…") == (len(answer.splitlines()) > reference.MOST_LINES)
             assert example not in others

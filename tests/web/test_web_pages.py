@@ -18,6 +18,7 @@ from ratesvc.render import contract
 from ratesvc.render.language import language_or_default
 from ratesvc.render.pages.guides import GUIDES
 from ratesvc.render.widget.view import TITLE
+from ratesvc.service.publication import MOST_WAITING, Queue
 
 
 async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: Served) -> None:
@@ -179,6 +180,16 @@ async def test_the_reference_has_its_examples_in_each_language(served: Served) -
     """Whichever was asked for first."""
     english, russian = [(await served.get(f"/docs?lang={lang}"))[2] for lang in ("en", "ru")]
     assert english.count(b"unit_rate") == russian.count(b"unit_rate") > 10
+
+
+async def test_the_reference_has_its_examples_while_long_answers_wait(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without them it would be kept so until the next sheet. A short archive is no long answer."""
+    monkeypatch.setitem(MOST_WAITING, Queue.LONG, 0)
+    assert [(await served.get(f"/v1/history.csv{days}"))[0] for days in ("", "?since=today")] == [503, 200]
+    _, _, body = await served.get("/docs")
+    assert re.search(b">effective_date,code,nominal,value,unit_rate,revision,roubles\n2026-04-24,USD,1,", body)
 
 
 async def test_the_reference_is_made_once_for_all_who_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
