@@ -76,7 +76,8 @@ class History:
         """
         if coverage and (self.coverage is None or coverage.covers(self.coverage)):
             self.fill(columns, coverage)
-        new = [revision for revision in revisions if self._known(revision) != revision]
+        # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
+        new = sorted((one for one in revisions if self._known(one) != one), key=attrgetter("key"))
         for revision in new:
             self._merge(revision)
         return new
@@ -104,7 +105,7 @@ class History:
         Daily documents take precedence. A day that is held stays, even if it is now unconfirmed.
         """
         filled = {column.currency.cbr_id: column for column in columns}
-        kept = {day: self.of_date(day) for day in (*self._revisions, *coverage.unconfirmed)}
+        kept = {day: self.of_date(day) for day in sorted({*self._revisions, *coverage.unconfirmed})}
         # Only some of the columns have a sheet that was set while they were fetched, or a day outside of the coverage
         # from an unfinished backfill. Neither is a sheet yet.
         days = [day for day in sheet_days(filled.values()) if day in coverage and day not in coverage.unconfirmed]

@@ -478,6 +478,24 @@ def test_history_takes_what_is_new() -> None:
 # Changes
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_new_currency_is_called_as_in_its_first_sheet(order: int) -> None:
+    """In whatever order Redis gives them. The name follows the nominal, and no backfill has brought the Bank's own."""
+
+    def baht(day: date, nominal: int, name: str) -> Revision:
+        first = dollar(day)
+        quote = Quote("THB", "764", "R01675", nominal, Decimal(20 * nominal), name)
+        return replace(first, sheet=Sheet(day, (*first.sheet.quotes, quote)))
+
+    at_once, one_by_one = History(CALENDAR), History(CALENDAR)
+    both = [baht(FRIDAY, 10, "ten"), baht(SATURDAY, 1, "one")][::order]
+    at_once.take(both)
+    for each in both:
+        one_by_one.take([each])
+    one_by_one.take((), [column("USD", THURSDAY)], Coverage(THURSDAY, THURSDAY))
+    assert {held.columns("THB")[0].currency.name for held in (at_once, one_by_one)} == {"ten"}
+
+
 def test_every_change_is_one_version_more() -> None:
     """Nothing held is version 0; a sheet, the same sheet again and a backfill count one each."""
     held = History(CALENDAR)
