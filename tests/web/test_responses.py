@@ -150,9 +150,17 @@ def test_in_the_last_second_before_a_change_nobody_gets_304(given: dict[str, str
         assert answer.choose(headers(**given), DUE - timedelta(seconds=left_s))[0] == status
 
 
-def test_two_publications_in_one_second_have_two_dates() -> None:
+@pytest.fixture
+def this_second(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Now, for the whole test: a second does not end between two of its lines."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    return now
+
+
+def test_two_publications_in_one_second_have_two_dates(this_second: float) -> None:
     """So the date of the first, which a cache may hold, never gets 304 for the second. It is not said too early."""
-    changed_at = datetime.fromtimestamp(int(time.time()) - 1, UTC)
+    changed_at = datetime.fromtimestamp(int(this_second) - 1, UTC)
     first = Publication(replace(SNAPSHOT, changed_at=changed_at), 1)
     second = Publication(replace(SNAPSHOT, changed_at=changed_at + timedelta(seconds=0.5)), 2, first)
     held, answer = reply(publication=first).last_modified, reply(publication=second)
@@ -163,9 +171,11 @@ def test_two_publications_in_one_second_have_two_dates() -> None:
 
 
 @pytest.mark.parametrize(("age_s", "is_said"), [(-60, False), (0, False), (2, True)])
-def test_a_head_says_when_the_answer_changed_once_that_second_is_over(age_s: int, *, is_said: bool) -> None:
+def test_a_head_says_when_the_answer_changed_once_that_second_is_over(
+    this_second: float, age_s: int, *, is_said: bool
+) -> None:
     """Within the second a cache may have been given another answer, and the future is no date of a change."""
-    changed_at = datetime.fromtimestamp(time.time() - age_s, UTC)
+    changed_at = datetime.fromtimestamp(this_second - age_s, UTC)
     answer = reply(publication=Publication(replace(SNAPSHOT, changed_at=changed_at), 1))
     assert lines(answer).get("Last-Modified") == (format_datetime(changed_at, usegmt=True) if is_said else None)
     assert "Last-Modified" not in lines(answer, status=304)
