@@ -368,6 +368,9 @@ async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.Monkey
     assert dog.lag_s == 0  # a loop that nobody watches is not blocked
     dog.open()
     await eventually(lambda: dog.lag_s < 0.1)
+    # A crowded machine may have held the loop up before.
+    places.clear()
+    noticed.clear()
     noticed.wait(5)  # the loop stands here, until the thread says so
     noticed.clear()
     assert not noticed.wait(0.5), "one block is told twice"
