@@ -35,8 +35,13 @@ def _be_watched() -> None:
         return
     # A terminal sends SIGINT to both.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def pass_on(number: int, _: object) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it may have ended by the same signal
+            os.kill(child, number)
+
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda given, _: os.kill(child, given))
+        signal.signal(number, pass_on)
     ended, status = 0, 0
     while ended != child:
         ended, status = os.wait()

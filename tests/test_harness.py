@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import os
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -142,6 +144,7 @@ def test_after_it(): ...
 """
 STUCK = """
 import asyncio
+import contextlib
 
 async def test_that_hangs(redis_url):
     await asyncio.Event().wait()
@@ -244,9 +247,18 @@ async def test_that_hangs(redis_url, tmp_path):
 """
 
 
+def ask_to_end(started: int) -> None:
+    """Again and again, as `timeout` does, which tells its program and then all of the group."""
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(500):
+            os.kill(started, signal.SIGTERM)
+            time.sleep(0.001)
+
+
 ENDS: dict[str, tuple[str, Callable[[int, int], None]]] = {
     "by Ctrl-C, which reaches all of them": ("-n 2", lambda started, _: os.killpg(started, signal.SIGINT)),
     "by whoever started it": ("-n 0", lambda started, _: os.kill(started, signal.SIGTERM)),
+    "by whoever insists": ("-n 0", lambda started, _: ask_to_end(started)),
     "by kill -9": ("-n 0", lambda started, _: os.kill(started, signal.SIGKILL)),
     "since the process that runs the test was killed": ("-n 2", lambda _, runs: os.kill(runs, signal.SIGKILL)),
 }
