@@ -16,7 +16,7 @@ import pytest_asyncio
 from aiohttp import web
 from conftest import program
 from loopback import answering, fetched
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from ratesvc.config import Cbr, Server, Settings
 from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
@@ -110,6 +110,20 @@ async def chromium(*flags: str) -> AsyncIterator[Browser]:
     binary = program("chromium", "chromium-browser", "google-chrome")
     async with async_playwright() as playwright:
         yield await playwright.chromium.launch(executable_path=binary, args=[*FLAGS, *flags])
+
+
+async def visited(page: Page, address: str) -> None:
+    """Open an address, and wait until its scripts have run and nothing more is asked for.
+
+    On a slow machine the network is quiet, too, before the page has been read to its end.
+    """
+    await page.goto(address)
+    await page.wait_for_load_state("networkidle")
+
+
+async def settled(page: Page) -> None:
+    """Wait until each element has its rows, or has none."""
+    await page.locator("cbr-rates:not(:state(load)):not(:state(error))").first.wait_for(state="detached")
 
 
 # Chromium takes longer to start than most tests take, so all tests share one, and the loop to which it is bound.

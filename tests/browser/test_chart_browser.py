@@ -14,7 +14,7 @@ from loopback import fetched
 from playwright.async_api import Browser, Page, Request
 from spy import Spy, spying
 from test_widget_browser import PHONE, WATCH
-from widget_harness import Host, Live, got
+from widget_harness import Host, Live, got, visited
 
 from ratesvc.render.pages.chart_page import frame_height
 
@@ -143,7 +143,7 @@ async def test_nothing_moves_and_little_is_loaded(
     await page.add_init_script(WATCH)
     loaded: list[Request] = []
     page.on("response", lambda response: loaded.append(response.request))
-    await page.goto(f"{live.url}/chart?{MONTH}", wait_until="networkidle")
+    await visited(page, f"{live.url}/chart?{MONTH}")
     await rested(page, 0.5)
     assert await page.evaluate("[shift, violations]") == [0, []]
     pages = [one for one in loaded if "favicon" not in one.url]

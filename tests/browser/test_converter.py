@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from conftest import in_faults
 from playwright.async_api import Browser
-from widget_harness import Host, Live, got, pasted
+from widget_harness import Host, Live, got, pasted, visited
 
 from ratesvc.domain.rates import convert
 from ratesvc.render.json import converter_data
@@ -142,7 +142,7 @@ async def test_the_converter_of_the_element_costs_one_file(
     page, asked, told = await browser.new_page(), [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: told.append(message.text))
-    await page.goto(address, wait_until="networkidle")
+    await visited(page, address)
     await page.locator("#amount").fill("1000")
     assert await page.get_by_role("status").inner_text() == "60,389.40"
     assert await page.get_by_role("cell").first.is_visible() == (layout == "table")
@@ -174,7 +174,7 @@ async def test_other_forms_have_the_converter_too(browser: Browser, live: Live, 
         address = host.put(await got(f"{live.url}/widget?converter=1&shadow={int(form == 'fragment')}"))
     page, told = await browser.new_page(), []
     page.on("console", lambda message: told.append(message.text))
-    await page.goto(address, wait_until="networkidle")
+    await visited(page, address)
     await page.locator("#amount").fill("1000")
     assert await page.get_by_role("status").inner_text() == "60,389.40"
     (table, fields) = [await page.locator(name).bounding_box() for name in ("table", "cbr-converter")]
@@ -208,7 +208,7 @@ async def test_what_is_typed_survives_a_refresh_and_another_attribute(browser: B
     page = await browser.new_page()
     await page.clock.install()
     element = '<cbr-rates converter="1" lang="en" refresh="5" codes="USD,EUR,CNY"></cbr-rates>'
-    await page.goto(host.put(element + scripts), wait_until="networkidle")
+    await visited(page, host.put(element + scripts))
     await page.evaluate(
         "window.loads = 0; document.querySelector('cbr-rates').addEventListener('cbr-load', () => loads++)"
     )
@@ -235,7 +235,7 @@ async def test_what_is_typed_survives_a_refresh_and_another_attribute(browser: B
 async def test_the_source_is_named_once(browser: Browser, live: Live, query: str, days: int, links: int) -> None:
     """One day, one link to the Bank; on paper there is no converter."""
     page = await browser.new_page()
-    await page.goto(f"{live.url}/widget/frame?lang=ru&{query}", wait_until="networkidle")
+    await visited(page, f"{live.url}/widget/frame?lang=ru&{query}")
     await page.get_by_role("textbox").wait_for()
     text = await page.inner_text("main") + await page.evaluate(
         "document.querySelector('cbr-converter').shadowRoot.querySelector('div').parentNode.textContent"

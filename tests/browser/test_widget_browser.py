@@ -15,7 +15,7 @@ from conftest import in_faults, missing, program
 from fronts import nginx
 from playwright.async_api import Browser, Page
 from processes import finished, free_port, serving
-from widget_harness import Host, Live, chromium, got, hosting, pasted
+from widget_harness import Host, Live, chromium, got, hosting, pasted, settled, visited
 
 from ratesvc.render.language import language_or_default
 from ratesvc.render.page import LINK, hashes
@@ -59,9 +59,11 @@ table,td,th,caption,div,span,bdi,p{display:none!important;color:red!important;fo
 
 
 async def opened(browser: Browser, address: str, **context: Any) -> Page:
-    """The page once everything is quiet, watched from its first moment."""
+    """The page, watched from its first moment, once it is quiet and its elements are drawn, if it has the loader."""
     page = await watched(browser, **context)
-    await page.goto(address, wait_until="networkidle")
+    await visited(page, address)
+    if await page.locator("script[src*='/rates.js']").count():
+        await settled(page)
     return page
 
 
@@ -89,7 +91,8 @@ async def test_the_element_fits_and_shifts_nothing(
     page = await watched(browser, viewport={"width": 700, "height": 900})
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    await page.goto(host.put(body), wait_until="networkidle")
+    await visited(page, host.put(body))
+    await settled(page)
     assert await page.evaluate("shift") == 0
     assert await page.evaluate("states") == ["cbr-load"]
     assert [address for address in asked if live.url in address] == [
@@ -287,7 +290,8 @@ async def test_a_height_is_kept_with_a_scrollbar_inside(browser: Browser, live: 
     page = await watched(browser)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    await page.goto(host.put(f'<cbr-rates height="150"></cbr-rates>{scripts}'), wait_until="networkidle")
+    await visited(page, host.put(f'<cbr-rates height="150"></cbr-rates>{scripts}'))
+    await settled(page)
     sizes = "(one => [one.offsetHeight, one.scrollHeight > 200])(document.querySelector('cbr-rates'))"
     assert await page.evaluate(sizes) == [150, True]
     assert (await page.evaluate("states"), errors) == (["cbr-load"], [])
@@ -301,7 +305,7 @@ async def test_a_hidden_page_refreshes_when_it_is_seen_again(browser: Browser, l
       Object.defineProperty(Document.prototype, "hidden", { get: () => unseen });""")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    await page.goto(host.put(element(live, "refresh=5")), wait_until="networkidle")
+    await visited(page, host.put(element(live, "refresh=5")))
     for unseen, minutes, loads in (("true", 0, 1), ("true", 16, 1), ("false", 6, 2)):
         await page.evaluate(f"window.unseen = {unseen}")
         await page.clock.run_for(10 + minutes * 60_000)
@@ -426,7 +430,7 @@ async def test_the_frame_says_its_height_at_once_and_when_it_changes(
     if clipped:
         await page.add_init_script("window.ResizeObserver = class { observe() {} }")
     said = "<script>said = []; addEventListener('message', event => said.push(event.data.height))</script>"
-    await page.goto(host.put(f'{said}<iframe src="{live.url}/widget/frame"></iframe>'), wait_until="networkidle")
+    await visited(page, host.put(f'{said}<iframe src="{live.url}/widget/frame"></iframe>'))
     await page.wait_for_function("said.length")
     assert await page.evaluate("said.length") == 1
     if not clipped:
@@ -487,10 +491,12 @@ async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: 
     await page.route("**/rows.json*", refuse)
     if fault == "blocked":
         await page.route("**/rates.js", lambda route: route.abort())
-    await page.goto(host.put(body), wait_until="networkidle")
+    loads = fault in ("503", "nonsense")
+    await visited(page, host.put(body))
+    if loads:
+        await settled(page)
     assert await page.is_visible("cbr-rates a")
     assert await page.evaluate("shift") == 0
-    loads = fault in ("503", "nonsense")
     assert rows == (1 if loads else 0)
     assert await page.evaluate("states") == (["cbr-error"] if loads else [])
 
@@ -533,7 +539,8 @@ async def test_slow_rows_shift_nothing(browser: Browser, live: Live, host: Host)
         await route.continue_()
 
     await page.route("**/rows.json*", slow)
-    await page.goto(host.put(element(live)), wait_until="networkidle")
+    await visited(page, host.put(element(live)))
+    await settled(page)
     assert await page.evaluate("states") == ["cbr-load"]
     assert await page.evaluate("shift") == 0
 
@@ -543,7 +550,8 @@ async def test_equal_widgets_ask_once(browser: Browser, live: Live, host: Host) 
     page = await watched(browser)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    await page.goto(host.put(element(live) + element(live) + element(live, "codes=USD")), wait_until="networkidle")
+    await visited(page, host.put(element(live) + element(live) + element(live, "codes=USD")))
+    await settled(page)
     assert len([address for address in asked if "rows.json" in address]) == 2
 
 
@@ -560,7 +568,7 @@ async def test_a_page_that_stays_open_asks_again_after_a_minute(browser: Browser
             await route.fulfill(status=503, headers={"Access-Control-Allow-Origin": "*"})
 
     await page.route("**/rows.json*", answer)
-    await page.goto(host.put(element(live)), wait_until="networkidle")
+    await visited(page, host.put(element(live)))
     anew = "document.querySelector('cbr-rates').replaceWith(document.createElement('cbr-rates'))"
     for wait_ms, state, left in ((10, "error", 2), (10, "error", 2), (61_000, "load", 1), (10, "load", 1)):
         await page.clock.run_for(wait_ms)
@@ -582,7 +590,8 @@ async def test_a_service_whose_path_ends_in_widget(browser: Browser, live: Live,
         await route.fulfill(response=await route.fetch(url=route.request.url.replace("/widget/", "/", 1)))
 
     await page.route(f"{live.url}/**", answer)
-    await page.goto(host.put(element(live).replace("/widget/", "/widget/widget/")), wait_until="networkidle")
+    await visited(page, host.put(element(live).replace("/widget/", "/widget/widget/")))
+    await settled(page)
     assert asked == ["/widget/widget/rates.js", "/widget/widget/rows.json"]
     assert await page.evaluate("states") == ["cbr-load"]
 
@@ -591,7 +600,7 @@ async def test_old_rows_are_no_answer_to_a_new_question(browser: Browser, live: 
     """When other currencies cannot be had, the link stands there again; a failed refresh keeps what it has."""
     page = await watched(browser)
     await page.clock.install()
-    await page.goto(host.put(element(live, "refresh=5")), wait_until="networkidle")
+    await visited(page, host.put(element(live, "refresh=5")))
     await page.clock.run_for(10)
     await page.wait_for_function("states.length == 1")
     await page.route("**/rows.json*", lambda route: route.abort())
@@ -616,7 +625,8 @@ async def test_a_removed_element_is_let_go(browser: Browser, live: Live, host: H
     setTimeout = (what, wait) => { const id = start(what, wait); if (wait == refresh) running.add(id); return id; };
     clearTimeout = id => { running.delete(id); stop(id); };
     """)
-    await page.goto(host.put(element(live, "refresh=5")), wait_until="networkidle")
+    await visited(page, host.put(element(live, "refresh=5")))
+    await settled(page)
     assert await page.evaluate("running.size") == 1
     await page.evaluate("document.querySelector('cbr-rates').remove()")
     assert await page.evaluate("running.size") == 0
@@ -926,7 +936,7 @@ async def test_a_slow_answer_does_not_undo_a_later_choice(browser: Browser, live
       return said;
     };
     """)
-    await page.goto(f"{live.url}/", wait_until="networkidle")
+    await visited(page, f"{live.url}/")
     await page.fill("[name=own]", "one")
     await page.wait_for_function("!!window.release")
     await page.fill("[name=own]", "two")
@@ -941,7 +951,7 @@ async def test_copying_on_plain_http(browser: Browser, live: Live) -> None:
     """There is no clipboard for scripts then: the code is selected, and the button says so."""
     page = await watched(browser)
     await page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
-    await page.goto(f"{live.url}/", wait_until="networkidle")
+    await visited(page, f"{live.url}/")
     await page.click("#code-element button")
     assert await page.inner_text("#code-element button") == "Selected. Press Ctrl+C to copy"
     assert await page.evaluate("getSelection().toString()") == await page.inner_text("#code-element code")

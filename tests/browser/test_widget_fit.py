@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from conftest import LONG, in_faults
 from playwright.async_api import Browser, Page
-from widget_harness import Host, Live, got, pasted
+from widget_harness import Host, Live, got, pasted, visited
 
 from ratesvc.render.widget.fit import PADDING
 from ratesvc.render.widget.releases import RELEASE
@@ -63,7 +63,7 @@ async def test_no_text_is_cut_at_any_width(
     """With any columns, wide names and large units, in each layout; oEmbed's height is enough, and not much more."""
     page = await browser.new_page(viewport={"width": 1000, "height": 900})
     style = f'<link rel="stylesheet" href="{live.url}/widget/{RELEASE}/widget.css">'
-    await page.goto(host.put("<main></main>", head=style), wait_until="networkidle")
+    await visited(page, host.put("<main></main>", head=style))
     wrong, layouts, spare = [], 0, 0
     for columns, look in product(subsets, LOOKS):
         query = f"lang={lang}&codes={CODES}&columns={','.join(columns)}&{look}"
@@ -259,8 +259,8 @@ async def test_the_element_never_collapses(around: str, browser: Browser, live: 
     widths = []
     for window in (600, 200):
         page = await browser.new_page(viewport={"width": window, "height": 600})
-        await page.goto(host.put(around.format('<cbr-rates lang="ru"></cbr-rates>') + loader), wait_until="networkidle")
-        assert await page.evaluate("document.querySelector('cbr-rates').matches(':state(load)')")
+        await page.goto(host.put(around.format('<cbr-rates lang="ru"></cbr-rates>') + loader))
+        await page.locator("cbr-rates:state(load)").wait_for(state="attached")
         widths.append(await page.evaluate("document.querySelector('cbr-rates').offsetWidth"))
     assert widths[0] >= 12 * 16
     assert widths[1] <= 200 or around.startswith("<table")

@@ -80,7 +80,9 @@ class HostSite:
         self._jobs: asyncio.Queue[dict[str, object]] = asyncio.Queue()
         self._verdicts: asyncio.Queue[Verdict] = asyncio.Queue()
 
-    async def judged(self, page: str, headers: Mapping[str, str] | None = None, patience_s: float = 5) -> Verdict:
+    async def judged(
+        self, page: str, headers: Mapping[str, str] | None = None, patience_s: float = PATIENCE_S
+    ) -> Verdict:
         """Open this page; returns what is seen as soon as the element has a state and the page is not `busy`."""
         self._pages.clear()
         self.asked.clear()

@@ -43,7 +43,9 @@ class Spy:
         """Open a page, and return what is reported until it is quiet."""
         self.reported.clear()
         async with asyncio.timeout(PATIENCE_S):
-            await self.page.goto(url, wait_until=until)
+            # On a slow machine the network is quiet, too, before the page has been read to its end.
+            await self.page.goto(url)
+            await self.page.wait_for_load_state(until)
             if self._scripts:
                 await self.page.evaluate(TWO_FRAMES)
         return list(self.reported)
