@@ -313,9 +313,10 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
 @_lang
 @click.pass_obj
 def watch(file: Path | None, /, codes: tuple[str, ...], **options: Any) -> None:
-    """Print each event as it happens, with the rates of all currencies or of CODES, until told to stop.
+    """Print each event as it happens, with the rates of CODES, until told to stop.
 
-    An event comes again until COMMAND has ended with 0.
+    Without CODES the text has USD, EUR and CNY, and --json has all currencies. An event comes again until COMMAND has
+    ended with 0.
     """
     _run("watch.watch", file, codes, **options)
 

@@ -71,7 +71,9 @@ class _Watch:
     language: Language | None
     place: str
     failures: int = 0
-    """Since the last event."""
+    """In a row."""
+    owes: bool = False
+    """Whether the next event failed before. Until it is delivered, a service that answers ends no failure."""
 
     async def read(self) -> None:
         """Deliver events until the stream ends. Raises _NotDelivered, TimeoutError, and aiohttp's errors."""
@@ -81,8 +83,10 @@ class _Watch:
                 raise _NotDelivered(f"{answer.url} answers {answer.status} ({answer.content_type})")
             async for event in _events(answer.content):
                 if event.data and (not self.only or event.kind in self.only):
+                    self.owes = True
                     await self._deliver(await self._line(event))
-                self.place, self.failures = event.id, 0
+                    self.owes = False
+                self.place, self.failures = event.id, self.failures if self.owes else 0
                 if self.state:
                     replace_file(self.state, event.id.encode())
 

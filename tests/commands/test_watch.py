@@ -163,6 +163,27 @@ async def test_a_failure_is_said_once_and_tried_again_within_a_minute(
     assert 2 * HEARTBEAT_S < (watch.SILENCE.sock_read or 0) <= 40
 
 
+async def test_a_command_that_goes_on_failing_gets_its_event_later_each_time(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also while the service answers. It is said once; the third call succeeds, and what fails after it begins anew."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+    calls = tmp_path / "calls"
+    command = f"echo >>{calls}; test $(wc -l <{calls}) = 3"
+    words: dict[str, Any] = {"only": (), "command": command, "state": place_in(tmp_path), "as_json": True, "lang": "en"}
+    with pytest.raises(KeyboardInterrupt):
+        await watch.watch(Settings(), (), url=url, **words)
+    assert pauses == [3, 6, 3, 6]
+    assert capsys.readouterr().err.count("trying again") == 2
+
+
 async def test_an_event_has_the_rates_of_its_own_revision_and_a_stop_ends_its_command(tmp_path: Path) -> None:
     """The service may know a later revision by now."""
     asked: list[str] = []
