@@ -29,7 +29,7 @@ from processes import ROOT, free_port, processes_over, run, running
 from ratesvc import __version__
 from ratesvc.commands import watch
 from ratesvc.commands.running import language_for
-from ratesvc.config import Settings
+from ratesvc.config import SECRETS, Settings
 from ratesvc.domain.events import Place
 from ratesvc.errors import RatesvcError
 from ratesvc.web.events import HEARTBEAT_S
@@ -302,3 +302,9 @@ def test_the_unit_is_what_the_guide_installs() -> None:
         assert name in PAGE
         assert name in UNIT.read_text("utf-8")
     assert os.access(ROOT / "deploy/telegram.py", os.X_OK)
+
+
+def test_the_unit_reads_no_secret_of_the_service() -> None:
+    """Its user may not read the files that the service's settings name, and a file that cannot be read ends a start."""
+    (unset,) = re.findall(r"^UnsetEnvironment=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE)
+    assert unset.split() == [f"{secret}_FILE" for secret in SECRETS]
