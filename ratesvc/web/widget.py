@@ -254,7 +254,7 @@ def _empty_card(params: LenientParams) -> Body:
 
 
 def _pixels_of(shown: Embedding, look: Look, scale: str) -> Body:
-    """The picture. Where the fonts lack a character, it has no heading, or is in English."""
+    """The picture. Where the fonts lack a character, it has our heading, or is in English."""
     drawn = (
         card.card(shown.table_in(language, view), view, look)
         for language in (shown.language, language_or_default(None))
