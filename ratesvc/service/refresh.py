@@ -362,7 +362,10 @@ class Refresher:
     def _read(self, day: date | None, raw: bytes, fewest_rows: int = FEWEST_ROWS) -> Sheet:
         """The sheet in an answer to the question for a day, or for the newest. Raises BadDocument."""
         sheet = parse_daily(raw)
-        check_sheet(sheet, self._today(), fewest_rows=fewest_rows)
+        held = self.history.of_date(sheet.effective_date)
+        # What is held is admitted: a person may have released it, although these rules refuse it.
+        if not (held and held.sheet.checksum == sheet.checksum):
+            check_sheet(sheet, self._today(), fewest_rows=fewest_rows)
         if day is not None and sheet.effective_date > day:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
         return sheet

@@ -245,7 +245,10 @@ async def test_a_document_with_foreign_content_changes_nothing_and_a_person_sees
 
 
 async def test_a_person_may_release_a_sheet_that_was_refused(served: Served, bank: Bank, store: Store) -> None:
-    """It has few rows. The document itself says of which day it is. Other replicas hear of it at once."""
+    """It has few rows. The document itself says of which day it is. Other replicas hear of it at once.
+
+    The next poll knows it, so the alert ends.
+    """
     short = replace(sheet(SATURDAY), quotes=sheet(SATURDAY).quotes[:5])
     bank.publish(short)
     await served.service.poll()
@@ -256,6 +259,9 @@ async def test_a_person_may_release_a_sheet_that_was_refused(served: Served, ban
                 break
             await served.service.release(case.name)
     assert (served.held(SATURDAY).sheet, served.held(SATURDAY).flags) == (short, ("shrunk", "released"))
+    assert await served.service.quarantine.cases() == []
+    await served.service.poll()
+    assert served.service.telemetry.failures == 0
     assert await served.service.quarantine.cases() == []
 
 
