@@ -45,10 +45,11 @@ EVENTS = ("sheet", "revision", "in_force", "reset")
 _EPILOG = """\b
 Exit codes:
     0  done
-    1  there is no answer: the text says why
+    1  there is no answer, or --verify found a difference: the text says why
     2  the command line is wrong
    70  an internal error
-   75  a port is in use, an address is not up yet, a disk is full, the engine does not answer yet: try again
+   75  try again: a port is in use, an address is not up yet, a disk is full,
+       or the engine does not answer yet
    78  a setting is wrong, or the machine does not allow what it asks for
   130  interrupted
 \b
@@ -60,10 +61,10 @@ Completion, for the line in your shell's start file:
 _QUARANTINE = """Documents of the Bank that were not published: look at them, and decide. NAME may be its beginning.
 
 \b
-list     print their names, when they came, and why they wait; the newest first
+list     print their names, times and reasons; the newest first
 show     print the reasons and the figures of one
-release  publish one as your decision, flagged as released; a running service serves it at once
-drop     forget one; while the Bank still says the same, the next poll brings it back"""
+release  publish one, flagged as released; a running service serves it at once
+drop     forget one; if the Bank still sends it, the next poll brings it back"""
 
 
 class _Main(click.Group):

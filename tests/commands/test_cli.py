@@ -159,6 +159,14 @@ def test_a_wrong_command_line_is_refused_before_anything_is_opened(command: Comm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [(), *((name,) for name in cli.main.commands)])
+def test_help_fits_into_80_columns(words: tuple[str, ...]) -> None:
+    """A terminal would break its lists in the middle of a word."""
+    shown = CliRunner().invoke(cli.main, [*words, "--help"], terminal_width=80).stdout.splitlines()
+    assert len(shown) > 5
+    assert [line for line in shown if len(line) > 80] == []
+
+
 @pytest.mark.slow
 def test_each_command_says_what_helps(command: Command) -> None:
     """golden/commands.txt says what, and why."""
