@@ -280,3 +280,24 @@ async def test_a_frame_is_as_high_as_it_needs(browser: Browser, live: Live, code
         spare = await page.evaluate("innerHeight - document.body.getBoundingClientRect().height")
         assert 0 <= spare < 4, (width, lang)
         assert await page.eval_on_selector_all(".figures p, .figures li", CUT) == 0, (width, lang)
+
+
+BEGINS_OUTSIDE = """all => all.filter(name => {
+  const range = document.createRange(), edge = name.closest(".code").getBoundingClientRect();
+  range.setStart(name.firstChild, 0);
+  range.setEnd(name.firstChild, 1);
+  const first = range.getBoundingClientRect();
+  return first.left < edge.left || first.right > edge.right;
+}).length"""
+
+
+@pytest.mark.parametrize("lang", ["ru", "en", "ar"])
+async def test_a_phone_shows_whole_figures_and_how_names_begin(browser: Browser, live: Live, lang: str) -> None:
+    """A long rate has smaller letters, a long name ends in an ellipsis, whichever way it is read, no label is cut."""
+    page = await browser.new_page()
+    for width in (320, 360, 400, 500, 1100):
+        await page.set_viewport_size({"width": width, "height": 800})
+        for address in ("/chart?", "/chart/frame?"):
+            await page.goto(f"{live.url}{address}codes=UZS,USD,XDR&period=month&lang={lang}")
+            assert await page.eval_on_selector_all(".figures .last, .add p", CUT) == 0, (width, address)
+            assert await page.eval_on_selector_all(".figures .code span", BEGINS_OUTSIDE) == 0, (width, address)
