@@ -60,6 +60,7 @@ class Queue(Enum):
 
     SMALL = "small answers"
     PAGES = "pages"
+    BUILDER = "pages of the builder"
     PICTURES = "pictures"
     LONG = "long answers"
 
@@ -343,14 +344,15 @@ def give_back_memory() -> None:
 
 
 class Workers:
-    """The threads that render: two for small answers, one for pages, one for long answers and pictures in turn.
+    """The threads that render: small answers have two, pages and the builder one each, long answers and pictures one.
 
-    One thread for these two bounds the memory that they take, and how long they keep the event loop waiting.
+    One thread for the last two bounds the memory that they take, and how long they keep the event loop waiting.
     """
 
     def __init__(self) -> None:
-        small, pages, slow = (ThreadPoolExecutor(count, "render") for count in (2, 1, 1))
-        self._threads = {Queue.SMALL: small, Queue.PAGES: pages, Queue.LONG: slow, Queue.PICTURES: slow}
+        small, pages, own, slow = (ThreadPoolExecutor(count, "render") for count in (2, 1, 1, 1))
+        self._threads = {Queue.SMALL: small, Queue.PAGES: pages, Queue.BUILDER: own}
+        self._threads |= dict.fromkeys((Queue.LONG, Queue.PICTURES), slow)
         self._turns = {queue: asyncio.Lock() for queue in MOST_WAITING}
         self.waiting: Counter[Queue] = Counter()
         """How many answers of each queue are rendered or wait."""

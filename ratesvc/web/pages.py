@@ -101,7 +101,7 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
     except NoSheet:
         page = builder.not_ready(builder.words_of(ui, params.language()), site)
         return Answer(html(page, *BUILDER_HEADERS), NO_STORE, 503)
-    choice = await shown.measured(first)
+    choice = await shown.measured(first, Queue.BUILDER)
     words, codes = builder.words_of(ui, choice.language), service.history.codes()
     notices = _notices(params, choice)
     if "was" in request.query and not notices:
@@ -111,7 +111,8 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
         table = shown.table_in(choice.language, choice.view)
         return html(builder.builder(choice, words, table, codes, site, notices), *BUILDER_HEADERS)
 
-    return await shown.answer(("home", key_of(choice), words.tag, notices), render)
+    # It costs as much as twenty widgets, so none of them waits behind it.
+    return await shown.answer(("home", key_of(choice), words.tag, notices), render, queue=Queue.BUILDER)
 
 
 def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:

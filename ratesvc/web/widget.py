@@ -85,9 +85,9 @@ class Embedding:
         body = await self._publication.body_in_thread(key, render, workers, queue, packed=self.params.packed)
         return Answer(body, caching)
 
-    async def measured(self, first: str = "") -> Choice:
+    async def measured(self, first: str = "", queue: Queue = Queue.PAGES) -> Choice:
         """What `choice` gives, from a worker thread, because it takes the finished rows."""
-        return await self._service.workers.run(lambda: self.choice(first), Queue.PAGES)
+        return await self._service.workers.run(lambda: self.choice(first), queue)
 
     def choice(self, first: str = "") -> Choice:
         """The choices of the builder, with one currency moved to the front."""

@@ -19,7 +19,7 @@ from fake_bank import TABLE, Bank, sheet
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.render import png, tables
 from ratesvc.render.series import MOST_POINTS, SeriesParams
-from ratesvc.render.widget import rows
+from ratesvc.render.widget import builder, rows
 from ratesvc.service.publication import Body, Queue
 
 EVERY = ",".join(row[0] for row in TABLE)
@@ -214,6 +214,27 @@ async def test_a_page_that_is_rendered_keeps_no_small_answer_waiting(
     assert (await whole.get(f"{SMALL}12"))[0] == 200
     assert (await whole.get("/frankfurter/v1/latest"))[0] == 200
     release.set()
+    assert {status for status, _, _ in await asyncio.gather(*pages)} == {200}
+
+
+async def test_a_page_of_the_builder_keeps_no_widget_waiting(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs as much as twenty widgets, and anybody may ask for any number of them."""
+    release, made = threading.Event(), builder.builder
+
+    def slow(*given: Any, **more: Any) -> Any:
+        assert release.wait(PATIENCE_S)
+        return made(*given, **more)
+
+    monkeypatch.setattr(builder, "builder", slow)
+    pages = [asyncio.create_task(whole.get(f"/?heading={n}")) for n in range(20)]
+    await eventually(lambda: sum(whole.service.workers.waiting.values()) == 20)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            for path in ("/widget?heading=small", "/embed?heading=small", "/rate?amount=7"):
+                assert (await whole.get(path))[0] == 200
+        assert not any(page.done() for page in pages)
+    finally:
+        release.set()
     assert {status for status, _, _ in await asyncio.gather(*pages)} == {200}
 
 
