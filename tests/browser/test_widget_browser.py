@@ -862,6 +862,25 @@ async def test_a_pasted_frame_is_never_wider_than_its_column(
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+@pytest.mark.parametrize(
+    "query", ["layout=bar&lang=ru", "layout=bar&lang=en&codes=USD,EUR,CNY&csp=1", "spark=30&lang=ru"]
+)
+async def test_a_pasted_frame_is_higher_where_a_page_is_narrower(
+    browser: Browser, live: Live, host: Host, query: str
+) -> None:
+    """On a phone a bar has more rows. The frame scrolls nowhere, and has little room to spare."""
+    code = await pasted(live.url, "frame", query)
+    rule = re.search(r"iframe\.cbr-rates\{.*\}", code)
+    page = await opened(browser, host.put(code, head=f"<style>{rule[0] if rule else ''}</style>"))
+    spare = []
+    for width in (320, 360, 390, 412, 480, 600, 640, 700, 768, 1200):
+        await page.set_viewport_size({"width": width, "height": 900})
+        spare.append(
+            await page.frames[1].evaluate("innerHeight - Math.ceil(document.body.getBoundingClientRect().height)")
+        )
+    assert (min(spare) >= 0, max(spare) < 110) == (True, True), spare
+
+
 async def test_preview_and_code_stay_in_sight(browser: Browser, live: Live) -> None:
     """While one scrolls through the form: both on a wide screen, the preview on a phone."""
     for screen, kept in (({"width": 1280, "height": 800}, ("#preview", "[role=tablist]")), (PHONE, ("#preview",))):

@@ -32,6 +32,8 @@ WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 3
 WIDTHS = range(120, 2001)
 HEIGHTS = range(24, 4001)
 OEMBED_SIZES = range(1, 10_000)
+NARROWEST_COLUMN, MARGINS, STEP = 288, 32, 10
+"""Pixels of the page around a frame: its column on a small phone, both margins; the widths that are looked at."""
 DEFAULT_GROUND = "#0b5cad"
 """What the field for an own colour begins with."""
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
@@ -95,6 +97,7 @@ def builder(
         choice=choice,
         site=site,
         **_code(choice, site),
+        frame_style=_frame_style(choice, table),
         table=table,
         default_heading=views.TITLE,
         default_ground=DEFAULT_GROUND,
@@ -242,7 +245,6 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
         "jsx": _jsx,
         "jsx_style": _jsx_style,
         "iframe": iframe,
-        "frame_style": FRAME_STYLE,
         "image": f"{path}?{query(choice, **more)}",
         "image_size": choice.size.picture,
         "embed_url": embed_url(choice, site, sized=True),
@@ -271,6 +273,15 @@ def _box(choice: Choice) -> str:
     # What is reserved and not needed is below the rows. Between them a converter's fields find their place.
     rows = "" if choice.view.converter else "align-items:start;"
     return f"display:grid;{columns};{shrink};{rows}contain:layout;min-height:{high}"
+
+
+def _frame_style(choice: Choice, table: Table) -> str:
+    """The style of a frame: in narrower windows it is as high as its rows are there. A height of one's own stays."""
+    size, most, steps = choice.size, choice.size.height, ""
+    for width in range(size.width, NARROWEST_COLUMN - 1, -STEP) if size.height == size.usual_height else ():
+        if (high := table.height(width)) > most:
+            most, steps = high, f"{steps},min({high}px,({width + STEP + MARGINS}px - 100vw)*999)"
+    return f"{FRAME_STYLE};height:max({size.height}px{steps})" if steps else FRAME_STYLE
 
 
 def _reserved(choice: Choice) -> tuple[str, str]:
