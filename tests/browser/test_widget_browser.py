@@ -440,6 +440,16 @@ async def test_the_frame_says_its_height_at_once_and_when_it_changes(
         assert await page.evaluate("said.length") == 3
 
 
+async def test_a_frame_that_is_hidden_says_no_height(browser: Browser, live: Live, host: Host) -> None:
+    """Closed details have a height of 0, and a host that sets it would see its page move when they are opened."""
+    said = "<script>said = []; addEventListener('message', event => said.push(event.data.height))</script>"
+    frame = f'<details><summary>Rates</summary><iframe src="{live.url}/widget/frame"></iframe></details>'
+    page = await opened(browser, host.put(said + frame))
+    await page.click("summary")
+    await page.wait_for_function("said.at(-1) > 200")
+    assert await page.evaluate("said.length") == 1
+
+
 async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live, host: Host) -> None:
     """Discovered, asked and framed in a sandbox as WordPress does it: the size asked for, no shift."""
     address = await pasted(live.url, "wordpress", "lang=ru&width=400&height=500")

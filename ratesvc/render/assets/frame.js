@@ -3,7 +3,7 @@
   let said;
   const say = () => {
     const height = Math.ceil(document.body.getBoundingClientRect().height);
-    if (height !== said && parent !== window) parent.postMessage({ type: "cbr-rates", height: said = height }, "*");
+    if (height && height !== said && parent !== window) parent.postMessage({ type: "cbr-rates", height: said = height }, "*");
   };
   say();
   new ResizeObserver(say).observe(document.body);
