@@ -211,6 +211,22 @@ async def test_nothing_moves_when_the_rows_come(browser: Browser, live: Live, ho
     assert moved == []
 
 
+async def test_nothing_moves_in_a_narrow_window(browser: Browser, live: Live, host: Host) -> None:
+    """The code for a wide page reserves the rows that a bar has on a phone, and no more than that on a wide one."""
+    forms = [form for form in FORMS if form != SENTENCE]
+    codes = [(await pasted(live.url, "element", f"lang=ru&{form}")).partition("<script")[0] for form in forms]
+    parts = [section("block", form, font, code) for font in FONTS for form, code in zip(forms, codes, strict=True)]
+    moved = []
+    for width in (320, 360, 412, 600, 768, 1280):
+        page = await browser.new_page(viewport={"width": width, "height": 900})
+        await page.goto(host.put("".join(parts)))
+        before = await page.evaluate(PLACED)
+        await loaded(page, live)
+        moved += [(width, was, now) for was, now in zip(before, await page.evaluate(PLACED), strict=True) if was != now]
+        await page.close()
+    assert moved == []
+
+
 async def test_nothing_moves_where_the_builder_has_measured(browser: Browser, live: Live, host: Host) -> None:
     """A narrow table has letters as large as its width allows, so there its height follows no font of the page."""
     page, parts, spare = await browser.new_page(), [], []

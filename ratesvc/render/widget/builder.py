@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -96,8 +96,7 @@ def builder(
         words=words,
         choice=choice,
         site=site,
-        **_code(choice, site),
-        frame_style=_frame_style(choice, table),
+        **_code(choice, table, site),
         table=table,
         default_heading=views.TITLE,
         default_ground=DEFAULT_GROUND,
@@ -230,14 +229,15 @@ def query(choice: Choice, **more: str) -> str:
     return urlencode({**parameters(choice), **more}, safe=",")
 
 
-def _code(choice: Choice, site: Site) -> dict[str, object]:
+def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
     """The values of snippets.html."""
+    high = _high(choice, table, _px)
     path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
     return {
         "bank": bank_page(choice.language),
         "link_text": choice.language.say(LINK),
         "fallback": _fallback(choice),
-        "box": _box(choice),
+        "box": _box(choice, table),
         "release": RELEASE,
         "pins": lock()[RELEASE],
         "parameters": parameters(choice),
@@ -245,6 +245,7 @@ def _code(choice: Choice, site: Site) -> dict[str, object]:
         "jsx": _jsx,
         "jsx_style": _jsx_style,
         "iframe": iframe,
+        "frame_style": FRAME_STYLE if high == _px(choice.size.height) else f"{FRAME_STYLE};height:{high}",
         "image": f"{path}?{query(choice, **more)}",
         "image_size": choice.size.picture,
         "embed_url": embed_url(choice, site, sized=True),
@@ -259,12 +260,12 @@ def _fallback(choice: Choice) -> str:
     return choice.view.own_heading or choice.language.say(usual)
 
 
-def _box(choice: Choice) -> str:
+def _box(choice: Choice, table: Table) -> str:
     """The style that gives the element its place before the rows come.
 
     Its columns are no wider than the space that there is, and as wide as the rows where nothing gives them a width.
     """
-    high, wide = _reserved(choice)
+    high, wide = _reserved(choice, table)
     columns = f"grid-template-columns:minmax(0,min({wide},100vw - 2rem)) minmax(0,1fr)"
     # A host's style sheet may keep all children of a header rigid; only a style in the code is above it.
     shrink = f"flex-shrink:{9999 if choice.view.layout in ('line', 'bar') else 1}"
@@ -275,25 +276,34 @@ def _box(choice: Choice) -> str:
     return f"display:grid;{columns};{shrink};{rows}contain:layout;min-height:{high}"
 
 
-def _frame_style(choice: Choice, table: Table) -> str:
-    """The style of a frame: in narrower windows it is as high as its rows are there. A height of one's own stays."""
+def _high(choice: Choice, table: Table, unit: Callable[[int], str]) -> str:
+    """The height, and in narrower windows that of the rows there. A height of one's own is the same in all."""
     size, most, steps = choice.size, choice.size.height, ""
     for width in range(size.width, NARROWEST_COLUMN - 1, -STEP) if size.height == size.usual_height else ():
         if (high := table.height(width)) > most:
-            most, steps = high, f"{steps},min({high}px,({width + STEP + MARGINS}px - 100vw)*999)"
-    return f"{FRAME_STYLE};height:max({size.height}px{steps})" if steps else FRAME_STYLE
+            most, steps = high, f"{steps},min({unit(high)},({unit(width + STEP + MARGINS)} - 100vw)*999)"
+    return f"max({unit(size.height)}{steps})" if steps else unit(size.height)
 
 
-def _reserved(choice: Choice) -> tuple[str, str]:
+def _reserved(choice: Choice, table: Table) -> tuple[str, str]:
     """Height and width in em of the host, or in pixels where the widget has a ground and a font of its own."""
     size = choice.size
     if choice.look.theme != THEMES[0]:
-        return f"{size.height}px", f"{-(-size.alone * 16 // 100)}px"
-    high, wide = _em(-(-size.height * 25 // 4)), _em(size.alone)
+        return _high(choice, table, _px), _px(-(-size.alone * 16 // 100))
+    high, wide = _high(choice, table, _ems), _em(size.alone)
     if size.is_tight:
         # Letters follow the width in every font. Without a frame's padding there is more of it.
-        high = f"max({high},{-(-(size.height - PADDING) * size.width // (size.width - PADDING))}px)"
+        high = f"max({high},{_px(-(-(size.height - PADDING) * size.width // (size.width - PADDING)))})"
     return high, wide
+
+
+def _px(pixels: int) -> str:
+    return f"{pixels}px"
+
+
+def _ems(pixels: int) -> str:
+    """Pixels of a page whose font has 16."""
+    return _em(-(-pixels * 25 // 4))
 
 
 def _em(hundredths: int) -> str:
