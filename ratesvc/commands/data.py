@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -60,19 +60,23 @@ async def verify(settings: Settings, *, repair: bool, as_json: bool, demo: bool)
     """
     require_data(settings, demo=demo)
     async with opened(settings, demo=demo) as service:
-        differences = await follow(differences_of(service), as_json=as_json)
-        if repair and differences:
-            for day in sorted({difference.day for difference in differences}):
+        found = differences = await follow(differences_of(service), as_json=as_json)
+        if repair:
+            for day in sorted({difference.day for difference in found}):
                 await service.fetch(day)
-            differences = [difference for difference in differences if _is_left(difference, service)]
+            differences = [difference for difference in found if _is_left(difference, service)]
     for difference in differences:
         click.echo(msgspec.json.encode(difference) if as_json else _in_words(difference))
     if as_json:
         click.echo(msgspec.json.encode({"differences": len(differences)}))
     elif not differences:
-        click.echo("No difference.")
+        click.echo(f"{_counted(found)} repaired." if found else "No difference.")
     if differences:
-        raise RatesvcError(f"{len(differences)} difference{'s' if len(differences) > 1 else ''}")
+        raise RatesvcError(_counted(differences))
+
+
+def _counted(differences: Sequence[Difference]) -> str:
+    return f"{len(differences)} difference{'s' if len(differences) > 1 else ''}"
 
 
 async def differences_of(service: Service) -> AsyncIterator[Progress | Difference]:

@@ -125,6 +125,9 @@ async def test_a_backfill_says_what_is_held_and_a_comparison_what_differs(
     with pytest.raises(RatesvcError, match=r"^1 difference$"):
         await verify(settings, repair=False, as_json=False, demo=False)
     assert f"USD {wrong}: held " in capsys.readouterr().out
+    bank.documents[wrong] = daily_xml(changed(sheet(wrong), USD=times("2")))
+    await verify(settings, repair=True, as_json=False, demo=False)
+    assert capsys.readouterr().out.endswith("1 difference repaired.\n")
 
 
 async def test_a_backfill_needs_the_banks_newest_sheet_only_if_none_is_held(bank: Bank, service: Service) -> None:
