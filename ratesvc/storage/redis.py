@@ -223,7 +223,13 @@ class Lease:
 
     async def take(self) -> bool:
         """Take the lease if it is free; returns whether this replica holds it now. Raises StoreUnavailable."""
-        self.held = await self._take()
+        try:
+            self.held = await self._take()
+        except StoreUnavailable as trouble:
+            if trouble.kind != "type":
+                raise
+            self.held = False
+            await self.revoke()
         if self.held and (self._renewal is None or self._renewal.done()):
             self._renewal = asyncio.create_task(self._renew(), name="lease")
         return self.held
@@ -231,24 +237,20 @@ class Lease:
     async def _take(self) -> bool:
         milliseconds = round(LEASE_S * 1000)
         async with self._connection.call("lease") as redis:
-            if await redis.set(self._key, self._token, px=milliseconds, nx=True):
-                return True
-            if await redis.pttl(self._key) == -1:
-                # Ours always expire: a foreign value of any type under our key must not stop the polls for ever.
+            holder = await redis.set(self._key, self._token, px=milliseconds, nx=True, get=True)
+            if holder == self._token:
+                # Held already, or given by an answer that was lost.
+                return bool(await redis.pexpire(self._key, milliseconds))
+            if holder and await redis.pttl(self._key) == -1:
+                # Ours always expire: a foreign value under our key must not stop the polls for ever.
                 await redis.delete(self._key)
-                return False
-            # It may be ours: held already, or given by an answer that was lost.
-            return await redis.get(self._key) == self._token and bool(
-                await redis.set(self._key, self._token, px=milliseconds, xx=True)
-            )
+        return holder is None
 
     async def _renew(self) -> None:
         while self.held:
             await asyncio.sleep(RENEW_S)
-            try:
+            with suppress(StoreUnavailable):
                 await self.take()
-            except StoreUnavailable as trouble:
-                self.held = trouble.kind != "type"
 
     async def release(self) -> None:
         """Give the lease up at once, so that another replica can take it. Without Redis it expires by itself."""
