@@ -315,7 +315,7 @@ class Engine:
             return
         os.close(self._pipe)
         self._pipe = None
-        # On Python 3.11 asyncio.timeout raises CancelledError in a task that a signal has cancelled.
+        # Before Python 3.11.3 asyncio.timeout raises CancelledError in a task that a signal has cancelled.
         latest = time.monotonic() + patience_s
         try:
             while not self._is_used() and not self._is_over():

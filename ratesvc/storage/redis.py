@@ -144,9 +144,8 @@ class RedisConnection:
                     await self.client.nodes_manager.aclose(nodes)
         elif isinstance(pool := self.client.connection_pool, SentinelConnectionPool):
             # It leaves its connections to the sentinels open, too.
-            for sentinel in pool.sentinel_manager.sentinels:
-                with suppress(*_TROUBLE):
-                    await sentinel.aclose()
+            with suppress(*_TROUBLE):
+                await pool.sentinel_manager.aclose()
 
     @asynccontextmanager
     async def call(self, operation: str) -> AsyncIterator[Redis]:
