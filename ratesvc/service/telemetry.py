@@ -23,6 +23,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from structlog.tracebacks import ExceptionDictTransformer
 
 from ratesvc import __version__
 from ratesvc.bank.admission import HeldBack
@@ -51,11 +52,13 @@ LOG_AGAIN_S = 60.0
 def set_up_log(form: str, *, quiet: bool) -> None:
     """Log to standard error: our own events and those of libraries, one line each."""
     shared: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
-    renderer = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-        if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))]
-    )
+    # By themselves tracebacks show local variables, which are passwords and readers' addresses, too.
+    if form == "json":
+        traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        renderer: list[Any] = [traceback, structlog.processors.JSONRenderer()]
+    else:
+        colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        renderer = [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
     formatter = structlog.stdlib.ProcessorFormatter
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *renderer]))

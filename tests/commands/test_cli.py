@@ -416,6 +416,28 @@ async def test_the_log_has_our_events_and_the_warnings_of_libraries(no_color: st
     assert len(re.findall(r"T[0-9:.]+Z", out)) == 1 + len(ours)
 
 
+FAILING = """import structlog
+from ratesvc.service.telemetry import set_up_log
+set_up_log("{form}", quiet=False)
+def fail(secret):
+    raise ValueError("a bug")
+try:
+    fail("".join(("pass", "word")))
+except ValueError:
+    structlog.get_logger("ratesvc").exception("request_failed")"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["console", "json"])
+async def test_a_logged_error_says_where_it_happened_and_no_value_of_a_variable(form: str, tmp_path: Path) -> None:
+    """Variables hold passwords and readers' addresses, too."""
+    out = await in_a_terminal(tmp_path, run=("-c", FAILING.format(form=form)))
+    assert "ValueError" in out
+    assert "a bug" in out
+    assert re.search(r'in fail|"name": "fail"', out)
+    assert "password" not in out
+
+
 @pytest.mark.slow
 async def test_the_progress_of_a_long_job_is_a_bar_in_a_terminal(tmp_path: Path) -> None:
     """The count and the time left are whole."""
