@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from babel.localedata import locale_identifiers
 from conftest import PATIENCE_S, eventually, missing, not_here, program
 from fake_bank import Bank, around_today
 from loopback import fetched
 from machine import patience
-from processes import ROOT, begun, engines_over, environment, processes_over, run, running, serving
+from processes import ROOT, Program, begun, engines_over, environment, free_port, processes_over, run, running, serving
+from wire import asking, get
+
+from ratesvc.render.language import MOST_LANGUAGES
 
 pytestmark = pytest.mark.slow
 
@@ -250,3 +255,77 @@ async def test_an_address_that_is_not_up_yet_is_tried_again(tmp_path: Path) -> N
     code, _, err = await run(tmp_path, "serve", "--demo", RATESVC_HOST="192.0.2.1")
     assert (code, err.count("\n")) == (75, 1)
     assert "RATESVC_HOST" in err
+
+
+ENCODINGS = ("br", "gzip", "identity")
+IN_A_LANGUAGE = ("/v1/rates?codes=USD,XDR&lang={}", "/widget/rows.json?lang={}&symbols=1&spark=30")
+IN_FIVE = (
+    "/rate?lang={}&amount=1000",
+    "/chart.svg?codes=USD&lang={}",
+    "/?lang={}",
+    "/v1/rates.csv?lang={0}&locale={0}",
+)
+OF_THE_BROWSER = ("/", "/rate", "/chart?period=month", "/docs", "/docs/calling")
+ALIKE = (
+    *("/v1/rates", "/v1/rates/today", "/v1/rates/2022-11-18", "/v1/rates/2022-11-19", "/v1/rates?quote_currency=USD"),
+    *("/v1/rates?codes=EUR,USD", "/v1/rates?codes=usd,eur", "/v1/rates/2022-11-18?revision=1", "/v1/rates.csv"),
+    *("/v1/series?codes=USD,EUR", "/v1/series?codes=EUR,USD", "/v1/series.csv?codes=USD", "/v1/series.jsonl?codes=USD"),
+    *("/v1/series?codes=USD&fill=daily", "/v1/series?codes=USD&group=week", "/v1/currencies", "/v1/sheets"),
+    *("/v1/convert?from=USD&amount=1", "/v1/convert?from=USD&amount=1.0", "/v1/history.csv", "/v1/history.jsonl"),
+    *("/widget", "/widget?style=inline", "/widget?shadow=1", "/widget?theme=dark", "/widget?theme=ffaa00", "/embed"),
+    *("/widget?decimals=2", "/widget?unit=1", "/widget?date=2022-11-18", "/widget?pending=1", "/widget?layout=bar"),
+    *("/widget/frame", "/widget/card.svg", "/widget/card.svg?theme=dark", "/widget?columns=change", "/?first=EUR"),
+    *("/widget?codes=TRY,KZT,AMD", "/rate?amount=10", "/rate?amount=10.00", "/chart.svg?codes=USD&theme=dark"),
+    *("/chart.svg?codes=USD,EUR&scale=indexed", "/chart.svg?codes=USD,EUR&scale=absolute", "/chart/frame"),
+    *("/frankfurter/v1/latest?amount=1", "/frankfurter/v1/latest?amount=1.0", "/frankfurter/v1/latest?amount=10.00"),
+    *("/frankfurter/v1/latest?base=USD", "/scripts/XML_daily.asp", "/scripts/XML_daily_eng.asp"),
+    *("/scripts/XML_val.asp", "/scripts/XML_valFull.asp", "/prebid/currency.json", "/openapi.json"),
+    *("/cbr-xml-daily/daily_json.js", "/cbr-xml-daily/daily_jsonp.js", "/tsv/840/2022/11/18.tsv"),
+    *("/stats/eurofxref/eurofxref-daily.xml", "/stats/eurofxref/eurofxref-hist.csv"),
+    *("/openexchangerates/api/latest.json", "/openexchangerates/api/latest.json?callback=f"),
+)
+"""Addresses of answers that have nearly the same key."""
+
+
+def requests() -> list[bytes]:
+    """More languages than are kept, and in some of them much more; each answer in one of the encodings."""
+    few, many = ("ar", "he", "no", "ru", "zh-Hant"), [tag for tag in locale_identifiers() if "_" not in tag]
+    tags = (*few, *many[:: len(many) // (MOST_LANGUAGES + 8)])
+    asked = [
+        *((path.format(tag), "") for tag in tags for path in IN_A_LANGUAGE),
+        *((path.format(tag), "") for tag in few for path in IN_FIVE),
+        *((path, f"Accept-Language: {tag}") for path in OF_THE_BROWSER for tag in ("ru", "en", "zh")),
+        *(("/frankfurter/v2/rates", f"Accept: {media}") for media in ("text/csv", "application/x-ndjson", "*/*")),
+        *((path, "") for path in ALIKE),
+    ]
+    return [
+        get(path, f"Accept-Encoding: {ENCODINGS[number % 3]}", *filter(None, [header]))
+        for number, (path, header) in enumerate(asked)
+    ]
+
+
+async def answers_to(program: Program, asked: Sequence[bytes]) -> dict[bytes, tuple[str, bytes]]:
+    """Head without dates and body of each, one after another. Before it the head alone is asked for: it is the same."""
+    found: dict[bytes, tuple[str, bytes]] = {}
+    async with asking(program.url) as answered:
+        for one in asked:
+            alone, whole = [await answered(each) for each in (one.replace(b"GET", b"HEAD", 1), one)]
+            heads = [re.sub(r"(Date|Last-Modified): [^\r]+\r\n", "", answer.head) for answer in (alone, whole)]
+            assert (whole.status, heads[0]) == (200, heads[1]), one
+            found[one] = heads[1], whole.body
+    return found
+
+
+async def test_an_answer_does_not_depend_on_what_was_asked_before(tmp_path: Path) -> None:
+    """Not by a byte, after a restart, too. Of any two requests each comes first once, and texts have other hashes.
+
+    Only Last-Modified may be a second later after each change.
+    """
+    port, log, found = str(free_port()), tmp_path / "errors.log", []
+    for seed, order in (("1", requests()), ("2", requests()[::-1])):
+        async with serving(tmp_path, "--demo", RATESVC_PORT=port, PYTHONHASHSEED=seed) as program:
+            await program.holds_two_sheets()
+            await eventually(lambda: "backfill_finished" in log.read_text("utf-8"))
+            found.append(await answers_to(program, order))
+            await program.stops()
+    assert [one for one in requests() if found[0][one] != found[1][one]] == []
