@@ -21,7 +21,7 @@ import click
 import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner
-from conftest import eventually, program
+from conftest import PATIENCE_S, eventually, program
 from fake_bank import Bank, around_today, daily_xml, last_month
 from loopback import says
 from processes import ROOT, environment, finished, processes_over, run, running, serving
@@ -361,7 +361,7 @@ async def test_a_person_decides_about_documents_in_quarantine(bank: Bank, comman
             document = json.loads((await program.get("/v1/rates"))[2])
             return bool(document["revision"] == 2 and document["flags"][-1] == "released")
 
-        await eventually(released, patience_s=5)
+        await eventually(released)
         # A poll that began before may put the document there once more, and the next takes it away.
         await eventually(lambda: quarantine("list") == "")
         bank.documents[in_force] = daily_xml(all_times(plausible(in_force), "100"))
@@ -481,11 +481,11 @@ async def test_whatever_happens_to_the_output_the_command_ends_in_order(tmp_path
 async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tmp_path: Path) -> None:
     """Ctrl-C in the pause between two requests; nothing of it is left running."""
     last_month(bank)
-    variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "2"}
+    variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "600"}
     async with running(tmp_path, "backfill", **variables) as process:
-        await eventually(lambda: bank.series_asked, patience_s=15)
+        await eventually(lambda: any(request.path.endswith("XML_valFull.asp") for request in bank.asked))
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             _, err = await process.communicate()
     assert process.returncode == cli.INTERRUPTED
     assert b"Traceback" not in err

@@ -92,7 +92,9 @@ async def site(bank: Bank, tmp_path: Path) -> AsyncIterator[Site]:
         ):
             running = Site(service, wall, folder, http)
             await running.write("index.html", "lang=en")
-            assert await running.shows() == str(FRIDAY)
+            # A crowded machine may take longer for the first answer than the page waits.
+            await eventually(running.shows, becomes=str(FRIDAY))
+            running.waited_s.clear()
             yield running
 
 
