@@ -29,8 +29,6 @@ from ratesvc.storage.address import RedisAddress
 from ratesvc.storage.redis import Call, RedisConnection, checked, connect, kind_of
 from ratesvc.storage.store import Store
 
-pytestmark = pytest.mark.breaks_redis
-
 MOST = 16
 
 
@@ -119,6 +117,7 @@ async def test_a_right_that_a_user_lacks_is_a_trouble_of_kind_auth(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.breaks_redis
 async def test_a_cluster_is_closed_after_an_error(tmp_path: Path) -> None:
     """While one node does not answer, the connections to the others are closed too."""
     nodes = cluster_nodes(tmp_path)
@@ -209,6 +208,7 @@ async def test_a_server_is_told_the_user_and_the_database_of_the_address(url: st
     assert sent == introduced
 
 
+@pytest.mark.breaks_redis
 @pytest.mark.parametrize("url", ["rediss://{}", "rediss+cluster://{}", "rediss+sentinel://{}/rates"])
 async def test_a_second_s_means_tls(url: str) -> None:
     """The first byte that a server gets is that of a handshake, also a sentinel and a node of a cluster."""
@@ -236,6 +236,7 @@ def test_what_sentinels_name_is_asked_over_tls_too() -> None:
     assert connect("redis+sentinel://h/rates").connection_pool.connection_class is SentinelManagedConnection
 
 
+@pytest.mark.breaks_redis
 async def test_a_command_is_sent_again_only_where_the_connection_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a timeout the caller has waited long enough. At most sixteen connections wait at a time."""
     limit_s, commands = 1000.0, list[bytes]()
@@ -349,6 +350,7 @@ async def test_an_argument_that_no_command_takes_is_a_bug_of_ours(every_redis: s
     await connection.close()
 
 
+@pytest.mark.breaks_redis
 @pytest.mark.parametrize(
     "answer",
     [
@@ -394,6 +396,7 @@ def test_an_answer_of_another_shape_is_a_trouble(answer: object) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.breaks_redis
 async def test_a_stop_while_redis_hangs_is_orderly(
     bank: Bank, tmp_path: Path, authority: Authority, tls_redis: RealRedis
 ) -> None:
@@ -409,6 +412,7 @@ async def test_a_stop_while_redis_hangs_is_orderly(
     assert "internal error" not in (tmp_path / "errors.log").read_text()
 
 
+@pytest.mark.breaks_redis
 def test_no_command_waits_half_a_second_for_redis() -> None:
     """Neither one that waits for a connection and its answer, nor one that asks three sentinels in turn.
 
