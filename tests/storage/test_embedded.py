@@ -26,7 +26,7 @@ from redis_servers import running as started
 
 from ratesvc import cli
 from ratesvc.errors import EngineError, EngineNotReady
-from ratesvc.storage.embedded import Engine, EngineFolder, answers, find_server
+from ratesvc.storage.embedded import START_TIMEOUT_S, Engine, EngineFolder, answers, find_server
 
 pytestmark = pytest.mark.slow
 
@@ -116,11 +116,20 @@ async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(
     data: Path, tmp_path: Path, fake_server: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not answer yet: no second server, no repair under it, nothing set aside. Then it is ended."""
-    before = written(data).read_bytes()
+    before, loop, engine = written(data).read_bytes(), asyncio.get_running_loop(), Engine(data)
+    usual, looks, reached = loop.time, list[bool](), engine._is_reached  # noqa: SLF001 -- each look may start a server
+
+    async def looked() -> bool:
+        looks.append((tmp_path / "starts").exists())
+        return await reached()
+
+    monkeypatch.setattr(engine, "_is_reached", looked)
     fake_server("exec sleep 1000")
-    monkeypatch.setattr("ratesvc.storage.embedded.START_TIMEOUT_S", 1)
-    with pytest.raises(EngineNotReady, match="does not answer within 1 s"):
-        await Engine(data).open()
+    opening = asyncio.create_task(engine.open())
+    await eventually(lambda: sum(looks) > 50)
+    monkeypatch.setattr(loop, "time", lambda: usual() + START_TIMEOUT_S)
+    with pytest.raises(EngineNotReady, match="does not answer within 60 s"):
+        await opening
     assert (tmp_path / "starts").read_text() == "start\n"
     await eventually(lambda: not processes_over(data))
     assert written(data).read_bytes() == before
