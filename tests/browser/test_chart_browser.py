@@ -252,6 +252,9 @@ async def test_arabic_runs_to_the_left_and_english_beside_it_to_the_right(
         await page.goto(f"{live.url}/chart.svg?codes=USD&since=2022-10-18&lang=ar&width=320&height=300")
         for selector, way in ((".days text", "left"), (".small[lang=en]", "right")):
             assert {*await page.eval_on_selector_all(selector, RUNS)} == {way}, selector
+        await page.set_viewport_size({"width": 1100, "height": 1200})
+        await page.goto(f"{live.url}/widget/frame?lang=ar&spark=30&columns=name,today,next,change,percent")
+        assert await page.eval_on_selector_all("thead th[lang=en]", RUNS) == ["right"] * 4
         await page.goto(f"{live.url}/widget/card.svg?lang=ar")
         assert await page.eval_on_selector_all("[font-size='11.5']:not([lang])", RUNS) == ["left"] * 8
 
