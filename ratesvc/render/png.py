@@ -49,7 +49,7 @@ def png(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
     It is reduced to `colours`, #rrggbb and the ground first, or to the colours that it needs most.
     """
     images, read, svg_to_bytes = _libraries()
-    width, height = map(int, _SIZE.findall(svg)[0][:2])
+    width, height = size_of(svg)
     image, packed = images.new("RGB", (width * scale, height * scale)), BytesIO()
     options = {"skip_system_fonts": True, "font_files": _fonts(), "font_family": FAMILY}
     # No other thread runs while resvg draws, and it takes four bytes a pixel: hence in strips.
@@ -76,6 +76,12 @@ def _strip(svg: str, width: int, top: int, height: int) -> str:
 
     size = f'width="{width}" height="{height}" viewBox="0 {top} {width} {height}"'
     return _TEXT.sub(visible, _SIZE.sub(size, svg, count=1))
+
+
+def size_of(svg: str) -> tuple[int, int]:
+    """Width and height of the picture in pixels, at scale 1."""
+    width, height, *_ = map(int, _SIZE.findall(svg)[0])
+    return width, height
 
 
 def drawable(svg: str) -> bool:

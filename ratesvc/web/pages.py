@@ -37,7 +37,7 @@ from ratesvc.web.params import LenientParams, StrictParams, one_code, page_langu
 from ratesvc.web.problems import EVERY_PROBLEM, problem_of, see_other, uncached
 from ratesvc.web.rates import day_named
 from ratesvc.web.responses import Answer, Handler
-from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html
+from ratesvc.web.widget import PICTURE_POLICY, Embedding, fixed, html, picture_size
 
 ICON_FILE = ASSETS.joinpath("icon.svg")
 BUILDER_HEADERS = own_page(
@@ -109,7 +109,8 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
 
     def render() -> Body:
         table = shown.table_in(choice.language, choice.view)
-        return html(builder.builder(choice, words, table, codes, site, notices), *BUILDER_HEADERS)
+        drawn = replace(choice, size=replace(choice.size, picture=picture_size(shown)))
+        return html(builder.builder(drawn, words, table, codes, site, notices), *BUILDER_HEADERS)
 
     # It costs as much as twenty widgets, so none of them waits behind it.
     return await shown.answer(("home", key_of(choice), words.tag, notices), render, queue=Queue.BUILDER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -97,9 +97,8 @@ class Embedding:
         view = replace(self.view, codes=ticked[:1] if self.view.layout == "inline" else ticked)
         width = params.number("width", builder.WIDTH_OF[view.layout], WIDTHS)
         usual = self.height(width)
-        picture = card.size_of(self.table, view)
         height = params.number("height", usual, HEIGHTS)
-        size = Size(width, height, usual, picture, self.table.width, is_tight=self.table.is_tight(width))
+        size = Size(width, height, usual, self.table.width, is_tight=self.table.is_tight(width))
         return Choice(view, params.look(), self.language, size, ticked, params.switch("csp"), self.day)
 
     def height(self, width: int) -> int:
@@ -174,7 +173,9 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
     except RatesvcError:
         render = partial(_empty_pixels, params.language().tag, look, scale)
         return Answer(await service.workers.run(render, Queue.PICTURES), NO_STORE)
-    return await shown.answer(("card", look, scale), partial(_pixels_of, shown, look, scale), CARD, Queue.PICTURES)
+    return await shown.answer(
+        ("card", look, scale), lambda: _png(_cards(shown, look), look, scale), CARD, Queue.PICTURES
+    )
 
 
 def manifest() -> dict[str, object]:
@@ -253,14 +254,17 @@ def _empty_card(params: LenientParams) -> Body:
     return _svg(card.empty_card(params.language().of_widget(), params.look(card.THEMES)))
 
 
-def _pixels_of(shown: Embedding, look: Look, scale: str) -> Body:
-    """The picture. Where the fonts lack a character, it has our heading, or is in English."""
-    drawn = (
-        card.card(shown.table_in(language, view), view, look)
-        for language in (shown.language, language_or_default(None))
-        for view in (shown.view, replace(shown.view, heading=""))
-    )
-    return _png(drawn, look, scale)
+def picture_size(shown: Embedding) -> tuple[int, int]:
+    """Width and height of the picture in the copied code."""
+    pictures = _cards(shown, shown.params.look(card.THEMES))
+    return png.size_of(png.first_drawable(pictures) if png.installed() else next(pictures))
+
+
+def _cards(shown: Embedding, look: Look) -> Iterator[str]:
+    """The picture, and what is drawn where the fonts of a PNG lack a character: with our heading, or in English."""
+    for language in (shown.language, language_or_default(None)):
+        for view in (shown.view, replace(shown.view, heading="")):
+            yield card.card(shown.table_in(language, view), view, look)
 
 
 @lru_cache
