@@ -653,6 +653,25 @@ async def test_a_hostile_style_sheet_changes_nothing_inside(browser: Browser, li
     assert pictures[0] == pictures[1]
 
 
+async def test_a_page_without_a_doctype_changes_nothing_inside(browser: Browser, live: Live, host: Host) -> None:
+    """There a table takes neither colour nor font of what is around it, so letters would be black on a dark header."""
+    forms = ("layout=line", "layout=bar", "layout=table", "layout=table theme=#0b5cad", "layout=table theme=dark")
+    elements = "".join(f"<cbr-rates lang=ru {form}></cbr-rates>" for form in forms)
+    around = '<div style="background:#14171b;color:#ddd;font:italic 18px Georgia">'
+    body = f'{around}{elements}</div><script async src="{live.url}/widget/rates.js"></script>'
+    looks = """[...document.querySelectorAll("cbr-rates")].flatMap(({ shadowRoot }) =>
+      [...shadowRoot.querySelectorAll("caption, th, td")].map(cell =>
+        (({ color, font }) => color + font)(getComputedStyle(cell))))"""
+    seen = {}
+    for doctype in ("", "<!doctype html>"):
+        address = host.put(body)
+        host.pages[address.removeprefix(host.url)] = (f"{doctype}<html lang=ru><body>{body}", {})
+        page = await opened(browser, address)
+        seen[await page.evaluate("document.compatMode")] = await page.evaluate(looks)
+    assert len(seen["BackCompat"]) > 100
+    assert seen["BackCompat"] == seen["CSS1Compat"]
+
+
 async def test_the_shadow_fragment_needs_no_script(browser: Browser, live: Live, host: Host) -> None:
     """Included by a server with shadow=1, with JavaScript off and a hostile style sheet: zero requests."""
     fragment = await got(f"{live.url}/widget?shadow=1&theme=light")
