@@ -450,6 +450,17 @@ async def test_a_frame_that_is_hidden_says_no_height(browser: Browser, live: Liv
     assert await page.evaluate("said.length") == 1
 
 
+async def test_a_frame_that_is_not_laid_out_yet_says_no_height(browser: Browser, live: Live, host: Host) -> None:
+    """On a busy machine its script runs while it has no width, and its letters no size. It looks again by itself."""
+    page = await watched(browser)
+    await page.add_init_script("window.ResizeObserver = class { observe() {} }")
+    said = "<script>said = []; addEventListener('message', event => said.push(event.data.height))</script>"
+    await page.goto(host.put(f'{said}<iframe width="0" src="{live.url}/widget/frame"></iframe>'))
+    await page.evaluate("document.querySelector('iframe').width = 320")
+    await page.wait_for_function("said.length")
+    assert await page.evaluate("said.map(height => height > 200)") == [True]
+
+
 async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live, host: Host) -> None:
     """Discovered, asked and framed in a sandbox as WordPress does it: the size asked for, no shift."""
     address = await pasted(live.url, "wordpress", "lang=ru&width=400&height=500")
