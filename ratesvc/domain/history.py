@@ -320,7 +320,7 @@ def snapshot(history: History, now: datetime) -> Snapshot:
     except (HistoryLoading, BeforeHistory):
         raise NoSheet("Only a sheet for a later day is held; today's is being fetched.") from None
     newest = history.newest or in_force
-    next_due_at, missed, changed_at, changes_at = calendar.awaited(newest.effective_date, now)
+    next_due_at, missed, since, until = calendar.awaited(newest.effective_date, now)
     return Snapshot(
         today=today,
         in_force=in_force,
@@ -330,9 +330,10 @@ def snapshot(history: History, now: datetime) -> Snapshot:
         next_late=next_due_at <= now,
         publications_missed=missed,
         stale=not calendar.holds(in_force.effective_date, today),
-        changed_at=max(changed_at, history.fetched_at),
-        # Each request compares it with the clock, which takes ten times as long in another time zone.
-        changes_at=changes_at.astimezone(UTC),
+        changed_at=max(since, history.fetched_at),
+        # Each request compares the two with the clock, which takes ten times as long in another time zone.
+        since=since.astimezone(UTC),
+        until=until.astimezone(UTC),
     )
 
 

@@ -297,7 +297,7 @@ class Snapshot:
 
     `announced` is not yet in force; `previous` is None when a sheet may be missing before the one in force.
     `publications_missed` counts overdue sheets; `stale` says that today's own sheet is missing. `changed_at` is when
-    answers changed last, the same on every replica; at `changes_at` the clock alone changes them.
+    answers changed last, the same on every replica. From `since` to `until` the clock alone changes none.
     """
 
     today: date
@@ -309,7 +309,8 @@ class Snapshot:
     publications_missed: int
     stale: bool
     changed_at: datetime
-    changes_at: datetime
+    since: datetime
+    until: datetime
 
     @property
     def next_overdue(self) -> bool:

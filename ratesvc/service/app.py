@@ -266,9 +266,12 @@ class Service:
             return None
 
     def served(self, now: datetime) -> Publication | None:
-        """The current publication. When the clock changes the answers, a request may come before the schedule runs."""
+        """The current publication. When the clock changes the answers, a request may come before the schedule runs.
+
+        Also if the clock is set back: what handlers then call today must not be kept with another day's answers.
+        """
         current = self.publication
-        if current is not None and current.snapshot.changes_at <= now:
+        if current is not None and not current.snapshot.since <= now < current.snapshot.until:
             self.publish()
         return self.publication
 

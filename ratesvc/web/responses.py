@@ -90,7 +90,7 @@ class Reply:
         self._until = self._since + SECOND
         self._dated = int(time.time()) + 1
         if caching := self._answer.caching:
-            until = self._snapshot.changes_at if self._snapshot and caching.follows_rates else None
+            until = self._snapshot.until if self._snapshot and caching.follows_rates else None
             self._cache_control = caching.header(now, until, "private" if self._answer.by_header else "public")
 
     def _is_held(self, tags: Sequence[str], headers: CIMultiDictProxy[str]) -> bool:

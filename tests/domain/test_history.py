@@ -205,7 +205,7 @@ def test_the_next_sheet_is_late_at_18_and_overdue_at_21(clock: str, *, late: boo
 
 
 @pytest.mark.parametrize(
-    ("held", "now", "changed_at", "changes_at"),
+    ("held", "now", "changed_at", "until"),
     [
         ((FRIDAY, SATURDAY), (SUNDAY, "12:00"), (SUNDAY, "00:00"), (MONDAY, "00:00")),
         ((FRIDAY, SATURDAY), (MONDAY, "17:59:59"), (MONDAY, "00:00"), (MONDAY, "18:00")),
@@ -217,11 +217,11 @@ def test_the_next_sheet_is_late_at_18_and_overdue_at_21(clock: str, *, late: boo
     ],
 )
 def test_answers_change_at_midnight_and_when_a_sheet_is_late_or_overdue(
-    held: tuple[date, ...], now: tuple[date, str], changed_at: tuple[date, str], changes_at: tuple[date, str]
+    held: tuple[date, ...], now: tuple[date, str], changed_at: tuple[date, str], until: tuple[date, str]
 ) -> None:
     """Every answer about today has the day in it, so each midnight counts, also on days off."""
     seen = snapshot(holding(*held), moscow(*now))
-    assert (seen.changed_at, seen.changes_at) == (moscow(*changed_at), moscow(*changes_at))
+    assert (seen.changed_at, seen.since, seen.until) == (moscow(*changed_at), moscow(*changed_at), moscow(*until))
 
 
 def test_answers_change_with_what_was_fetched_last() -> None:

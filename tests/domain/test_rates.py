@@ -362,7 +362,7 @@ def test_a_conversion_names_its_rate() -> None:
 
 NEXT_AT = datetime(2026, 4, 24, 15, tzinfo=UTC)
 SHEETS = revision(FRIDAY), revision(THURSDAY), revision(SATURDAY)
-SEEN = Snapshot(FRIDAY, *SHEETS, NEXT_AT, False, 0, False, NEXT_AT, NEXT_AT)  # noqa: FBT003
+SEEN = Snapshot(FRIDAY, *SHEETS, NEXT_AT, False, 0, False, NEXT_AT, NEXT_AT, NEXT_AT)  # noqa: FBT003
 
 
 def test_todays_answer_is_what_the_snapshot_says() -> None:

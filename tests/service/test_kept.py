@@ -105,6 +105,15 @@ async def test_a_sheet_is_overdue_from_that_second_on_whatever_was_asked_first(
         clock.advance(seconds=1)
 
 
+async def test_a_clock_that_is_set_back_over_midnight_leaves_no_yesterday_behind(served: Served, clock: Clock) -> None:
+    """An answer that was made in that second called Friday today, and would be kept with those of Saturday."""
+    clock.moment = MIDNIGHT
+    await served.get("/v1/rates")
+    for seconds, today in ((-1, "2026-04-24"), (0, "2026-04-25")):
+        clock.moment = MIDNIGHT + timedelta(seconds=seconds)
+        assert json.loads((await served.get("/v1/convert?amount=1&from=USD&to=RUB"))[2])["date"] == today
+
+
 async def test_a_sparkline_composes_no_sheet(bank: Bank, serve_whole: Serve) -> None:
     """Its points are read from a column. Only the sheet of the shown day is composed."""
     days = DAYS

@@ -38,7 +38,7 @@ from ratesvc.web.problems import problem, problem_of
 from ratesvc.web.responses import Answer, Reply, has_it, preferred
 
 DUE = datetime(2026, 4, 24, 15, tzinfo=UTC)
-SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False, NOON, DUE)  # noqa: FBT003
+SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False, NOON, NOON, DUE)  # noqa: FBT003
 BODY = Body(b"x" * 1000, "text/plain", (("X-Of-Body", "1"),))
 PUBLICATION = Publication(SNAPSHOT, 1)
 LAST_MODIFIED = "Fri, 24 Apr 2026 09:00:00 GMT"

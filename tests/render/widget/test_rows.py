@@ -224,8 +224,8 @@ def test_the_place_of_tomorrow_says_when_to_expect_it() -> None:
 def test_a_view_has_its_days_and_never_none(columns: tuple[str, ...], announced: bool, days: list[date]) -> None:
     """Tomorrow's sheet appears once it is announced; if no other is left, today's appears."""
     usd = {"USD": (1, "75")}
-    following = revision(usd, SATURDAY) if announced else None
-    snapshot = Snapshot(FRIDAY, revision(usd, FRIDAY), None, following, FETCHED, False, 0, False, FETCHED, FETCHED)  # noqa: FBT003
+    sheets = revision(usd, FRIDAY), None, revision(usd, SATURDAY) if announced else None
+    snapshot = Snapshot(FRIDAY, *sheets, FETCHED, False, 0, False, FETCHED, FETCHED, FETCHED)  # noqa: FBT003
     found = rows.columns_of(snapshot, View(("USD",), columns))
     assert [answer.revision.effective_date for answer in found] == days
 
