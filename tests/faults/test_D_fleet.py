@@ -374,14 +374,13 @@ async def test_D9_a_wrong_setting(tmp_path: Path, variables: dict[str, str], wor
 
     tests/test_config.py has every kind of wrong value.
     """
-    before, begun = os.times(), time.monotonic()
+    before = os.times()
     code, _, err = await run(tmp_path, "serve", **variables)
-    after, took_s = os.times(), time.monotonic() - begun
+    after = os.times()
     assert (code, err.count("\n")) == (78, 1)
     assert words in err
     assert "canary" not in err
-    # What the process itself used: how long it waited for its turn says more about the neighbours, but it may not hang.
-    assert took_s < 10
+    # What the process itself used: how long it waited for its turn says more about its neighbours. `run` ends a hang.
     assert after.children_user + after.children_system - before.children_user - before.children_system < 2
 
 
