@@ -103,22 +103,29 @@ async def test_G9_both_regions_fail(tmp_path: Path) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(headers={"Cache-Control": "public, max-age=1, stale-while-revalidate=0, stale-if-error=4"})
 
-    shown: list[float] = []
+    shown_s, over_s = 0.0, 0.0
     origin = f"http://127.0.0.1:{(port := free_port())}"
     async with cdn(tmp_path, origin, origin) as url:
         async with answering(answer, port):
             await eventually(lambda: answers_with(url, "/readyz", 200))
             begun = utc_now()
             assert (await got(url, BUSY)).status == 200
+            had = utc_now()
 
         async def is_over() -> bool:
-            answered = await got(url, BUSY)
-            shown.append((utc_now() - begun).total_seconds())
-            return answered.status == 503
+            nonlocal shown_s, over_s
+            asked = utc_now()
+            if (await got(url, BUSY)).status != 503:
+                shown_s = (asked - had).total_seconds()
+                return False
+            over_s = (utc_now() - begun).total_seconds()
+            return True
 
         await eventually(is_over)
         assert (await got(url, QUIET)).status == 503
-    assert 3 < shown[-2] < 6
+    # An answer may come late on a crowded machine: it was shown no earlier than asked for, and no later than it came.
+    assert 0 < shown_s < 6
+    assert over_s > 3
 
 
 async def test_G9_midnight_at_a_cdn(evening: Served, tmp_path: Path) -> None:
