@@ -9,6 +9,7 @@ import pytest
 from conftest import Clock, Serve, eventually
 from fake_bank import Bank, sheet
 from playwright.async_api import Browser
+from processes import free_port
 from spy import spying
 from widget_harness import Live, chromium
 
@@ -153,9 +154,9 @@ async def test_a_browser_hears_every_event_once_across_a_restart(bank: Bank, ser
     # A browser of its own, on the loop of the services.
     async with chromium() as browser:
         page = await browser.new_page()
-        async with serve() as first:
+        port = free_port()  # none that the system gives to somebody else while nobody listens there
+        async with serve(server={"port": port}) as first:
             await eventually(lambda: len(first.service.history.days) == 2)
-            port = int(first.url.rsplit(":", 1)[1])
             await page.evaluate(LISTEN, f"{first.url}/v1/events")
             await page.wait_for_function("window.opened == 1")
         bank.publish(sheet(date(2026, 4, 25)))
