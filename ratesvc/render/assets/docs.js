@@ -9,8 +9,10 @@ const empty = new Set(("a an and are as at be can do does for from get how i if 
 "без в во для до есть и из или к как какая какие какой курс ли мне можно на не о об от по при с со такое у что чтобы это").split(" "));
 const entryOf = (address, title, text) => ({ address, title, text, heads: wordsOf(title), words: wordsOf(text) });
 const articles = [...document.querySelectorAll("article")].map(article => {
-const [head, about] = article.querySelectorAll("h3 code, p");
-return entryOf("#" + article.getAttribute("aria-labelledby"), `${head.textContent}: ${(about.querySelector("strong") || about).textContent}`, article.textContent);
+const [head, about] = article.querySelectorAll("h3 code, p"), words = article.cloneNode(true);
+// An example has words that nobody asks for.
+words.querySelectorAll("pre").forEach(one => one.remove());
+return entryOf("#" + article.getAttribute("aria-labelledby"), `${head.textContent}: ${(about.querySelector("strong") || about).textContent}`, words.textContent);
 });
 const guides = [...document.querySelectorAll("[data-words]")].map(item => {
 const link = item.querySelector("a");
