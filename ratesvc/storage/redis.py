@@ -239,7 +239,7 @@ class Lease:
             holder = await redis.set(self._key, self._token, px=milliseconds, nx=True, get=True)
             if holder == self._token:
                 # Held already, or given by an answer that was lost.
-                return bool(await redis.pexpire(self._key, milliseconds))
+                return bool(await redis.set(self._key, self._token, px=milliseconds, xx=True))
             if holder and await redis.pttl(self._key) == -1:
                 # Ours always expire: a foreign value under our key must not stop the polls for ever.
                 await redis.delete(self._key)
