@@ -144,7 +144,6 @@ def test_after_it(): ...
 """
 STUCK = """
 import asyncio
-import contextlib
 
 async def test_that_hangs(redis_url):
     await asyncio.Event().wait()

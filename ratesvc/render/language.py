@@ -40,7 +40,7 @@ _NUMBER_PATTERN = re.compile(r"[#0,.]+")
 
 # CLDR derives it from the people instead of the country.
 _WRONG_NAMES = {"ru": ("казахск", "казахстанск")}
-# CLDR 48 names special drawing rights in about half of its locales only.
+# CLDR names special drawing rights in a fifth of its languages only.
 _XDR = {"en": "Special Drawing Rights", "ru": "СДР (специальные права заимствования)", "zh": "特别提款权"}
 
 

@@ -221,7 +221,7 @@ def test_names_of_languages_that_do_not_exist_do_not_pile_up_in_memory() -> None
 
 @pytest.mark.slow
 def test_no_language_learns_words_of_another() -> None:
-    """Whichever was asked for before: Babel shares data between them, and writes into them what it has looked up."""
+    """Whichever was asked for before. Babel 2.18 shared data between them, and wrote into it what it had looked up."""
 
     def words(tag: str) -> list[str]:
         one = language_or_default(tag)
