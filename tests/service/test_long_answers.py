@@ -198,17 +198,23 @@ async def test_no_page_is_rendered_on_the_event_loop(path: str, whole: Served, m
     assert threading.main_thread() not in threads
 
 
+def holding_up(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> threading.Event:
+    """No call of this function begins before the event is set."""
+    release, made = threading.Event(), getattr(owner, name)
+
+    def slow(*given: Any, **more: Any) -> Any:
+        assert release.wait(PATIENCE_S)
+        return made(*given, **more)
+
+    monkeypatch.setattr(owner, name, slow)
+    return release
+
+
 async def test_a_page_that_is_rendered_keeps_no_small_answer_waiting(
     whole: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Small answers have threads of their own."""
-    release, drawn = threading.Event(), rows.table
-
-    def slow(*given: Any, **more: Any) -> Any:
-        assert release.wait(PATIENCE_S)
-        return drawn(*given, **more)
-
-    monkeypatch.setattr(rows, "table", slow)
+    release = holding_up(monkeypatch, rows, "table")
     pages = [asyncio.create_task(whole.get(f"/widget?heading={n}")) for n in range(20)]
     await eventually(lambda: whole.service.workers.waiting[Queue.PAGES] == 20)
     assert (await whole.get(f"{SMALL}12"))[0] == 200
@@ -219,13 +225,7 @@ async def test_a_page_that_is_rendered_keeps_no_small_answer_waiting(
 
 async def test_a_page_of_the_builder_keeps_no_widget_waiting(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It costs as much as twenty widgets, and anybody may ask for any number of them."""
-    release, made = threading.Event(), builder.builder
-
-    def slow(*given: Any, **more: Any) -> Any:
-        assert release.wait(PATIENCE_S)
-        return made(*given, **more)
-
-    monkeypatch.setattr(builder, "builder", slow)
+    release = holding_up(monkeypatch, builder, "builder")
     pages = [asyncio.create_task(whole.get(f"/?heading={n}")) for n in range(20)]
     await eventually(lambda: sum(whole.service.workers.waiting.values()) == 20)
     try:
