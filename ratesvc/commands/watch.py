@@ -73,7 +73,7 @@ class _Watch:
     failures: int = 0
     """In a row."""
     owes: bool = False
-    """Whether the next event failed before. Until it is delivered, a service that answers ends no failure."""
+    """Whether an event waits for its delivery. While one does, a service that answers ends no failure."""
 
     async def read(self) -> None:
         """Deliver events until the stream ends. Raises _NotDelivered, TimeoutError, and aiohttp's errors."""
