@@ -71,7 +71,7 @@ lint: .venv/ready-dev
 faults-page: .venv/ready-dev
 	LONG_FAULTS=1 STRICT_TIMES=1 $(BIN)/pytest -q tests/faults -k "not faults_page" --faults-table=docs/faults.md $(ARGS)
 
-# Ours beside nginx and plain aiohttp; ARGS=--quick takes about a minute. Needs wrk.
+# The figures of docs/speed.md: ours beside nginx and plain aiohttp. ARGS=--quick takes a minute. Needs wrk.
 bench: .venv/ready-dev
 	PYTHONPATH=.:tests $(BIN)/python bench/run.py $(ARGS)
 

@@ -1,5 +1,5 @@
 -- Requests as browsers and programs send them: no two neighbours have the same headers.
--- wrk … -- ENCODING|identity TAG|none VARIANTS: with variants > 1 the targets differ too, by their heading.
+-- wrk … -- ENCODING|identity TAG|none
 local agents = {
   "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
   "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_5) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15",
@@ -12,7 +12,6 @@ local number = 0
 function init(arguments)
   encoding = arguments[1] ~= "identity" and arguments[1] or nil
   tag = arguments[2] ~= "none" and arguments[2] or nil
-  variants = tonumber(arguments[3] or "1")
 end
 
 function request()
@@ -25,7 +24,7 @@ function request()
   }
   if encoding then headers["Accept-Encoding"] = encoding end
   if tag then headers["If-None-Match"] = '"x' .. number .. '", ' .. tag end
-  return wrk.format("GET", variants > 1 and wrk.path .. "?heading=" .. number % variants or nil, headers)
+  return wrk.format("GET", nil, headers)
 end
 
 function done(summary, latency, requests)

@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +66,12 @@ def pin(pid: int, core: int | None) -> None:
 
 
 @asynccontextmanager
-async def started(
-    name: str, port: int, *command: str, probe: str, core: int | None = SERVER_CORE, **variables: str
-) -> AsyncIterator[Server]:
+async def started(name: str, port: int, *command: str, probe: str, **variables: str) -> AsyncIterator[Server]:
     """The process, once `probe` answers; ended with the context."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE.parent), **variables}
     with (Path(os.environ["BENCH_FOLDER"]) / "servers.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=log, stderr=log)
-    pin(process.pid, core)
+    pin(process.pid, SERVER_CORE)
     server = Server(name, port, process.pid)
     try:
         async with aiohttp.ClientSession() as http, asyncio.timeout(60):
@@ -99,14 +97,12 @@ async def _answers(http: aiohttp.ClientSession, url: str) -> bool:
 OURS = "import sys; from ratesvc.web import fast_path; {}; from ratesvc.cli import main; main(['serve'])"
 
 
-def ours(
-    name: str, variables: Mapping[str, str], *, express: bool = True, core: int | None = SERVER_CORE, port: int = 0
-) -> Running:
+def ours(name: str, variables: Mapping[str, str], *, express: bool = True) -> Running:
     """`ratesvc serve`; without the fast path by telling it that it was tested with another aiohttp."""
-    port = port or free_port()
+    port = free_port()
     code = OURS.format("pass" if express else "fast_path.TESTED = 'none'")
     command = (sys.executable, "-W", "ignore", "-c", code)
-    return started(name, port, *command, probe="/v1/rates", core=core, RATESVC_PORT=str(port), **variables)
+    return started(name, port, *command, probe="/v1/rates", RATESVC_PORT=str(port), **variables)
 
 
 def other(kind: str, folder: Path, loop: str, *more: str) -> Running:
@@ -132,34 +128,13 @@ def _location(saved: Path) -> str:
     return f"location = /{saved.stem} {{ {kind}; {added} try_files $uri.body =404; }}"
 
 
-async def saved(folder: Path, name: str, url: str, headers: Mapping[str, str]) -> bool:
-    """Keep what ours answers, for the others to send the same; False where there is no such address."""
+async def save(folder: Path, name: str, url: str, headers: Mapping[str, str]) -> None:
+    """Keep our answer, so that the other servers send the same."""
     async with aiohttp.ClientSession(auto_decompress=False) as http, http.get(url, headers=headers) as answer:
-        if answer.status != 200:
-            return False
+        answer.raise_for_status()
         (folder / f"{name}.body").write_bytes(await answer.read())
         sent = {key: value for key, value in answer.headers.items() if key not in ("Date", "Server", "Content-Length")}
         (folder / f"{name}.json").write_text(json.dumps(sent))
-        return True
-
-
-@contextlib.contextmanager
-def quota(share: float, pid: int) -> Iterator[bool]:
-    """Give a process so much of a core at most, where the system lets us: whether it did."""
-    old = Path("/sys/fs/cgroup/cpu")
-    group = (old if old.is_dir() else old.parent) / f"ratesvc-bench-{pid}"
-    microseconds = int(share * 100_000)
-    try:
-        group.mkdir()
-        limit = ("cpu.cfs_quota_us", f"{microseconds}") if old.is_dir() else ("cpu.max", f"{microseconds} 100000")
-        (group / limit[0]).write_text(limit[1])
-        (group / "cgroup.procs").write_text(str(pid))
-    except OSError:
-        yield False
-        return
-    yield True
-    (group.parent / "cgroup.procs").write_text(str(pid))
-    group.rmdir()
 
 
 @asynccontextmanager

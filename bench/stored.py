@@ -14,21 +14,22 @@ from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 CURRENCIES = 55
+NAMESPACE = "bench"
 TODAY = WorkCalendar().effective_date_on_or_before(moscow_day(utc_now()))
 
 
-def table(count: int) -> list[tuple[str, str, str, int, str]]:
-    """So many currencies of the Bank's table, continued with made-up ones."""
-    made = [
-        (f"{chr(65 + n // 26)}{chr(65 + n % 26)}X", f"{500 + n}", f"R09{n:03}", 10, f"Единиц {n}") for n in range(count)
-    ]
-    return (TABLE + made)[:count]
+MADE_UP = [
+    (f"{chr(65 + n // 26)}{chr(65 + n % 26)}X", f"{500 + n}", f"R09{n:03}", 10, f"Единиц {n}")
+    for n in range(CURRENCIES)
+]
+TABLE_OF_ALL = (TABLE + MADE_UP)[:CURRENCIES]
+"""The Bank's table, continued with made-up currencies."""
 
 
-def sheet(day: date, count: int = CURRENCIES, shift: int = 0) -> Sheet:
-    """Made-up figures, every day's its own."""
-    step = day.toordinal() % 997 + shift
-    rows = enumerate(table(count))
+def sheet(day: date) -> Sheet:
+    """Made-up figures, other ones for each day."""
+    step = day.toordinal() % 997
+    rows = enumerate(TABLE_OF_ALL)
     return Sheet(
         day,
         tuple(
@@ -38,46 +39,44 @@ def sheet(day: date, count: int = CURRENCIES, shift: int = 0) -> Sheet:
     )
 
 
-def columns(days: list[date], count: int = CURRENCIES) -> list[Column]:
+def columns(days: list[date]) -> list[Column]:
     """Each currency later than the one before it, as it was: 340,000 quotes in thirty-four years."""
     made = []
-    for place, (code, number, cbr_id, nominal, name) in enumerate(table(count)):
+    for place, (code, number, cbr_id, nominal, name) in enumerate(TABLE_OF_ALL):
         column = Column(Currency(cbr_id, cbr_id, code, number, name), utc_now())
-        for day in days[len(days) * place // (2 * count) :]:
+        for day in days[len(days) * place // (2 * CURRENCIES) :]:
             step = day.toordinal() % 997
             column.put(day, nominal, Decimal(120000 + 7919 * place + 131 * step).scaleb(-4))
         made.append(column)
     return made
 
 
-def sheet_days(since: date = FIRST_DAY) -> list[date]:
-    """Effective dates up to today's, as the calendar has them."""
+def sheet_days() -> list[date]:
+    """The effective dates up to today's, according to the calendar."""
     calendar, found, day = WorkCalendar(), [], TODAY
-    while day >= since:
+    while day >= FIRST_DAY:
         found.append(day)
         day = calendar.effective_date_on_or_before(day - ONE_DAY)
     return found[::-1]
 
 
-async def fill(socket_path: str, namespace: str, bank: Bank, count: int = CURRENCIES, since: date = FIRST_DAY) -> None:
-    """History up to today in a namespace, and the same figures at the Bank."""
-    days = sheet_days(since)
-    bank.documents.clear()
-    bank.publish(*(sheet(day, count) for day in days[-2:]))
-    store = Store(RedisConnection(f"unix://{socket_path}"), namespace)
+async def fill(socket_path: str, bank: Bank) -> None:
+    """Store history up to today, and give the Bank the same figures."""
+    days = sheet_days()
+    bank.publish(*map(sheet, days[-2:]))
+    store = Store(RedisConnection(f"unix://{socket_path}"), NAMESPACE)
     coverage = Coverage(days[0], TODAY)
-    for column in columns(days, count):
+    for column in columns(days):
         await store.put_columns([column], coverage)
     await store.put_coverage(coverage)
     await store.close()
 
 
-def environment(socket_path: str, namespace: str, bank: Bank, **more: str) -> dict[str, str]:
-    """Settings of ours over that store."""
+def environment(socket_path: str, bank: Bank) -> dict[str, str]:
+    """The settings of a service over that store."""
     return {
         "RATESVC_REDIS_URL": f"unix://{socket_path}",
-        "RATESVC_REDIS_NAMESPACE": namespace,
+        "RATESVC_REDIS_NAMESPACE": NAMESPACE,
         "RATESVC_CBR_MIRRORS": bank.url,
         "RATESVC_DRAIN_SECONDS": "0",
-        **more,
     }
