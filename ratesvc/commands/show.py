@@ -19,11 +19,11 @@ from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days, composed
 from ratesvc.domain.history import NEAR, History, on_day
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, InForce
+from ratesvc.domain.series import SeriesParams
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import json, tables, terminal
 from ratesvc.render.contract import query_parameters
-from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle

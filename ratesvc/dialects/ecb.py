@@ -16,7 +16,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from ratesvc.dialects import Content, Dialect, Request, refuse_in_one_line
 from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, per_unit, plain
-from ratesvc.render.series import iso
+from ratesvc.domain.series import iso
 
 CSV = "text/csv; charset=utf-8"
 ZIP = "application/zip"

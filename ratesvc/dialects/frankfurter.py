@@ -16,9 +16,9 @@ from msgspec import Raw
 
 from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, json_object, split, status, with_point
 from ratesvc.domain.rates import FIRST_DAY, ONE, Revision, convert, plain
+from ratesvc.domain.series import iso
 from ratesvc.errors import RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
-from ratesvc.render.series import iso
 
 NOT_FOUND = "not found"
 LOOKBACK = timedelta(days=14)

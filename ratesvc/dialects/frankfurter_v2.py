@@ -17,14 +17,14 @@ from typing import Any
 from babel.numbers import get_currency_symbol, is_currency
 
 from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, split, status, with_point
+from ratesvc.domain import periods
 from ratesvc.domain.columns import Days
+from ratesvc.domain.periods import Bounds
 from ratesvc.domain.rates import FIRST_DAY, cross_rate, plain
+from ratesvc.domain.series import iso
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
-from ratesvc.render import periods
 from ratesvc.render.json import ROUBLE, bank_page, encode
 from ratesvc.render.language import language_or_default
-from ratesvc.render.periods import Bounds
-from ratesvc.render.series import iso
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 NOT_FOUND = "not found"

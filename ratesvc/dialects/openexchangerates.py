@@ -15,9 +15,9 @@ from msgspec import Raw
 
 from ratesvc.dialects import JSON, SCRIPT, Content, Dialect, Refusal, Refused, Request, json_object, split, status, unix
 from ratesvc.domain.rates import ONE, Revision, convert, per_unit, plain
+from ratesvc.domain.series import carried, iso
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.render.json import encode, literal
-from ratesvc.render.series import carried, iso
 
 ABOUT = {
     "disclaimer": "The Bank of Russia's official rates and what follows from them; not published by the Bank.",

@@ -9,11 +9,11 @@ from typing import Any
 from msgspec import Raw
 
 from ratesvc.domain.history import History
+from ratesvc.domain.periods import PERIODS, Summary, summaries
 from ratesvc.domain.rates import REDENOMINATION, InForce, plain
+from ratesvc.domain.series import SeriesParams, carried_rates, iso, last_set, rates_of, rates_on
 from ratesvc.render.json import FIGURES, PERCENT_PLACES, denomination, encode, figures, marks
 from ratesvc.render.language import Language
-from ratesvc.render.periods import PERIODS, Summary, summaries
-from ratesvc.render.series import SeriesParams, carried_rates, iso, last_set, rates_of, rates_on
 
 CSV, NDJSON = "text/csv; charset=utf-8", "application/x-ndjson"
 TEXTS = frozenset(("date", "code", "name", "roubles", "effective_date", "first_effective_date"))

@@ -12,20 +12,21 @@ from functools import partial
 
 from aiohttp import web
 
+from ratesvc.domain import series
 from ratesvc.domain.changes import Cursor, Holdings
 from ratesvc.domain.columns import Days, fingerprint
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day
-from ratesvc.render import archive, series
+from ratesvc.render import archive
 from ratesvc.render.json import JSON
 from ratesvc.render.tables import CSV, NDJSON
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Archive, Body, Queue, deflated
 from ratesvc.web.caching import RATES
 from ratesvc.web.params import StrictParams
+from ratesvc.web.ranges import days_of
 from ratesvc.web.rates import day_named, known, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
-from ratesvc.web.series import days_of
 
 
 def routes(service: Service) -> dict[str, Handler]:

@@ -10,36 +10,38 @@ from functools import cache, partial
 
 from aiohttp import web
 
+from ratesvc.domain import series
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
+from ratesvc.domain.series import SeriesParams
 from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, RatesvcError
-from ratesvc.render import png, series
+from ratesvc.render import png
 from ratesvc.render.language import key_of, language_or_default
 from ratesvc.render.page import Site, framed_page, hashes, own_page, policy, script, style
-from ratesvc.render.pages import chart, chart_page, rate
+from ratesvc.render.pages import chart, chart_page, reasons
 from ratesvc.render.pages.chart_page import Asked, Shown
-from ratesvc.render.series import SeriesParams
 from ratesvc.render.widget.view import FRAME_THEMES
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import NO_STORE
 from ratesvc.web.params import LenientParams, StrictParams
 from ratesvc.web.problems import problem_of
+from ratesvc.web.ranges import check_combined, days_of, long_answer, series_params
 from ratesvc.web.rates import known
 from ratesvc.web.responses import Answer, Handler
-from ratesvc.web.series import check_combined, days_of, long_answer, series_params
-from ratesvc.web.widget import NOINDEX, html
+from ratesvc.web.site import NOINDEX, html, in_the_readers_language
 
 CHART_POLICY = ("Content-Security-Policy", policy(chart.STYLE, frame_ancestors="*"))
 PAGE, FRAME = "/chart", "/chart/frame"
-REFUSED: tuple[type[RatesvcError], ...] = (BadRequest, *rate.EXPLAINED)
+REFUSED: tuple[type[RatesvcError], ...] = (BadRequest, *reasons.EXPLAINED)
 
 
 def routes(service: Service, site: Site) -> dict[str, Handler]:
-    """Path → handler, but for the page itself: pages.py chooses its language."""
+    """Path → handler."""
     return {
+        PAGE: in_the_readers_language(partial(page, service, site, PAGE)),
         FRAME: partial(page, service, site, FRAME),
         "/chart.svg": partial(_lines, service),
         "/chart.png": partial(_pixels, service),
@@ -101,7 +103,7 @@ def _refusal(service: Service, site: Site, path: str, request: web.Request, erro
     usual = chart_page.days_of(period or chart_page.USUAL_PERIOD, moscow_day(now), history.begins)
     asked = Asked(codes, period, Days(since or usual.since, until or usual.until))
     theme = params.choice("theme", FRAME_THEMES) if path == FRAME else ""
-    why = None if isinstance(error, BadRequest) else rate.reason(error, "", now, history.calendar)
+    why = None if isinstance(error, BadRequest) else reasons.reason(error, "", now, history.calendar)
     shown = Shown(asked, params.language(), site, theme)
     return chart_page.refused(shown, history.codes(), error, why)
 

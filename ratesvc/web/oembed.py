@@ -14,16 +14,15 @@ from ratesvc.render.json import JSON, encode
 from ratesvc.render.page import LINK, OLD_FRAME, Site, iframe
 from ratesvc.render.pages import chart_page
 from ratesvc.render.pages.chart_page import Shown
-from ratesvc.render.widget import builder
 from ratesvc.render.widget import view as views
-from ratesvc.render.widget.builder import OEMBED_SIZES, Choice
+from ratesvc.render.widget.choice import OEMBED_SIZES, Choice, embed_url
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web import charts
 from ratesvc.web.caching import HOURLY
 from ratesvc.web.params import LenientParams, StrictParams
 from ratesvc.web.responses import Answer, Handler
-from ratesvc.web.widget import Embedding
+from ratesvc.web.widget import Embedding, WidgetParams
 
 EMBEDDABLE = ("/embed", "/widget/frame", "/", charts.PAGE, charts.FRAME)
 
@@ -39,11 +38,11 @@ async def _oembed(service: Service, site: Site, request: web.Request) -> Answer:
     path, query = _our_address(request.query.get("url", ""), site)
     limits = LenientParams(request)
     if path in (charts.PAGE, charts.FRAME):
-        params = StrictParams(request.clone(rel_url=URL(path).with_query(query)), path)
+        params = StrictParams(query, path)
         chart = Shown(charts.charted(params, service), params.language(), site, params.text("theme"))
         render = partial(_of_a_chart, chart, limits)
     else:
-        render = partial(_of_a_widget, Embedding(LenientParams(query), service), limits, site)
+        render = partial(_of_a_widget, Embedding(WidgetParams(query), service), limits, site)
     body = await service.workers.run(lambda: Body(encode(render()), JSON).finish(), Queue.PAGES)
     return Answer(body, HOURLY)
 
@@ -51,7 +50,7 @@ async def _oembed(service: Service, site: Site, request: web.Request) -> Answer:
 def _of_a_widget(shown: Embedding, limits: LenientParams, site: Site) -> dict[str, object]:
     choice = _fitting(shown, limits)
     size = choice.size.width, choice.size.height
-    code = iframe(builder.embed_url(choice, site), choice.language.say(LINK), size, OLD_FRAME)
+    code = iframe(embed_url(choice, site), choice.language.say(LINK), size, OLD_FRAME)
     return _rich(choice.language.say(views.TITLE), code, size, site)
 
 

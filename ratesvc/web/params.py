@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
-from functools import lru_cache
-from operator import itemgetter
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
-from ratesvc.domain.rates import MOST_USED
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import FORMS, BadRequest
 from ratesvc.render.amounts import read_amount
 from ratesvc.render.contract import query_parameters
-from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
-from ratesvc.render.widget import view as views
-from ratesvc.render.widget.ground import colour
-from ratesvc.render.widget.view import Figures, Look, View
-from ratesvc.web.responses import weights
+from ratesvc.render.language import Language, language, language_or_default
 
 LONGEST_TAG = 35
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
@@ -62,12 +53,16 @@ def wants_packed(request: web.Request) -> bool:
 class StrictParams:
     """The query parameters of one request, each at most once, checked against the contract and with its defaults."""
 
-    def __init__(self, request: web.Request, path: str) -> None:
-        """`path` is an address of the contract. Raises BadRequest for unknown, repeated and malformed parameters."""
-        self.packed = wants_packed(request)
+    def __init__(self, given: web.Request | MultiMapping[str], path: str) -> None:
+        """`given` is a request, or the query of an address that a request contains; `path` is one of the contract.
+
+        Raises BadRequest for unknown, repeated and malformed parameters.
+        """
+        query = given.query if isinstance(given, web.Request) else given
+        self.packed = wants_packed(given) if isinstance(given, web.Request) else True
         self._known = query_parameters(path)
         self._values: dict[str, str] = {}
-        for name, value in request.query.items():
+        for name, value in query.items():
             if _TOLERATED.fullmatch(name):
                 continue
             if name not in self._known:
@@ -157,15 +152,6 @@ def _malformed(parameter: dict[str, Any], text: str) -> BadRequest:
     return BadRequest(f"{parameter['name']} takes {parameter['x-takes']}.", parameter["name"], text)
 
 
-@lru_cache(maxsize=512)
-def page_language(accepted: str) -> str:
-    """The tag of the translation that Accept-Language weights highest, or English (RFC 9110, 12.5.4)."""
-    translated = {tag.partition("-")[0]: tag for tag in TRANSLATIONS}
-    named = ((weight, tag.partition("-")[0]) for tag, weight in weights(accepted).items())
-    usable = [(weight, translated[name]) for weight, name in named if weight and name in translated]
-    return max(usable, key=itemgetter(0), default=(0.0, TRANSLATIONS[0]))[1]
-
-
 def one_code(text: str) -> str:
     """USD, in a path. Raises BadRequest."""
     if not _CODE.fullmatch(text):
@@ -235,55 +221,9 @@ class LenientParams:
         """`lang=`, its nearest parent, or English."""
         return language_or_default(self.text("lang", LONGEST_TAG))
 
-    def look(self, themes: Sequence[str] = views.THEMES) -> Look:
-        """Colours; the ground may have the host's own."""
-        theme = colour(self.text("theme", 7)) or self.choice("theme", themes)
-        return Look(theme, self.choice("updown", views.UPDOWNS))
-
-    def _asked_codes(self) -> tuple[str, ...]:
-        return tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
-
-    def codes(self, known: Collection[str]) -> tuple[str, ...]:
-        """The currencies that there are among those asked for, or the usual ones."""
-        return tuple(dict.fromkeys(code for code in self._asked_codes() if code in known)) or MOST_USED
-
-    def view(self, known: Collection[str]) -> View:
-        """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
-        usual = View.usual(self.choice("layout", views.LAYOUTS))
-        is_table, is_inline = usual.layout == views.LAYOUTS[0], usual.layout == "inline"
-        asked, codes = self._asked_codes(), self.codes(known)
-        allowed, columns = views.COLUMNS_OF_A_SENTENCE if is_inline else views.COLUMNS, self.words("columns", 10)
-        decimals = self.choice("decimals", (str(usual.figures.decimals), *views.DECIMALS))
-        return replace(
-            usual,
-            # A sentence is a number without a name: that of another currency would pass for it.
-            codes=(asked or codes)[:1] if is_inline else codes,
-            columns=tuple(name for name in allowed if name in columns) or usual.columns,
-            heading=self.text("heading", views.LONGEST_HEADING),
-            spark=int(self.choice("spark", list(map(str, views.SPARKS)))) if is_table else 0,
-            figures=Figures(
-                int(decimals),
-                per_unit=self.switch("unit", is_on=usual.figures.per_unit),
-                symbols=self.switch("symbols", is_on=usual.figures.symbols),
-            ),
-            href=self._address("href"),
-            head=not is_table or self.switch("head", is_on=True),
-            pending=self.switch("pending"),
-            converter=not is_inline and self.switch("converter", is_on=usual.layout == "converter"),
-        )
-
     def switch(self, name: str, *, is_on: bool = False) -> bool:
         """0 or 1; `is_on` says what it is otherwise."""
         return self.choice(name, ("1", "0") if is_on else ("0", "1")) == "1"
-
-    def _address(self, name: str) -> str:
-        """An absolute address of the web, or empty."""
-        text = self.text(name, views.LONGEST_ADDRESS)
-        try:
-            parts = urlsplit(text)
-        except ValueError:
-            return ""
-        return text if parts.scheme in ("http", "https") and parts.hostname else ""
 
     def day(self) -> date | None:
         """`date=2024-03-02`; None where it is not given or does not exist."""

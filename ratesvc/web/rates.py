@@ -1,4 +1,4 @@
-"""/v1/rates: the sheet in force on a day, as JSON, as CSV and as one number."""
+"""/v1/rates: the sheet in force on a day, as JSON, as CSV and as one number; and /v1/currencies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ratesvc.render import json, tables
 from ratesvc.render.language import language_or_default
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
-from ratesvc.web.caching import caching_of
+from ratesvc.web.caching import RATES, caching_of
 from ratesvc.web.params import StrictParams, day_of, one_code
 from ratesvc.web.responses import Answer, Handler
 
@@ -28,7 +28,11 @@ def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
     names = ("", ".csv", "/{date}.csv", "/{date}")
     sheets: dict[str, Handler] = {f"/v1/rates{name}": partial(_sheet, service, f"/v1/rates{name}") for name in names}
-    return {**sheets, "/v1/rates/{date}/{code}.txt": partial(_one_number, service)}
+    return {
+        **sheets,
+        "/v1/rates/{date}/{code}.txt": partial(_one_number, service),
+        "/v1/currencies": partial(_currencies, service),
+    }
 
 
 async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
@@ -66,6 +70,16 @@ async def _one_number(service: Service, request: web.Request) -> Answer:
     code = known(one_code(request.match_info["code"]), service)
     check_listed(answer, code, quote)
     return Answer(Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8"), caching_of(service, answer))
+
+
+async def _currencies(service: Service, request: web.Request) -> Answer:
+    language = StrictParams(request, "/v1/currencies").language()
+
+    def render() -> Body:
+        return Body(json.currencies(service.history, language, demo=service.demo), json.JSON)
+
+    body = service.require_publication().body(("currencies", language.tag), render)
+    return Answer(body, RATES)
 
 
 def _in_force(service: Service, day: str) -> InForce:

@@ -16,7 +16,23 @@ from aiohttp import web
 from ratesvc.config import Server
 from ratesvc.render.page import Site
 from ratesvc.service.app import Service
-from ratesvc.web import archive, charts, dialects, events, fast_path, oembed, ops, pages, rates, series, widget
+from ratesvc.web import (
+    archive,
+    builder,
+    charts,
+    convert,
+    dialects,
+    docs,
+    events,
+    fast_path,
+    oembed,
+    ops,
+    rate,
+    rates,
+    series,
+    widget,
+)
+from ratesvc.web import site as pages
 from ratesvc.web.connections import accepting
 from ratesvc.web.problems import preflight, wrong_method
 from ratesvc.web.responses import Handler, answering, counted, remembering
@@ -57,8 +73,11 @@ def _public(service: Service, site: Site) -> dict[str, Handler]:
         **events.routes(service, site),
         **widget.routes(service, site),
         **oembed.routes(service, site),
+        **convert.routes(service),
+        **builder.routes(service, site),
+        **rate.routes(service, site),
     }
-    return {**ours, **pages.routes(service, site, ours), **dialects.routes(service, site)}
+    return {**ours, **docs.routes(service, site, ours), **pages.routes(), **dialects.routes(service, site)}
 
 
 @asynccontextmanager

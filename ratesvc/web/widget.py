@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property, lru_cache, partial
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from yarl import URL
@@ -18,23 +19,73 @@ from ratesvc.errors import NotEmbeddable, RatesvcError
 from ratesvc.render import png
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import Language, key_of, language_or_default
-from ratesvc.render.page import ASSETS, HTML, Site, framed_page, hashes, policy, script, style
-from ratesvc.render.widget import builder, card, fragment, ground, releases, rows
-from ratesvc.render.widget.builder import HEIGHTS, WIDTHS, Choice, Size
+from ratesvc.render.page import ASSETS, Site, framed_page, hashes, policy, script, style
+from ratesvc.render.widget import card, fragment, ground, releases, rows
+from ratesvc.render.widget import view as views
+from ratesvc.render.widget.choice import HEIGHTS, WIDTH_OF, WIDTHS, Choice, Size, embed_url
 from ratesvc.render.widget.element import element
-from ratesvc.render.widget.view import FRAME_THEMES, STYLES, Look, View
+from ratesvc.render.widget.ground import colour
+from ratesvc.render.widget.view import FRAME_THEMES, STYLES, Figures, Look, View
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue, Render
 from ratesvc.web.caching import CARD, FOR_EVER, HOURLY, MANIFEST, NO_STORE, WIDGET, Caching
 from ratesvc.web.params import LenientParams
 from ratesvc.web.problems import problem_of
 from ratesvc.web.responses import Answer, Handler
+from ratesvc.web.site import NOINDEX, PICTURE_POLICY, fixed, html
 
 TYPES_OF_THE_ELEMENT = ASSETS.joinpath("rates.d.ts")
-NOINDEX = ("X-Robots-Tag", "noindex")
-"""What is embedded belongs to another page, so search engines should not list it by itself."""
-PICTURE_POLICY = ("Content-Security-Policy", "default-src 'none'; sandbox")
 PICTURE_HEADERS = (PICTURE_POLICY, NOINDEX)
+
+
+class WidgetParams(LenientParams):
+    """The parameters of a widget."""
+
+    def look(self, themes: Sequence[str] = views.THEMES) -> Look:
+        """Colours; the ground may have the host's own."""
+        theme = colour(self.text("theme", 7)) or self.choice("theme", themes)
+        return Look(theme, self.choice("updown", views.UPDOWNS))
+
+    def _asked_codes(self) -> tuple[str, ...]:
+        return tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
+
+    def codes(self, known: Collection[str]) -> tuple[str, ...]:
+        """The currencies that there are among those asked for, or the usual ones."""
+        return tuple(dict.fromkeys(code for code in self._asked_codes() if code in known)) or MOST_USED
+
+    def view(self, known: Collection[str]) -> View:
+        """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
+        usual = View.usual(self.choice("layout", views.LAYOUTS))
+        is_table, is_inline = usual.layout == views.LAYOUTS[0], usual.layout == "inline"
+        asked, codes = self._asked_codes(), self.codes(known)
+        allowed, columns = views.COLUMNS_OF_A_SENTENCE if is_inline else views.COLUMNS, self.words("columns", 10)
+        decimals = self.choice("decimals", (str(usual.figures.decimals), *views.DECIMALS))
+        return replace(
+            usual,
+            # A sentence is a number without a name: that of another currency would pass for it.
+            codes=(asked or codes)[:1] if is_inline else codes,
+            columns=tuple(name for name in allowed if name in columns) or usual.columns,
+            heading=self.text("heading", views.LONGEST_HEADING),
+            spark=int(self.choice("spark", list(map(str, views.SPARKS)))) if is_table else 0,
+            figures=Figures(
+                int(decimals),
+                per_unit=self.switch("unit", is_on=usual.figures.per_unit),
+                symbols=self.switch("symbols", is_on=usual.figures.symbols),
+            ),
+            href=self._address("href"),
+            head=not is_table or self.switch("head", is_on=True),
+            pending=self.switch("pending"),
+            converter=not is_inline and self.switch("converter", is_on=usual.layout == "converter"),
+        )
+
+    def _address(self, name: str) -> str:
+        """An absolute address of the web, or empty."""
+        text = self.text(name, views.LONGEST_ADDRESS)
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            return ""
+        return text if parts.scheme in ("http", "https") and parts.hostname else ""
 
 
 class Embedding:
@@ -43,7 +94,7 @@ class Embedding:
     Raises NoSheet, NotYetSet, HistoryLoading, BeforeHistory, and NotEmbeddable for a sentence without a rate.
     """
 
-    def __init__(self, params: LenientParams, service: Service, *, dated: bool = True) -> None:
+    def __init__(self, params: WidgetParams, service: Service, *, dated: bool = True) -> None:
         """`dated=False` is for the builder: no `date=`, and always a rate."""
         self._service, self._publication = service, service.require_publication()
         self.params, self.language = params, params.language().of_widget()
@@ -95,7 +146,7 @@ class Embedding:
         if first in ticked:
             ticked = (first, *(code for code in ticked if code != first))
         view = replace(self.view, codes=ticked[:1] if self.view.layout == "inline" else ticked)
-        width = params.number("width", builder.WIDTH_OF[view.layout], WIDTHS)
+        width = params.number("width", WIDTH_OF[view.layout], WIDTHS)
         usual = self.height(width)
         height = params.number("height", usual, HEIGHTS)
         size = Size(width, height, usual, self.table.width, is_tight=self.table.is_tight(width))
@@ -122,7 +173,7 @@ def routes(service: Service, site: Site) -> dict[str, Handler]:
 
 
 async def _fragment(service: Service, site: Site, request: web.Request) -> Answer:
-    shown = Embedding(LenientParams(request), service)
+    shown = Embedding(WidgetParams(request), service)
     look, style, shadow = shown.params.look(), shown.params.choice("style", STYLES), shown.params.switch("shadow")
 
     def render() -> Body:
@@ -133,15 +184,15 @@ async def _fragment(service: Service, site: Site, request: web.Request) -> Answe
 
 
 async def _frame(service: Service, request: web.Request) -> Answer:
-    shown = Embedding(LenientParams(request), service)
+    shown = Embedding(WidgetParams(request), service)
     look = shown.params.look(FRAME_THEMES)
     return await shown.answer(("frame", look), lambda: _framed(fragment.frame(shown.table, look), look))
 
 
 async def _embed(service: Service, site: Site, request: web.Request) -> Answer:
-    shown = Embedding(LenientParams(request), service)
+    shown = Embedding(WidgetParams(request), service)
     choice, look = await shown.measured(), shown.params.look(FRAME_THEMES)
-    address = builder.embed_url(choice, site, sized=True)
+    address = embed_url(choice, site, sized=True)
     discovery = str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json"))
     return await shown.answer(
         ("embed", look, key_of(choice)), lambda: _framed(fragment.frame(shown.table, look, discovery), look)
@@ -149,7 +200,7 @@ async def _embed(service: Service, site: Site, request: web.Request) -> Answer:
 
 
 async def _finished_rows(service: Service, request: web.Request) -> Answer:
-    shown = Embedding(LenientParams(request), service)
+    shown = Embedding(WidgetParams(request), service)
     styled = shown.params.choice("style", ("none", "inline")) == "inline"
     look = shown.params.look() if styled else None
 
@@ -160,13 +211,13 @@ async def _finished_rows(service: Service, request: web.Request) -> Answer:
 
 
 async def _picture(service: Service, request: web.Request) -> Answer:
-    shown = Embedding(LenientParams(request), service)
+    shown = Embedding(WidgetParams(request), service)
     look = shown.params.look(card.THEMES)
     return await shown.answer(("card", look), lambda: _svg(card.card(shown.table, shown.view, look)), CARD)
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
-    params = LenientParams(request)
+    params = WidgetParams(request)
     look, scale = params.look(card.THEMES), params.choice("scale", png.SCALES)
     try:
         shown = Embedding(params, service)
@@ -203,30 +254,16 @@ def _releases() -> dict[str, Handler]:
     }
 
 
-def fixed(body: Body, caching: Caching) -> Handler:
-    """A handler that always answers the same."""
-
-    async def answer(_: web.Request) -> Answer:
-        return Answer(body, caching)
-
-    return answer
-
-
-def _or_else(handler: Handler, otherwise: Callable[[LenientParams], Body], *, status: int = 0) -> Handler:
+def _or_else(handler: Handler, otherwise: Callable[[WidgetParams], Body], *, status: int = 0) -> Handler:
     """The handler; where it has no rates to show, a body that does no harm in the page around it."""
 
     async def answer(request: web.Request) -> Answer | web.StreamResponse:
         try:
             return await handler(request)
         except RatesvcError as error:
-            return Answer(otherwise(LenientParams(request)), NO_STORE, status or problem_of(error).status)
+            return Answer(otherwise(WidgetParams(request)), NO_STORE, status or problem_of(error).status)
 
     return answer
-
-
-def html(page: str, *headers: tuple[str, str]) -> Body:
-    """A page or a part of one."""
-    return Body(page.encode(), HTML, headers)
 
 
 def _framed(page: str, look: Look) -> Body:
@@ -245,12 +282,12 @@ def _svg(drawn: str) -> Body:
     return Body(drawn.encode(), card.CONTENT_TYPE, PICTURE_HEADERS)
 
 
-def _empty_frame(params: LenientParams) -> Body:
+def _empty_frame(params: WidgetParams) -> Body:
     look = params.look(FRAME_THEMES)
     return _framed(fragment.empty_frame(params.language().of_widget(), look), look)
 
 
-def _empty_card(params: LenientParams) -> Body:
+def _empty_card(params: WidgetParams) -> Body:
     return _svg(card.empty_card(params.language().of_widget(), params.look(card.THEMES)))
 
 

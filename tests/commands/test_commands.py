@@ -24,10 +24,10 @@ from ratesvc.commands.show import check_known, held_or_fetched, in_force, show
 from ratesvc.config import Cbr, Redis, Settings
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
+from ratesvc.domain.series import SeriesParams
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, UnknownCurrency
 from ratesvc.render import tables, terminal
-from ratesvc.render.series import SeriesParams
 from ratesvc.service.app import Service
 
 

@@ -17,7 +17,6 @@ from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from pkgutil import walk_packages
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -38,8 +37,9 @@ from ratesvc.render.page import Site
 from ratesvc.service import publication
 from ratesvc.service.publication import Body
 from ratesvc.web.oembed import _our_address
-from ratesvc.web.params import LenientParams, StrictParams
+from ratesvc.web.params import StrictParams
 from ratesvc.web.responses import has_it, preferred
+from ratesvc.web.widget import WidgetParams
 
 VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "10000"))
 READERS = 4
@@ -179,10 +179,9 @@ def reads(pump: str) -> Iterator[Callable[[], object]]:
     paths = {operation["path"] for operation in contract.operations(Site("http://x"), date.min)}
     for path in sorted(path for path in paths if contract.query_parameters(path)):
         for name in (*contract.query_parameters(path), "utm_x", pump):
-            asked: Any = SimpleNamespace(query=MultiDict({name: pump}), headers={})
-            yield partial(refused, partial(StrictParams, asked, path))
+            yield partial(refused, partial(StrictParams, MultiDict({name: pump}), path))
     names = ("codes", "columns", "heading", "lang", "spark", "theme", "date")
-    lenient = LenientParams(MultiDict(dict.fromkeys(names, pump)))
+    lenient = WidgetParams(MultiDict(dict.fromkeys(names, pump)))
     yield lambda: (lenient.view({"USD"}), lenient.language(), lenient.look(), lenient.day())
     yield partial(read_amount, pump, "USD", language_or_default("de"))
     yield partial(preferred.__wrapped__, pump, ("br", "gzip", "identity"))

@@ -30,7 +30,8 @@ with atheris.instrument_imports(include=["ratesvc", "xmltodict"]):
 
     from ratesvc.bank.xml import DAILY, parse_catalogue, parse_daily, parse_dynamic
     from ratesvc.errors import BadDocument, BadRequest
-    from ratesvc.web.params import LenientParams, StrictParams
+    from ratesvc.web.params import StrictParams
+    from ratesvc.web.widget import WidgetParams
 
 from fake_bank import daily_xml, sheet  # noqa: E402 -- after what is watched
 from figures import LAYOUTS  # noqa: E402
@@ -104,7 +105,7 @@ def query(content: bytes) -> None:
         chart = StrictParams(asked, "/chart.svg")
         assert chart.number("width") in range(320, 1601)
         assert chart.text("theme") in ("light", "dark", "auto")
-    lenient = LenientParams(values)
+    lenient = WidgetParams(values)
     lenient.view({"USD", "EUR"}), lenient.language(), lenient.look(), lenient.day()
     assert lenient.number("width", 5, range(9)) in range(9)
 

@@ -28,7 +28,7 @@ from release_settings import written
 
 from ratesvc.render import contract
 from ratesvc.render.page import Site
-from ratesvc.web.pages import EXAMPLES
+from ratesvc.web.docs import EXAMPLES
 
 READMES = ("README.md", "README.ru.md")
 GUIDES = [f"docs/{name}.md" for name in ("calling", "commands", "deploying", "operations", "widget")]

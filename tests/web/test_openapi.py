@@ -24,14 +24,14 @@ from fake_bank import Bank, sheet
 from jsonschema_rs import Draft202012Validator
 
 from ratesvc.domain.rates import FIRST_DAY, Revision
+from ratesvc.domain.series import MOST_POINTS
 from ratesvc.errors import RatesvcError
 from ratesvc.render import contract, png
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.language import TRANSLATIONS, catalogue
 from ratesvc.render.page import Site
 from ratesvc.render.pages import guides, reference
-from ratesvc.render.series import MOST_POINTS
-from ratesvc.render.widget import builder, card, releases, view
+from ratesvc.render.widget import card, choice, releases, view
 from ratesvc.service.publication import Queue
 from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
 
@@ -343,7 +343,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     assert set(re.findall(r"\w+", lenient["columns"]["pattern"])) == set(view.COLUMNS)
     assert lenient["heading"]["maxLength"] == view.LONGEST_HEADING
     assert lenient["href"]["maxLength"] == view.LONGEST_ADDRESS
-    sizes = {"shown-width": builder.WIDTHS, "shown-height": builder.HEIGHTS, "maxwidth": builder.OEMBED_SIZES}
+    sizes = {"shown-width": choice.WIDTHS, "shown-height": choice.HEIGHTS, "maxwidth": choice.OEMBED_SIZES}
     for name, size in sizes.items():
         assert (lenient[name]["minimum"], lenient[name]["maximum"] + 1) == (size.start, size.stop)
     assert schemas["density"]["enum"] == list(png.SCALES)

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from ratesvc.errors import BadRequest
 from ratesvc.render.contract import query_parameters
 from ratesvc.render.widget.view import DEFAULT_COLUMNS, ONE_DAY_COLUMNS, Figures, Look, View
-from ratesvc.web.params import LenientParams, StrictParams, day_of, one_code, page_language
+from ratesvc.web.params import StrictParams, day_of, one_code
 from ratesvc.web.params import _hint as hint
+from ratesvc.web.site import page_language
+from ratesvc.web.widget import WidgetParams
 
 TODAY = date(2026, 4, 24)
 LINK = "https://a.example/{code}"
@@ -135,7 +137,7 @@ def test_an_amount_is_read_in_its_language_and_currency() -> None:
         params("amount=100%24", "/rate").typed_amount("EUR", found.language())
 
 
-Read = Callable[[LenientParams], object]
+Read = Callable[[WidgetParams], object]
 SHORT = Figures(2, per_unit=True, symbols=True)
 LINE = View(layout="line", columns=ONE_DAY_COLUMNS, figures=SHORT)
 INLINE = View(layout="inline", columns=("today",), figures=SHORT)
@@ -168,7 +170,7 @@ LENIENT: dict[str, tuple[Read, list[tuple[str, object]]]] = {
         lambda params: params.language().tag,
         [("lang=pt_BR", "pt-BR"), ("lang=xx", "en"), (f"lang=de-{'a' * 33}", "en"), ("", "en")],
     ),
-    "look": (LenientParams.look, [("theme=dark&updown=red-green", Look("dark", "red-green")), ("updown=red", Look())]),
+    "look": (WidgetParams.look, [("theme=dark&updown=red-green", Look("dark", "red-green")), ("updown=red", Look())]),
     "switch": (lambda params: params.switch("shadow"), [("shadow=1", True), ("shadow=2", False), ("", False)]),
     "view": (
         lambda params: params.view({"USD", "EUR"}),
@@ -190,7 +192,7 @@ LENIENT: dict[str, tuple[Read, list[tuple[str, object]]]] = {
         ],
     ),
     "day": (
-        LenientParams.day,
+        WidgetParams.day,
         [("date=2026-04-24", TODAY), *((f"date={text}", None) for text in ("2026-04-241", "20260424", "x", ""))],
     ),
 }
@@ -202,5 +204,5 @@ def test_an_embedding_takes_what_it_understands_and_drops_the_rest(name: str) ->
     read, cases = LENIENT[name]
     for text, value in cases:
         request = make_mocked_request("GET", f"/?{text}")
-        assert (text, read(LenientParams(request))) == (text, value)
-        assert read(LenientParams(request.query)) == value
+        assert (text, read(WidgetParams(request))) == (text, value)
+        assert read(WidgetParams(request.query)) == value

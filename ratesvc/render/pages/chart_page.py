@@ -8,14 +8,14 @@ from datetime import date, timedelta
 from urllib.parse import urlencode
 
 from ratesvc.domain.columns import Days
+from ratesvc.domain.periods import month
 from ratesvc.domain.rates import EXACT, FIRST_DAY, MOST_USED, REDENOMINATION, Change, plain, trimmed
 from ratesvc.errors import RatesvcError
 from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS, Language, language_or_default
 from ratesvc.render.page import LINK, Site, iframe, page
 from ratesvc.render.pages.chart import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed
 from ratesvc.render.pages.chart_layout import Point, px
-from ratesvc.render.pages.rate import Reason, choices, of_sentences
-from ratesvc.render.periods import month
+from ratesvc.render.pages.reasons import Reason, choices, of_sentences
 
 USUAL_CODES, USUAL_PERIOD, USUAL_THEME = MOST_USED[:1], "year", "light"
 PERIODS = {"week": "{days} days", "month": "Month", "year": "Year", "5years": "5 years", "all": "All years"}

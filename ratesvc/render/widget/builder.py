@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -21,17 +20,13 @@ from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
 from ratesvc.render.page import FRAME_STYLE, LINK, Site, hashes, iframe, page
 from ratesvc.render.widget import view as views
+from ratesvc.render.widget.choice import HEIGHTS, WIDTH_OF, WIDTHS, Choice, embed_url, parameters, query
 from ratesvc.render.widget.fit import PADDING
 from ratesvc.render.widget.ground import rule
 from ratesvc.render.widget.releases import RELEASE, lock
 from ratesvc.render.widget.rows import Table
-from ratesvc.render.widget.view import LAYOUTS, THEMES, UPDOWNS, Look, View
+from ratesvc.render.widget.view import THEMES, View
 
-WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 320}
-"""The usual width of a layout in pixels."""
-WIDTHS = range(120, 2001)
-HEIGHTS = range(24, 4001)
-OEMBED_SIZES = range(1, 10_000)
 NARROWEST_COLUMN, MARGINS, STEP = 288, 32, 10
 """Pixels of the page around a frame: its column on a small phone, both margins; the widths that are looked at."""
 DEFAULT_GROUND = "#0b5cad"
@@ -49,38 +44,6 @@ PRESETS = {
 
 Notice = tuple[str, str]
 """A sentence, and what its {limits} are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Pixels; `usual_height` is that of these rows in this width, and `picture` the size of the picture in the code.
-
-    `alone` is the width in hundredths of an em of the page that the element takes where nothing gives it one. In a
-    width that `is_tight` the letters of a table follow the width instead of the font.
-    """
-
-    width: int
-    height: int
-    usual_height: int
-    alone: int
-    is_tight: bool = False
-    picture: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The chosen widget, its language and size, whether the host sends a CSP, and a day other than today.
-
-    `ticked` are all chosen currencies. A sentence shows the first of them, and its address keeps the others.
-    """
-
-    view: View
-    look: Look
-    language: Language
-    size: Size
-    ticked: tuple[str, ...] = ()
-    strict: bool = False
-    day: date | None = None
 
 
 def builder(
@@ -121,11 +84,6 @@ def builder(
 def not_ready(words: Language, site: Site) -> str:
     """The page while nothing is stored yet."""
     return page("not_ready.html", t=words.say, language=words, site=site)
-
-
-def not_found(words: Language, site: Site) -> str:
-    """The page of every other address, for people."""
-    return page("not_found.html", t=words.say, language=words, site=site)
 
 
 def words_of(tag: str, of_widget: Language) -> Language:
@@ -197,36 +155,6 @@ def languages() -> list[tuple[str, str]]:
     """
     source = files("ratesvc.render").joinpath("assets", "languages.json").read_bytes()
     return [(tag, name) for tag, name in json.loads(source)]
-
-
-def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
-    """The attributes or parameters that differ from the defaults."""
-    view, usual, colours = choice.view, View.usual(choice.view.layout), choice.look if look else Look()
-    figures = view.figures
-    given = {
-        "layout": view.layout if view.layout != LAYOUTS[0] else "",
-        "codes": ",".join(view.codes) if view.codes != usual.codes else "",
-        "date": choice.day.isoformat() if choice.day else "",
-        "columns": ",".join(view.columns) if view.columns != usual.columns else "",
-        "decimals": str(figures.decimals) if figures.decimals != usual.figures.decimals else "",
-        "unit": str(int(figures.per_unit)) if figures.per_unit != usual.figures.per_unit else "",
-        "symbols": str(int(figures.symbols)) if figures.symbols != usual.figures.symbols else "",
-        "head": "" if view.head else "0",
-        "href": view.href,
-        "pending": "1" if view.pending else "",
-        "heading": view.heading,
-        "lang": choice.language.tag,
-        "spark": str(view.spark) if view.spark else "",
-        "converter": "1" if view.converter and view.layout != "converter" else "",
-        "theme": colours.theme if colours.theme != THEMES[0] else "",
-        "updown": colours.updown if colours.updown != UPDOWNS[0] else "",
-    }
-    return {name: text for name, text in given.items() if text}
-
-
-def query(choice: Choice, **more: str) -> str:
-    """A query string with a stable order."""
-    return urlencode({**parameters(choice), **more}, safe=",")
 
 
 def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
@@ -321,9 +249,3 @@ def _jsx_style(declarations: str) -> str:
     pairs = (declaration.split(":", 1) for declaration in declarations.split(";"))
     named = ((re.sub("-(.)", lambda found: found[1].upper(), name), json.dumps(value)) for name, value in pairs)
     return f"{{{{ {', '.join(map(': '.join, named))} }}}}"
-
-
-def embed_url(choice: Choice, site: Site, *, sized: bool = False) -> str:
-    """The page that oEmbed consumers discover; `sized` tells them the size of its frame."""
-    size = {"width": str(choice.size.width), "height": str(choice.size.height)} if sized else {}
-    return f"{site.public_url}/embed?{query(choice, **size)}"

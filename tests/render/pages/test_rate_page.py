@@ -24,7 +24,8 @@ from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, RatesvcError,
 from ratesvc.render.language import language_or_default
 from ratesvc.render.page import Site, policy, style
 from ratesvc.render.pages import rate
-from ratesvc.render.pages.rate import Kind, Question, Reason, reason
+from ratesvc.render.pages.rate import Question
+from ratesvc.render.pages.reasons import Kind, Reason, reason
 from ratesvc.service.app import Service
 from ratesvc.web import server
 

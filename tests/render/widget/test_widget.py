@@ -24,8 +24,8 @@ from ratesvc.config import Server, Settings
 from ratesvc.render.page import ASSETS, hashes, style
 from ratesvc.render.text import PIXEL, text_width
 from ratesvc.render.widget import releases
-from ratesvc.render.widget.builder import WIDTHS
 from ratesvc.render.widget.card import MARGIN
+from ratesvc.render.widget.choice import WIDTHS
 from ratesvc.service.app import Service
 from ratesvc.web.server import listening
 

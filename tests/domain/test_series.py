@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from ratesvc.dialects import Request
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.history import History
+from ratesvc.domain.periods import PERIODS
 from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, Snapshot, plain, rounded, trimmed
+from ratesvc.domain.series import SeriesParams
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.render import tables
 from ratesvc.render.language import language
-from ratesvc.render.periods import PERIODS
-from ratesvc.render.series import SeriesParams
 
 FIRST = date(1997, 12, 20)
 NOW = datetime(2026, 4, 24, tzinfo=UTC)
