@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export UV_SYSTEM_CERTS = 1
 
 # Each test belongs to one of these three. tests/conftest.py stops the run if one belongs to none or to two.
-OF_TEST = not faults and not release
+OF_TEST = not faults and not release and not timed
 OF_FAULTS = faults
 OF_RELEASE = release
 # Python keeps the compiled tests, because compiling them takes each process four seconds.
@@ -59,7 +59,7 @@ release-check: .venv/ready-dev web
 
 # Which lines the tests reach. This makes them slower, so limits of seconds say nothing.
 coverage: .venv/ready-dev web
-	$(PYTEST) $(WAITING) --cov --cov-report=term -m "$(OF_TEST) and not timed" $(ARGS)
+	$(PYTEST) $(WAITING) --cov --cov-report=term -m "$(OF_TEST)" $(ARGS)
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .

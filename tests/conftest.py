@@ -29,11 +29,12 @@ from dates import DAYS, EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, bank_running, sheet
 from hypothesis import settings as hypothesis_settings
 from ledger import Ledger, fault
+from machine import patience_s
 from not_run import MARK, NotRun, reason
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from sheets import plausible
-from waiting import PATIENCE_S, eventually
+from waiting import eventually
 
 from ratesvc.bank.client import DAILY, Limits, Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
@@ -56,8 +57,8 @@ RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 NOT_HERE = "no package brings it: "
 MIDNIGHT_S = 90.0
 PAUSE_S = 0.01
-# Such a test takes seconds, unless it hangs.
-LONGEST_QUICK_S = 6 * PATIENCE_S
+# A quick test takes seconds, unless it hangs.
+WAITS_OF_A_QUICK_TEST = 6
 
 # The time of an example depends on other programs; print_blob repeats a failure on another machine.
 hypothesis_settings.register_profile("ratesvc", deadline=None, print_blob=True)
@@ -78,7 +79,7 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 sys.addaudithook(_only_loopback)
 
-__all__ = ["PATIENCE_S", "eventually", "fault"]
+__all__ = ["eventually", "fault", "patience_s"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -105,17 +106,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test belongs to one command: that of its mark, or else `make test`.
-
-    A quick one that hangs fails sooner than the command line says.
-    """
+    """Each test belongs to one command: that of its mark, or else `make test`."""
     for item in items:
-        marks = {mark.name for mark in item.iter_markers()}
-        if {"faults", "release"} <= marks:
+        if {"faults", "release"} <= {mark.name for mark in item.iter_markers()}:
             raise pytest.UsageError(f"{item.nodeid} is marked for two commands, faults and release")
-        if not marks & {"slow", "browser", "faults", "release"}:
-            limit_s = item.config.getoption("timeout") or LONGEST_QUICK_S
-            item.add_marker(pytest.mark.timeout(min(limit_s, LONGEST_QUICK_S)))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A quick test that hangs fails sooner than the command line says, as soon as this machine allows now."""
+    if not {"slow", "browser", "faults", "release", "timed"} & {mark.name for mark in item.iter_markers()}:
+        most_s = WAITS_OF_A_QUICK_TEST * patience_s()
+        item.add_marker(pytest.mark.timeout(min(item.config.getoption("timeout") or most_s, most_s)))
+    return (yield)
 
 
 def pytest_collection_finish() -> None:
@@ -250,7 +253,7 @@ def _server(binary: str) -> Iterator[str]:
         command = [binary, "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", ""]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             try:
-                patient = Retry(ConstantBackoff(PAUSE_S), int(PATIENCE_S / PAUSE_S))
+                patient = Retry(ConstantBackoff(PAUSE_S), int(patience_s() / PAUSE_S))
                 with redis.Redis(unix_socket_path=socket, retry=patient) as client:
                     client.ping()
                 yield f"unix://{socket}"

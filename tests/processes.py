@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S, eventually, program
+from conftest import eventually, patience_s, program
 from loopback import Fetched, fetched, says
 
 from ratesvc.storage.embedded import find_server
@@ -32,10 +32,10 @@ class Program:
         self.url = ""
         self.output: list[str] = []
 
-    async def listening(self, patience_s: float = PATIENCE_S) -> None:
+    async def listening(self, within_s: float | None = None) -> None:
         """Read the banner until the address is there."""
         assert self.process.stdout
-        async with asyncio.timeout(patience_s):
+        async with asyncio.timeout(within_s or patience_s()):
             while line := (await self.process.stdout.readline()).decode():
                 self.output.append(line)
                 if found := re.search(r"health\s+http://localhost:([0-9]+)/", line):
@@ -63,7 +63,7 @@ class Program:
         assert await self.ended() == 0
 
     async def ended(self) -> int:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s()):
             return await self.process.wait()
 
 

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from machine import crowd
+from machine import patience_s
 
 from ratesvc.service.app import Service
 
 Condition = Callable[[], Awaitable[object] | object]
 
-# Conditions come much sooner, unless something hangs. TEST_ALL allows for the slowest machine.
-PATIENCE_S = 60.0 if os.environ.get("TEST_ALL") else 10.0 * crowd()
 LAST_LINES = 15
 
 
-async def eventually(condition: Condition, patience_s: float = PATIENCE_S, *, becomes: object = ...) -> None:
-    """Wait until the condition holds, or becomes that."""
+async def eventually(condition: Condition, within_s: float | None = None, *, becomes: object = ...) -> None:
+    """Wait until the condition holds, or becomes that. Without `within_s` only a hang takes too long."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     try:
-        async with asyncio.timeout(patience_s):
+        async with asyncio.timeout(patience_s() if within_s is None else within_s):
             while not await _holds(condition, becomes):  # noqa: ASYNC110 -- conditions send no event
                 await asyncio.sleep(0.01)
     except TimeoutError:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import aiohttp
 from chaos import Front
-from conftest import PATIENCE_S, missing, program
+from conftest import missing, patience_s, program
 from processes import ROOT, finished, free_port, output_of
 
 PACKAGED = Path("/usr/share/wordpress")
@@ -185,13 +185,13 @@ def server(folder: Path, *command: str, **variables: str) -> Iterator[None]:
             yield
         finally:
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(PATIENCE_S)
+            process.wait(patience_s())
 
 
 def until_done(*command: str) -> None:
     """Run this command until it succeeds."""
-    until = time.monotonic() + PATIENCE_S
-    while subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False).returncode:
+    until = time.monotonic() + patience_s()
+    while subprocess.run(command, capture_output=True, timeout=patience_s(), check=False).returncode:
         assert time.monotonic() < until, command
         time.sleep(0.05)
 

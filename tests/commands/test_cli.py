@@ -21,7 +21,7 @@ import click
 import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner
-from conftest import PATIENCE_S, eventually, program
+from conftest import eventually, patience_s, program
 from fake_bank import Bank, around_today, daily_xml, last_month
 from loopback import says
 from processes import ROOT, environment, finished, processes_over, run, running, serving
@@ -485,7 +485,7 @@ async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tm
     async with running(tmp_path, "backfill", **variables) as process:
         await eventually(lambda: any(request.path.endswith("XML_valFull.asp") for request in bank.asked))
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s()):
             _, err = await process.communicate()
     assert process.returncode == cli.INTERRUPTED
     assert b"Traceback" not in err

@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 import yaml
 from aiohttp import web
-from conftest import PATIENCE_S, Serve, eventually, program
+from conftest import Serve, eventually, patience_s, program
 from dates import FRIDAY, SATURDAY
 from fake_bank import Bank, sheet
 from loopback import answering
@@ -54,7 +54,7 @@ async def url(bank: Bank, serve: Serve) -> AsyncIterator[str]:
 
 async def lines(process: asyncio.subprocess.Process, count: int) -> list[dict[str, Any]]:
     assert process.stdout
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patience_s()):
         return [json.loads(await process.stdout.readline(), parse_float=Decimal) for _ in range(count)]
 
 

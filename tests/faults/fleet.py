@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 import aiohttp
-from conftest import PATIENCE_S, eventually
+from conftest import eventually, patience_s
 from fake_bank import Bank, around_today
 from fronts import UNLIMITED
 from invariant import Invariant, Shown
@@ -64,7 +64,7 @@ class Readers:
     unread: list[str] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
-        self._http = client(timeout=aiohttp.ClientTimeout(total=PATIENCE_S))
+        self._http = client(timeout=aiohttp.ClientTimeout(total=patience_s()))
         self._sending = asyncio.create_task(self._send())
         return self
 

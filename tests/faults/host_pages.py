@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 from aiohttp import web
-from conftest import PATIENCE_S, program
+from conftest import patience_s, program
 from loopback import answering
 from processes import begun
 from widget_harness import chromium
@@ -81,15 +81,15 @@ class HostSite:
         self._verdicts: asyncio.Queue[Verdict] = asyncio.Queue()
 
     async def judged(
-        self, page: str, headers: Mapping[str, str] | None = None, patience_s: float = PATIENCE_S
+        self, page: str, headers: Mapping[str, str] | None = None, within_s: float | None = None
     ) -> Verdict:
         """Open this page; returns what is seen as soon as the element has a state and the page is not `busy`."""
         self._pages.clear()
         self.asked.clear()
         path = f"/page/{id(page)}"
         self._pages[path] = page, headers or {}
-        self._jobs.put_nowait({"url": path, "patience": patience_s})
-        async with asyncio.timeout(patience_s + PATIENCE_S):
+        self._jobs.put_nowait({"url": path, "patience": within_s or patience_s()})
+        async with asyncio.timeout(2 * patience_s()):
             return await self._verdicts.get()
 
     async def answer(self, request: web.Request) -> web.Response:

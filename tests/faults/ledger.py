@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import patience
+from machine import limit_s
 from waiting import Condition, eventually
 
 HANGS_S = 15.0
@@ -50,10 +50,10 @@ class Fault:
         """Wait until the condition holds, and note how long that took."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        await eventually(condition, within_s * patience() + HANGS_S)
+        await eventually(condition, limit_s(within_s) + HANGS_S)
         recovery_s = loop.time() - begun
         self.properties += [("recovery_s", recovery_s), ("limit_s", within_s)]
-        assert recovery_s <= within_s * patience(), f"{recovery_s:.2f} s of {within_s:g}"
+        assert recovery_s <= limit_s(within_s), f"{recovery_s:.2f} s of {within_s:g}"
 
     def measured(self, figure: str) -> None:
         """Note a figure in words, and print it."""

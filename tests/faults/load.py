@@ -13,7 +13,7 @@ from fake_bank import Bank
 from fleet import Readers
 from invariant import Invariant
 from loopback import fetched
-from machine import STRICT, patience
+from machine import STRICT, limit_s
 
 CHECKED = (
     *("/v1/rates", "/v1/rates/next", "/v1/rates?lang=ru", "/widget?codes=USD,EUR", "/scripts/XML_daily.asp"),
@@ -69,15 +69,15 @@ class Load:
     def judge(self) -> None:
         """Check all answers at the end."""
         quiet_s, during_s = p99(self.quiet), p99(self.during)
-        limit_s = MOST_P99_S * patience() + TIMES_QUIET * quiet_s
+        most_s = limit_s(MOST_P99_S) + TIMES_QUIET * quiet_s
         print(  # noqa: T201 -- the figures are the point
-            f"\n  {len(self.during)} answers during the fault: p99 {during_s * 1000:.1f} ms of {limit_s * 1000:.0f},"
+            f"\n  {len(self.during)} answers during the fault: p99 {during_s * 1000:.1f} ms of {most_s * 1000:.0f},"
             f" longest {max(self.during) * 1000:.0f} ms; quiet p99 {quiet_s * 1000:.1f} ms"
         )
         assert self.readers.violations == []
         assert self.readers.lost == 0, self.readers.answers
         assert len(self.during) >= LEAST_ANSWERS
-        assert during_s < limit_s
+        assert during_s < most_s
 
 
 @asynccontextmanager

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import redis
-from conftest import path_of, program
+from conftest import path_of, patience_s, program
 from processes import free_port
 
 from ratesvc.storage.embedded import find_server
 
-PATIENCE_S = 30.0
 SLOTS = 16_384
 Kind = Literal["any", "redis", "valkey"]
 
@@ -60,9 +59,9 @@ class RealRedis:
     def _before(self) -> list[str]:
         return []
 
-    def wait(self, patience_s: float = PATIENCE_S) -> None:
+    def wait(self, within_s: float | None = None) -> None:
         """Until it answers a ping."""
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + (within_s or patience_s())
         while time.monotonic() < deadline:
             assert self.process
             assert self.process.poll() is None, f"{self.binary} has ended"
@@ -138,7 +137,7 @@ def joined(nodes: list[RealRedis]) -> str:
             ask("CLUSTER ADDSLOTSRANGE", number * step, min((number + 1) * step, SLOTS) - 1)
             ask("CLUSTER MEET", "127.0.0.1", first.port)
     addresses = [f"127.0.0.1:{node.port}" for node in nodes]
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s()
     while not all(map(_has_joined, nodes)):
         assert time.monotonic() < deadline, "the nodes did not join"
     return f"redis+cluster://{','.join(addresses)}"

@@ -24,7 +24,7 @@ from claims import READERS
 from conftest import eventually
 from fake_bank import Bank, Misbehaviour, daily_xml, sheet
 from fleet import PATHS, Fleet, fleet, shared_by
-from machine import patience
+from machine import limit_s
 from redis_servers import RealRedis, running
 from sheets import all_times, without
 
@@ -136,7 +136,7 @@ class Soak:
         ended = time.monotonic()
         self.publish()
         try:
-            await eventually(self.agree, patience_s=RECOVERY_S * patience())
+            await eventually(self.agree, within_s=limit_s(RECOVERY_S))
         except AssertionError:
             self.violations.append(f"{name}: the replicas do not agree {time.monotonic() - ended:.0f} s later")
         well_s = time.monotonic() - ended

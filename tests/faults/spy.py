@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-from conftest import PATIENCE_S
+from conftest import patience_s
 from playwright.async_api import Browser, Page
 
 TELLS = """
@@ -42,7 +42,7 @@ class Spy:
     async def opens(self, url: str, until: Literal["load", "networkidle"] = "load") -> list[str]:
         """Open a page, and return what is reported until it is quiet."""
         self.reported.clear()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s()):
             # On a slow machine the network is quiet, too, before the page has been read to its end.
             await self.page.goto(url)
             await self.page.wait_for_load_state(until)

@@ -24,10 +24,10 @@ from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, daily_xml
 from lag import Lag
 from ledger import Fault
-from machine import patience
+from machine import limit_s
 from sheets import plausible
 from spending import spent_on
-from watched import Watched, watched
+from watched import HASTY, Watched, watched
 
 from ratesvc.bank.client import DAILY, BankClient, Limits, Pace
 from ratesvc.config import Settings
@@ -84,18 +84,25 @@ def connect(settings: Settings, bank: Bank, clock: Clock, fault: Fault) -> Conne
     bank.publish(plausible(THURSDAY), plausible(FRIDAY))
 
     @asynccontextmanager
-    async def connected(front: Front, authority: Authority | None = None) -> AsyncIterator[Upstream]:
+    async def connected(
+        front: Front, authority: Authority | None = None, limits: Limits = DAILY
+    ) -> AsyncIterator[Upstream]:
         cbr = {"mirrors": (front.url,), **({"ca_file": authority.ca_file} if authority else {})}
-        async with watched(but(settings, cbr=cbr), bank, clock) as served:
+        async with watched(but(settings, cbr=cbr), bank, clock, limits) as served:
             yield Upstream(served, front, bank, fault)
 
     return connected
 
 
 @pytest.fixture
-async def upstream(bank: Bank, connect: Connect) -> AsyncIterator[Upstream]:
-    async with Front(bank.url) as front, connect(front) as running:
+async def upstream(bank: Bank, connect: Connect, request: pytest.FixtureRequest) -> AsyncIterator[Upstream]:
+    """Its parameter has the kind of the failure: a timeout comes soon."""
+    limits = HASTY if getattr(request, "param", None) == "timeout" else DAILY
+    async with Front(bank.url) as front, connect(front, limits=limits) as running:
         yield running
+
+
+hasty = pytest.mark.parametrize("upstream", ["timeout"], indirect=True, ids=[""])
 
 
 @pytest.fixture
@@ -114,6 +121,7 @@ async def test_A1_connection_refused(upstream: Upstream) -> None:
 
 
 @pytest.mark.timed
+@hasty
 async def test_A2_a_blackhole(upstream: Upstream) -> None:
     """SYN packets vanish: the client gives up the connection in time, and nothing else waits for it."""
     await upstream.front.close()
@@ -126,7 +134,7 @@ async def test_A2_a_blackhole(upstream: Upstream) -> None:
                 await upstream.served.polls(1)
             lags.append(lag.longest_s)
         upstream.bank.publish(plausible(SATURDAY))
-    assert min(lags) < 0.05 * patience()
+    assert min(lags) < limit_s(0.05)
     await upstream.front.open()
     await upstream.recovers()
 
@@ -167,7 +175,9 @@ SURVIVED: dict[str, tuple[Script, str]] = {
 }
 
 
-@pytest.mark.parametrize("row", SURVIVED)
+@pytest.mark.parametrize(
+    ("row", "upstream"), [(row, kind) for row, (_, kind) in SURVIVED.items()], indirect=["upstream"], ids=SURVIVED
+)
 async def test_a_wrong_answer(row: str, upstream: Upstream, store: Store) -> None:
     """The failure gets the right kind, and the next right answer is taken: nothing else is held or stored."""
     await upstream.survives(*SURVIVED[row])
@@ -198,7 +208,7 @@ async def test_a_costly_answer(row: str, upstream: Upstream) -> None:
     async with upstream.misbehaving(script):
         tries = [await spent_on(upstream.front.url, GOOD) for _ in range(2)]
     assert {spent["kind"] for spent in tries} == {kind}
-    assert min(spent["seconds"] for spent in tries) <= patience()
+    assert min(spent["seconds"] for spent in tries) <= limit_s(1)
     assert max(spent["mb"] for spent in tries) <= 8
 
 
@@ -336,8 +346,8 @@ async def change_certificate(front: Front, context: ssl.SSLContext) -> None:
     await front.open()
 
 
-@pytest.mark.parametrize(("how", "kind"), [("fails", "dns"), ("hangs", "timeout")])
-async def test_A17_no_name(how: str, kind: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("how", "upstream"), [("fails", "dns"), ("hangs", "timeout")], indirect=["upstream"])
+async def test_A17_no_name(how: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     """The resolver knows no such host, or does not answer."""
     over = threading.Event()
     real = socket.getaddrinfo
@@ -352,7 +362,7 @@ async def test_A17_no_name(how: str, kind: str, upstream: Upstream, monkeypatch:
     with monkeypatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", resolver)
         upstream.front.cut()
-        await upstream.served.fails(kind)
+        await upstream.served.fails("dns" if how == "fails" else "timeout")
         await upstream.served.polls(2)
         upstream.bank.publish(plausible(SATURDAY))
         over.set()
@@ -395,6 +405,7 @@ async def test_A19_cookies_stay_with_their_host(bank: Bank) -> None:
         assert all(b"secret" not in head for head in (*front.heads, *other.heads))
 
 
+@hasty
 async def test_A20_silence_for_three_hours(upstream: Upstream, clock: Clock) -> None:
     """The Bank is silent from noon till three; the service takes the new sheet as soon as the Bank answers."""
 

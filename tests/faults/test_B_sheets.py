@@ -19,14 +19,13 @@ from dates import FRIDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, daily_xml
 from figures import UTF_8
 from ledger import Fault
-from machine import patience
+from machine import limit_s
 from recorded_days import documents, unit_rates
 from redis import Redis
 from sheets import all_times, at, changed, figures, plausible, times, without
 from spending import spent_on
 from watched import Watched, watched
 
-from ratesvc.bank.client import DAILY
 from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, Sheet
@@ -45,7 +44,7 @@ FALLEN = changed(TOMORROW, UZS=times("0.52"))
 async def served(settings: Settings, bank: Bank, clock: Clock) -> AsyncIterator[Watched]:
     """It holds Thursday's and Friday's sheet, and polls only when a test says so."""
     bank.publish(plausible(THURSDAY), plausible(FRIDAY))
-    async with watched(settings, bank, clock, DAILY, every_s=3600) as running:
+    async with watched(settings, bank, clock, every_s=3600) as running:
         yield running
 
 
@@ -127,8 +126,7 @@ async def spent_at_best(mirror: str, **limits: float) -> dict[str, Any]:
     tries = []
     for _ in range(5):
         tries.append(await spent_on(mirror, GOOD))
-        times = patience()
-        if all(tries[-1][name] <= limit * (1 if name == "mb" else times) for name, limit in limits.items()):
+        if all(tries[-1][name] <= (limit if name == "mb" else limit_s(limit)) for name, limit in limits.items()):
             return tries[-1]
     raise AssertionError(tries)
 
@@ -362,7 +360,7 @@ async def on_the_eve(day: date, settings: Settings, bank: Bank, clock: Clock) ->
     """A service that holds the two recorded sheets before this day's, on the evening before."""
     clock.moment = datetime.combine(day - ONE_DAY, time(15), UTC)
     bank.publish(*map(recorded, days_before(day)))
-    async with watched(settings, bank, clock, DAILY, every_s=3600) as then:
+    async with watched(settings, bank, clock, every_s=3600) as then:
         await eventually(lambda: then.service.backfilling is None)
         yield then
 

@@ -22,7 +22,7 @@ from typing import Any, get_args
 import pytest
 import redis
 from chaos import ChaosProxy, Failure
-from conftest import LONG, PATIENCE_S, Clock, Serve, Served, but, eventually, in_faults
+from conftest import LONG, Clock, Serve, Served, but, eventually, in_faults, patience_s
 from dates import DAYS, EVENING, FRIDAY, SATURDAY
 from fake_bank import Bank, sheet, unavailable
 from invariant import Invariant
@@ -30,7 +30,7 @@ from lag import Lag
 from ledger import Fault
 from load import Load, look, under_load
 from loopback import says
-from machine import patience
+from machine import LOOSE, limit_s
 from redis_servers import RealRedis, Sentinel, cluster_nodes, joined, running
 from sheets import truth_of
 from structlog.testing import capture_logs
@@ -174,7 +174,7 @@ def stage(
 def redis_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault that makes Redis neither slow nor silent: its limits are as wide as those of the tests."""
     for limit in ("ANSWER_TIMEOUT_S", "QUEUE_S"):
-        monkeypatch.setattr(redis_module, limit, getattr(redis_module, limit) * patience())
+        monkeypatch.setattr(redis_module, limit, getattr(redis_module, limit) * LOOSE)
 
 
 async def restarts_empty(own: RealRedis, served: Seeded, load: Load) -> None:
@@ -241,18 +241,18 @@ async def test_C2_stopped_and_continued(stage: OverRedis) -> None:
                 stage.own.signal(signal.SIGSTOP)
                 begun = time.monotonic()
                 await eventually(lambda: served.redis_is("warn"))
-                await eventually(lambda: time.monotonic() - begun >= STOPPED_S, patience_s=STOPPED_S + PATIENCE_S)
+                await eventually(lambda: time.monotonic() - begun >= STOPPED_S, within_s=STOPPED_S + patience_s())
                 await load.ends()
-            assert max(load.during) < 0.5 * patience() + lag.longest_s
+            assert max(load.during) < limit_s(0.5) + lag.longest_s
             for path in KINDS:
                 before = time.monotonic()
                 assert (await served.get(path))[0] == statuses[path], path
-                assert time.monotonic() - before < 0.5 * patience(), path
+                assert time.monotonic() - before < limit_s(0.5), path
             for _ in range(6):
                 before = time.monotonic()
                 await served.service.tick()
                 # The heartbeat's own tick may be before this one in the lock, and waits as long.
-                assert time.monotonic() - before < 2 * 0.45 * patience()
+                assert time.monotonic() - before < limit_s(2 * 0.45)
                 assert not served.service.store.connection.up
             stage.own.signal(signal.SIGCONT)
             await stage.is_used_again(served)
@@ -267,7 +267,7 @@ async def test_C3_absent_at_the_start(stage: OverRedis) -> None:
     begun = time.monotonic()
     async with stage.serve(stage.over(stage.own.url)) as served:
         await served.ready()
-        assert time.monotonic() - begun < 5 * patience()
+        assert time.monotonic() - begun < limit_s(5)
         stage.own.start()
         await stage.fault.recovers(stage.is_filled)
 
@@ -307,7 +307,7 @@ async def test_C5_loading(stage: OverRedis) -> None:
         await asyncio.to_thread(own.kill)
         own.start(wait=False, save="900 1", key_load_delay=1000, loading_process_events_interval_bytes=1024)
         await eventually(lambda: served.redis_is("warn"))
-        await eventually(lambda: served.counts("loading"), patience_s=max(PATIENCE_S, LOADING_KEYS / 1000))
+        await eventually(lambda: served.counts("loading"), within_s=max(patience_s(), LOADING_KEYS / 1000))
         await load.ends()
         await asyncio.to_thread(own.wait, 60)
         await stage.is_used_again(served)
@@ -522,7 +522,7 @@ async def test_C14_a_bad_way_to_redis(how: str, stage: OverRedis, capfd: pytest.
         async with stage.seeded(url) as served, under_load(served) as load:
             setattr(proxy, *BAD_WAYS[how])
             asked = proxy.asked
-            async with asyncio.timeout(10 * patience()):
+            async with asyncio.timeout(limit_s(10)):
                 for _ in range(4):
                     await served.service.tick()
                 assert (await served.service.refresh()).outcome in {"unchanged", "skipped"}
@@ -637,7 +637,7 @@ async def test_C16_no_connection_left(stage: OverRedis) -> None:
             assert any("No connection available" in text for text in refused)
             stage.fault.measured(f"{len(refused)} were refused, the last within {took_s:.3f} s")
             # To begin a thousand, and to tell a thousand, are turns of the loop.
-            assert took_s < QUEUE_S + ANSWER_TIMEOUT_S + 2 * lag.longest_s + 0.05 * patience()
+            assert took_s < QUEUE_S + ANSWER_TIMEOUT_S + 2 * lag.longest_s + limit_s(0.05)
             await eventually(lambda: served.redis_is("pass"))
             async with under_load(served) as load:
                 client.config_set("maxclients", 1)

@@ -84,6 +84,7 @@ async def test_E13_polluted_prototypes(site: HostSite, loader: str, converter: s
         check(await site.judged(page(hostile.POLLUTIONS[way], loader, body=body, after=converter)))
 
 
+@pytest.mark.timed
 async def test_E13_replaced_methods(site: HostSite, loader: str) -> None:
     """Methods that return this, nothing or a promise, or that throw, wherever the loader asks one: rows or the link.
 
@@ -94,7 +95,7 @@ async def test_E13_replaced_methods(site: HostSite, loader: str) -> None:
     replaced = [(member, behaviour) for member in hostile.MEMBERS for behaviour in hostile.BEHAVIOURS]
     chosen = replaced if LONG else random.Random(seed).sample(replaced, 50)  # noqa: S311 -- variety, not a secret
     for member, behaviour in chosen:
-        seen = await site.judged(page(hostile.replacing(member, behaviour), loader), patience_s=0.5)
+        seen = await site.judged(page(hostile.replacing(member, behaviour), loader), within_s=0.5)
         what = (member, behaviour, seen)
         assert seen.said == 1, what
         assert seen.shown in ("rows", "link"), what

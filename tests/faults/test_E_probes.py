@@ -23,7 +23,7 @@ from urllib.parse import quote
 import pytest
 from conftest import Served
 from load import p99
-from machine import patience, quickest, slower
+from machine import limit_s, quickest
 from multidict import MultiDict
 from processes import Program
 from wire import ask, asking, get
@@ -46,7 +46,7 @@ READERS = 4
 RENDERED = 0.1
 MOST_GROWTH = 40 * 1024 * 1024
 SLOWEST_S = 0.1
-RUNAWAY_S = 0.01
+RUNAWAY_S = 0.001
 LONG = 100 * 1024
 
 
@@ -110,7 +110,7 @@ async def test_E6_a_flood_of_variants(demo: Program) -> None:
     figures = f"{len(taken)} variants: {grown / 2**20:+.1f} MB on {before / 2**20:.0f}, p99 {p99(taken) * 1000:.1f} ms"
     print(f"SEED={seed} {figures}")  # noqa: T201 -- figures
     assert grown <= MOST_GROWTH
-    assert p99(taken) <= SLOWEST_S * patience()
+    assert p99(taken) <= limit_s(SLOWEST_S)
 
 
 async def test_E6_no_long_target_is_remembered(served: Served) -> None:
@@ -164,14 +164,19 @@ def test_every_compiled_pattern_is_probed() -> None:
     assert compiled == sum(name.startswith("ratesvc.") for name in PATTERNS) > 10
 
 
-@pytest.mark.parametrize("name", PATTERNS)
-def test_E10_no_pattern_runs_away(name: str) -> None:
-    """Each of our regular expressions takes at most 10 ms for 100 KB, as the code uses it."""
-    use, is_bytes = PATTERNS[name]
-    limit_s = RUNAWAY_S * slower()
-    for pump in PUMPS:
-        text = pump.encode() if is_bytes else pump
-        assert quickest(partial(use, text), limit_s) <= limit_s, pump[:12]
+def is_linear(act: Callable[[], object], quarter: Callable[[], object]) -> bool:
+    """Whether an act takes at most eight times as long as a quarter of it, or next to nothing."""
+    taken_s = quickest(act, RUNAWAY_S)
+    return taken_s <= RUNAWAY_S or taken_s <= 8 * quickest(quarter)
+
+
+@pytest.mark.timed
+def test_E10_no_pattern_runs_away() -> None:
+    """Each of our regular expressions takes linear time, as the code uses it: 25 KB about four times that of 6 KB."""
+    for name, (use, is_bytes) in PATTERNS.items():
+        for pump in PUMPS:
+            text = pump.encode() if is_bytes else pump
+            assert is_linear(partial(use, text[: LONG // 4]), partial(use, text[: LONG // 16])), (name, pump[:12])
 
 
 def reads(pump: str) -> Iterator[Callable[[], object]]:
@@ -195,27 +200,23 @@ def refused(act: Callable[[], object]) -> None:
 
 
 @pytest.mark.timed
-@pytest.mark.parametrize("pump", PUMPS, ids=lambda pump: ascii(pump[:6]))
-def test_E10_nothing_that_reads_a_parameter_runs_away(pump: str) -> None:
-    """Each reader of a parameter or header takes at most 10 ms for 100 KB."""
-    limit_s = RUNAWAY_S * slower()
-    for act in reads(pump):
-        assert quickest(act, limit_s) <= limit_s
+def test_E10_nothing_that_reads_a_parameter_runs_away() -> None:
+    """Each reader of a parameter or header takes at most linear time, too."""
+    for pump in PUMPS:
+        for act, shorter in zip(reads(pump[: LONG // 4]), reads(pump[: LONG // 16]), strict=True):
+            assert is_linear(act, shorter), pump[:12]
 
 
 PLACES = ("/v1/rates?codes=", "/v1/series?codes=", "/widget?heading=", "/?lang=", "/rate?date=", "/oembed?url=")
 
 
-@pytest.mark.timed
 async def test_E10_over_http_the_limit_answers(served: Served) -> None:
-    """100 KB in a parameter never reach a route, and the longest allowed request line is answered at once."""
+    """100 KB in a parameter never reach a route, and the longest allowed request line is answered."""
     for pump in PUMPS:
         assert (await ask(served.url, get(f"/v1/rates?codes={quote(pump)}"), closes=True)).status == 400
-        begun = time.perf_counter()
         for target in PLACES:
             status = (await ask(served.url, get(target + quote(pump)[:7800]))).status
             assert status in (200, 400, 404), (target, pump[:6])
-        assert time.perf_counter() - begun < patience(), pump[:6]
 
 
 FORGED = """http://127.0.0.1:{trap}/ http://localhost:{trap}/embed http://[::1]:{trap}/embed http://0.0.0.0:{trap}/embed

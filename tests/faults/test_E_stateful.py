@@ -25,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from invariant import MOSCOW
 from redis_servers import RealRedis
 from sheets import all_times, changed, plausible, times, without
-from watched import LIMITS, Watched
+from watched import HASTY, Watched
 
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Sheet
@@ -92,7 +92,7 @@ class Happenings(RuleBasedStateMachine):
         )
         server = Server(port=0, drain_seconds=0)
         own = Settings(server=server, data_dir=str(self.folder), redis=redis, cbr=bank, poll_seconds=3600)
-        served = await self.running.enter_async_context(service_running(own, self.clock, LIMITS))
+        served = await self.running.enter_async_context(service_running(own, self.clock, HASTY))
         self.served = Watched.of(served, self.bank)
         await eventually(lambda: not any(task.get_name() == "poll" for task in asyncio.all_tasks()))
         await self.announced()

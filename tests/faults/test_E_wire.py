@@ -17,7 +17,7 @@ from dates import FRIDAY
 from fake_bank import Bank, sheet
 from listener import reading
 from load import p99
-from machine import patience
+from machine import limit_s
 from processes import Program, serving
 from wire import ask, connected, ending, get
 
@@ -43,7 +43,7 @@ async def an_honest_client_hardly_notices(url: str, is_over: Callable[[int], boo
                 taken.append(time.perf_counter() - begun)
                 await asyncio.sleep(PAUSE_S)
     print(f"p99 of {len(taken)} honest requests {p99(taken) * 1000:.1f} ms")  # noqa: T201 -- a figure
-    assert p99(taken) <= HONEST_S * patience()
+    assert p99(taken) <= limit_s(HONEST_S)
 
 
 @pytest.mark.timed
@@ -108,7 +108,7 @@ async def test_E1_what_stays_unfinished_is_ended(demo: Program) -> None:
             untaken(demo.url),
         )
         print("ended after", *(f"{seconds:.1f} s" for seconds in ended))  # noqa: T201 -- figures
-        assert max(ended) <= CLOSED_WITHIN_S * patience()
+        assert max(ended) <= limit_s(CLOSED_WITHIN_S)
         assert not stream.ended
 
 
@@ -196,7 +196,7 @@ async def test_E3_too_much_and_odd(served: Served) -> None:
         assert (answered["Server"], answered["Cache-Control"]) == ("ratesvc", "no-store")
         assert answered["Access-Control-Allow-Origin"] == "*"
         assert answered.closed is not None
-        assert answered.closed <= connections.LINGER_S + patience()
+        assert answered.closed <= connections.LINGER_S + limit_s(1)
 
 
 async def test_E3_trace_and_ranges(served: Served) -> None:

@@ -18,7 +18,7 @@ from dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from fronts import cache, changed, nginx, nginx_with
 from ledger import Fault
-from machine import patience
+from machine import LOOSE, limit_s
 from processes import Program, free_port, serving
 from wall import WallClock
 from widget_harness import chromium, pasted
@@ -54,7 +54,7 @@ class Site:
         async with self.http.get(path) as answer:
             text = await answer.text()
         self.waited_s.append(time.monotonic() - begun)
-        assert self.waited_s[-1] < (WAITS_S + 0.1) * patience(), path
+        assert self.waited_s[-1] < limit_s(WAITS_S + 0.1), path
         assert text.startswith("<h1>News</h1>")
         assert text.endswith("<p>The end</p>")
         days = re.findall(r'Today</span> <time datetime="([0-9-]+)"', text)
@@ -80,8 +80,8 @@ async def site(bank: Bank, tmp_path: Path) -> AsyncIterator[Site]:
             "listen 80": f"listen 127.0.0.1:{port}",
             "/var/www/html": str(folder),
             "/var/cache/nginx/rates": f"{tmp_path}/cache",
-            "timeout 300ms": f"timeout {300 * patience():.0f}ms",
-            "timeout 700ms": f"timeout {700 * patience():.0f}ms",
+            "timeout 300ms": f"timeout {300 * LOOSE:.0f}ms",
+            "timeout 700ms": f"timeout {700 * LOOSE:.0f}ms",
         }
         text = f"http {{ default_type text/html; access_log off;\n{changed('nginx-ssi.conf', own)}\n}}"
         # Without kept connections a page never waits for the renewal of another one's copy.

@@ -16,7 +16,7 @@ import pytest
 from conftest import eventually, program
 from dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
-from machine import patience
+from machine import LOOSE, limit_s
 from processes import Program, finished, free_port, serving
 from wall import WallClock
 from widget_harness import got, pasted
@@ -52,7 +52,7 @@ class Site:
         """What PHP makes of it, in time."""
         (self.folder / "page.php").write_text(self.code, "utf-8")
         command = (program("php"), "-d", f"sys_temp_dir={self.folder / TMP}", "-d", "display_errors=1", "page.php")
-        async with asyncio.timeout((WAITS_S + STARTS_S) * patience()):
+        async with asyncio.timeout(limit_s(WAITS_S + STARTS_S)):
             code, page, errors = await finished(*command, cwd=self.folder, env=os.environ | self.wall.variables)
         assert (code, errors) == (0, "")
         return page
@@ -84,7 +84,7 @@ async def site(bank: Bank, tmp_path: Path) -> AsyncIterator[Site]:
         await got(code.split("'")[1])  # the first rendering after a start takes long
         assert TIMEOUT in code
         await finished(program("php"), "-v", cwd=tmp_path, env=os.environ | wall.variables)  # so does PHP's own
-        patient = code.replace(TIMEOUT, f"'timeout' => {0.5 * patience()}")
+        patient = code.replace(TIMEOUT, f"'timeout' => {0.5 * LOOSE}")
         yield Site(service, wall, tmp_path, patient)
 
 

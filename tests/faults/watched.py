@@ -19,13 +19,14 @@ from invariant import Invariant
 from loopback import says
 from sheets import truth_of
 
-from ratesvc.bank.client import Limits
+from ratesvc.bank.client import DAILY, Limits
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import FetchFailed
 
 PATHS = ("/v1/rates", "/v1/rates/next", f"/v1/rates/{FRIDAY}", f"/v1/rates/{SATURDAY}", "/v1/rates?lang=ru")
-LIMITS = Limits(512 * 1024, 1.0, connect_s=0.5)
+# For faults that end by a limit of time. On a crowded machine other requests may reach it, too.
+HASTY = Limits(512 * 1024, 1.0, connect_s=0.5)
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Watched(Served):
 
 @asynccontextmanager
 async def watched(
-    settings: Settings, bank: Bank, clock: Clock, limits: Limits = LIMITS, every_s: float = 0.1
+    settings: Settings, bank: Bank, clock: Clock, limits: Limits = DAILY, every_s: float = 0.1
 ) -> AsyncIterator[Watched]:
     """It holds all sheets of the Bank, and a reader checks the invariant I on every answer while the context lasts.
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-WAIT_S = 20.0
+from machine import patience_s
+
 # Caddy's authority is its own.
 ANY_CERTIFICATE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 ANY_CERTIFICATE.check_hostname, ANY_CERTIFICATE.verify_mode = False, ssl.CERT_NONE
@@ -50,7 +51,7 @@ async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, async
 
 async def ask(url: str, request: bytes, *, closes: bool = False) -> Answered:
     """The answer to these bytes. `closes` also waits for the end of the connection."""
-    async with connected(url) as (reader, writer), asyncio.timeout(WAIT_S):
+    async with connected(url) as (reader, writer), asyncio.timeout(patience_s()):
         begun = time.monotonic()
         writer.write(request)
         answered = await answer_from(reader, request)

@@ -20,7 +20,7 @@ import msgspec
 import pytest
 import yaml
 from aiohttp import web
-from conftest import PATIENCE_S, eventually, program
+from conftest import eventually, patience_s, program
 from fake_bank import Bank, around_today, sheet
 from fleet import shared_by
 from loopback import fetched
@@ -204,7 +204,7 @@ async def alerts_of(folder: Path, *replicas: str) -> AsyncIterator[Firing]:
 
 async def is_only(firing: Firing, *names: str) -> None:
     """Wait until exactly these fire, and see that for six of its minutes no other does."""
-    await eventually(firing, PATIENCE_S + 30, becomes=set(names))
+    await eventually(firing, patience_s() + 30, becomes=set(names))
     until = time.monotonic() + 6
     while time.monotonic() < until:
         assert await firing() == set(names)

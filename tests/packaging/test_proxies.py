@@ -21,7 +21,7 @@ from certificates import Authority
 from conftest import Serve, addresses, eventually
 from fronts import AS_SHIPPED, Front, Replaced, answers_with, caddy, haproxy, nginx, shipped
 from loopback import answering, client, fetched
-from machine import patience
+from machine import limit_s
 from playwright.async_api import Browser
 from processes import Program, free_port, serving
 from widget_harness import Live
@@ -263,7 +263,7 @@ async def streams_of_replica0(http: aiohttp.ClientSession, count: int) -> AsyncI
 
 async def is_cut(stream: aiohttp.ClientResponse) -> None:
     with pytest.raises(aiohttp.ClientPayloadError):
-        await asyncio.wait_for(stream.read(), min(10 * patience(), 30))  # it ends any silent one after 40 s
+        await asyncio.wait_for(stream.read(), 30)  # it ends any silent one after 40 s
 
 
 @pytest.mark.release
@@ -272,7 +272,7 @@ async def test_readers_hardly_wait_for_a_replica_that_hangs(state: dict[str, int
     async with streams_of_replica0(http, 4) as hung:
         state["replica0"] = HANGS
         longs = [asyncio.create_task(replica_of(http, "/v1/series?codes=USD")) for _ in range(4)]
-        async with asyncio.timeout(ANSWERED_WITHIN_S * patience()):
+        async with asyncio.timeout(limit_s(ANSWERED_WITHIN_S)):
             await asyncio.gather(*(replica_of(http, "/v1/rates") for _ in range(40)))
         for stream in hung:
             await is_cut(stream)
@@ -336,7 +336,7 @@ async def test_readers_hardly_wait_for_a_replica_that_hangs_behind_caddy(
     """All of forty requests are answered well while it hangs; once it is left out, nobody waits for it any more."""
     async with reading(tmp_path, state, front) as http:
         state["replica0"] = HANGS
-        async with asyncio.timeout(2 * ANSWERED_WITHIN_S * patience()):
+        async with asyncio.timeout(limit_s(2 * ANSWERED_WITHIN_S)):
             await asyncio.gather(*(replica_of(http, "/v1/rates") for _ in range(40)))
         await eventually(lambda: are_quick(http))
         state["replica0"] = 200
@@ -359,7 +359,7 @@ async def test_caddy_ends_the_streams_of_a_replica_that_hangs(state: dict[str, i
     async with reading(tmp_path, state, impatient) as http, streams_of_replica0(http, 4) as hung:
         state["replica0"] = HANGS
         for stream in hung:
-            await asyncio.wait_for(stream.read(), 10 * patience())
+            await asyncio.wait_for(stream.read(), limit_s(10))
 
 
 @pytest.mark.release

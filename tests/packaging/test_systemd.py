@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE_S, eventually, not_here, program
+from conftest import eventually, not_here, patience_s, program
 from fake_bank import Bank, around_today
 from fronts import answers_with
 from processes import ROOT, begun, finished, free_port, serving
@@ -31,7 +31,7 @@ def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
     """The socket that systemd gives a unit of Type=notify."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "notify"))
-        listening.settimeout(PATIENCE_S)
+        listening.settimeout(patience_s())
         yield listening
 
 
@@ -174,7 +174,7 @@ async def machine(folder: Path, **environment: str) -> AsyncIterator[Machine]:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         await eventually(lambda: children.read_text().split())
         booted = Machine(int(children.read_text()))
-        await eventually(lambda: booted.is_active(restarts=0), 3 * PATIENCE_S)
+        await eventually(lambda: booted.is_active(restarts=0), 3 * patience_s())
         yield booted
 
 
@@ -197,7 +197,7 @@ async def test_a_real_systemd_restarts_a_service_that_hangs(bank: Bank, tmp_path
             assert shown in await booted.run("sh", "-euc", f"cd {folder} && /srv/root/deploy/ratesvc.sh {command}")
         assert [file.name for file in folder.iterdir()] == ["config.yaml"]
         await booted.run("kill", "-STOP", await booted.shows("MainPID"))
-        await eventually(lambda: booted.is_active(restarts=1), 3 * PATIENCE_S)
+        await eventually(lambda: booted.is_active(restarts=1), 3 * patience_s())
         await eventually(lambda: answers_with(url, "/v1/rates", 200))
         await booted.run("systemctl", "stop", "ratesvc")
         assert (await booted.shows("ActiveState"), await booted.shows("Result")) == ("inactive", "success")
@@ -205,5 +205,5 @@ async def test_a_real_systemd_restarts_a_service_that_hangs(bank: Bank, tmp_path
         # A port that another program holds for a while is waited for.
         with socket.create_server(("127.0.0.1", port)):
             await booted.run("systemctl", "start", "--no-block", "ratesvc")
-            await eventually(booted.has_restarted, 3 * PATIENCE_S)
-        await eventually(lambda: answers_with(url, "/v1/rates", 200), 3 * PATIENCE_S)
+            await eventually(booted.has_restarted, 3 * patience_s())
+        await eventually(lambda: answers_with(url, "/v1/rates", 200), 3 * patience_s())

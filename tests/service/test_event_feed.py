@@ -6,7 +6,7 @@ import asyncio
 from datetime import date
 
 import pytest
-from conftest import PATIENCE_S
+from conftest import patience_s
 from dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import sheet
 
@@ -117,7 +117,7 @@ async def test_a_feed_that_closes_lets_its_readers_go(fed: FeedUnderTest) -> Non
     waiting = asyncio.create_task(fed.feed.after(fed.end))
     await asyncio.sleep(0)
     fed.feed.close()
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patience_s()):
         assert (await waiting, await fed.feed.after(None), closed) == ([], [], [True])
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from babel.localedata import locale_identifiers
-from conftest import Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually, patience_s
 from dates import DAYS, FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import Bank, sheet, workdays
 from listener import reading
@@ -227,7 +227,7 @@ async def test_a_body_rendered_during_a_change_belongs_to_its_publication(
 
 
 def _waiting(release: threading.Event) -> Body:
-    release.wait(10)
+    release.wait(patience_s())
     return Body(b"", "text/plain")
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 from babel.localedata import locale_identifiers
-from conftest import PATIENCE_S, eventually, missing, not_here, program
+from conftest import eventually, missing, not_here, patience_s, program
 from fake_bank import Bank, around_today
 from loopback import fetched
-from machine import patience
+from machine import limit_s
 from processes import ROOT, Program, begun, engines_over, environment, free_port, processes_over, run, running, serving
 from wire import asking, get
 
@@ -147,7 +147,7 @@ async def test_a_signal_ends_a_process_whose_engine_does_not_answer(
             os.kill(pid, signal.SIGKILL)
     assert left == []
     assert (process.returncode, out, err) == (code, b"", b"")
-    assert took_s < 2 or took_s < 2 * patience()
+    assert took_s < limit_s(2)
 
 
 def with_package(folder: Path, name: str) -> dict[str, str]:
@@ -176,7 +176,7 @@ async def test_a_signal_ends_a_process_during_its_imports(
     async with waiting(tmp_path, *words, **with_package(tmp_path, package)) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(children[0]) if contained else process.pid, number)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s()):
             out, err = await process.communicate()
     assert (process.returncode, out, err) == (128 + number if contained else code, b"", b"")
 

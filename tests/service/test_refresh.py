@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 from aiohttp import web
-from conftest import PATIENCE_S, Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually, patience_s
 from dates import FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import Bank, daily_xml, sheet, unavailable
 from listener import reading
@@ -253,7 +253,7 @@ async def test_a_person_may_release_a_sheet_that_was_refused(served: Served, ban
     bank.publish(short)
     await served.service.poll()
     [case] = await served.service.quarantine.cases()
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patience_s()):
         async for heard in store.announcements():
             if heard == "changed":
                 break

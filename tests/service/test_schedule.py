@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from conftest import Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually, patience_s
 from dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from structlog.testing import capture_logs
@@ -237,7 +237,7 @@ async def test_a_lost_cancellation_is_repeated(monkeypatch: pytest.MonkeyPatch) 
 
     task = asyncio.create_task(deaf_once())
     await begun.wait()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience_s()):
         await cancel([task])
     assert (lost.is_set(), task.cancelled()) == (True, True)
 

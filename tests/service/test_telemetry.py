@@ -17,7 +17,7 @@ from math import inf
 from pathlib import Path
 
 import pytest
-from conftest import Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually, patience_s
 from dates import FRIDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet, unavailable
 from machine import quickest, slower
@@ -201,6 +201,7 @@ async def test_clock_calendar_streams_and_backfill_have_figures(
     assert (shown["backfill_steps_done"], shown["backfill_steps"], shown["loop_lag_seconds"]) == (3, 7, 7.5)
 
 
+@pytest.mark.timed
 def test_counting_costs_next_to_nothing() -> None:
     """A request takes 20 µs of processor time (docs/speed.md), a count less than a fifth of that."""
     route = Route()
@@ -371,7 +372,7 @@ async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.Monkey
     # A crowded machine may have held the loop up before.
     places.clear()
     noticed.clear()
-    noticed.wait(5)  # the loop stands here, until the thread says so
+    noticed.wait(patience_s())  # the loop stands here, until the thread says so
     noticed.clear()
     assert not noticed.wait(0.5), "one block is told twice"
     assert dog.lag_s > 0.1

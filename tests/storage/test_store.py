@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S, eventually, stored
+from conftest import eventually, patience_s, stored
 from fake_bank import daily_xml, sheet
 from msgspec.msgpack import encode
 from redis.asyncio import Redis
@@ -182,7 +182,7 @@ async def test_a_damaged_value_that_stays_is_trouble_and_no_endless_loop(
     await redis.hset(f"{{{namespace}}}:v2:sheets", f"{DAY}.1", b"garbage")
     async with forbidden("hdel", redis, namespace) as lame:
         with pytest.raises(StoreUnavailable, match=f"{DAY}.1"):
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(patience_s()):
                 await lame.put(revision())
     assert await store.put(revision()) == revision()
 
@@ -230,7 +230,7 @@ async def test_who_listens_gives_up_when_another_call_got_no_answer(store: Store
     with pytest.raises(StoreUnavailable):
         async with store.connection.call("glance"):
             raise TimeoutError("no answer")
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patience_s()):
         with pytest.raises(StoreUnavailable, match="no answer"):
             await anext(announcements)
 

@@ -19,7 +19,7 @@ from dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
 from fake_bank import Bank, around_today, sheet, workdays
 from listener import Reader, reading
 from loopback import says
-from machine import patience
+from machine import LOOSE, limit_s
 from processes import serving
 
 from ratesvc.config import Settings
@@ -158,7 +158,7 @@ async def test_the_address_of_an_event_answers_on_every_replica(
     """Most readers fetch it at once. A replica that takes a twentieth of a second to load a sheet has it by then."""
     revisions = Store.revisions
     loads_s = event_feed.SPREAD_S / 4
-    monkeypatch.setattr(event_feed, "SPREAD_S", event_feed.SPREAD_S * patience())
+    monkeypatch.setattr(event_feed, "SPREAD_S", event_feed.SPREAD_S * LOOSE)
 
     async with serve_whole() as one, serve_whole() as slow, reading(one.url) as reader:
 
@@ -286,11 +286,11 @@ async def test_a_stop_ends_every_stream_at_once(serve_whole: Serve, long_ago: st
             await reader.receives(MOST_SHEETS)
             await eventually(lambda: says(running, "/metrics", b"\nratesvc_event_streams 2.0\n"))
             running.service.drain()
-            await eventually(lambda: reader.ended, patience())
+            await eventually(lambda: reader.ended)
             async with reading(running.url) as late:
                 assert (late.status, late.blocks) == (200, [{"retry": "3000"}])
             begun = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - begun < connections.FINISH_S
+        assert asyncio.get_running_loop().time() - begun < limit_s(connections.FINISH_S)
 
 
 @pytest.mark.slow
@@ -311,7 +311,7 @@ async def test_a_process_continues_and_stops_with_open_streams(bank: Bank, tmp_p
         async with reading(program.url, reader.last_id) as absent:
             await absent.receives(1)
             program.kill(signal.SIGTERM)
-            async with asyncio.timeout(connections.FINISH_S):
+            async with asyncio.timeout(limit_s(connections.FINISH_S)):
                 assert await program.ended() == 0
             await eventually(lambda: absent.ended)
     assert absent.received == [("revision", str(in_force), 2)]

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S, Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, eventually, patience_s
 from dates import FRIDAY, THURSDAY
 from fake_bank import Bank, daily_xml
 from long_history import LongHistory
@@ -199,7 +199,7 @@ async def long(bank: Bank, serve: Serve, clock: Clock) -> AsyncIterator[tuple[Lo
     clock.moment = datetime.combine(known.days[-1], datetime.min.time().replace(hour=9), UTC)
     async with serve() as running:
         await eventually(
-            lambda: running.service.history.coverage and not running.service.backfilling, patience_s=6 * PATIENCE_S
+            lambda: running.service.history.coverage and not running.service.backfilling, within_s=6 * patience_s()
         )
         yield known, running
 

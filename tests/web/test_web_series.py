@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import PATIENCE_S, Clock, Serve, Served, eventually, in_faults
+from conftest import Clock, Serve, Served, eventually, in_faults, patience_s
 from dates import EVENING, FRIDAY, MONDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from long_history import EURO_STARTS, LongHistory, rounded
@@ -42,7 +42,7 @@ async def served(known: LongHistory, bank: Bank, serve: Serve, clock: Clock) -> 
     clock.moment = datetime.combine(last, datetime.min.time().replace(hour=9), UTC)
     async with serve() as running:
         await eventually(
-            lambda: running.service.history.coverage and not running.service.backfilling, patience_s=6 * PATIENCE_S
+            lambda: running.service.history.coverage and not running.service.backfilling, within_s=6 * patience_s()
         )
         yield running
 
