@@ -17,8 +17,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export UV_SYSTEM_CERTS = 1
 
 # Each test belongs to one of these three. tests/conftest.py stops the run if one belongs to none or to two.
-OF_TEST = not faults and not release and not timed
-OF_FAULTS = faults
+OF_TEST = not nightly
+OF_FAULTS = nightly and not release
 OF_RELEASE = release
 # Python keeps the compiled tests, because compiling them takes each process four seconds.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist worksteal --randomly-seed=$(SEED) --hypothesis-seed=$(SEED) $(HANGS)

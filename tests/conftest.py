@@ -108,14 +108,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Each test belongs to one command: that of its mark, or else `make test`."""
     for item in items:
-        if {"faults", "release"} <= {mark.name for mark in item.iter_markers()}:
+        marks = {mark.name for mark in item.iter_markers()}
+        if {"faults", "release"} <= marks:
             raise pytest.UsageError(f"{item.nodeid} is marked for two commands, faults and release")
+        if marks & {"faults", "release", "timed"}:
+            item.add_marker(pytest.mark.nightly)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """A quick test that hangs fails sooner than the command line says, as soon as this machine allows now."""
-    if not {"slow", "browser", "faults", "release", "timed"} & {mark.name for mark in item.iter_markers()}:
+    if not {"slow", "browser", "nightly"} & {mark.name for mark in item.iter_markers()}:
         most_s = WAITS_OF_A_QUICK_TEST * patience_s()
         item.add_marker(pytest.mark.timeout(min(item.config.getoption("timeout") or most_s, most_s)))
     return (yield)
