@@ -33,7 +33,7 @@ OLD_ROUBLES = "In old roubles: 1,000 old roubles are 1 new rouble."
 RIGHT_TO_LEFT_MARK = "\u200f"
 
 _LETTERS = re.compile(r"^[A-Z]{2}(?=\W$)")
-_THIN_BLANK, _HARD_BLANK = "\u202f", "\u00a0"
+_THIN_BLANK, HARD_BLANK = "\u202f", "\u00a0"
 _OF_WIDGET = {"az": "Latn", "hy": "Armn", "ka": "Geor", "kk": "Cyrl", "ky": "Cyrl", "uz": "Latn"}
 """Languages with a catalogue of the widget's words alone, and the script in which it is written."""
 _NUMBER_PATTERN = re.compile(r"[#0,.]+")
@@ -137,7 +137,7 @@ class Language:
         """Two different days for a narrow line; a common year is written once."""
         begins = "MMMd" if first.year == last.year else "yMMMd"
         days = (format_skeleton(form, day, locale=self.locale) for form, day in ((begins, first), ("yMMMd", last)))
-        return " \u2013 ".join(map(str, days)).replace(_THIN_BLANK, _HARD_BLANK)
+        return " \u2013 ".join(map(str, days)).replace(_THIN_BLANK, HARD_BLANK)
 
     def weekday(self, day: date) -> str:
         """A date in words, with the day of the week."""
@@ -145,16 +145,18 @@ class Language:
 
     def _date(self, day: date, form: str) -> str:
         """With hard blanks of the usual width: many fonts have no thin one."""
-        return str(format_date(day, format=form, locale=self.locale)).replace(_THIN_BLANK, _HARD_BLANK)
+        return str(format_date(day, format=form, locale=self.locale)).replace(_THIN_BLANK, HARD_BLANK)
 
     def day_and_month(self, day: date) -> str:
         """A date for a narrow column."""
         return str(format_skeleton("MMMd", day, locale=self.locale))
 
-    def shortest_day(self, day: date) -> str:
+    def shortest_day(self, day: date, *, has_year: bool = False) -> str:
         """A date for a line of text: in figures where the day comes first, such as 19.11; 11/19 is ambiguous."""
-        figures = str(format_skeleton("Md", day, locale=self.locale))
-        return figures if re.match(rf"0?{day.day}\b", figures) else self.day_and_month(day)
+        year = "y" * has_year
+        figures = str(format_skeleton(f"{year}Md", day, locale=self.locale))
+        is_clear = re.match(rf"0?{day.day}\b", figures)
+        return figures if is_clear else str(format_skeleton(f"{year}MMMd", day, locale=self.locale))
 
     def time(self, moment: datetime) -> str:
         """The time of day in the moment's own zone, without seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -50,8 +51,9 @@ class WidgetParams(LenientParams):
         return tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
 
     def codes(self, known: Collection[str]) -> tuple[str, ...]:
-        """The currencies that there are among those asked for, or the usual ones."""
-        return tuple(dict.fromkeys(code for code in self._asked_codes() if code in known)) or MOST_USED
+        """The currencies that there are among those asked for, or codes without a rate, or the usual ones."""
+        codes = tuple(dict.fromkeys(code for code in self._asked_codes() if re.fullmatch("[A-Z]{3}", code)))
+        return tuple(code for code in codes if code in known) or codes or MOST_USED
 
     def view(self, known: Collection[str]) -> View:
         """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""

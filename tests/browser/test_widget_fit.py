@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import date
 from itertools import chain, combinations, product
 from typing import Any
 from urllib.parse import quote
@@ -12,9 +14,14 @@ from conftest import LONG, in_faults
 from playwright.async_api import Browser, Page
 from widget_harness import Host, Live, got, pasted, visited
 
+from ratesvc.domain.rates import InForce
+from ratesvc.render.language import language_or_default
+from ratesvc.render.widget import rows
 from ratesvc.render.widget.fit import PADDING
+from ratesvc.render.widget.fragment import fragment
 from ratesvc.render.widget.releases import RELEASE
-from ratesvc.render.widget.view import COLUMNS, View
+from ratesvc.render.widget.rows import columns_of
+from ratesvc.render.widget.view import COLUMNS, Look, View
 
 pytestmark = pytest.mark.browser
 
@@ -81,6 +88,50 @@ async def test_no_text_is_cut_at_any_width(
         print(f"\n{lang}: {layouts} layouts, {len(wrong)} wrong, at most {spare} px too high")  # noqa: T201 -- figures to read
     assert wrong == []
     assert spare <= 120
+
+
+LINES = """widths => widths.map(width => {
+  const root = document.querySelector(".cbr-rates"), found = [], range = document.createRange();
+  root.parentNode.style.width = width + "px";
+  const outer = root.getBoundingClientRect(), walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    range.selectNodeContents(walker.currentNode);
+    const { height, bottom } = range.getBoundingClientRect(), text = walker.currentNode.data.trim();
+    const isHidden = at => at !== root && (getComputedStyle(at).clipPath !== "none" || isHidden(at.parentNode));
+    if (text && height && bottom < outer.bottom + 4 && !isHidden(walker.currentNode.parentNode)) found.push(text);
+  }
+  return found;
+})"""
+
+
+@pytest.mark.parametrize(
+    ("lang", "day", "warning"),
+    [
+        ("ru", "19.11", ""),
+        ("en", "Nov 19", ""),
+        ("ru", "19.11.2022", "Курсы не обновлялись с"),
+        ("en", "Nov 19, 2022", "Not updated since"),
+    ],
+)
+async def test_no_figure_of_a_line_stands_without_its_day(
+    browser: Browser, live: Live, host: Host, lang: str, day: str, warning: str
+) -> None:
+    """Tomorrow's and old figures have it at every width, and old ones the warning first. Today's may stand alone."""
+    shown: list[InForce] = list(columns_of(live.service.require_publication().snapshot, View.usual("line")))
+    if warning:
+        shown = [replace(shown[-1], stale=True)]
+    view, language = View.usual("line"), language_or_default(lang)
+    line = rows.table(shown, language, view, lambda *_: [], today=date(2022, 11, 18))
+    page = await browser.new_page(viewport={"width": 1400, "height": 900})
+    await page.goto(host.put(f"<main>{fragment(line, Look(), 'inline', '', shadow=False)}</main>"))
+    seen = await page.evaluate(LINES, [*range(120, 600, 20), 728, 1100, 1280])
+    newest = rows.table(shown[-1:], language, view, lambda *_: [], today=date(2022, 11, 18))
+    figures = {row.cells[0] for row in newest.rows}
+    assert [texts for texts in seen if figures & {*texts} and day not in texts] == []
+    assert [texts for texts in seen if not texts] == []
+    assert [texts[0] for texts in seen[-3:] if warning] == [warning] * 3 * bool(warning)
+    assert sum(bool(figures & {*texts}) for texts in seen) > len(seen) // 2
+    assert seen[0] == ([day] if warning else [line.rows[0].unit, line.rows[0].cells[0]])
 
 
 # Places in a page. The builder knows the width of those that give the widget one.
@@ -207,8 +258,9 @@ async def test_nothing_moves_when_the_rows_come(browser: Browser, live: Live, ho
     before = await page.evaluate(PLACED)
     await loaded(page, live)
     after = await page.evaluate(PLACED)
-    moved = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
-    assert moved == []
+    # A header's text stands on the line's own baseline, which is that of the link but for a part of a pixel.
+    pairs = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
+    assert [(was, now) for was, now in pairs if max(abs(a - b) for a, b in zip(was[1], now[1], strict=True)) > 1] == []
 
 
 async def test_nothing_moves_in_a_narrow_window(browser: Browser, live: Live, host: Host) -> None:

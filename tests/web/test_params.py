@@ -176,7 +176,7 @@ LENIENT: dict[str, tuple[Read, list[tuple[str, object]]]] = {
         lambda params: params.view({"USD", "EUR"}),
         [
             ("codes=eur,XXX,usd,eur&columns=today,name,x&spark=7", View(("EUR", "USD"), ("name", "today"), spark=7)),
-            ("codes=XXX&columns=x&spark=8&heading=H", View(heading="H")),
+            ("codes=XXX&columns=x&spark=8&heading=H", View(("XXX",), heading="H")),
             ("code=usd,eur", View(("USD",))),
             ("columns=a,b,c,d,e,f,g,h,i,j,name", View(columns=DEFAULT_COLUMNS)),
             ("layout=x&decimals=3&unit=2&symbols=x&head=2&pending=2&href=/rates", View()),

@@ -155,10 +155,14 @@ def _bar(table: Table) -> Strip:
 
 
 def _texts(table: Table, row: Row) -> list[Text]:
-    """Unit, rate and changes of a row. A line and a bar have no room for a trend."""
+    """Unit, rate and changes of a row. A line and a bar have no room for a trend, and show one day."""
     cells = dict(zip(table.kinds[1:], row.cells, strict=True))
     marks, moves = {"change": row.mark}, dict.fromkeys(("change", "percent"), row.move)
-    shown = [Text(words, marks.get(kind, ""), moves.get(kind, "")) for kind, words in cells.items() if kind != "trend"]
+    shown = [
+        Text(words, marks.get(kind, ""), moves.get(kind, ""))
+        for kind, words in cells.items()
+        if kind not in ("trend", "today")
+    ]
     return [Text(row.unit, is_bold=True), *shown]
 
 

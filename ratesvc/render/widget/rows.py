@@ -21,7 +21,7 @@ from ratesvc.domain.rates import (
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
 from ratesvc.render.json import converter_data, encode, source_url
-from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
+from ratesvc.render.language import HARD_BLANK, NOTHING, OLD_ROUBLES, PLACES, Language
 from ratesvc.render.widget.fit import Fit, converter_height, fit
 from ratesvc.render.widget.view import DATED_TITLE, HEADS, LAYOUTS, NO_HEADING, SHORT_HEADING, SHORT_TITLE, TITLE, View
 
@@ -29,6 +29,7 @@ PERCENT_PLACES = 2
 MARKS = {"up": "\u25b2", "down": "\u25bc"}
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 60, 18, 2
 FEWEST_POINTS = 3
+STOPS = ".\u3002\u0589"
 
 Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
 """The unit rates of a currency over so many days, oldest first; possibly few, or none."""
@@ -76,7 +77,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Everything that is shown, and as JSON rows.json. A text that is empty has no field there.
 
     `foreign` is the language of our sentences if it is not the page's language. `title_foreign` is that of the title,
-    which may be the host's own words. `converter` is the data of its element. rows.json has no `fit`.
+    which may be the host's own words. `converter` is the data of its element. `day` is the part of a line's title that
+    stays where there is no room for all of it. rows.json has neither `day` nor `fit`.
     """
 
     tag: str = msgspec.field(name="lang")
@@ -95,6 +97,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     badge: str = ""
     note: str = ""
     converter: str = ""
+    day: str = ""
     fit: Fit | None = None
 
     @property
@@ -123,6 +126,11 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return not self.layout and self.fit is not None and self.fit.is_tight(width)
 
     @property
+    def title_parts(self) -> tuple[str, str, str]:
+        """The words before the day of a line, the day, and the words after it."""
+        return self.title.rpartition(self.day)
+
+    @property
     def is_named(self) -> bool:
         """Whether the heading is all that names the source: that of a converter alone, which leads to the Bank."""
         return self.layout == "converter" and self.titled
@@ -141,25 +149,41 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 def table(
     shown: Sequence[InForce], language: Language, view: View, recent: Recent, *, today: date, demo: bool = False
 ) -> Table:
-    """The rows of one sheet, or of today's and tomorrow's. A currency is left out if no sheet has it."""
+    """The rows of one sheet, or of today's and tomorrow's. A currency is left out if no sheet has it.
+
+    If no sheet has any of them, their rows have no figures, and the note says so.
+    """
     writer = _Writer(shown, language, view)
-    rows = [writer.row(code, recent) for code in view.codes if _nominal(shown, code)]
+    quoted = [code for code in view.codes if _nominal(shown, code)]
+    rows = [writer.row(code, recent) for code in quoted or view.codes]
     columns = _columns(shown, language, view, today, trending=any(row.points for row in rows))
     if columns[1].kind != "trend":
         rows = [msgspec.structs.replace(row, cells=row.cells[1:], exact=row.exact[1:]) for row in rows]
     exact = next((text for row in rows for text in row.exact if text), "")
-    is_inline, is_table = view.layout == "inline", view.layout == LAYOUTS[0]
+    is_inline, is_line, is_table = (view.layout == layout for layout in ("inline", "line", LAYOUTS[0]))
+    day = _short_day(shown, language)
     if is_inline:
-        rows = [msgspec.structs.replace(row, cells=(language.roubles(row.cells[0]),), exact=()) for row in rows[:1]]
-        columns = columns[:2]
+        rate = language.roubles(rows[0].cells[0])
+        # A hint is not seen on a phone, so an old rate, and tomorrow's, has its day in the text.
+        is_todays = not shown[0].stale and shown[0].revision.effective_date <= today
+        said = day if language.foreign else language.say("as of {day}", day=day)
+        cell = rate if is_todays else f"{rate} ({said.replace(' ', HARD_BLANK)})"
+        rows, columns = [msgspec.structs.replace(rows[0], cells=(cell,), exact=())], columns[:2]
     is_dated = len(shown) == 1 and (view.has_heads or view.heading != NO_HEADING)
     source = source_url(shown[-1].revision.effective_date, language)
-    title, note = _title(shown[-1], language, view, exact), _note(shown[0], language, view, today)
+    title, note = _title(shown, language, view, exact), _note(shown[0], language, view, today)
+    if not quoted:
+        codes = ", ".join(view.codes)
+        note = language.say("The Bank of Russia has no rate for {codes}.", codes=codes)
+    # A line is cut at its end, so there a warning stands in the heading's place.
+    is_warning = is_line and (not quoted or shown[0].stale)
+    if is_warning:
+        title, note, day = (title, "", day) if quoted else (note.rstrip(STOPS), "", codes)
     return Table(
         tag=language.tag,
         direction=language.direction,
         title=f"{title} · {note}" if is_inline and note else title,
-        titled=view.heading != NO_HEADING,
+        titled=view.heading != NO_HEADING or (not view.has_heads and view.layout in ("table", "line", "bar")),
         headless=not view.has_heads,
         layout="" if is_table else view.layout,
         href=view.link(view.codes[0] if is_inline else "") or ("" if is_table else source),
@@ -168,15 +192,17 @@ def table(
         rows=tuple(rows),
         source=source,
         foreign=language.foreign,
-        title_foreign="" if view.own_heading or is_inline else language.foreign,
+        title_foreign=language.foreign if is_warning or not (is_inline or view.own_heading or title == day) else "",
         badge=language.say("demo") if demo else "",
         note=note,
-        converter=converter_data(shown[0], view.codes, language, dated=not is_dated) if view.converter else "",
+        converter=converter_data(shown[0], quoted, language, dated=not is_dated) if view.converter and quoted else "",
+        day=day if is_line else "",
         fit=fit(
             [(row.unit, row.name) for row in rows],
             [
                 (head.kind, (head.text, head.label), [row.cells[at] for row in rows])
                 for at, head in enumerate(columns[1:])
+                if not is_line or head.kind != "today"
             ],
             is_growing=len(shown) == 1 and view.has_heads and {"today", "next"} <= set(view.columns),
         ),
@@ -185,13 +211,14 @@ def table(
 
 def rows_json(table: Table) -> bytes:
     """rows.json."""
-    return encode(msgspec.structs.replace(table, fit=None))
+    return encode(msgspec.structs.replace(table, fit=None, day=""))
 
 
 def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:
     """Today's sheet, tomorrow's once it is announced, or both, as the view says; never nothing."""
     following = snapshot.for_next() if "next" in view.columns else None
-    is_alone = "today" not in view.columns or not view.has_heads
+    # A line shows today's where it has no room for tomorrow's day.
+    is_alone = view.layout != "line" and ("today" not in view.columns or not view.has_heads)
     today = () if following and is_alone else (snapshot.for_today(),)
     return (*today, following) if following else today
 
@@ -221,17 +248,30 @@ def _dated(kind: str, answer: InForce, language: Language, today: date) -> Head:
     return Head(kind, day, label, effective.isoformat())
 
 
-def _title(newest: InForce, language: Language, view: View, exact: str) -> str:
-    """The heading. Where no head names the day, it ends with the day. In a text it is a hint, with the exact rate."""
-    day = newest.revision.effective_date
+def _short_day(shown: Sequence[InForce], language: Language) -> str:
+    """The day of the newest figures, with its year if they are not those of these days."""
+    newest = shown[-1]
+    is_past = newest.stale or newest.next_due_at is None
+    return language.shortest_day(newest.revision.effective_date, has_year=is_past)
+
+
+def _title(shown: Sequence[InForce], language: Language, view: View, exact: str) -> str:
+    """The heading. Where no head names the day, it ends with the day. In a text it is a hint, with the exact rate.
+
+    That of a line that is out of date is the warning.
+    """
+    day = _short_day(shown, language)
     if view.layout == "inline":
-        hint = language.say("Bank of Russia, {day}", day=language.day(day))
+        hint = language.say("Bank of Russia, {day}", day=language.day(shown[-1].revision.effective_date))
         return f"{hint}, {language.roubles(exact)}" if exact else hint
+    if view.layout == "line" and shown[0].stale:
+        return language.say("Not updated since {day}.", day=day).rstrip(STOPS)
     title = view.own_heading or language.say(SHORT_TITLE if view.heading == SHORT_HEADING else TITLE)
-    if view.has_heads:
+    if view.has_heads or (view.layout == "converter" and view.heading == NO_HEADING):
         return title
-    short_day = language.shortest_day(day)
-    return f"{title}, {short_day}" if view.own_heading else language.say(DATED_TITLE, day=short_day)
+    if view.heading == NO_HEADING:
+        return day
+    return f"{title}, {day}" if view.own_heading else language.say(DATED_TITLE, day=day)
 
 
 def _note(answer: InForce, language: Language, view: View, today: date) -> str:
@@ -263,7 +303,7 @@ class _Writer:
     def row(self, code: str, recent: Recent) -> Row:
         """The row; its first cell is the trend."""
         view, language = self._view, self._language
-        nominal = _nominal(self._shown, code)
+        nominal = _nominal(self._shown, code) or 1
         units = view.figures.units(nominal)
         trend_rates = recent(code, view.spark) if view.spark else ()
         points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in trend_rates], language)

@@ -174,6 +174,8 @@ def test_without_heads_the_heading_names_the_day() -> None:
     assert line.href.endswith("To=25.04.2026")
     assert compact(Figures(), head=False, heading="Rates").title == "Rates, Apr 25"
     assert compact(Figures(), heading="short").title == "Bank of Russia rates"
+    bare = [compact(Figures(), layout, head=False, heading="none") for layout in ("table", "line", "bar")]
+    assert [(one.title, one.titled) for one in bare] == [("Apr 25", True)] * 3
     inline = compact(Figures(2), "inline")
     assert (inline.rows[0].cells, len(inline.rows)) == (("₽60.37",), 1)
     assert inline.title == "Bank of Russia, April 25, 2026, ₽60.3741"
@@ -285,6 +287,12 @@ def test_a_stale_table_names_its_last_day() -> None:
     friday = revision({"USD": (1, "75")}, FRIDAY)
     stale = table(InForce(SATURDAY, friday, None, None, FETCHED, stale=True), View())
     assert (stale.stale, stale.note) == (True, "Not updated since April 24, 2026.")
+    old = InForce(SATURDAY, friday, None, None, FETCHED, stale=True)
+    line, bar, sentence = (table(old, View.usual(layout), "ru") for layout in ("line", "bar", "inline"))
+    assert (line.title, line.note, bar.title) == ("Курсы не обновлялись с 24.04.2026", "", "ЦБ на 24.04.2026")
+    assert sentence.rows[0].cells == ("75,00\u00a0₽ (на\u00a024.04.2026)",)
+    tomorrows = table(InForce(SATURDAY, friday, None, None, FETCHED), View.usual("inline"), today=FRIDAY - ONE_DAY)
+    assert tomorrows.rows[0].cells == ("₽75.00 (as\u00a0of\u00a0Apr\u00a024)",)
     past = table(InForce(FRIDAY, friday, None, None), View())
     assert (past.stale, past.note) == (False, "")
     assert (stale.columns[1].text, past.columns[1].text) == ("Apr 24", "April 24, 2026")

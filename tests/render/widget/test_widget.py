@@ -21,6 +21,7 @@ from release_loader import LOCK, TERSER, built, changed, integrity
 from widget_harness import Live, live_service
 
 from ratesvc.config import Server, Settings
+from ratesvc.render.language import NOTHING
 from ratesvc.render.page import ASSETS, hashes, style
 from ratesvc.render.text import PIXEL, text_width
 from ratesvc.render.widget import releases
@@ -76,7 +77,7 @@ async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, pat
 @pytest.mark.parametrize("lang", LOCALES)
 @pytest.mark.parametrize(("layout", "columns"), [("table", 5), ("line", 3), ("bar", 3)])
 async def test_every_form_has_the_same_texts(live: Live, lang: str, layout: str, columns: int) -> None:
-    """A line and a bar show no names, and their heading has the day."""
+    """A line and a bar show no names, and their heading has the day. A card has no room for today's rates of a line."""
     query = f"lang={lang}&layout={layout}"
     document = json.loads(await text_of(live, f"/widget/rows.json?{query}"))
     fragment = table_words(await text_of(live, f"/widget?{query}&style=none"))
@@ -84,8 +85,10 @@ async def test_every_form_has_the_same_texts(live: Live, lang: str, layout: str,
     card = re.sub(r"<[^>]+>", "\n", await text_of(live, f"/widget/card.svg?{query}"))
     names = ["name"] if layout == "table" else []
     texts = [text for row in document["rows"] for text in (*map(row.get, ["unit", *names]), *row["cells"])]
+    if layout == "line":
+        texts = [text for at, text in enumerate(texts) if at % 4 != 1]
     assert len(texts) == 6 * columns
-    assert {document["title"], *texts} <= set(fragment)
+    assert {document["title"], *texts} <= {*fragment, " ".join(fragment[:2])}
     assert [text for text in (document["title"], *texts) if text not in card] == []
 
 
@@ -254,6 +257,17 @@ async def test_unknown_parameters_are_dropped(live: Live) -> None:
         status, headers, _ = await get(live.url, f"{path}?{query}")
         assert status == 200, (path, query)
         assert "Set-Cookie" not in headers, (path, query)
+
+
+@pytest.mark.parametrize("layout", ["table", "line", "bar", "converter"])
+async def test_a_widget_whose_only_currency_has_no_rate_says_so(live: Live, layout: str) -> None:
+    """It showed eight others."""
+    document = json.loads(await text_of(live, f"/widget/rows.json?codes=BYR&layout={layout}&pending=1"))
+    assert [(row["unit"], {*row["cells"]}) for row in document["rows"]] == [("BYR", {NOTHING})]
+    said = document["title"] + "." if layout == "line" else document["note"]
+    assert said == "The Bank of Russia has no rate for BYR."
+    assert "converter" not in document
+    assert said.rstrip(".") in await text_of(live, f"/widget/card.svg?codes=BYR&layout={layout}")
 
 
 async def test_a_heading_is_text(live: Live) -> None:
