@@ -54,7 +54,7 @@ class Summary:
     """The rates of one period, rounded once each.
 
     `days` are the effective dates of the first and the last sheet that count. `change` is that of the last rate since
-    the last one before the period; None where there is none within a month, and across 1998-01-01.
+    the last one before the period; None where there is none within a month, and from old to new roubles.
     """
 
     period: Days
@@ -76,7 +76,7 @@ def means(history: History, code: str, quote: str, days: Days, bounds: Bounds) -
 
 def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds) -> Iterator[Summary]:
     """Each period of the range that has a rate, oldest first."""
-    is_split = "RUB" in (code, params.quote)
+    is_split = "RUB" in (code, params.quote) and not params.new_roubles
     # With the month before, because the first change is counted from its last rate.
     wide = replace(params, days=replace(params.days, since=params.days.since - NEAR))
     ordinals, units, divisors = quotients_of(history, code, wide)
@@ -84,7 +84,7 @@ def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds)
 
     def change(before: int, first: int, last: int) -> Change | None:
         is_apart = before < 0 or ordinals[first] - ordinals[before] > NEAR.days
-        if is_apart or (is_split and not params.new_roubles and ordinals[before] < _NEW_SINCE <= ordinals[first]):
+        if is_apart or (is_split and ordinals[before] < _NEW_SINCE <= ordinals[first]):
             return None
         now, then = units[last] * divisors[before], units[before] * divisors[last]
         return Change(trimmed(EXACT.subtract(numbers[last], numbers[before])), Decimal(now - then), Decimal(then))

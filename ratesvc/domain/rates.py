@@ -224,11 +224,12 @@ def unit_rates(sheet: Sheet, previous: Sheet | None, quote: str = "RUB") -> dict
 def rate_change(sheet: Sheet, previous: Sheet | None, base: str, quote: str = "RUB") -> Change | None:
     """How one rate moved since the previous sheet.
 
-    None if there is no previous sheet, if a sheet lacks one of the currencies, and across 1998-01-01.
+    None if there is no previous sheet, if a sheet lacks one of the currencies, and from old to new roubles.
     """
-    if previous is None or (previous.effective_date < REDENOMINATION) != (sheet.effective_date < REDENOMINATION):
+    if previous is None or not {base, quote} <= sheet.costs.keys() & previous.costs.keys():
         return None
-    if not {base, quote} <= sheet.costs.keys() & previous.costs.keys():
+    is_old, was_old = (day.effective_date < REDENOMINATION for day in (sheet, previous))
+    if is_old != was_old and "RUB" in (base, quote):
         return None
     now, before = ((day.costs[base], day.costs[quote]) for day in (sheet, previous))
     absolute = trimmed(EXACT.subtract(cross_rate(*now), cross_rate(*before)))

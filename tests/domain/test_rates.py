@@ -314,10 +314,14 @@ def test_change_is_unknown_where_nothing_came_before() -> None:
 
 @pytest.mark.parametrize("base", ["RUB", "USD"])
 def test_no_change_across_the_new_rouble(base: str) -> None:
-    """On 1 January 1998 a thousand roubles became one: the step from 5960 to 5,96 is not a move."""
+    """On 1 January 1998 a thousand roubles became one: the step from 5960 to 5,96 is not a move.
+
+    Between two other currencies the roubles cancel.
+    """
     old = sheet(date(1997, 12, 31), quote("USD", "5960.0000"), quote("DEM", "3351.0000"))
-    new = sheet(date(1998, 1, 1), quote("USD", "5.9600"), quote("DEM", "3.3510"))
-    assert all(unit.change is None for unit in unit_rates(new, old, base).values())
+    new = sheet(date(1998, 1, 1), quote("USD", "5.9600"), quote("DEM", "3.5760"))
+    moved = {code: unit.change.percent(4) for code, unit in unit_rates(new, old, base).items() if unit.change}
+    assert moved == ({} if base == "RUB" else {"DEM": Decimal("6.7144")})
     assert rate_change(old, sheet(date(1997, 12, 30), *old.quotes), "DEM", base) is not None
     assert rate_change(sheet(date(1998, 1, 6), *new.quotes), new, "DEM", base) is not None
 

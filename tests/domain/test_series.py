@@ -146,7 +146,7 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
     new: bool,
 ) -> None:
     """The mean of the exact rates, rounded once; no period has both roubles, which the week of 1998 would."""
-    history = held(base, quote)
+    history, is_split = held(base, quote), in_quote == "RUB" and not new
     since, until = sorted((since, until))
     for group, bounds in PERIODS.items():
         days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
@@ -161,13 +161,13 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
             first = date.fromisoformat(row["date"])
             period = bounds(ends[0])
             assert all(end in period for end in ends)
-            assert in_quote != "RUB" or {end < REDENOMINATION for end in ends} in ({True}, {False})
-            assert first == period.since or (in_quote, first) == ("RUB", REDENOMINATION)
+            assert not is_split or {end < REDENOMINATION for end in ends} in ({True}, {False})
+            assert first == period.since or (is_split and first == REDENOMINATION)
             assert (row["first_effective_date"], row["effective_date"]) == tuple(map(str, ends))
             assert (row["last_rate"], row["min_rate"], row["max_rate"]) == (rates[-1], min(rates), max(rates))
             if in_quote == "RUB":
                 assert row["unit_rate"] == trimmed(rounded(sum(rates, Decimal(0)), Decimal(len(rates))))
-            last = REDENOMINATION - ONE_DAY if in_quote == "RUB" and first < REDENOMINATION else period.until
+            last = REDENOMINATION - ONE_DAY if is_split and first < REDENOMINATION else period.until
             assert row["complete"] == (days[0] <= first and min(period.until, last) <= days[1])
 
 
@@ -204,6 +204,7 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     ]
     assert changes(12)[1:] == changes(40) == [("1998-02-01", Decimal("0.3"), 5), ("1998-03-01", None, None)]
     assert changes(0, new_roubles=True)[1] == ("1998-01-01", Decimal("0.04"), Decimal("0.6711"))
+    assert [first for first, *_ in changes(10, "week", new_roubles=True)][:2] == ["1997-12-29", "1998-01-05"]
     assert changes(10, "week")[:2] == [("1997-12-29", 60, Decimal("1.0169")), ("1998-01-01", None, None)]
 
 
