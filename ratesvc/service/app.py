@@ -7,7 +7,6 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -145,12 +144,7 @@ class Service:
         async with self._refreshing:
             # First store what an earlier poll kept in memory, and read what other replicas have stored.
             await self.tick()
-            cycle = await self.refresh()
-            if cycle.bank_answered:
-                again = await self._outcome_of(self._refresher.ask_again())
-                await self._accept(again)
-                held_back = {sheet.effective_date: sheet for sheet in (*cycle.held_back, *again.held_back)}
-                self.telemetry.last_cycle = cycle = replace(cycle, held_back=tuple(held_back.values()))
+            cycle = await self.refresh(again=True)
         now, failures = self.clock(), self.telemetry.failures
         self._schedule.poll_in(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures))
         if self.history.is_incomplete(now):
@@ -219,20 +213,23 @@ class Service:
 
     # The path of a number
 
-    async def refresh(self) -> Cycle:
-        """Ask the Bank once, then log and count the outcome."""
+    async def refresh(self, *, again: bool = False) -> Cycle:
+        """Ask the Bank for the newest sheet, and `again` for those of the last week. Log and count the outcome."""
         cycle = await self._outcome_of(self._refresher.refresh())
+        if again and cycle.bank_answered:
+            cycle = cycle.then(await self._outcome_of(self._refresher.ask_again()))
         self.telemetry.refreshed(cycle, nothing_held=not self.history.days)
-        await self._accept(cycle)
         return cycle
 
     async def _outcome_of(self, asking: Awaitable[Cycle]) -> Cycle:
-        """Wait for the Bank's answer. A bug must not end the polls: the next one is due anyway."""
+        """Take what the Bank answers into memory. A bug must not end the polls: the next one is due anyway."""
         try:
-            return await asking
+            cycle = await asking
         except Exception:
             self.telemetry.log.exception("refresh_crashed")
             return Cycle("crashed")
+        await self._accept(cycle)
+        return cycle
 
     async def _accept(self, cycle: Cycle) -> None:
         """Log which sheets are held back. Hold and announce the others."""

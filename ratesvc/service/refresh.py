@@ -72,6 +72,16 @@ class Cycle:
         """Whether the Bank was asked and this replica learned nothing."""
         return self.outcome in ("failed", "crashed")
 
+    def then(self, again: Cycle) -> Cycle:
+        """This refresh with the outcome of another one that followed. It does not matter if that has failed."""
+        outcome = min(self.outcome, again.outcome, key=STRICTEST_FIRST.index)
+        held_back = {sheet.effective_date: sheet for sheet in (*self.held_back, *again.held_back)}
+        accepted, stored = (*self.accepted, *again.accepted), self.stored and again.stored
+        return replace(self, outcome=outcome, accepted=accepted, stored=stored, held_back=tuple(held_back.values()))
+
+
+STRICTEST_FIRST = ("quarantined", "confirming", "new", "unchanged", "failed", "crashed")
+
 
 @dataclass(slots=True)
 class _Draft:
