@@ -214,11 +214,14 @@ class Refresher:
         return [day for day in lasts if day == today or day not in self._asked]
 
     def _without_the_newest(self, failure: FetchFailed) -> list[date]:
-        """The days to ask for if the newest sheet is refused: today's own may be right."""
+        """The days to ask for if the newest sheet is refused: today's, and before it tomorrow's if a day is wrong."""
         today = self._today()
+        refusals = [error for _, error in failure.failures if isinstance(error, BadDocument)]
+        days = [today] if len(refusals) == len(failure.failures) else []
+        if days and all(error.reason == "date" for error in refusals):
+            days.insert(0, today + ONE_DAY)
         eve = [] if self.history.days else [self._eve()]
-        is_refused = all(isinstance(error, BadDocument) for _, error in failure.failures)
-        return [*eve, today] if is_refused and self.history.certain_on(today) is None else eve
+        return [*eve, *(day for day in days if self.history.certain_on(day) is None)]
 
     def _today(self) -> date:
         return moscow_day(self.clock())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, patience_s
-from dates import FRIDAY, SATURDAY, THURSDAY, TUESDAY
+from dates import EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import Bank, daily_xml, sheet, unavailable
 from listener import reading
 from loopback import fetched
@@ -53,17 +53,19 @@ async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, serve: S
 
 
 async def test_a_newest_sheet_that_is_refused_hides_no_other(bank: Bank, serve: Serve, clock: Clock) -> None:
-    """For example our clock is a day behind, so the newest sheet is later than tomorrow: at the start, and later."""
+    """The newest sheet is dated ahead, or our clock is behind. At the start, in the evening, and later."""
     bank.publish(*map(sheet, (THURSDAY, FRIDAY, TUESDAY)))
     async with serve() as running:
         await eventually(lambda: len(running.service.history) == 2)
         assert [revision.effective_date for revision in running.service.history] == [THURSDAY, FRIDAY]
-        clock.advance(days=1)
+        clock.moment = EVENING
         bank.publish(sheet(SATURDAY))
-        bank.asked.clear()
         await running.service.poll()
-        await eventually(lambda: running.service.history.of_date(SATURDAY))
-        assert "date_req=25/04/2026" in bank.queries
+        assert running.held(SATURDAY)
+        clock.moment = datetime(2026, 4, 29, 9, tzinfo=UTC)
+        bank.publish(sheet(date(2027, 4, 29)), sheet(date(2026, 4, 29)))
+        await running.service.poll()
+        assert [revision.effective_date for revision in running.service.history][-2:] == [TUESDAY, date(2026, 4, 29)]
 
 
 async def test_a_command_asks_the_bank_without_the_lease(
