@@ -59,7 +59,7 @@ async def show(  # noqa: PLR0913 -- the options of the command
             console.print(terminal.rates(answer, language, shown, moved, demo=demo))
         elif params:
             rows = (tables.rows_of(history, code, params, moscow_day(service.clock())) for code in params.codes)
-            click.echo(tables.to_json(tables.about(params, history, demo=demo), rows))
+            click.echo(tables.to_json(tables.about(params, history, moscow_day(service.clock()), demo=demo), rows))
         else:
             click.echo(json.rates(answer, language, codes=codes or None, demo=demo))
 

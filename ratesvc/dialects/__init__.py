@@ -124,15 +124,15 @@ class Request:
         return days
 
     def check_no_gap(self, days: Days) -> None:
-        """Raise HistoryLoading if a sheet of the range may be missing, or if all of them are unconfirmed.
+        """Raise HistoryLoading until all of history is fetched, and if no sheet of the range is admitted.
 
-        A range that lacks some unconfirmed days is served, and names them.
+        A range that lacks some sheets is served, and names their days.
         """
-        if gap := self.history.first_gap(replace(days, until=min(days.until, self.snapshot.in_force.effective_date))):
+        if gap := self.history.first_unfetched(days):
             raise HistoryLoading(gap)
-        unconfirmed = self.history.unconfirmed_in(days)
-        if unconfirmed and not any(day in days for day in self.history.days):
-            raise HistoryLoading(unconfirmed[0])
+        lacking = self.history.lacking(days, self.snapshot.today)
+        if lacking and not any(day in days for day in self.history.days):
+            raise HistoryLoading(lacking[0])
 
     def check_size(self, currencies: int, days: Days, *, daily: bool = False) -> int:
         """The greatest count of points in the answer, up to today's sheet. Raises TooManyPoints."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from ratesvc.bank import xml
 from ratesvc.dialects import SCRIPT, Content, Dialect, Refusal, Request, status
+from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import EXACT, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, at
 from ratesvc.errors import HistoryLoading, RatesvcError
@@ -37,11 +38,11 @@ def archived_json(request: Request) -> Content:
 
 
 def _json(request: Request, revision: Revision, until: date) -> Content:
-    before, coverage = request.history.before(revision.effective_date), request.history.coverage
-    if before is None and coverage and revision.effective_date - ONE_DAY in coverage:
+    before, eve = request.history.before(revision.effective_date), revision.effective_date - ONE_DAY
+    if before is None and not request.history.first_unfetched(Days(eve, eve)):
         before = request.history.nearest_before(revision.effective_date)
-    if before is None and revision.effective_date > request.history.begins:
-        raise HistoryLoading(revision.effective_date - ONE_DAY)
+    if before is None and eve >= request.history.begins:
+        raise HistoryLoading(eve)
     return Content(("json", revision.key), SCRIPT, lambda: _document(request.public_url, revision, before), until)
 
 

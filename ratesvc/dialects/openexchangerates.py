@@ -14,6 +14,7 @@ from datetime import date, time
 from msgspec import Raw
 
 from ratesvc.dialects import JSON, SCRIPT, Content, Dialect, Refusal, Refused, Request, json_object, split, status, unix
+from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import ONE, Revision, convert, per_unit, plain
 from ratesvc.domain.series import carried, iso
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
@@ -70,7 +71,7 @@ def time_series(request: Request) -> Content:
 
     def write() -> bytes:
         sheets = {day: json_object(codes, texts) for day, texts in request.per_base(base, codes, days)}
-        in_force = zip(*carried(request.history, start, days.until), strict=True)
+        in_force = zip(*carried(request.history, Days(start, days.until), request.snapshot.today), strict=True)
         texts = ((day, sheets.get(effective, NO_RATES)) for day, effective in in_force)
         rates = {iso(day): Raw(text.encode()) for day, text in texts if text != NO_RATES}
         return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": rates})

@@ -140,9 +140,28 @@ class History:
         """The days of the coverage whose sheets exist and are not admitted, oldest first."""
         return self.coverage.unconfirmed if self.coverage else ()
 
-    def unconfirmed_in(self, days: Days) -> list[date]:
-        """Those of a range."""
-        return [day for day in self.unconfirmed if day in days]
+    def lacking(self, days: Days, today: date) -> list[date]:
+        """The days of a range whose sheets are unconfirmed, or expected up to today and not held; oldest first."""
+        until = min(days.until, max([today, *self.days[-1:]]))
+        found = {day for day in self.unconfirmed if day in days}
+        day = self.calendar.effective_date_after(self._fetched_until)
+        while day <= until:
+            if day >= days.since and self.days[bisect_left(self.days, day) :][:1] != [day]:
+                found.add(day)
+            day = self.calendar.effective_date_after(day)
+        return sorted(found)
+
+    @property
+    def _fetched_until(self) -> date:
+        """All of history is fetched up to this day, or is still being fetched. Later sheets are missing one by one."""
+        if not self.days:
+            return date.max - NEAR
+        return max(self.coverage.until, self.days[-1] - NEAR) if self.coverage else self.days[-1]
+
+    @property
+    def known_until(self) -> date:
+        """The day of the newest sheet, or a later one for which the Bank has none. Raises IndexError without sheets."""
+        return max(self.days[-1], self.coverage.until if self.coverage else date.min)
 
     @property
     def newest(self) -> Revision | None:
@@ -251,31 +270,27 @@ class History:
             found = certain_date(self.days, self.calendar, self.coverage, day)
             if found is None:
                 return day
-            day = self.calendar.may_end(found)
+            day = self.calendar.may_end(_complete_until(found, self.coverage))
         return None
 
     # What is missing
 
+    def first_unfetched(self, days: Days) -> date | None:
+        """The first of these days that has to wait until all of history is fetched."""
+        return self.first_gap(Days(days.since, min(days.until, self._fetched_until)))
+
     def is_incomplete(self, now: datetime) -> bool:
         """Whether a sheet up to the newest, or up to yesterday, is not held."""
-        return self.is_loading(now) or bool(self.unconfirmed)
+        return self.is_loading or bool(self.missing(now))
 
-    def is_loading(self, now: datetime) -> bool:
-        """Whether sheets have not been asked for yet. Unconfirmed ones have been."""
-        coverage = self.coverage
-        if coverage is None or coverage.since > FIRST_DAY:
-            return True
-        return self.first_gap(Days(coverage.until, self._ends(now))) is not None
+    @property
+    def is_loading(self) -> bool:
+        """Whether all of history has not been fetched yet."""
+        return self.coverage is None or self.first_unfetched(Days(FIRST_DAY, date.max)) is not None
 
-    def missing(self, now: datetime) -> int:
-        """How many sheets a backfill has left: the unconfirmed ones, and those after the coverage."""
-        count, day = len(self.unconfirmed), self.coverage.until if self.coverage else self.days[-1]
-        while (day := self.calendar.effective_date_after(day)) <= self._ends(now):
-            count += day not in self.days
-        return count
-
-    def _ends(self, now: datetime) -> date:
-        return max([moscow_day(now) - ONE_DAY, *self.days[-1:]])
+    def missing(self, now: datetime) -> list[date]:
+        """The days whose sheets a backfill has left: up to the newest, or up to yesterday."""
+        return self.lacking(Days(date.min, date.max), moscow_day(now) - ONE_DAY)
 
     # Series
 
@@ -302,14 +317,18 @@ def certain_date(days: Sequence[date], calendar: WorkCalendar, coverage: Coverag
     """The effective date of the sheet in force on `day`, or None if a sheet may be missing before it.
 
     `days` are the effective dates that are held. The newest of them up to `day` is certain if the calendar knows of
-    no later one, or if it and the day lie in the coverage, and if no sheet that is not admitted lies between.
+    no later one, or if the coverage has none, and if no sheet that is not admitted lies between.
     """
     index = bisect_right(days, day)
     found = days[index - 1] if index else None
     if found is None or (coverage and coverage.has_unconfirmed(found, day)):
         return None
-    is_covered = coverage is not None and found in coverage and day in coverage
-    return found if is_covered or calendar.holds(found, day) else None
+    return found if day < calendar.may_end(_complete_until(found, coverage)) else None
+
+
+def _complete_until(found: date, coverage: Coverage | None) -> date:
+    """The last day on which a later sheet would be held, if there were one."""
+    return max(found, coverage.until) if coverage and found in coverage else found
 
 
 def snapshot(history: History, now: datetime) -> Snapshot:
@@ -320,7 +339,7 @@ def snapshot(history: History, now: datetime) -> Snapshot:
     except (HistoryLoading, BeforeHistory):
         raise NoSheet("Only a sheet for a later day is held; today's is being fetched.") from None
     newest = history.newest or in_force
-    next_due_at, missed, since, until = calendar.awaited(newest.effective_date, now)
+    next_due_at, missed, since, until = calendar.awaited(history.known_until, now)
     return Snapshot(
         today=today,
         in_force=in_force,
@@ -329,7 +348,7 @@ def snapshot(history: History, now: datetime) -> Snapshot:
         next_due_at=next_due_at,
         next_late=next_due_at <= now,
         publications_missed=missed,
-        stale=not calendar.holds(in_force.effective_date, today),
+        stale=history.certain_on(today) is None,
         changed_at=max(since, history.fetched_at),
         # Each request compares the two with the clock, which takes ten times as long in another time zone.
         since=since.astimezone(UTC),

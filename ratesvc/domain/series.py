@@ -69,26 +69,24 @@ def last_set(history: History, params: SeriesParams, today: date) -> date:
     return gap - ONE_DAY if gap else params.days.until
 
 
-def check_complete(history: History, days: Days, today: date) -> None:
-    """Raise HistoryLoading if a sheet of these days may be missing."""
-    gap = history.first_gap(replace(days, until=min(days.until, today)))
-    # Today is answered even if its own sheet is missing; days to come have only the sheets that are set.
-    if gap is not None and gap < today:
+def check_complete(history: History, days: Days) -> None:
+    """Raise HistoryLoading if these days have to wait until all of history is fetched."""
+    if gap := history.first_unfetched(days):
         raise HistoryLoading(gap)
 
 
-def dated_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[date, Decimal]]:
+def dated_rates(history: History, code: str, params: SeriesParams) -> list[tuple[date, Decimal]]:
     """Effective dates and unit rates of a currency, oldest first. Raises HistoryLoading."""
-    check_complete(history, params.days, today)
+    check_complete(history, params.days)
     rates = rates_of(history, code, params)
     return list(zip(map(date.fromordinal, rates.days), rates.numbers, strict=True))
 
 
-def rates_on(history: History, code: str, params: SeriesParams) -> list[tuple[int, int, str]]:
+def rates_on(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
     """What `carried_rates` gives for each of the `dates`, in their order."""
     found = []
     for day in params.dates:
-        _, (effective,) = carried(history, day, day)
+        _, (effective,) = carried(history, Days(day, day), today)
         if effective:
             sheet = date.fromordinal(effective)
             texts = rates_of(history, code, replace(params, days=Days(sheet, sheet))).texts
@@ -98,7 +96,7 @@ def rates_on(history: History, code: str, params: SeriesParams) -> list[tuple[in
 
 def carried_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
     """Days that are set, the effective date of the sheet in force on each, and its rate if it has the currency."""
-    days, effective = carried(history, params.days.since, last_set(history, params, today))
+    days, effective = carried(history, replace(params.days, until=last_set(history, params, today)), today)
     since = date.fromordinal(effective[0]) if effective and effective[0] else params.days.since
     rates = rates_of(history, code, replace(params, days=replace(params.days, since=since)))
     texts = dict(zip(rates.days, rates.texts, strict=True))
@@ -202,20 +200,20 @@ def _records(
     return ordered, [merged[day] for day in ordered]
 
 
-def carried(history: History, since: date, until: date) -> tuple[range, list[int]]:
-    """Every day of the closed range, and the effective date of the sheet in force on it.
+def carried(history: History, within: Days, today: date) -> tuple[range, list[int]]:
+    """Every day of the range, and the effective date of the sheet in force on it.
 
-    0 before the first sheet, and from an unconfirmed sheet until the next one, because no earlier rate applies then.
+    0 before the first sheet, and from a sheet that is lacking until the next one, because no earlier rate applies then.
     """
-    held = history.days[max(bisect_right(history.days, since) - 1, 0) : bisect_right(history.days, until)]
-    if unconfirmed := frozenset(history.unconfirmed_in(Days(held[0] if held else since, until))):
-        held = sorted({*held, *unconfirmed})
-    days = range(since.toordinal(), until.toordinal() + 1)
+    held = history.days[max(bisect_right(history.days, within.since) - 1, 0) : bisect_right(history.days, within.until)]
+    if lacking := frozenset(history.lacking(Days(held[0] if held else within.since, within.until), today)):
+        held = sorted({*held, *lacking})
+    days = range(within.since.toordinal(), within.until.toordinal() + 1)
     dates: list[int] = []
     effective = 0
     for day in held:
         dates += repeat(effective, day.toordinal() - days.start - len(dates))
-        effective = 0 if day in unconfirmed else day.toordinal()
+        effective = 0 if day in lacking else day.toordinal()
     return days, dates + [effective] * (len(days) - len(dates))
 
 

@@ -96,10 +96,11 @@ def _lines_of(column: Column, days: Days, line: str, frames: _Frames) -> dict[in
 # The sheets
 
 
-def sheets(history: History, held: Holdings, days: Days, after: Cursor | None, *, demo: bool) -> bytes:
+def sheets(
+    history: History, held: Holdings, days: Days, after: Cursor | None, unconfirmed: Sequence[date], *, demo: bool
+) -> bytes:
     """The sheets of these days in their latest revisions, oldest first; only the unknown ones `after` a cursor."""
     shown = after.unknown(held, days) if after else held.sheets(days)
-    unconfirmed = history.unconfirmed_in(days)
     document: dict[str, Any] = {
         "since": days.since,
         "until": days.until,

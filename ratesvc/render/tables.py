@@ -26,11 +26,11 @@ Part = Mapping[str, Any]
 # The rows
 
 
-def about(params: SeriesParams, history: History, *, demo: bool) -> dict[str, Any]:
+def about(params: SeriesParams, history: History, today: date, *, demo: bool) -> dict[str, Any]:
     """A series without its rows."""
     has_old_roubles = "RUB" in (params.quote, *params.codes) and not params.new_roubles
     old = denomination(params.days.since) if has_old_roubles else None
-    unconfirmed = history.unconfirmed_in(params.days)
+    unconfirmed = history.lacking(params.days, today)
     return {
         "quote_currency": params.quote,
         "since": params.days.since,
@@ -44,10 +44,10 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
     """The rows of one currency, oldest first: those of its sheets, of every day, of chosen days, or of periods."""
     if params.group:
         periods = list(summaries(history, code, params, PERIODS[params.group]))
-        return _period_rows(code, periods, params, history, last_set(history, params, today))
+        return _period_rows(code, periods, params, history, today)
     if params.dates or params.fill == "daily":
         is_chosen = bool(params.dates)
-        rows = rates_on(history, code, params) if is_chosen else carried_rates(history, code, params, today)
+        rows = rates_on(history, code, params, today) if is_chosen else carried_rates(history, code, params, today)
         days, effective = [iso(day) for day, _, _ in rows], [iso(day) for _, day, _ in rows]
         texts = [text for _, _, text in rows]
     else:
@@ -57,12 +57,13 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
     return {"date": days, "code": [code] * len(days), "unit_rate": texts, "effective_date": effective}
 
 
-def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, history: History, until: date) -> Columns:
+def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, history: History, today: date) -> Columns:
     """Rows that begin like those of days: `unit_rate` is the mean, `effective_date` that of the last sheet."""
+    until = last_set(history, params, today)
 
     def is_complete(one: Summary) -> bool:
         days = one.period
-        return params.days.since <= days.since and days.until <= until and not history.unconfirmed_in(days)
+        return params.days.since <= days.since and days.until <= until and not history.lacking(days, today)
 
     changes = [one.change for one in periods]
     return {

@@ -192,7 +192,7 @@ class Service:
         async for progress in self._backfill.run():
             self.telemetry.backfilling(progress, begins=not has_begun)
             has_begun = True
-        missing = self.history.missing(self.clock())
+        missing = len(self.history.missing(self.clock()))
         self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
 
     def _clock_jumped(self, seconds: float) -> None:
@@ -333,12 +333,13 @@ class Service:
         """The checks of application/health+json."""
         telemetry = self.telemetry
         silent_s = self._schedule.silent_s if self.scheduled else 0.0
+        missing = self.history.missing(self.clock()) if self.history.coverage else []
         return {
             "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),
-            "history:coverage": health.history(self.history.coverage, self.backfilling, telemetry.waiting),
+            "history:coverage": health.history(self.history.coverage, missing, self.backfilling, telemetry.waiting),
             "quarantine:count": health.quarantine(self.quarantine.count),
             "clock:skew": health.clock(self.clock_skew_s),
             "calendar:coverage": health.calendar(self.history.calendar.known_until, moscow_day(self.clock())),

@@ -72,11 +72,18 @@ class _Figures:
         self.coverage = self.coverage.with_sheet(day)
 
     def complete(self) -> Coverage | None:
-        """The complete days; None if no sheet is admitted. They end with a sheet, which the columns must reach."""
+        """The complete days; None if no sheet is admitted. They end before the first unconfirmed day after the last."""
         since, unconfirmed = self.coverage.since, self.coverage.unconfirmed
         admitted = (day for day in sheet_days(self.columns.values()) if day in self.coverage and day not in unconfirmed)
-        until = max(admitted, default=None)
-        return Coverage(since, until, tuple(day for day in unconfirmed if day < until)) if until else None
+        newest = max(admitted, default=None)
+        if newest is None:
+            return None
+        later = [day for day in unconfirmed if day > newest]
+        return Coverage(
+            since,
+            later[0] - ONE_DAY if later else self.coverage.until,
+            tuple(day for day in unconfirmed if day < newest),
+        )
 
     def history(self, memory: History) -> History:
         """A history of the admitted days, and of every document in memory."""
@@ -120,9 +127,9 @@ class Backfill:
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
         """Fetch the missing part of the closed range, and the days between it and the coverage.
 
-        Nothing is asked for beyond the newest sheet in memory, because later ones are not admitted yet. A run that was
-        cut off has stored the columns that it fetched, and the next one asks for the others. A command goes first: a
-        run of another process ends at its next step.
+        Nothing is asked for beyond the newest sheet in memory, because later ones are not admitted yet, or yesterday,
+        for which the Bank may have no sheet. A run that was cut off has stored the columns that it fetched, and the
+        next one asks for the others. A command goes first: a run of another process ends at its next step.
 
         Raises FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError if the Bank has no sheet in the range.
         """
@@ -150,7 +157,7 @@ class Backfill:
             raise RatesvcError(f"{refusal}; those from {FIRST_DAY} to {tomorrow} can be asked for")
         if not self._history.days:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
-        newest = self._history.days[-1]
+        newest = max(self._history.days[-1], self._today() - ONE_DAY)
         if requested.since > newest:
             raise _nothing_in(requested)
         return replace(requested, until=min(requested.until, newest))
@@ -203,9 +210,9 @@ class Backfill:
                 columns = with_revision(columns, revision)
             else:
                 columns[USD] = columns[USD].with_record(record.effective_date, record.nominal, record.value)
-        until = max((record.effective_date for record in later), default=before.until)
         unconfirmed = {*before.unconfirmed, *(record.effective_date for record in missing)}
-        unconfirmed |= self._without_a_sheet(columns.values(), Days(before.until + ONE_DAY, until))
+        unconfirmed |= self._without_a_sheet(columns.values(), Days(before.until + ONE_DAY, whole.until))
+        until = max([before.until, *(record.effective_date for record in later), *unconfirmed])
         return _Figures(columns, Coverage(before.since, until, tuple(sorted(unconfirmed))), dollars=True)
 
     async def _assessed(self, columns: dict[str, Column], whole: Days, before: Coverage | None) -> _Figures:
@@ -227,10 +234,12 @@ class Backfill:
         Sheets that are more than a month apart are another recording, in which nothing is expected.
         """
         calendar, without = self._history.calendar, set()
-        for sheet, following in pairwise(sheet_days(columns)):
+        sheets = [day for day in sheet_days(columns) if day <= days.until]
+        for sheet, following in pairwise([*sheets, days.until + ONE_DAY]):
             day = calendar.may_end(sheet)
-            while sheet >= RULE_SINCE and following in days and day < following <= sheet + NEAR:
-                without.add(day)
+            while sheet >= RULE_SINCE and day < following <= sheet + NEAR:
+                if day in days:
+                    without.add(day)
                 day = calendar.effective_date_after(day)
         return without
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -68,11 +68,13 @@ def scheduler(silent_s: float, last_run: datetime | None) -> Check:
     return {"status": "pass", "observedValue": observed}
 
 
-def history(coverage: Coverage | None, progress: Progress | None, waiting: Collection[str]) -> Check:
-    """Which days are complete, which of them wait for a second document or a person, and what is being fetched."""
+def history(
+    coverage: Coverage | None, missing: Sequence[date], progress: Progress | None, waiting: Collection[str]
+) -> Check:
+    """Which days are complete, which are missing or wait for a decision, and what is being fetched."""
     check: Check = {"status": "pass", "observedValue": f"{coverage.since}/{coverage.until}" if coverage else "none yet"}
-    if coverage and coverage.unconfirmed:
-        check |= {"status": "warn", "unconfirmed": list(map(str, coverage.unconfirmed[:MOST_NAMED]))}
+    if missing:
+        check |= {"status": "warn", "unconfirmed": list(map(str, missing[:MOST_NAMED]))}
     if progress:
         check |= {"status": "pass", "output": f"step {progress.done} of {progress.total}: {progress.asking}"}
     elif "backfill" in waiting:

@@ -51,7 +51,7 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
     `fixed_s`, when configured, decides once a sheet is held, unless a mirror asks for a longer pause. `failures` counts
     those in a row, with `cycle` as the last.
     """
-    newest = history.days[-1] if history.days else None
+    newest = history.known_until if history.days else None
     if newest is None and cycle.outcome == "skipped":
         # The replica that holds the lease has found nothing yet, and may not be able to.
         return min(FIRST_RETRY_S, fixed_s or FIRST_RETRY_S)

@@ -46,12 +46,13 @@ async def _history(service: Service, writer: _Writer, path: str, request: web.Re
         since = max(since, day_named(params.text("since"), service, "since"))
 
     def render() -> Body:
-        series.check_complete(history, Days(since, today), today)
+        series.check_complete(history, Days(since, today))
         days = Days(since, max(since, history.days[-1]))
-        unconfirmed = history.unconfirmed_in(days)
+        asked = Days(since, max(days.until, today))
+        unconfirmed = history.lacking(asked, today)
         heading = archive.heading(writer.media, days, unconfirmed, demo=service.demo)
         disposition = ("Content-Disposition", f'attachment; filename="{path.rpartition("/")[2]}"')
-        headers = (disposition, *unconfirmed_days(history, days))
+        headers = (disposition, *unconfirmed_days(history, asked, today))
         return Archive(b"", writer.media, headers, (deflated(heading), *writer.parts(history, days, codes))).finish()
 
     key, queue = ("history", path, codes, since), Queue.of((today - since).days * len(codes or history.codes()))
@@ -95,8 +96,10 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
     days = replace(days, until=max(days.since, min(days.until, newest)))
 
     def render() -> Body:
-        series.check_complete(history, days, today)
-        return Body(archive.sheets(history, held, days, after, demo=service.demo), JSON)
+        series.check_complete(history, days)
+        unconfirmed = history.lacking(days, today)
+        sheets = archive.sheets(history, held, days, after, unconfirmed, demo=service.demo)
+        return Body(sheets, JSON, unconfirmed_days(history, days, today))
 
     key, queue = ("sheets", days, after), Queue.of((days.until - days.since).days)
     return Answer(await publication.body_in_thread(key, render, service.workers, queue, packed=params.packed), RATES)

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
+from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, InForce
 from ratesvc.domain.workdays import ONE_DAY, at, moscow_day
 from ratesvc.service.app import Service
@@ -60,8 +61,9 @@ def caching_of(service: Service, answer: InForce) -> Caching:
 
 def caching_until(service: Service, until: date) -> Caching:
     """SETTLED for days up to `until` if their sheets are settled and admitted, else RATES."""
-    ends = min(service.history.settled_before(moscow_day(service.clock())), *service.history.unconfirmed, date.max)
-    return SETTLED if until < ends else RATES
+    history, today = service.history, moscow_day(service.clock())
+    is_settled = until < history.settled_before(today) and not history.lacking(Days(FIRST_DAY, until), today)
+    return SETTLED if is_settled else RATES
 
 
 def _midnight(now: datetime) -> datetime:

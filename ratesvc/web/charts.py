@@ -65,8 +65,8 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
     series.points_of(history, wanted, today)  # raises TooManyPoints
 
     def render() -> Body:
-        rates = {code: series.dated_rates(history, code, wanted, today) for code in asked.codes}
-        unconfirmed = history.unconfirmed_in(wanted.days)
+        rates = {code: series.dated_rates(history, code, wanted) for code in asked.codes}
+        unconfirmed = history.lacking(wanted.days, today)
         return html(chart_page.answered(shown, history.codes(), rates, unconfirmed), *_headers(site, path))
 
     # It draws three pictures, so no widget waits behind it.
@@ -165,7 +165,7 @@ class _Picture:
     def svg(self, look: chart.ChartLook) -> str:
         """The picture as SVG."""
         params = self.series
-        rates = {code: series.dated_rates(self._history, code, params, self._today) for code in params.codes}
+        rates = {code: series.dated_rates(self._history, code, params) for code in params.codes}
         indexed = self._scale == "indexed" or (self._scale == "auto" and chart.is_better_indexed(rates))
         return chart.Drawing(rates, look, quote=params.quote, indexed=indexed, exact=self._exact).svg()
 

@@ -73,7 +73,8 @@ async def _answer(
         content = ask(Request(history, publication.snapshot, site.public_url, given, accept, spoken))
 
         def render() -> Body:
-            headers = (*unconfirmed_days(history, Days(content.since, content.until)), *_policy(content.media))
+            days, today = Days(content.since, content.until), publication.snapshot.today
+            headers = (*unconfirmed_days(history, days, today), *_policy(content.media))
             return Body(content.write(), content.media, headers)
 
         key, queue, packed = (name, content.key), Queue.of(content.points), wants_packed(request)

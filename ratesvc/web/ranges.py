@@ -36,7 +36,8 @@ async def long_answer(
 
     def rendered() -> Body:
         body = render()
-        return replace(body, headers=(*body.headers, *unconfirmed_days(service.history, days)))
+        named = unconfirmed_days(service.history, days, publication.snapshot.today)
+        return replace(body, headers=(*body.headers, *named))
 
     publication, workers = service.require_publication(), service.workers
     body = await publication.body_in_thread(key, rendered, workers, queue, packed=packed)

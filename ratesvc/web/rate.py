@@ -46,7 +46,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     outcome = _outcome(question, service)
     why, headers = reason(outcome, code, now, history.calendar), _rate_headers(site)
     if isinstance(outcome, InForce) and code in outcome.revision.sheet.by_code:
-        has_line = history.first_gap(Days(day - timedelta(days=rate.MONTH), day)) is None
+        has_line = history.first_unfetched(Days(day - timedelta(days=rate.MONTH), day)) is None
 
         def render() -> Body:
             return html(rate.answered(question, why, outcome, language, site, has_line=has_line), *headers)

@@ -97,7 +97,7 @@ def day_named(text: str, service: Service, name: str = "date") -> date:
         return day_of(text, name)
     snapshot = service.require_publication().snapshot
     if snapshot.announced is None:
-        following = service.history.calendar.effective_date_after(snapshot.in_force.effective_date)
+        following = service.history.calendar.effective_date_after(service.history.known_until)
         raise NotYetSet(following, snapshot.next_due_at, overdue=snapshot.next_overdue)
     return snapshot.announced.effective_date
 
@@ -117,8 +117,8 @@ def check_listed(answer: InForce, *codes: str) -> None:
             raise UnknownCurrency(code, effective=answer.revision.effective_date)
 
 
-def unconfirmed_days(history: History, days: Days) -> Headers:
+def unconfirmed_days(history: History, days: Days, today: date) -> Headers:
     """The header that names the days which a range lacks, because their sheets are not admitted."""
-    named = list(map(str, history.unconfirmed_in(days)))
+    named = list(map(str, history.lacking(days, today)))
     more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
     return (("Unconfirmed-Days", ", ".join([*named[:MOST_NAMED], *more])),) if named else ()

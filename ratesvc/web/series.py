@@ -29,8 +29,8 @@ async def _many_days(service: Service, path: str, request: web.Request) -> Answe
     points = series.points_of(history, params, today)
 
     def render() -> Body:
-        series.check_complete(history, params.days, today)
-        head = tables.about(params, history, demo=service.demo)
+        series.check_complete(history, params.days)
+        head = tables.about(params, history, today, demo=service.demo)
         rows = (tables.rows_of(history, code, params, today) for code in params.codes)
         if path.endswith(".csv"):
             shown = (tables.for_readers(part, names, has_old_roubles="denomination" in head) for part in rows)

@@ -88,7 +88,7 @@ async def test_a_sheet_that_is_held_back_is_not_in_a_series_either(bank: Bank, s
     assert dict(found.series("USD", params.days)) == {
         day: right[day][1] for day in days if day not in (slipped, newest) and day >= params.days.since
     }
-    assert tables.about(params, found, demo=False)["unconfirmed"] == [slipped]
+    assert tables.about(params, found, newest, demo=False)["unconfirmed"] == [slipped]
 
 
 @pytest.mark.slow

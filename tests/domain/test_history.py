@@ -309,6 +309,42 @@ def test_there_is_no_gap_before_the_first_rates() -> None:
     assert held.first_gap(Days(date(1990, 1, 1), third + ONE_DAY)) == third + ONE_DAY
 
 
+@pytest.mark.parametrize(
+    ("until", "today", "lacking", "incomplete", "stale"),
+    [
+        (FRIDAY, FRIDAY, (), False, False),
+        (FRIDAY, SATURDAY, (SATURDAY,), False, True),
+        (FRIDAY, SUNDAY, (SATURDAY,), True, True),
+        (FRIDAY, TUESDAY, (SATURDAY, TUESDAY), True, True),
+        (SATURDAY, MONDAY, (), False, False),
+        (SATURDAY, TUESDAY, (TUESDAY,), False, True),
+    ],
+)
+def test_a_sheet_that_does_not_come_is_lacking_by_itself(
+    until: date, today: date, lacking: tuple[date, ...], incomplete: bool, stale: bool
+) -> None:
+    """All of history is held up to Friday's sheet. The Bank may have said that Saturday has none.
+
+    Today's own sheet may still come, so no backfill looks for it.
+    """
+    held, now = filled(FIRST_DAY, FRIDAY), moscow(today, "00:00")
+    held.coverage = Coverage(FIRST_DAY, until)
+    assert held.lacking(Days(FIRST_DAY, date.max), today) == list(lacking)
+    assert (held.is_loading, held.first_unfetched(Days(FIRST_DAY, today))) == (False, None)
+    assert (held.is_incomplete(now), snapshot(held, now).stale) == (incomplete, stale)
+    due = moscow(TUESDAY - ONE_DAY if until == SATURDAY else FRIDAY, "18:00")
+    assert snapshot(held, now).next_due_at == due
+
+
+@pytest.mark.parametrize(("days", "unfetched"), [(31, None), (32, SATURDAY)])
+def test_sheets_of_more_than_a_month_are_still_being_fetched(days: int, unfetched: date | None) -> None:
+    """After a long pause readers wait for history. After a short one a day that does not come costs only itself."""
+    held, newest = filled(FIRST_DAY, FRIDAY), FRIDAY + timedelta(days)
+    held.add(dollar(newest))
+    assert held.first_unfetched(Days(FIRST_DAY, newest)) == unfetched
+    assert held.is_loading is bool(unfetched)
+
+
 # Revisions
 
 

@@ -107,11 +107,11 @@ def test_old_roubles_are_named_on_either_side_of_a_rate(code: str, quote: str, s
     history.fill([column("USD", around), column("AAA", around)], Coverage(FIRST, LAST))
     params = SeriesParams((code,), Days(FIRST + timedelta(days=11), LAST), quote)
     before, after = (row["unit_rate"] for row in rows_of(history, code, params))
-    assert ("denomination" in tables.about(params, history, demo=False)) == (before != after) == said
+    assert ("denomination" in tables.about(params, history, LAST, demo=False)) == (before != after) == said
     new = replace(params, new_roubles=True)
     before, after = (row["unit_rate"] for row in rows_of(history, code, new))
     assert before == after
-    assert "denomination" not in tables.about(new, history, demo=False)
+    assert "denomination" not in tables.about(new, history, LAST, demo=False)
     shown = tables.for_readers(tables.rows_of(history, code, params, LAST), None, has_old_roubles=said)
     assert shown.get("roubles") == (["old", "new"] if said else None)
 
@@ -212,7 +212,7 @@ def test_the_forms_of_a_series_say_the_same() -> None:
     """A line of JSON for each row after the metadata; CSV with the same fields, and with names if asked for."""
     history = held({0: (10_000, 0), 2: (15_000, 0)}, {0: (70_000, 2)})
     params = SeriesParams(("AAA", "BBB"), Days(FIRST, LAST))
-    head = tables.about(params, history, demo=True)
+    head = tables.about(params, history, LAST, demo=True)
     parts = [tables.rows_of(history, code, params, LAST) for code in params.codes]
     document = json.loads(tables.to_json(head, parts))
     rows = document.pop("rows")
@@ -234,7 +234,7 @@ def test_a_period_with_a_day_that_is_not_admitted_is_not_complete() -> None:
     params = SeriesParams(("AAA",), Days(FIRST, LAST), "USD", group="week")
     complete = [row["complete"] for row in rows_of(history, "AAA", params)]
     assert complete == [False, False, *[True] * (len(complete) - 3), False]
-    assert tables.about(params, history, demo=False)["unconfirmed"] == [FIRST + timedelta(days=4)]
+    assert tables.about(params, history, LAST, demo=False)["unconfirmed"] == [FIRST + timedelta(days=4)]
 
 
 @given(records, records, st.sampled_from([ONE, Decimal("1.37"), Decimal(100)]))

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from chaos import ChaosProxy
 from conftest import Clock, Serve, Served, eventually, stored
-from dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
-from fake_bank import Bank, bank_running, workdays
+from dates import DAYS, EVENING, FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
+from fake_bank import Bank, bank_running, unavailable, workdays
 from listener import reading
 from redis_servers import RealRedis, running
 from sheets import changed, plausible, times, without
@@ -186,6 +186,13 @@ async def test_a_currency_that_was_missing_once_does_not_return_tenfold(bank: Ba
 
 
 RANGES = (
+    "/v1/series?codes=USD&last=5&until={until}",
+    "/v1/series.jsonl?codes=USD&since={since}&until={until}&fill=daily",
+    "/v1/history.csv",
+    "/v1/history.jsonl?codes=USD&since={since}",
+    "/v1/sheets?since={since}",
+    "/chart?codes=USD&since={since}&until={until}",
+    "/chart/frame?codes=USD&since={since}&until={until}",
     "/v1/series?codes=USD&since={since}&until={until}",
     "/v1/series.csv?codes=USD&since={since}&until={until}",
     "/chart.svg?codes=USD&since={since}&until={until}",
@@ -212,14 +219,56 @@ async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Se
         await eventually(lambda: held.service.history.unconfirmed == (wrong,) and not held.service.backfilling)
         clock.moment += timedelta(hours=10)
         held.service.publish()
-        for target in (*(path.format(since=DAYS[3], until=day) for path in RANGES), OF_THE_BANK.format(DAYS[3], day)):
-            status, headers, _ = await held.get(target)
-            assert (status, headers.get("Unconfirmed-Days")) == (200, str(wrong)), target
+        await every_range_names(wrong, held, day)
         assert (await held.get(OF_THE_BANK.format(wrong, wrong)))[0] == 503
         assert (await held.get("/cbr-xml-daily/daily_json.js"))[0] == 200
         assert (await held.get(f"/v1/rates/{wrong}"))[0] == 503
         assert (await held.get(f"/v1/rates/{day}"))[0] == 200
-    assert json.loads((await held.get(RANGES[0].format(since=DAYS[3], until=wrong)))[2])["unconfirmed"] == [str(wrong)]
+    assert json.loads((await held.get(f"/v1/series?codes=USD&until={wrong}"))[2])["unconfirmed"] == [str(wrong)]
+
+
+async def every_range_names(missing: date | None, served: Served, until: date) -> None:
+    """A day that its answer lacks, or none."""
+    for target in (*(path.format(since=DAYS[3], until=until) for path in RANGES), OF_THE_BANK.format(DAYS[3], until)):
+        status, headers, _ = await served.get(target)
+        assert (status, headers.get("Unconfirmed-Days")) == (200, missing and str(missing)), target
+
+
+async def test_a_sheet_that_does_not_come_costs_its_own_day(
+    bank: Bank, held: Served, serve: Serve, clock: Clock
+) -> None:
+    """Nobody reaches the Bank over a weekend. Ranges end before Saturday, and name it, also after a restart.
+
+    When the Bank answers that day with an earlier sheet, and its series has none, then Friday's sheet applies.
+    """
+    bank.misbehave = unavailable
+    async with serve() as other:
+        await other.ready()
+        for day in (SATURDAY, SUNDAY, MONDAY):
+            clock.moment = datetime(2026, 4, day.day, 9, tzinfo=UTC)
+            for served in (held, other):
+                served.service.publish()
+                await every_range_names(SATURDAY, served, day)
+                daily = json.loads((await served.get(f"/v1/series?codes=USD&fill=daily&until={day}"))[2])
+                assert daily["rows"][-1]["date"] == str(FRIDAY)
+        assert held.service.health()["history:coverage"]["unconfirmed"] == [str(SATURDAY)]
+        assert (await held.get(f"/v1/rates/{SATURDAY}"))[0] == 503
+        bank.misbehave = None
+        await held.service.poll()
+        for served in (held, other):
+            await eventually(lambda served=served: served.service.history.certain_on(MONDAY))  # type: ignore[misc]
+            await every_range_names(None, served, MONDAY)
+            assert json.loads((await served.get(f"/v1/rates/{SATURDAY}"))[2])["effective_date"] == str(FRIDAY)
+            assert served.service.health()["cbr:sheet"]["status"] == "pass"
+    bank.asked.clear()
+    bank.publish(plausible(TUESDAY))
+    await held.service.poll()
+    assert f"date_req={SATURDAY:%d/%m/%Y}" not in bank.queries
+    assert json.loads((await held.get(f"/v1/rates/{TUESDAY}"))[2])["previous_effective_date"] == str(FRIDAY)
+    bank.publish(plausible(SATURDAY))
+    clock.advance(days=1)
+    await held.service.poll()
+    assert json.loads((await held.get(f"/v1/rates/{MONDAY}"))[2])["effective_date"] == str(SATURDAY)
 
 
 async def test_a_mirror_that_lags_is_passed_over(bank: Bank, serve: Serve, clock: Clock) -> None:

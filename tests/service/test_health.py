@@ -125,16 +125,16 @@ def test_a_calendar_warns_a_month_before_its_end(days: int, status: str) -> None
 
 def test_history_says_which_days_wait_and_what_is_fetched() -> None:
     """A first start that goes on is no warning, days without a second document are."""
-    coverage = Coverage(FIRST_DAY, FRIDAY, (THURSDAY,))
-    assert health.history(None, None, ()) == {"status": "pass", "observedValue": "none yet"}
-    asking = health.history(coverage, Progress(34, 88, "KZT (R01335)"), ())
+    coverage = Coverage(FIRST_DAY, FRIDAY)
+    assert health.history(None, (), None, ()) == {"status": "pass", "observedValue": "none yet"}
+    asking = health.history(coverage, (), Progress(34, 88, "KZT (R01335)"), ())
     assert (asking["status"], asking["output"]) == ("pass", "step 34 of 88: KZT (R01335)")
-    assert health.history(coverage, None, ()) == {
+    assert health.history(coverage, [THURSDAY], None, ()) == {
         "status": "warn",
         "observedValue": f"{FIRST_DAY}/{FRIDAY}",
         "unconfirmed": [str(THURSDAY)],
     }
-    assert health.history(None, None, ("backfill",))["output"] == "another replica fetches history"
+    assert health.history(None, (), None, ("backfill",))["output"] == "another replica fetches history"
 
 
 async def test_livez_fails_right_after_a_block(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ def test_a_range_names_thirty_days_that_it_lacks() -> None:
     history = History(WorkCalendar())
     for lacking, words in ((days[1:], str(days[-1])), (days, "1 more")):
         history.coverage = Coverage(days[0], FRIDAY, lacking)
-        ((name, named),) = unconfirmed_days(history, Days(days[0], FRIDAY))
+        ((name, named),) = unconfirmed_days(history, Days(days[0], FRIDAY), FRIDAY)
         assert (name, len(named.split(", ")), named.split(", ")[-1]) == ("Unconfirmed-Days", len(lacking), words)
 
 
