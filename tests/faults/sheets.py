@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from dates import DAYS
 from fake_bank import Bank
 from invariant import Figures, Published
+from loopback import Answering
 
 from ratesvc.domain.rates import Quote, Sheet
 
@@ -106,3 +108,31 @@ def truth_of(bank: Bank) -> Callable[[], Published]:
         return known
 
     return truth
+
+
+RANGES = (
+    "/v1/series?codes=USD&last=5&until={until}",
+    "/v1/series.jsonl?codes=USD&since={since}&until={until}&fill=daily",
+    "/v1/history.csv",
+    "/v1/history.jsonl?codes=USD&since={since}",
+    "/v1/sheets?since={since}",
+    "/chart?codes=USD&since={since}&until={until}",
+    "/chart/frame?codes=USD&since={since}&until={until}",
+    "/v1/series?codes=USD&since={since}&until={until}",
+    "/v1/series.csv?codes=USD&since={since}&until={until}",
+    "/chart.svg?codes=USD&since={since}&until={until}",
+    "/ecb/eurofxref-hist.csv",
+    "/frankfurter/v1/{since}..{until}?base=USD&symbols=RUB",
+    "/frankfurter/v2/rates?from={since}&to={until}&base=USD",
+    "/frankfurter/v2/rates?from={since}&to={until}&base=USD&group=week",
+    "/openexchangerates/api/time-series.json?start={since}&end={until}",
+    "/tsv/cb/840.tsv",
+)
+OF_THE_BANK = "/scripts/XML_dynamic.asp?date_req1={:%d/%m/%Y}&date_req2={:%d/%m/%Y}&VAL_NM_RQ=R01235"
+
+
+async def ranges_name(missing: date | None, served: Answering, until: date) -> None:
+    """Every range up to this day is answered, and names the day that it lacks, or none."""
+    for target in (*(path.format(since=DAYS[3], until=until) for path in RANGES), OF_THE_BANK.format(DAYS[3], until)):
+        status, headers, _ = await served.get(target)
+        assert (status, headers.get("Unconfirmed-Days")) == (200, missing and str(missing)), target

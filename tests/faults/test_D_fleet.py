@@ -18,14 +18,15 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, eventually, in_faults, missing, program
-from dates import FRIDAY, NOON, SATURDAY, THURSDAY
-from fake_bank import Bank, around_today, sheet, workdays
+from dates import DAYS, FRIDAY, MONDAY, NOON, SATURDAY, SUNDAY, THURSDAY
+from fake_bank import Bank, around_today, sheet, unavailable, workdays
 from fleet import fleet, shared_by
 from lag import block
 from ledger import Fault
 from loopback import says
 from processes import Program, environment, finished, processes_over, run, serving, serving_by
 from redis.asyncio import from_url
+from sheets import plausible, ranges_name
 from wall import WallClock
 from watched import Watched, watched
 
@@ -211,6 +212,33 @@ def test_D5_every_missed_publication_is_seen_that_evening() -> None:
         seen, newest = _seen([before], eve + timedelta(days=1, minutes=1))
         assert states == [("pass", 0), ("warn", 0), ("warn", 1)], absent
         assert (seen.stale, health.sheet(seen, newest)["status"]) == (True, "fail"), absent
+
+
+@pytest.mark.nightly
+async def test_D5_a_weekend_without_a_sheet(bank: Bank, redis_url: str, tmp_path: Path, wall: WallClock) -> None:
+    """No sheet comes for Saturday: every range is served and names the day, until the Bank says that it has none."""
+    bank.publish(*map(plausible, DAYS))
+    wall.set(NOON)
+    variables = shared_by(bank, redis_url, RATESVC_POLL_SECONDS="1", **wall.variables)
+    async with serving(tmp_path, **variables) as first, serving(tmp_path, **variables) as second:
+        for replica in (first, second):
+            await eventually(lambda replica=replica: says(replica, "/v1/history.csv"))  # type: ignore[misc]
+        bank.misbehave = unavailable
+        for day in (SATURDAY, SUNDAY, MONDAY):
+            wall.set(NOON + (day - FRIDAY))
+            for replica in (first, second):
+                await eventually(lambda replica=replica, day=day: today_is(replica, day, FRIDAY))  # type: ignore[misc]
+                await ranges_name(SATURDAY, replica, day)
+        first.kill()
+        async with serving(tmp_path, **variables) as again:
+            await again.ready()
+            await ranges_name(SATURDAY, again, MONDAY)
+            bank.misbehave = None
+            for replica in (second, again):
+                await eventually(lambda replica=replica: says(replica, f"/v1/rates/{SATURDAY}"))  # type: ignore[misc]
+                assert await says(replica, f"/v1/rates/{SATURDAY}", f'"effective_date":"{FRIDAY}"'.encode())
+                await ranges_name(None, replica, MONDAY)
+                assert await says(replica, "/v1/rates", b'"stale":false')
 
 
 @contextmanager

@@ -876,6 +876,20 @@ async def test_a_working_day_without_a_sheet_is_asked_for_by_its_date(
     assert replica.history.certain_on(WRONG) == (replica.held(DAYS[9]) if answers else None)
 
 
+@pytest.mark.parametrize(("first", "are_expected"), [(date(2026, 3, 24), True), (date(2026, 3, 21), False)], ids=str)
+async def test_a_month_without_sheets_is_asked_for_day_by_day(
+    first: date, are_expected: bool, bank: Bank, replica: Replica
+) -> None:
+    """Sheets more than 31 days apart are another recording, in which nothing is expected."""
+    between = [day for day in DAYS[:-2] if day > first]
+    for days in (*bank.series.values(), bank.documents):
+        for day in (*between, DAYS[-2]):
+            del days[day]  # type: ignore[attr-defined]
+    await replica.run()
+    assert {f"date_req={day:%d/%m/%Y}" for day in between}.issubset(bank.queries) is are_expected
+    assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
+
+
 async def test_a_document_is_compared_with_every_day_that_was_admitted_before_it(bank: Bank, replica: Replica) -> None:
     """Also in the same run. The tenge rises by a tenth each day; about the fourth day series and document differ."""
     for days, rise in enumerate(("1.3", "1.43", "1.57", "1.72")):

@@ -17,7 +17,7 @@ from dates import DAYS, EVENING, FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUE
 from fake_bank import Bank, bank_running, unavailable, workdays
 from listener import reading
 from redis_servers import RealRedis, running
-from sheets import changed, plausible, times, without
+from sheets import OF_THE_BANK, changed, plausible, ranges_name, times, without
 from structlog.testing import capture_logs
 
 from ratesvc.commands.data import verify
@@ -185,27 +185,6 @@ async def test_a_currency_that_was_missing_once_does_not_return_tenfold(bank: Ba
     assert held.held(tuesday + ONE_DAY).flags == ()
 
 
-RANGES = (
-    "/v1/series?codes=USD&last=5&until={until}",
-    "/v1/series.jsonl?codes=USD&since={since}&until={until}&fill=daily",
-    "/v1/history.csv",
-    "/v1/history.jsonl?codes=USD&since={since}",
-    "/v1/sheets?since={since}",
-    "/chart?codes=USD&since={since}&until={until}",
-    "/chart/frame?codes=USD&since={since}&until={until}",
-    "/v1/series?codes=USD&since={since}&until={until}",
-    "/v1/series.csv?codes=USD&since={since}&until={until}",
-    "/chart.svg?codes=USD&since={since}&until={until}",
-    "/ecb/eurofxref-hist.csv",
-    "/frankfurter/v1/{since}..{until}?base=USD&symbols=RUB",
-    "/frankfurter/v2/rates?from={since}&to={until}&base=USD",
-    "/frankfurter/v2/rates?from={since}&to={until}&base=USD&group=week",
-    "/openexchangerates/api/time-series.json?start={since}&end={until}",
-    "/tsv/cb/840.tsv",
-)
-OF_THE_BANK = "/scripts/XML_dynamic.asp?date_req1={:%d/%m/%Y}&date_req2={:%d/%m/%Y}&VAL_NM_RQ=R01235"
-
-
 async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Served, clock: Clock) -> None:
     """A slip of one day that nobody corrects. All later sheets are admitted: only its own day is missing."""
     wrong = SATURDAY
@@ -219,19 +198,12 @@ async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Se
         await eventually(lambda: held.service.history.unconfirmed == (wrong,) and not held.service.backfilling)
         clock.moment += timedelta(hours=10)
         held.service.publish()
-        await every_range_names(wrong, held, day)
+        await ranges_name(wrong, held, day)
         assert (await held.get(OF_THE_BANK.format(wrong, wrong)))[0] == 503
         assert (await held.get("/cbr-xml-daily/daily_json.js"))[0] == 200
         assert (await held.get(f"/v1/rates/{wrong}"))[0] == 503
         assert (await held.get(f"/v1/rates/{day}"))[0] == 200
     assert json.loads((await held.get(f"/v1/series?codes=USD&until={wrong}"))[2])["unconfirmed"] == [str(wrong)]
-
-
-async def every_range_names(missing: date | None, served: Served, until: date) -> None:
-    """A day that its answer lacks, or none."""
-    for target in (*(path.format(since=DAYS[3], until=until) for path in RANGES), OF_THE_BANK.format(DAYS[3], until)):
-        status, headers, _ = await served.get(target)
-        assert (status, headers.get("Unconfirmed-Days")) == (200, missing and str(missing)), target
 
 
 async def test_a_sheet_that_does_not_come_costs_its_own_day(
@@ -248,7 +220,7 @@ async def test_a_sheet_that_does_not_come_costs_its_own_day(
             clock.moment = datetime(2026, 4, day.day, 9, tzinfo=UTC)
             for served in (held, other):
                 served.service.publish()
-                await every_range_names(SATURDAY, served, day)
+                await ranges_name(SATURDAY, served, day)
                 daily = json.loads((await served.get(f"/v1/series?codes=USD&fill=daily&until={day}"))[2])
                 assert daily["rows"][-1]["date"] == str(FRIDAY)
         assert held.service.health()["history:coverage"]["unconfirmed"] == [str(SATURDAY)]
@@ -257,7 +229,7 @@ async def test_a_sheet_that_does_not_come_costs_its_own_day(
         await held.service.poll()
         for served in (held, other):
             await eventually(lambda served=served: served.service.history.certain_on(MONDAY))  # type: ignore[misc]
-            await every_range_names(None, served, MONDAY)
+            await ranges_name(None, served, MONDAY)
             assert json.loads((await served.get(f"/v1/rates/{SATURDAY}"))[2])["effective_date"] == str(FRIDAY)
             assert served.service.health()["cbr:sheet"]["status"] == "pass"
     bank.asked.clear()
