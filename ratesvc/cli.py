@@ -330,9 +330,8 @@ def healthcheck(file: Path | None, *, as_json: bool) -> None:
     import msgspec
 
     server = _settings(file).server
-    port = server.port if server.admin_port is None else server.admin_port
-    url = f"{server.local_url(port)}/livez"
-    status, answer = _ask(server.local_host, port)
+    url = f"{server.local_url()}/livez"
+    status, answer = _ask(server.local_host, server.port)
     if as_json:
         click.echo(msgspec.json.encode({"url": url, "alive": status == 200, "status": status, "answer": answer}))
     elif status == 200:

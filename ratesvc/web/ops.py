@@ -14,7 +14,9 @@ from ratesvc.web.responses import Handler
 
 HEALTH = "application/health+json"
 STATUSES = ("pass", "warn", "fail")
-PATHS = ("/livez", "/readyz", "/health", "/metrics")
+PROBES = ("/livez", "/readyz")
+"""Proxies and supervisors ask them on the readers' port."""
+PATHS = (*PROBES, "/health", "/metrics")
 
 
 def routes(service: Service) -> dict[str, Handler]:

@@ -91,11 +91,11 @@ async def listening(service: Service) -> AsyncIterator[str]:
         if server.admin_port is None:
             app = build(service, site)
         else:
-            app = _application(service, site, _public(service, site))
+            probes = {path: handler for path, handler in ops.routes(service).items() if path in ops.PROBES}
+            app = _application(service, site, {**_public(service, site), **probes})
             admin = stack.enter_context(_bound(server, server.admin_port))
             service.admin_url = _address(server, admin)
-            probes = _application(service, site, ops.routes(service))
-            await stack.enter_async_context(accepting(probes, admin))
+            await stack.enter_async_context(accepting(_application(service, site, ops.routes(service)), admin))
         await stack.enter_async_context(accepting(app, listener, **_shortcuts(service)))
         stack.callback(service.drain)
         yield address

@@ -20,7 +20,7 @@ from aiohttp import web
 from certificates import Authority
 from conftest import Serve, addresses, eventually
 from fronts import AS_SHIPPED, Front, Replaced, answers_with, caddy, haproxy, nginx, shipped
-from loopback import answering, client, fetched
+from loopback import answering, client, fetched, says
 from machine import limit_s
 from playwright.async_api import Browser
 from processes import Program, free_port, serving
@@ -144,6 +144,22 @@ async def test_a_proxy_shows_strangers_neither_health_nor_figures(front: Front, 
                 f"/x/%2e%2e{prefix}{hidden}",
             ):
                 assert (await ask(url, get(way, host="localhost"))).status == 404, way
+
+
+@pytest.mark.parametrize(
+    ("front", "checks"), [case(haproxy, {}, ["/livez", "/readyz"]), case(caddy, {}, ["/livez"]), case(nginx, {}, [])]
+)
+async def test_a_proxy_finds_a_replica_with_an_admin_port(front: Front, checks: list[str], tmp_path: Path) -> None:
+    """It asks the readers' port how the replica is, and the replica counts the answers."""
+    ports = {"RATESVC_PORT": str(free_port()), "RATESVC_ADMIN_PORT": str(free_port())}
+    url = f"http://127.0.0.1:{ports['RATESVC_PORT']}"
+    async with serving(tmp_path, "--demo", **ports) as admin, front(tmp_path, url) as proxy:
+        for check in checks:
+            counted = f'ratesvc_requests_total{{route="{check}",status="200"}}'.encode()
+            await eventually(lambda counted=counted: says(admin, "/metrics", counted))  # type: ignore[misc]
+        await eventually(lambda: answers_with(proxy, "/v1/rates", 200))
+        for path in ("/health", "/metrics"):
+            assert [await answers_with(one, path, 404) for one in (proxy, url)] == [True, True]
 
 
 async def test_the_proxies_wait_longer_for_long_answers_only(serve: Serve) -> None:

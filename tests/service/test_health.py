@@ -180,13 +180,16 @@ async def test_health_answers_with_a_clock_far_in_the_past(served: Served, clock
 
 
 async def test_probes_have_a_port_of_their_own(bank: Bank, serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
-    """With an admin port, only that port answers health, metrics and probes, and nothing else. The start names it."""
+    """With an admin port, only that port answers /health and /metrics, and no rates. The start names it.
+
+    Proxies ask the readers' port how the replica is.
+    """
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with serve(server={"admin_port": 0}) as served:
         await served.ready()
         admin = str(served.service.admin_url).replace("localhost", "127.0.0.1")
-        for path in ("/health", "/metrics", "/livez", "/readyz"):
-            assert (await served.get(path))[0] == 404
+        for path, public in (("/health", 404), ("/metrics", 404), ("/livez", 200), ("/readyz", 200)):
+            assert (await served.get(path))[0] == public
             async with served.http.get(admin + path) as answer:
                 assert answer.status == 200
         assert (await served.get("/v1/rates"))[0] == 200
