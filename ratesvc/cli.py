@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from ratesvc import __version__
-from ratesvc.errors import ConfigError, EngineError, EngineNotReady, FetchFailed, NotYetSet, RatesvcError
+from ratesvc.errors import ConfigError, EngineError, EngineNotReady, FetchFailed, GaveUp, NotYetSet, RatesvcError
 
 if TYPE_CHECKING:
     from ratesvc.config import Settings
@@ -103,7 +103,7 @@ def _explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, FetchFailed):
         hint = "; --demo works without the network" if error.kind in ("connect", "dns") else ""
         return f"the Bank gave no rates: {error}{hint}", FAILED
-    if isinstance(error, EngineNotReady):
+    if isinstance(error, EngineNotReady | GaveUp):
         return str(error), AGAIN
     if isinstance(error, RatesvcError):
         return str(error), CONFIG if isinstance(error, ConfigError | EngineError) else FAILED
@@ -309,6 +309,22 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
 @click.option("--url", help="The address of the service; by default the one with these settings on this machine.")
 @click.option("--only", multiple=True, type=click.Choice(EVENTS), help="These events; by default all.")
 @click.option("--exec", "command", metavar="COMMAND", help="A command of the shell that reads each event.")
+@click.option(
+    "--timeout",
+    "limit_s",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    default=60,
+    show_default=True,
+    help="How long COMMAND may take.",
+)
+@click.option(
+    "--give-up",
+    "give_up_s",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Ends with 75 after failures for so long; by default never.",
+)
 @click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="Keeps the place over a restart.")
 @_json("One line of JSON for each event: its name, its id, and the answer of /v1/rates.")
 @_lang
@@ -317,7 +333,7 @@ def watch(file: Path | None, /, codes: tuple[str, ...], **options: Any) -> None:
     """Print each event as it happens, with the rates of CODES, until told to stop.
 
     Without CODES the text has USD, EUR and CNY, and --json has all currencies. An event comes again until COMMAND has
-    ended with 0.
+    ended with 0. After a reset you get what differs from the figures that you got last; --json names the reset, too.
     """
     _run("watch.watch", file, codes, **options)
 

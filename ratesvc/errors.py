@@ -25,6 +25,10 @@ class EngineNotReady(EngineError):
     """The engine does not answer yet, another process is starting or stopping it, or the disk is full. Retry later."""
 
 
+class GaveUp(RatesvcError):
+    """What was tried again and again has failed for too long. A supervisor sees it, and tries again."""
+
+
 class StoreUnavailable(RatesvcError):
     """Redis did not answer as it should; the service goes on from memory.
 

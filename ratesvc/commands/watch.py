@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
 import click
@@ -17,7 +22,9 @@ import msgspec
 
 from ratesvc.commands.running import language_for, replace_file
 from ratesvc.config import Settings
-from ratesvc.errors import BadRequest, RatesvcError
+from ratesvc.domain.events import IN_FORCE, RESET, REVISION, SHEET, Place, Stamp, differences
+from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
+from ratesvc.errors import BadRequest, GaveUp, RatesvcError
 from ratesvc.render.json import encode
 from ratesvc.render.language import PLACES, Language
 
@@ -42,6 +49,13 @@ class _Event(NamedTuple):
     data: bytes
 
 
+class _Told(msgspec.Struct):
+    """Which sheet an event is about."""
+
+    effective_date: date
+    revision: int
+
+
 class _Row(msgspec.Struct):
     """What the text shows of a currency."""
 
@@ -60,52 +74,108 @@ class _Sheet(msgspec.Struct):
 
 @dataclass(slots=True)
 class _Watch:
-    """Reads one service; `place` is the id of the last event that was delivered."""
+    """Reads one service."""
 
     http: aiohttp.ClientSession
     base: str
     codes: tuple[str, ...]
-    only: tuple[str, ...]
+    kinds: Collection[str]
     command: str | None
+    limit_s: float
     state: Path | None
     language: Language | None
     place: str
+    """The id of the last event that was delivered; empty for a reader that begins with now."""
     failures: int = 0
     """In a row."""
     owes: bool = False
     """Whether an event waits for its delivery. While one does, a service that answers ends no failure."""
+    said: str = ""
+    is_checked: bool = False
+
+    async def go_on(self, give_up_s: float | None) -> None:
+        """Deliver events for ever. What fails is said once and tried again. Raises BadRequest, GaveUp, OSError."""
+        failing_since = 0.0
+        while True:
+            try:
+                await self.read()
+            except (aiohttp.ClientError, TimeoutError, _NotDelivered) as error:
+                text, now = str(error) or type(error).__name__, time.monotonic()
+                self._say(f"{text}; trying again")
+                failing_since, self.failures = failing_since if self.failures else now, self.failures + 1
+                if give_up_s and now - failing_since >= give_up_s:
+                    raise GaveUp(f"gave up after {self.failures} failures in a row") from None
+            await asyncio.sleep(pause_s(self.failures))
 
     async def read(self) -> None:
-        """Deliver events until the stream ends. Raises _NotDelivered, TimeoutError, and aiohttp's errors."""
-        headers = {"Last-Event-ID": self.place} if self.place else {}
+        """Deliver events until the stream ends.
+
+        Raises _NotDelivered, BadRequest for a currency that does not exist, TimeoutError, and aiohttp's errors.
+        """
+        if not self.is_checked:
+            await self._rates(None)
+            self.is_checked = True
+        headers, is_empty = {"Last-Event-ID": self.place} if self.place else {}, True
         async with self.http.get(f"{self.base}/v1/events", headers=headers) as answer:
             if (answer.status, answer.content_type) != (HTTPStatus.OK, STREAM):
                 raise _NotDelivered(f"{answer.url} answers {answer.status} ({answer.content_type})")
             async for event in _events(answer.content):
-                if event.data and (not self.only or event.kind in self.only):
-                    self.owes = True
-                    await self._deliver(await self._line(event))
-                    self.owes = False
-                self.place, self.failures = event.id, self.failures if self.owes else 0
-                if self.state:
-                    replace_file(self.state, event.id.encode())
+                await self._take(event)
+                is_empty = False
+                if not self.owes:
+                    self.failures = 0
+                    self._say(f"watching {answer.url}")
+            if is_empty:
+                raise _NotDelivered(
+                    f"{answer.url} is empty: the service has no rates yet, stops, or has too many readers"
+                )
 
-    async def _line(self, event: _Event) -> bytes:
+    def _say(self, text: str) -> None:
+        """Say what is so from now on."""
+        if text != self.said:
+            click.echo(f"ratesvc: {text}", err=True)
+        self.said = text
+
+    async def _take(self, event: _Event) -> None:
+        """Deliver what is new in a block, and remember after each delivery what was told."""
+        place, known = Place.from_id(event.id), Place.from_id(self.place)
+        if place is None:
+            raise _NotDelivered(f"the service is of another version: its id is {event.id[:40]}")
+        end = str(place.keeping(known, moscow_day(utc_now()) + ONE_DAY))
+        news = list(_news(event, known, place))
+        while news:
+            kind, sheet = news.pop(0)
+            known = known.told(sheet) if known and sheet else known
+            id_ = str(known) if news and known else end
+            if kind in self.kinds:
+                self.owes = True
+                await self._deliver(await self._line(kind, sheet, id_))
+                self.owes = False
+            if news and known:
+                self._keep(id_)
+        self._keep(end)
+
+    def _keep(self, place: str) -> None:
+        self.place = place
+        if self.state:
+            replace_file(self.state, place.encode())
+
+    async def _line(self, kind: str, sheet: Stamp | None, id_: str) -> bytes:
         """The line of JSON, or the text."""
-        body = await self._rates(msgspec.json.decode(event.data))
+        body = await self._rates(sheet)
         if self.language:
             return _text(msgspec.json.decode(body, type=_Sheet), self.codes, self.language).encode()
-        return encode({"event": event.kind, "id": event.id, **msgspec.json.decode(body, type=dict[str, msgspec.Raw])})
+        return encode({"event": kind, "id": id_, **msgspec.json.decode(body, type=dict[str, msgspec.Raw])})
 
-    async def _rates(self, sheet: dict[str, Any]) -> bytes:
-        """The answer of /v1/rates for the sheet of an event; today's after a reset, which belongs to no sheet.
+    async def _rates(self, sheet: Stamp | None) -> bytes:
+        """The answer of /v1/rates for a sheet, or for today. Raises BadRequest for a currency that does not exist.
 
         The event's own address is the public one, which may not be reachable from here.
         """
         path, given = "/v1/rates", {"codes": ",".join(self.codes)} if self.codes else {}
-        if "effective_date" in sheet:
-            path += f"/{sheet['effective_date']}"
-            given["revision"] = str(sheet["revision"])
+        if sheet:
+            path += f"/{sheet.day}"
+            given["revision"] = str(sheet.number)
         async with self.http.get(self.base + path, params=given) as answer:
             body, is_json = await answer.read(), answer.content_type.endswith("json")
             if answer.status == HTTPStatus.OK and is_json:
@@ -120,14 +190,42 @@ class _Watch:
         if self.command is None:
             click.echo(line)
             return
-        process = await asyncio.create_subprocess_shell(self.command, stdin=asyncio.subprocess.PIPE)
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_shell(self.command, stdin=pipe, start_new_session=True)
         try:
-            await process.communicate(line + b"\n")
+            async with asyncio.timeout(self.limit_s):
+                await process.communicate(line + b"\n")
+        except TimeoutError:
+            raise _NotDelivered(f"the command did not end within {self.limit_s:g} s") from None
         finally:
             if process.returncode is None:
-                process.kill()
+                # The shell, and whatever it started.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
         if process.returncode:
             raise _NotDelivered(f"the command ended with {process.returncode}")
+
+
+def pause_s(failures: int) -> float:
+    """How long to wait after so many failures in a row."""
+    doublings = min(max(failures - 1, 0), 10)
+    return min(FIRST_PAUSE_S * (1 << doublings), LONGEST_PAUSE_S)
+
+
+def _news(event: _Event, known: Place | None, place: Place) -> Iterator[tuple[str, Stamp | None]]:
+    """What a block tells a reader that knows so much, and which sheet each event is about."""
+    if not event.data:
+        return
+    if event.kind == RESET:
+        yield RESET, None
+        yield from differences(known, place)
+        return
+    sheet = msgspec.json.decode(event.data, type=_Told)
+    key = (sheet.effective_date, sheet.revision)
+    stamp = next((one for one in place.sheets if one[:2] == key), Stamp(*key))
+    if event.kind == IN_FORCE or not (known and known.has_figures(stamp)):
+        yield event.kind, stamp
 
 
 async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[_Event]:
@@ -172,23 +270,35 @@ async def watch(  # noqa: PLR0913 -- the options of the command
     url: str | None,
     only: tuple[str, ...],
     command: str | None,
+    limit_s: float,
+    give_up_s: float | None,
     state: Path | None,
     as_json: bool,
     lang: str,
 ) -> None:
-    """Deliver events until told to stop. What fails is said once and tried again. Raises BadRequest, OSError."""
-    base = (url or settings.server.local_url()).rstrip("/")
+    """Deliver events until told to stop. Raises BadRequest, GaveUp, OSError."""
+    base = _address(url) if url else settings.server.local_url()
     language = None if as_json else language_for(lang)
-    place = _kept(state) if state else ""
+    # A reset has no figures of its own, so people are told what differs, and nothing else.
+    kinds = only or (SHEET, REVISION, IN_FORCE, *((RESET,) if as_json else ()))
+    shown, place = codes if as_json else codes or SHOWN, _kept(state) if state else ""
     async with aiohttp.ClientSession(timeout=SILENCE) as http:
-        shown = codes if as_json else codes or SHOWN
-        watched, said = _Watch(http, base, shown, only, command, state, language, place), ""
-        while True:
-            try:
-                await watched.read()
-            except (aiohttp.ClientError, TimeoutError, _NotDelivered) as error:
-                text = str(error) or type(error).__name__
-                if text != said or not watched.failures:
-                    click.echo(f"ratesvc: {text}; trying again", err=True)
-                said, watched.failures = text, watched.failures + 1
-            await asyncio.sleep(min(FIRST_PAUSE_S * 2 ** min(max(watched.failures - 1, 0), 10), LONGEST_PAUSE_S))
+        watched = _Watch(http, base, shown, kinds, command, limit_s, state, language, place)
+        reading = asyncio.create_task(watched.go_on(give_up_s))
+        for end in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(end) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(end, reading.cancel)
+        await asyncio.wait([reading])
+        if not reading.cancelled():
+            reading.result()
+
+
+def _address(url: str) -> str:
+    """The address without a slash at its end. Raises click.BadParameter."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment:
+            return url.rstrip("/")
+    except ValueError:  # such as half an address of IPv6
+        pass
+    raise click.BadParameter(f"{url!r} is no address such as https://rates.example.", param_hint="--url")

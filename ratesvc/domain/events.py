@@ -96,6 +96,19 @@ class Place:
         corrected = [stamp.day for stamp in self.sheets if stamp.number > 1]
         return corrected[0] if len(corrected) >= MOST_CORRECTED else date.min
 
+    def told(self, sheet: Stamp) -> Place:
+        """The place once the reader was told of this revision, which replaces what it knew of that sheet."""
+        return Place.of(self.in_force, (*(one for one in self.sheets if one.day != sheet.day), sheet))
+
+    def keeping(self, known: Place | None, until: date) -> Place:
+        """This place, with the later sheets up to that day that the reader knows already from another replica."""
+        later = [one for one in known.sheets if self.newest < one.day <= until] if known else []
+        return Place.of(self.in_force, (*self.sheets, *later))
+
+    def has_figures(self, sheet: Stamp) -> bool:
+        """Whether the reader knows these figures of the sheet's day, under whichever number."""
+        return bool(sheet.check) and self.stamp(sheet.day).check == sheet.check
+
     def stamp(self, day: date) -> Stamp:
         """The revision that the reader knows of the sheet of this day, which is not later than the newest."""
         return next((stamp for stamp in self.sheets if stamp.day == day), Stamp(day))
@@ -123,6 +136,26 @@ def can_go_on(place: Place, history: History, snapshot: Snapshot) -> bool:
     ours = {stamp[:2]: stamp for stamp in _stamps(history, (theirs.day for theirs in place.sheets))}
     is_foreign = any(theirs.check and ours.get(theirs[:2], theirs) != theirs for theirs in place.sheets)
     return is_followed and not is_foreign and len(_days_after(history, newest)) <= MOST_SHEETS
+
+
+def differences(known: Place | None, place: Place) -> Iterator[tuple[str, Stamp]]:
+    """What a reader was not told of when a `reset` moves it to another place: the kind of each event, and its sheet.
+
+    Figures count, not numbers: replicas that lost everything number from 1 again. A reader that knows nothing is told
+    of the newest sheet.
+    """
+    if known is None:
+        yield SHEET, place.sheets[-1]
+        return
+    for ours in place.sheets:
+        theirs = known.stamp(ours.day)
+        is_other = ours.check != theirs.check if theirs.check else ours.number > theirs.number
+        if ours.day > known.newest:
+            yield SHEET, ours
+        elif ours.day >= known.corrected_since and is_other:
+            yield REVISION, ours
+    if place.in_force > known.in_force:
+        yield IN_FORCE, place.stamp(place.in_force)
 
 
 def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event]:

@@ -24,13 +24,14 @@ from conftest import Serve, eventually, patience_s, program
 from dates import FRIDAY, SATURDAY
 from fake_bank import Bank, sheet
 from loopback import answering
-from processes import ROOT, free_port, processes_over, run, running
+from processes import ROOT, environment, finished, free_port, processes_over, run, running
 
 from ratesvc import __version__
+from ratesvc.cli import EVENTS
 from ratesvc.commands import watch
 from ratesvc.commands.running import language_for
-from ratesvc.config import SECRETS, Settings
-from ratesvc.domain.events import Place
+from ratesvc.config import SECRETS
+from ratesvc.domain.events import Place, Stamp
 from ratesvc.errors import RatesvcError
 from ratesvc.web.events import HEARTBEAT_S
 
@@ -104,6 +105,12 @@ async def test_a_new_watch_begins_with_now_and_misses_nothing_while_the_service_
     assert (found["event"], found["effective_date"]) == ("sheet", str(SATURDAY))
 
 
+def reader(http: aiohttp.ClientSession, url: str, codes: tuple[str, ...] = (), **given: Any) -> watch._Watch:
+    """One that gets JSON from its command."""
+    usual = {"kinds": EVENTS, "command": None, "limit_s": 60, "state": None, "language": None, "place": ""}
+    return watch._Watch(http, url, codes, **{**usual, **given})  # noqa: SLF001
+
+
 @asynccontextmanager
 async def receiving(*statuses: int) -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]:
     """A server that answers with these statuses, then with 200: its address, and the path and body of each request."""
@@ -134,32 +141,17 @@ async def test_a_webhook_that_fails_gets_the_event_again(url: str, tmp_path: Pat
     assert b"ratesvc: the command ended with 22; trying again" in said
 
 
-async def test_a_failure_is_said_once_and_tried_again_within_a_minute(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """After three seconds, and then later each time. A stream that is silent for two heartbeats is a failure.
+@pytest.mark.slow
+async def test_it_gives_up_after_failures_for_so_long(tmp_path: Path) -> None:
+    """Then a supervisor sees it. A failure that goes on is said once."""
+    code, out, err = await run(tmp_path, "watch", "--url", "http://127.0.0.1:1", "--give-up", "1")
+    assert (code, out, err.count("trying again")) == (75, "", 1)
+    assert err.endswith("ratesvc: gave up after 2 failures in a row\n")
 
-    A service that is away for days is waited for: 1,500 minutes.
-    """
-    pauses: list[float] = []
 
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 1500:
-            raise KeyboardInterrupt
-
-    async def read(self: watch._Watch) -> None:
-        shown.append(self.codes)
-        raise TimeoutError("nothing came")
-
-    shown: list[tuple[str, ...]] = []
-    monkeypatch.setattr(watch, "asyncio", SimpleNamespace(sleep=sleep))
-    monkeypatch.setattr(watch._Watch, "read", read)  # noqa: SLF001
-    nothing: dict[str, Any] = {"only": (), "command": None, "state": None, "as_json": False, "lang": "en"}
-    with pytest.raises(KeyboardInterrupt):
-        await watch.watch(Settings(), (), url="http://127.0.0.1:1", **nothing)
-    assert (pauses[:7], {*pauses[7:]}, {*shown}) == ([3, 6, 12, 24, 48, 60, 60], {60}, {("USD", "EUR", "CNY")})
-    assert capsys.readouterr().err.count("trying again") == 1
+def test_it_tries_again_within_a_minute() -> None:
+    """After three seconds, and then later each time; also after days. Two heartbeats may fail to come."""
+    assert [watch.pause_s(failures) for failures in (0, 1, 2, 3, 4, 5, 6, 1500)] == [3, 3, 6, 12, 24, 48, 60, 60]
     assert 2 * HEARTBEAT_S < (watch.SILENCE.sock_read or 0) <= 40
 
 
@@ -172,19 +164,71 @@ async def test_a_command_that_goes_on_failing_gets_its_event_later_each_time(
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 4:
-            raise KeyboardInterrupt
+            raise EOFError
 
     monkeypatch.setattr(watch, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
     calls = tmp_path / "calls"
     command = f"echo >>{calls}; test $(wc -l <{calls}) = 3"
-    words: dict[str, Any] = {"only": (), "command": command, "state": place_in(tmp_path), "as_json": True, "lang": "en"}
-    with pytest.raises(KeyboardInterrupt):
-        await watch.watch(Settings(), (), url=url, **words)
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(EOFError):
+            await reader(http, url, command=command, place="2026-04-23").go_on(None)
     assert pauses == [3, 6, 3, 6]
-    assert capsys.readouterr().err.count("trying again") == 2
+    said = [line.partition("/v1")[0] for line in capsys.readouterr().err.splitlines()]
+    failed = "ratesvc: the command ended with 1; trying again"
+    assert said == [f"ratesvc: watching {url}", failed, f"ratesvc: watching {url}", failed]
 
 
-async def test_an_event_has_the_rates_of_its_own_revision_and_a_stop_ends_its_command(tmp_path: Path) -> None:
+@pytest.mark.slow
+async def test_a_command_that_hangs_is_ended_with_all_that_it_started(url: str, tmp_path: Path) -> None:
+    """That is a failure, and the event comes again. A stop ends the command, too."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    place_in(tmp_path)
+    command = "cd inside; echo >>../calls; test $(wc -l <../calls) != 2 || exit 0; sleep 1000 & exec sleep 1000"
+    words = ["watch", "--json", "--url", url, "--state", "place", "--exec", command]
+    async with running(tmp_path, *words, "--timeout", "0.5") as process:
+        assert process.stderr
+        assert await process.stderr.readuntil(b"again\n") == (
+            f"ratesvc: watching {url}/v1/events\n".encode()
+            + b"ratesvc: the command did not end within 0.5 s; trying again\n"
+        )
+        await eventually(lambda: not processes_over(inside))
+        await eventually(lambda: str(FRIDAY) in (tmp_path / "place").read_text())
+    async with running(tmp_path, *words) as process:
+        await eventually(lambda: len(processes_over(inside)) >= 2)
+        process.terminate()
+        async with asyncio.timeout(patience_s()):
+            assert await process.wait() == 0
+        await eventually(lambda: not processes_over(inside))
+
+
+@pytest.mark.slow
+async def test_after_a_reset_the_command_gets_what_differs(bank: Bank, serve: Serve, tmp_path: Path) -> None:
+    """The service lost everything, and the Bank corrected a sheet: that is told, and nothing is told twice."""
+    bank.publish(sheet(FRIDAY), sheet(SATURDAY))
+    place_in(tmp_path)
+    (tmp_path / "told").touch()
+    port = free_port()
+    words = f"watch USD --lang en --url http://127.0.0.1:{port} --state place --exec".split()
+
+    def told() -> list[str]:
+        return [line for line in (tmp_path / "told").read_text().splitlines() if line.startswith("Bank")]
+
+    days = [f"Bank of Russia, April {day}, 2026" for day in (24, 25, 24, 25)]
+    async with running(tmp_path, *words, "cat >>told"):
+        async with serve(server={"port": port}) as served:
+            await served.ready()
+            await eventually(lambda: served.service.history.days[-1] == SATURDAY)
+            await eventually(lambda: told() == days[:3])
+        bank.publish(sheet(SATURDAY, 1))
+        async with serve(server={"port": port}, redis={"namespace": "empty"}) as served:
+            await served.ready()
+            await eventually(lambda: told() == days)
+            value = sheet(SATURDAY, 1).by_code["USD"].value
+            assert f"USD = ₽{value} " in (tmp_path / "told").read_text().splitlines()[-1]
+
+
+async def test_an_event_has_the_rates_of_its_own_revision() -> None:
     """The service may know a later revision by now."""
     asked: list[str] = []
 
@@ -192,17 +236,11 @@ async def test_an_event_has_the_rates_of_its_own_revision_and_a_stop_ends_its_co
         asked.append(request.path_qs)
         return web.json_response({}, status=404 if request.path == "/v1/events" else 200)
 
-    command = f"cd {tmp_path} && exec sleep 1000"
     async with answering(answer) as url, aiohttp.ClientSession() as http:
-        watched = watch._Watch(http, url, ("USD",), (), command, None, None, "")  # noqa: SLF001
-        await watched._rates({"effective_date": "2026-04-25", "revision": 2, "url": "https://rates.example"})  # noqa: SLF001
-        await watched._rates({"url": "https://rates.example"})  # noqa: SLF001 -- of a reset
+        watched = reader(http, url, ("USD",))
+        await watched._rates(Stamp(SATURDAY, 2))  # noqa: SLF001
         with pytest.raises(RatesvcError, match="/v1/events answers 404"):
             await watched.read()
-        delivery = asyncio.create_task(watched._deliver(b""))  # noqa: SLF001
-        await eventually(lambda: processes_over(tmp_path))
-        delivery.cancel()
-        await eventually(lambda: not processes_over(tmp_path))
     assert asked == ["/v1/rates/2026-04-25?codes=USD&revision=2", "/v1/rates?codes=USD", "/v1/events"]
 
 
@@ -213,11 +251,12 @@ async def test_a_page_in_place_of_an_answer_is_a_failure_and_no_internal_error()
         return web.Response(body="<p>Вход".encode("cp1251"), content_type="text/html")
 
     async with answering(answer) as url, aiohttp.ClientSession() as http:
-        watched = watch._Watch(http, url, (), (), None, None, None, "")  # noqa: SLF001
+        watched = reader(http, url)
+        with pytest.raises(RatesvcError, match=r"/v1/rates answers 200 \(text/html\)"):
+            await watched.read()
+        watched.is_checked = True
         with pytest.raises(RatesvcError, match=r"/v1/events answers 200 \(text/html\)"):
             await watched.read()
-        with pytest.raises(RatesvcError, match=r"/v1/rates answers 200 \(text/html\)"):
-            await watched._line(watch._Event("reset", "2026-04-24", b"{}"))  # noqa: SLF001
 
 
 @pytest.mark.parametrize("left", [b"", b"\0\0\0", b"2026-04-24\n2026-04-25"], ids=["empty", "zeros", "two lines"])
@@ -232,16 +271,20 @@ async def test_a_state_file_that_a_crash_damaged_loses_no_event(tmp_path: Path, 
     state = tmp_path / "place"
     state.write_bytes(left)
     async with answering(answer) as url, aiohttp.ClientSession() as http:
-        place = watch._kept(state)  # noqa: SLF001
+        watched = reader(http, url, place=watch._kept(state), is_checked=True)  # noqa: SLF001
         with pytest.raises(RatesvcError, match="answers 503"):
-            await watch._Watch(http, url, (), (), None, state, None, place).read()  # noqa: SLF001
+            await watched.read()
     assert asked[0]
     assert Place.from_id(asked[0]) is None
 
 
 async def test_a_heartbeat_is_no_event() -> None:
+    """Nor is a block without an id, and the next block has nothing of it."""
+
     async def stream() -> AsyncIterator[bytes]:
-        for line in b"retry: 3\nid: a\n\n:\n\nevent: sheet\nid: b\ndata: {}\n\n:\n\n".splitlines(keepends=True):
+        for line in b"retry: 3\n\ndata: {}\n\nid: a\n\n:\n\nevent: sheet\nid: b\ndata: {}\n\n:\n\n".splitlines(
+            keepends=True
+        ):
             yield line
 
     found = [tuple(event) async for event in watch._events(cast("aiohttp.StreamReader", stream()))]  # noqa: SLF001
@@ -288,10 +331,49 @@ async def test_a_channel_of_telegram_gets_new_rates_as_text(words: list[str], ur
     assert re.fullmatch(r"USD = \d+,\d{4}\s₽ \([+−]\d+,\d{4}\s%\)", rows[0])
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            web.json_response({"ok": False, "description": "Bad Request: chat not found"}, status=400),
+            "Bad Request: chat not found",
+        ),
+        (web.Response(status=502, text="<p>Bad Gateway"), "HTTP Error 502: Bad Gateway"),
+        (web.json_response(["no"], status=400), "HTTP Error 400: Bad Request"),
+    ],
+)
+async def test_telegrams_own_words_are_said_in_a_line(answer: web.Response, said: str, tmp_path: Path) -> None:
+    """They are in the log before the line of the watch, which says that the command failed."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        return answer
+
+    async with answering(refuse) as api:
+        given = {"TELEGRAM_API": api, "TELEGRAM_TOKEN": "123:abc", "TELEGRAM_CHAT": "@rates"}
+        found = await finished(ROOT / "deploy/telegram.py", cwd=tmp_path, env=environment(tmp_path, **given))
+    assert found == (1, "", f"telegram: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "TELEGRAM_CHAT is not set"),
+        (
+            {"TELEGRAM_API": "http://127.0.0.1:1", "TELEGRAM_TOKEN": "123:abc", "TELEGRAM_CHAT": "@rates"},
+            "<urlopen error [Errno 111] Connection refused>",
+        ),
+    ],
+)
+async def test_what_keeps_a_message_from_telegram_is_said_in_a_line(
+    given: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    found = await finished(ROOT / "deploy/telegram.py", cwd=tmp_path, env=environment(tmp_path, **given))
+    assert found == (1, "", f"telegram: {said}\n")
+
+
 async def test_a_wrong_code_ends_it(url: str, tmp_path: Path) -> None:
-    """With one line, instead of trying for ever."""
-    place_in(tmp_path)
-    code, out, err = await run(tmp_path, *f"watch USX --json --url {url} --state place".split())
+    """With one line at the start, instead of trying for ever."""
+    code, out, err = await run(tmp_path, *f"watch USX --json --url {url}".split())
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "USX" in err
 

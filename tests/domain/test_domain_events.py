@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from ratesvc.domain import events
 from ratesvc.domain.columns import Column, Coverage, Currency
-from ratesvc.domain.events import MOST_CORRECTED, MOST_SHEETS, Event, Place, Stamp, can_go_on, missed
+from ratesvc.domain.events import (
+    IN_FORCE,
+    MOST_CORRECTED,
+    MOST_SHEETS,
+    REVISION,
+    Event,
+    Place,
+    Stamp,
+    can_go_on,
+    differences,
+    missed,
+)
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, at
@@ -293,6 +304,67 @@ def test_a_missed_sheet_is_composed_only_when_it_is_told(monkeypatch: pytest.Mon
     monkeypatch.setattr(History, "of_date", counted)
     next(missed(place_of(str(days[0])), *view))
     assert composed == [days[1]]
+
+
+# What differs after a reset
+
+A, B, C = ("a" * 8, "b" * 8, "c" * 8)
+
+
+@pytest.mark.parametrize(
+    ("known", "place", "told"),
+    [
+        (None, f"2026-04-24.1-{A}_2026-04-25.1-{B}", [f"sheet 2026-04-25.1-{B}"]),
+        (f"2026-04-24.1-{A}_2026-04-25.1-{B}", f"2026-04-24.1-{A}_2026-04-25.1-{B}", []),
+        # Other figures under the same number; the same under another number.
+        (f"2026-04-24.1-{A}_2026-04-25.1-{B}", f"2026-04-24.1-{A}_2026-04-25.1-{C}", [f"revision 2026-04-25.1-{C}"]),
+        (f"2026-04-24.1-{A}_2026-04-25.2-{B}", f"2026-04-24.1-{A}_2026-04-25.1-{B}", []),
+        (f"2026-04-24.1-{A}_2026-04-25.2-{B}", f"2026-04-24.1-{A}_2026-04-25.1-{C}", [f"revision 2026-04-25.1-{C}"]),
+        # A day alone is the first revision.
+        ("2026-04-24_2026-04-25", f"2026-04-24.1-{A}_2026-04-25.1-{B}", []),
+        ("2026-04-24_2026-04-25", f"2026-04-24.1-{A}_2026-04-25.2-{B}", [f"revision 2026-04-25.2-{B}"]),
+        (
+            f"2026-04-24.1-{A}",
+            f"2026-04-25.1-{B}_2026-04-24.2-{C}_2026-04-28.1-{C}",
+            [
+                f"revision 2026-04-24.2-{C}",
+                f"sheet 2026-04-25.1-{B}",
+                f"sheet 2026-04-28.1-{C}",
+                f"in_force 2026-04-25.1-{B}",
+            ],
+        ),
+        # A replica that is late takes nothing back.
+        (f"2026-04-25.1-{B}", f"2026-04-24.1-{A}", []),
+    ],
+)
+def test_after_a_reset_a_reader_is_told_of_other_figures(known: str | None, place: str, told: list[str]) -> None:
+    """It may leave after any of them, and gets the rest when it is back."""
+    reader = place_of(known) if known else None
+    for index in range(len(told) + 1):
+        found = list(differences(reader, place_of(place)))
+        assert [f"{kind} {sheet}" for kind, sheet in found] == told[index:]
+        if not reader or not found or found[0][0] == IN_FORCE:
+            break
+        reader = reader.told(found[0][1])
+
+
+def test_after_a_reset_an_old_correction_that_the_reader_may_know_is_not_told() -> None:
+    """Its id lists the latest twenty."""
+    days = list(workdays(FRIDAY, MOST_CORRECTED + 1))
+    corrected = [Stamp(day, 2, A) for day in days]
+    known = Place.of(FRIDAY, (*corrected[1:], Stamp(FRIDAY, 2, A)))
+    assert list(differences(known, Place.of(FRIDAY, (corrected[0], Stamp(FRIDAY, 2, A))))) == []
+    assert list(differences(known, Place.of(FRIDAY, (Stamp(days[1], 2, B), Stamp(FRIDAY, 2, A))))) == [
+        (REVISION, Stamp(days[1], 2, B))
+    ]
+
+
+def test_after_a_reset_a_reader_still_knows_tomorrows_sheet() -> None:
+    """The replica will have it in a moment. What it calls later than tomorrow is a mistake."""
+    late, known = place_of(f"2026-04-24.1-{A}"), place_of(f"2026-04-24.1-{B}_2026-04-25.1-{C}")
+    assert str(late.keeping(known, SATURDAY)) == f"2026-04-24.1-{A}_2026-04-25.1-{C}"
+    assert late.keeping(known, FRIDAY) == late.keeping(None, SATURDAY) == late
+    assert [known.has_figures(Stamp(SATURDAY, 2, check)) for check in (A, C, "")] == [False, True, False]
 
 
 # Ids
