@@ -87,6 +87,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for old in ("faults", "release", "browser"):  # until nobody uses them
+        config.addinivalue_line("markers", old)
     # Tests ask the loopback only, and no proxy of this machine leads there.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
@@ -106,19 +108,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test belongs to one command: that of its mark, or else `make test`."""
+    """A test that measures time is in `make nightly` only."""
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
-        if {"faults", "release"} <= marks:
-            raise pytest.UsageError(f"{item.nodeid} is marked for two commands, faults and release")
-        if marks & {"faults", "release", "timed"}:
+        if marks & {"timed", "faults", "release"}:
             item.add_marker(pytest.mark.nightly)
+        if "browser" in marks:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """A quick test that hangs fails sooner than the command line says, as soon as this machine allows now."""
-    if not {"slow", "browser", "nightly"} & {mark.name for mark in item.iter_markers()}:
+    if not {"slow", "nightly"} & {mark.name for mark in item.iter_markers()}:
         most_s = WAITS_OF_A_QUICK_TEST * patience_s()
         item.add_marker(pytest.mark.timeout(min(item.config.getoption("timeout") or most_s, most_s)))
     return (yield)
@@ -180,10 +182,10 @@ def recordings() -> Path:
     return RECORDED
 
 
-def in_faults(*values: Any) -> list[Any]:
-    """Cases of a test for `make faults`. `make test` has another case that shows the same."""
+def in_nightly(*values: Any) -> list[Any]:
+    """Cases of a test for `make nightly`. `make test` has another case that shows the same."""
     cases = (value if isinstance(value, tuple) else (value,) for value in values)
-    return [pytest.param(*case, marks=pytest.mark.faults) for case in cases]
+    return [pytest.param(*case, marks=pytest.mark.nightly) for case in cases]
 
 
 def path_of(*names: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Writes the fonts of PNG pictures: `make fonts`. The same sources give the same bytes.
+"""Writes the fonts of PNG pictures: `make build/fonts`. The same sources give the same bytes.
 
 The sources are the static faces of Noto Sans that two npm packages carry whole (70 MB, so they are not kept here);
 what is written is the part of them that our pictures can need.

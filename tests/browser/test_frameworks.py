@@ -15,7 +15,7 @@ from processes import ROOT, finished
 from widget_harness import SESSION, Host, Live, got, live_service, pasted
 from wordpress import under_php_74
 
-pytestmark = [pytest.mark.browser, pytest.mark.release]
+pytestmark = pytest.mark.nightly
 
 MODULES = Path(__file__).parent / "node_modules"
 GUIDE = (ROOT / "docs/widget.md").read_text("utf-8")

@@ -11,7 +11,7 @@ from conftest import missing, program
 from processes import finished
 from widget_harness import FLAGS, hosting, live_service
 
-pytestmark = [pytest.mark.browser, pytest.mark.release, pytest.mark.slow]
+pytestmark = pytest.mark.nightly
 
 LIGHTHOUSE = Path(__file__).parent / "node_modules" / "lighthouse" / "cli" / "index.js"
 HEAD = (

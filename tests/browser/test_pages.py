@@ -13,7 +13,7 @@ from processes import free_port
 from spy import spying
 from widget_harness import Live, chromium
 
-pytestmark = pytest.mark.browser
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("scheme", "lang", "value"), [("light", "en", "60.3741"), ("dark", "ru", "60,3741")])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import in_faults, missing, program
+from conftest import in_nightly, missing, program
 from fronts import nginx
 from playwright.async_api import Browser, Page
 from processes import finished, free_port, serving
@@ -20,7 +20,7 @@ from widget_harness import Host, Live, chromium, got, hosting, pasted, settled, 
 from ratesvc.render.language import language_or_default
 from ratesvc.render.page import LINK, hashes
 
-pytestmark = pytest.mark.browser
+pytestmark = pytest.mark.slow
 
 WEB = Path(__file__).parent
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
@@ -81,7 +81,7 @@ def element(live: Live, attributes: str = "", *, height: int = 460) -> str:
     )
 
 
-@pytest.mark.parametrize("width", [180, *in_faults(300, 600)])
+@pytest.mark.parametrize("width", [180, *in_nightly(300, 600)])
 @pytest.mark.parametrize(("lang", "scheme"), [("en", "light"), ("ru", "dark"), ("ar", "inherit"), ("zh-CN", "light")])
 async def test_the_element_fits_and_shifts_nothing(
     browser: Browser, live: Live, host: Host, width: int, lang: str, scheme: str
@@ -477,7 +477,7 @@ async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live
     assert await page.evaluate("getComputedStyle(document.querySelector('iframe')).borderTopWidth") == "0px"
 
 
-@pytest.mark.parametrize("lang", ["ru", "ar", *in_faults("en", "zh-Hans")])
+@pytest.mark.parametrize("lang", ["ru", "ar", *in_nightly("en", "zh-Hans")])
 async def test_the_picture_as_pasted(browser: Browser, live: Live, host: Host, lang: str) -> None:
     """Twice as fine as it is shown, with an alternative in its language, and a link to the Bank."""
     page = await opened(browser, host.put(await pasted(live.url, "picture", f"lang={lang}")))
@@ -747,8 +747,8 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
     assert all(found[0])
 
 
-@pytest.mark.parametrize("scheme", ["light", *in_faults("dark", "forced")])
-@pytest.mark.parametrize("what", ["element", "not-found", *PAGES, *in_faults("fragment", *PAGES_IN_FAULTS)])
+@pytest.mark.parametrize("scheme", ["light", *in_nightly("dark", "forced")])
+@pytest.mark.parametrize("what", ["element", "not-found", *PAGES, *in_nightly("fragment", *PAGES_IN_FAULTS)])
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
     """axe-core with wcag22aa and best-practices."""
     if not AXE.exists():
@@ -1032,7 +1032,7 @@ async def test_the_builder_in_another_language_keeps_the_choice(browser: Browser
     assert 'lang="de"' in await page.inner_text("#code-element code")
 
 
-@pytest.mark.parametrize("tag", ["zh-Hans-CN", *in_faults("ru-RU", "en-GB")])
+@pytest.mark.parametrize("tag", ["zh-Hans-CN", *in_nightly("ru-RU", "en-GB")])
 async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag: str) -> None:
     """It is chosen in the list, so that the next change keeps it."""
     page = await opened(browser, f"{live.url}/?lang={tag}")

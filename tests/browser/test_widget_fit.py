@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import LONG, in_faults
+from conftest import LONG, in_nightly
 from playwright.async_api import Browser, Page
 from widget_harness import Host, Live, got, pasted, visited
 
@@ -23,7 +23,7 @@ from ratesvc.render.widget.releases import RELEASE
 from ratesvc.render.widget.rows import columns_of
 from ratesvc.render.widget.view import COLUMNS, Look, View
 
-pytestmark = pytest.mark.browser
+pytestmark = pytest.mark.slow
 
 WIDTHS = [*range(160, 520, 10), *range(520, 971, 30)][:: 1 if LONG else 3]
 HEIGHTS = 8 if LONG else 3
@@ -62,7 +62,7 @@ FAULTS = """widths => {
 
 @pytest.mark.parametrize(
     ("lang", "subsets"),
-    [("ru", SUBSETS[-1:]), ("th", [View().columns]), *in_faults(*((lang, SUBSETS) for lang in LANGUAGES))],
+    [("ru", SUBSETS[-1:]), ("th", [View().columns]), *in_nightly(*((lang, SUBSETS) for lang in LANGUAGES))],
 )
 async def test_no_text_is_cut_at_any_width(
     browser: Browser, live: Live, host: Host, lang: str, subsets: Any, capsys: pytest.CaptureFixture[str]

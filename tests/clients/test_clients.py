@@ -29,7 +29,7 @@ from processes import Program, finished, ran
 from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 
-pytestmark = [pytest.mark.release, pytest.mark.slow]
+pytestmark = pytest.mark.nightly
 
 HERE = Path(__file__).parent
 OLD_SATURDAY, SATURDAY, NEWEST = date(2017, 8, 26), date(2026, 4, 18), date(2026, 4, 25)

@@ -29,8 +29,8 @@ ROW = re.compile(r"test_([A-G][0-9]+)_")
 CASE = re.compile(r"([A-G][0-9]+) (.+)")
 HEAD = """# Faults
 
-The tests cause these faults, and none of them may break the service. `make faults-page` writes one row for each fault
-from the tests in `tests/faults`.
+The tests cause these faults, and none of them may break the service. `make nightly ARGS=faults-page` writes one row for
+each fault from the tests in `tests/faults`.
 
 *Recovery* is the time from the end of a fault until the service serves what the Bank published meanwhile, with polls
 every 0.1 s. *Limit* is the time that the test allows on a machine with a free core for every process.

@@ -108,7 +108,6 @@ BOMBS = {
 
 
 @pytest.mark.timed
-@pytest.mark.slow
 @pytest.mark.parametrize("bomb", list(BOMBS))
 async def test_B1_bombs_of_entities(bomb: str, bank: Bank) -> None:
     """The parser refuses a DOCTYPE unread: within 50 ms and 2 MB, and opens neither a file nor a connection."""
@@ -143,7 +142,6 @@ SHAPES = {
 
 
 @pytest.mark.timed
-@pytest.mark.slow
 @pytest.mark.parametrize("shape", list(SHAPES))
 async def test_B2_shapes_that_no_sheet_has(shape: str, bank: Bank) -> None:
     """A document that is absurdly deep, wide or long does not block the event loop for a tenth of a second."""

@@ -22,7 +22,7 @@ from typing import Any, get_args
 import pytest
 import redis
 from chaos import ChaosProxy, Failure
-from conftest import LONG, Clock, Serve, Served, but, eventually, in_faults, patience_s
+from conftest import LONG, Clock, Serve, Served, but, eventually, in_nightly, patience_s
 from dates import DAYS, EVENING, FRIDAY, SATURDAY
 from fake_bank import Bank, sheet, unavailable
 from invariant import Invariant
@@ -294,7 +294,7 @@ async def test_C4_absent_at_the_start_like_the_bank(stage: OverRedis) -> None:
         await stage.fault.recovers(stage.is_filled)
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 async def test_C5_loading(stage: OverRedis) -> None:
     """Redis reads its file and says LOADING: the service does without it, and then uses it again."""
     own = stage.own
@@ -393,7 +393,7 @@ PASSWORDS = {"WRONGPASS": (f":{CANARY}@", CANARY, "another"), "NOAUTH": ("", "",
 """What the address says, the password of Redis, and what it is changed to."""
 
 
-@pytest.mark.parametrize("how", ["WRONGPASS", *in_faults("NOAUTH")])
+@pytest.mark.parametrize("how", ["WRONGPASS", *in_nightly("NOAUTH")])
 async def test_C9_a_password_that_was_changed(how: str, stage: OverRedis, capfd: pytest.CaptureFixture[str]) -> None:
     """The password is changed: the service warns, shows it nowhere, and goes on once the old one is valid again."""
     user, old, new = PASSWORDS[how]
@@ -418,7 +418,7 @@ def _hang_up_on_all(client: redis.Redis) -> None:
         client.client_kill_filter(_type=kind, skipme=True)
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("number", "comes_back"),
     [(signal.SIGKILL, RealRedis.restart), (signal.SIGSTOP, lambda master: master.signal(signal.SIGCONT))],
@@ -510,7 +510,7 @@ BAD_WAYS: dict[str, tuple[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("how", ["blackhole", *in_faults("resets", "damage", "delay")])
+@pytest.mark.parametrize("how", ["blackhole", *in_nightly("resets", "damage", "delay")])
 async def test_C14_a_bad_way_to_redis(how: str, stage: OverRedis, capfd: pytest.CaptureFixture[str]) -> None:
     """The connection is silent, slow, cut or damaged: answers stay right, nobody waits or learns the password."""
     own = stage.own
@@ -583,7 +583,7 @@ GARBAGE = {"text": foreign(b"hello"), "wrong type": other_types, "ten megabytes"
 
 
 @pytest.mark.usefixtures("redis_has_time")
-@pytest.mark.parametrize("what", ["text", *in_faults("wrong type", "ten megabytes")])
+@pytest.mark.parametrize("what", ["text", *in_nightly("wrong type", "ten megabytes")])
 async def test_C15_garbage_under_our_keys(what: str, stage: OverRedis) -> None:
     """A foreign value is never served, also by a replica that starts with it, and is repaired."""
     async with stage.seeded() as served, under_load(served):
@@ -621,7 +621,6 @@ async def test_C15_garbage_in_the_place_of_a_lease(stage: OverRedis) -> None:
 
 
 @pytest.mark.timed
-@pytest.mark.faults
 async def test_C16_no_connection_left(stage: OverRedis) -> None:
     """A thousand calls at once wait a moment at most for a connection; requests do not notice."""
     async with stage.seeded() as served:
@@ -648,7 +647,7 @@ async def test_C16_no_connection_left(stage: OverRedis) -> None:
                 await stage.is_used_again(served)
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 async def test_C17_a_thousand_cancelled_commands(stage: OverRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that was cancelled leaves no answer behind for the next one."""
     for limit in ("ANSWER_TIMEOUT_S", "QUEUE_S"):  # so that nothing else ends a command
@@ -708,7 +707,7 @@ async def test_C18_two_leaders(stage: OverRedis) -> None:
         assert [field for field in fields if field.startswith(str(SATURDAY).encode())] == [f"{SATURDAY}.1".encode()]
 
 
-@pytest.mark.parametrize("how", [how for how in get_args(Failure) if how != "silent"] + in_faults("silent"))
+@pytest.mark.parametrize("how", [how for how in get_args(Failure) if how != "silent"] + in_nightly("silent"))
 async def test_C19_every_call_of_a_refresh_fails_once(how: Failure, stage: OverRedis) -> None:
     """One call of a refresh fails, each in turn: answers stay right, the sheet is served, and soon it is stored."""
     bank, day, calendar = stage.bank, FRIDAY, WorkCalendar()

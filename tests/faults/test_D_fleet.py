@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, eventually, in_faults, missing, program
+from conftest import Clock, Serve, eventually, in_nightly, missing, program
 from dates import DAYS, FRIDAY, MONDAY, NOON, SATURDAY, SUNDAY, THURSDAY
 from fake_bank import Bank, around_today, sheet, unavailable, workdays
 from fleet import fleet, shared_by
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.slow
 POLL_S = 0.5
 
 
-@pytest.mark.parametrize("front", ["haproxy", *in_faults("caddy")])
+@pytest.mark.parametrize("front", ["haproxy", *in_nightly("caddy")])
 async def test_D1_kill_9_of_one_of_two_under_load(
     front: str, bank: Bank, redis_url: str, tmp_path: Path, fault: Fault
 ) -> None:
@@ -56,7 +56,7 @@ async def test_D1_kill_9_of_one_of_two_under_load(
     assert two.readers.lost <= unanswered
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 @pytest.mark.parametrize("front", ["haproxy", "caddy"])
 async def test_D2_a_rolling_restart_fails_no_request(front: str, bank: Bank, redis_url: str, tmp_path: Path) -> None:
     """The replicas restart one after the other: the proxy sees «draining», each ends with 0, no request fails."""
@@ -70,7 +70,7 @@ async def test_D2_a_rolling_restart_fails_no_request(front: str, bank: Bank, red
     assert two.readers.lost == 0
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 async def test_D3_a_replica_that_stands_still(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
     """A replica hangs for 10 s: the proxy leaves it out, and no request after a correction gets the old figures."""
     shared = shared_by(bank, redis_url, RATESVC_POLL_SECONDS=str(POLL_S))
@@ -95,7 +95,7 @@ async def test_D3_a_replica_that_stands_still(bank: Bank, redis_url: str, tmp_pa
     assert two.readers.lost == 0
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 async def test_D3_a_replica_that_stands_still_behind_caddy(bank: Bank, redis_url: str, tmp_path: Path) -> None:
     """A replica hangs behind Caddy: the other answers its requests, none fails, and later it is asked again."""
     async with fleet(shared_by(bank, redis_url), bank, tmp_path, front="caddy") as two:
@@ -123,7 +123,7 @@ async def today_is(replica: Program, day: date, effective: date) -> bool:
     return bool((document["date"], document["effective_date"]) == (str(day), str(effective)))
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 @pytest.mark.parametrize("eve", [FRIDAY, date(2025, 12, 31)], ids=str)
 async def test_D4_midnight_in_moscow_on_a_host_in_utc(
     eve: date, bank: Bank, redis_url: str, tmp_path: Path, wall: WallClock
@@ -296,7 +296,7 @@ async def test_D6_what_was_missed_while_the_loop_stood_is_done_once(
         assert len(bank.queries) - before <= 2
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 async def test_D6_a_machine_that_slept_for_an_hour(
     bank: Bank, redis_url: str, tmp_path: Path, wall: WallClock, fault: Fault
 ) -> None:
@@ -365,7 +365,7 @@ SCARCE: dict[str, Callable[[], tuple[str, ...]]] = {
 REFUSES = {"a_read_only_disk": 78, "a_disk_that_is_full_at_once": 75}
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 @pytest.mark.parametrize("scarce", [scarce for scarce in SCARCE if scarce not in REFUSES])
 async def test_D8_what_a_machine_may_lack(scarce: str, tmp_path: Path) -> None:
     """Descriptors, memory, disk, a temporary folder, HOME or time zones are missing: the service starts and serves."""
@@ -378,7 +378,7 @@ async def test_D8_what_a_machine_may_lack(scarce: str, tmp_path: Path) -> None:
         assert (await replica.get("/livez"))[0] == 200
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 @pytest.mark.parametrize("scarce", REFUSES)
 async def test_D8_where_nothing_can_be_kept(scarce: str, tmp_path: Path) -> None:
     """The data folder cannot be written: exit 78, or 75 if the disk is full, and one line that names the folder."""

@@ -9,17 +9,17 @@ from collections.abc import AsyncIterator
 import hostile
 import pytest
 import pytest_asyncio
-from conftest import LONG, in_faults
+from conftest import LONG, in_nightly
 from host_pages import ELEMENT, LINK, HostSite, Verdict, chromium_judges, firefox_judges, hosting, page, script
 from widget_harness import SESSION, Live, got, pasted
 
 from ratesvc.render.page import hashes
 from ratesvc.render.widget.releases import RELEASE
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
-@pytest_asyncio.fixture(scope=SESSION, loop_scope=SESSION, params=["chromium", *in_faults("firefox")])
+@pytest_asyncio.fixture(scope=SESSION, loop_scope=SESSION, params=["chromium", *in_nightly("firefox")])
 async def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HostSite]:
     async with hosting() as site:
         folder = tmp_path_factory.mktemp("firefox")
@@ -125,7 +125,7 @@ async def test_E13_documents_and_moves(site: HostSite, loader: str, way: str) ->
     assert (seen.ran, seen.errors) == ([], []), seen
 
 
-@pytest.mark.parametrize("status", [503, *in_faults(200)])
+@pytest.mark.parametrize("status", [503, *in_nightly(200)])
 @pytest.mark.parametrize("way", hostile.FLOODS)
 async def test_E13_floods(site: HostSite, loader: str, way: str, status: int) -> None:
     """A refresh of months, an attribute or element that changes at every frame, a service that fails: no flood.

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from conftest import addresses, in_faults
+from conftest import addresses, in_nightly
 from playwright.async_api import Browser
 from spy import spying
 from widget_harness import Host, Live
@@ -15,7 +15,7 @@ from wire import Answered, ask, get
 from ratesvc.render import contract
 from ratesvc.render.page import Site
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 DOCUMENTS = {"text/html", "image/svg+xml"}
 # What is meant to be framed, and what a browser shows as a page at all.
@@ -72,7 +72,7 @@ MORE = (
 )
 
 
-@pytest.mark.parametrize("scheme", ["light", *in_faults("dark")])
+@pytest.mark.parametrize("scheme", ["light", *in_nightly("dark")])
 async def test_every_page_opens_under_its_own_policy(browser: Browser, live: Live, scheme: Any) -> None:
     """Each page opens without a console message, a violation of its policy, or a request to anybody else."""
     examples = [
@@ -88,7 +88,7 @@ async def test_every_page_opens_under_its_own_policy(browser: Browser, live: Liv
 
 
 @pytest.mark.parametrize(
-    "way", ["policy", *in_faults("plain", "sandbox", "coep", "narrow", "dark", "no script", "styles")]
+    "way", ["policy", *in_nightly("plain", "sandbox", "coep", "narrow", "dark", "no script", "styles")]
 )
 async def test_E12_embedding(browser: Browser, live: Live, host: Host, way: str) -> None:
     """Whatever a host page does to the frame, it shows the right number and logs nothing to the console."""

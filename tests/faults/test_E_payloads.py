@@ -122,8 +122,7 @@ def is_heading(text: str) -> bool:
     return text.isprintable() and len(text) <= LONGEST_HEADING
 
 
-@pytest.mark.faults
-@pytest.mark.browser
+@pytest.mark.nightly
 async def test_E4_no_parameter_runs(browser: Browser, complete: Live) -> None:
     """200 payloads in each parameter of each route and dialect stay text, also in Chromium.
 
@@ -183,7 +182,7 @@ CARELESS = """<title>{}</title><textarea>{}</textarea><h1>{}</h1><input value='{
 WORSE = """<iframe src="{}"></iframe><style>a{content:'{}'}</style><script>a = "{}"</script><script>a = '{}'</script>"""
 
 
-@pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["", "default-src 'none'"])
 async def test_E4_a_careless_page_is_found_out(browser: Browser, host: Host, policy: str) -> None:
     """The same payloads run or load on a page that escapes nothing, and a policy stops them: the test can fail.
@@ -215,7 +214,7 @@ def element(text: str) -> str:
     return f"<cbr-rates {given}></cbr-rates>"
 
 
-@pytest.mark.browser
+@pytest.mark.slow
 async def test_E4_what_a_host_pastes_is_as_harmless(browser: Browser, complete: Live, host: Host) -> None:
     """The element with each payload in each attribute, and oEmbed's HTML for each, run nothing in a host's page."""
     codes = []

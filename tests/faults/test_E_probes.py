@@ -97,8 +97,6 @@ async def flood(url: str, targets: Iterator[str]) -> list[float]:
 
 
 @pytest.mark.timed
-@pytest.mark.faults
-@pytest.mark.slow
 async def test_E6_a_flood_of_variants(demo: Program) -> None:
     """`RATESVC_VARIANTS` different targets: memory does not grow, and answers stay quick."""
     seed = int(os.environ.get("SEED", random.randrange(10**6)))  # noqa: S311 -- to be repeated

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clock, eventually, in_faults, service_running
+from conftest import Clock, eventually, in_nightly, service_running
 from dates import DAYS
 from fake_bank import Bank, bank_running, daily_xml, unavailable
 from hypothesis import HealthCheck, settings
@@ -263,11 +263,11 @@ class Happenings(RuleBasedStateMachine):
 @pytest.mark.slow
 @pytest.mark.breaks_redis
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections cut by a killed Redis
-@pytest.mark.parametrize("stories", [3, *in_faults(STORIES)])
+@pytest.mark.parametrize("stories", [3, *in_nightly(STORIES)])
 def test_E9_anything_in_any_order(tmp_path: Path, stories: int) -> None:
     """The Bank publishes, corrects and errs, midnights pass, Redis dies and forgets, the service restarts.
 
-    `RATESVC_STORIES` says how many stories `make faults` tells, of 50 happenings each.
+    `RATESVC_STORIES` says how many stories `make nightly` tells, of 50 happenings each.
     """
     run_state_machine_as_test(
         type("Happenings", (Happenings,), {"folder": tmp_path}),

@@ -47,8 +47,6 @@ async def an_honest_client_hardly_notices(url: str, is_over: Callable[[int], boo
 
 
 @pytest.mark.timed
-@pytest.mark.faults
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "target", "more"), [("-H", "/v1/rates", ()), ("-B", "/v1/rates", ()), ("-X", "/docs", READING_SLOWLY)]
 )
@@ -67,8 +65,6 @@ async def test_E1_slowhttptest(demo: Program, mode: str, target: str, more: tupl
 
 
 @pytest.mark.timed
-@pytest.mark.faults
-@pytest.mark.slow
 async def test_E1_five_hundred_idle_connections(demo: Program) -> None:
     """500 clients connect and send nothing: they may stay for a while, and an honest client hardly notices."""
     where = urlsplit(demo.url)
@@ -91,8 +87,6 @@ async def closed_after(url: str, first: bytes, drip: bytes) -> float:
 
 
 @pytest.mark.timed
-@pytest.mark.faults
-@pytest.mark.slow
 async def test_E1_what_stays_unfinished_is_ended(demo: Program) -> None:
     """Endless headers, also after a whole request, and dripping bodies end within 15 s; an event stream does not.
 
@@ -186,7 +180,6 @@ LIMITS = {
 
 
 @pytest.mark.timed
-@pytest.mark.slow
 async def test_E3_too_much_and_odd(served: Served) -> None:
     """A request that is too large or odd gets a problem document at once, and the end of the connection."""
     for kind, (request, status, slug) in LIMITS.items():

@@ -26,11 +26,11 @@ from ratesvc.domain.events import Place, Stamp, missed
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow]
+pytestmark = pytest.mark.nightly
 
 FIRST, LAST = date(2024, 1, 1), date(2026, 12, 31)
 ABSENT = 100
-# `make soak` says how long, and in which order.
+# `make nightly ARGS=soak` says how long, and in which order.
 MINUTES = float(os.environ.get("SOAK_MINUTES") or (10 if LONG else 0.3))
 SEED = int(os.environ.get("SOAK_SEED") or 7)
 A_SECOND = 100 if MINUTES > 1 else 50
@@ -41,7 +41,7 @@ MOST_GROWTH = 200_000
 async def test_F7_one_fault_after_another(bank: Bank, tmp_path: Path, fault: Fault) -> None:
     """Two replicas under one fault after another: every answer is right, only a kill loses requests, nothing grows.
 
-    As `make soak`; without LONG_FAULTS it is over after a few faults.
+    As `make nightly ARGS=soak`; without LONG_FAULTS it is over after a few faults.
     """
     over = await soak(bank, MINUTES, SEED, A_SECOND, tmp_path)
     fault.measured("; ".join([f"{MINUTES:g} minutes, seed {SEED}", *over.figures]))

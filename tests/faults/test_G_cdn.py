@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from aiohttp import web
-from conftest import Served, eventually, in_faults
+from conftest import Served, eventually, in_nightly
 from dates import FRIDAY, MIDNIGHT, SATURDAY
 from fake_bank import Bank, around_today
 from fronts import answers_with, changed, varnish
@@ -83,7 +83,7 @@ async def region_of(url: str) -> str:
     return "near" if "near.example" in answered.text else "far"
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, *in_faults(signal.SIGSTOP)])
+@pytest.mark.parametrize("how", [signal.SIGKILL, *in_nightly(signal.SIGSTOP)])
 async def test_G9_a_region_fails(regions: list[Program], tmp_path: Path, how: signal.Signals) -> None:
     """A region is gone, or hangs: the other one answers, no request fails, and later the first one is back."""
     near, far = regions

@@ -111,7 +111,6 @@ async def test_G5_php_over_midnight(site: Site) -> None:
 
 
 @pytest.mark.timed
-@pytest.mark.faults
 async def test_G5_php_while_the_service_hangs(site: Site) -> None:
     """The service hangs: a page in ten seconds waits half a second, and shows today's copy, or the link."""
     site.service.kill(signal.SIGSTOP)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from conftest import eventually, in_faults
+from conftest import eventually, in_nightly
 from fake_bank import Bank
 from fleet import fleet, shared_by
 from fronts import Front, answers_with, caddy, haproxy, nginx
@@ -22,7 +22,7 @@ from yarl import URL
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.faults
+@pytest.mark.nightly
 async def test_G7_a_rolling_restart_behind_nginx(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
     """Behind nginx the replicas restart one after the other, and one hangs for a while: no request fails."""
     async with fleet(shared_by(bank, redis_url, RATESVC_DRAIN_SECONDS="4"), bank, tmp_path, front="nginx") as two:
@@ -106,7 +106,7 @@ async def test_G8_one_address_with_many_streams(front: Front, demo: Program, tmp
         await eventually(has_room)
 
 
-@pytest.mark.parametrize("front", [haproxy, nginx, *in_faults(caddy)])
+@pytest.mark.parametrize("front", [haproxy, nginx, *in_nightly(caddy)])
 async def test_G10_a_first_start_without_the_bank(front: Front, tmp_path: Path) -> None:
     """No replica has a sheet yet: proxies answer /docs and the loader, and rates with the service's own 503."""
     async with serving(tmp_path) as empty, front(tmp_path, empty.url) as url:

@@ -1,4 +1,4 @@
-"""Fuzzing with atheris, guided by coverage: `make fuzz SECONDS=60`, in a venv of its own.
+"""Fuzzing with atheris, guided by coverage: `make nightly ARGS=fuzzing SECONDS=60`, in a venv of its own.
 
 `fuzz.py documents` feeds bytes to the parser of the Bank's daily documents, `fuzz.py dynamic` and `fuzz.py catalogue`
 to those of its series and its catalogue, `fuzz.py query` strings to every reader of parameters. Whatever is not refused

@@ -210,8 +210,7 @@ async def is_only(firing: Firing, *names: str) -> None:
         assert await firing() == set(names)
 
 
-@pytest.mark.slow
-@pytest.mark.faults
+@pytest.mark.nightly
 async def test_a_real_prometheus_fires_exactly_what_the_handbook_names(bank: Bank, tmp_path: Path) -> None:
     """Redis away; a replica hung, or gone; both gone. The Bank away fires nothing while today's sheet is held."""
     next_sheet = around_today(bank) + ONE_DAY
@@ -243,8 +242,7 @@ async def test_a_real_prometheus_fires_exactly_what_the_handbook_names(bank: Ban
         await is_only(firing, "RatesvcGone")
 
 
-@pytest.mark.slow
-@pytest.mark.faults
+@pytest.mark.nightly
 async def test_a_real_prometheus_fires_when_todays_sheet_is_missing(bank: Bank, tmp_path: Path) -> None:
     """The Bank has published nothing for twenty-five days. One page, and no ticket about the same beside it."""
     bank.publish(sheet(WorkCalendar().effective_date_on_or_before(moscow_day(utc_now()) - timedelta(days=25))))

@@ -111,8 +111,7 @@ def test_a_volume_is_saved_and_put_back_as_the_handbook_says(tmp_path: Path) -> 
     assert len(before) == 4
 
 
-@pytest.mark.slow
-@pytest.mark.release
+@pytest.mark.nightly
 def test_compose_is_valid() -> None:
     """By the Compose Specification."""
     output_of(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
@@ -182,8 +181,7 @@ def test_the_proxy_is_valid() -> None:
     output_of(program("haproxy"), "-c", "-f", "deploy/haproxy.cfg")
 
 
-@pytest.mark.slow
-@pytest.mark.release
+@pytest.mark.nightly
 def test_the_caddyfile_is_valid(tmp_path: Path) -> None:
     """By Caddy itself, which finds it well formatted, also with the domain that the guide puts into it."""
     assert output_of(program("caddy"), "fmt", "deploy/Caddyfile") == shipped("Caddyfile")
@@ -197,8 +195,7 @@ def test_the_caddyfile_is_valid(tmp_path: Path) -> None:
     assert "\nrates.example {\n" in named.read_text("utf-8")
 
 
-@pytest.mark.slow
-@pytest.mark.release
+@pytest.mark.nightly
 def test_kubernetes_is_valid() -> None:
     """By the schemas of Kubernetes, with every unknown field refused."""
     files = ("deploy/kubernetes.yaml", "deploy/kubernetes-ingress.yaml")
@@ -339,8 +336,7 @@ def test_kubernetes_asks_the_right_questions_and_waits_for_the_drain() -> None:
     assert ready["periodSeconds"] * ready["failureThreshold"] + ready["timeoutSeconds"] < settings.server.drain_seconds
 
 
-@pytest.mark.slow
-@pytest.mark.release
+@pytest.mark.nightly
 def test_the_systemd_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     """systemd has nothing to say about it, and counts its exposure below 1.5 of 10."""
     analyze, unit, started = program("systemd-analyze"), tmp_path / "ratesvc.service", tmp_path / "ratesvc"

@@ -34,8 +34,7 @@ PAGES = {file.name: file.read_text("utf-8") for file in DOCS.glob("*.md")}
 OUTSIDE = re.compile(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
 
 
-@pytest.mark.slow
-@pytest.mark.release
+@pytest.mark.nightly
 async def test_the_site_builds_without_a_dead_link(tmp_path: Path) -> None:
     """Links and anchors lead somewhere, every page is in the menu, and pages load nothing from other hosts."""
     tool = Path(sys.executable).with_name("properdocs")

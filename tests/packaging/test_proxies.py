@@ -64,7 +64,7 @@ SECURITY = "Contact: mailto:you@example.org\nExpires: 2027-12-31T00:00:00Z\n"
 
 def case(front: Front, replaced: Replaced, *more: Any) -> Any:
     """A proxy with these texts of its file replaced."""
-    marks = () if front is nginx else pytest.mark.release
+    marks = () if front is nginx else pytest.mark.nightly
     return pytest.param(partial(front, replaced=replaced), *more, marks=marks, id=front.__name__)
 
 
@@ -282,7 +282,7 @@ async def is_cut(stream: aiohttp.ClientResponse) -> None:
         await asyncio.wait_for(stream.read(), 30)  # it ends any silent one after 40 s
 
 
-@pytest.mark.release
+@pytest.mark.nightly
 async def test_readers_hardly_wait_for_a_replica_that_hangs(state: dict[str, int], http: aiohttp.ClientSession) -> None:
     """Only time shows that it hangs: 40 requests are answered well, long ones too, and its streams end."""
     async with streams_of_replica0(http, 4) as hung:
@@ -296,7 +296,7 @@ async def test_readers_hardly_wait_for_a_replica_that_hangs(state: dict[str, int
         assert await are(http, {"replica1"})
 
 
-@pytest.mark.release
+@pytest.mark.nightly
 async def test_the_proxy_cuts_nothing_of_a_replica_that_drains(
     state: dict[str, int], http: aiohttp.ClientSession
 ) -> None:
@@ -320,7 +320,7 @@ async def as_in_compose(folder: Path, *replicas: str, replaced: Replaced = AS_SH
         yield url
 
 
-@pytest.mark.release
+@pytest.mark.nightly
 async def test_behind_caddy_one_reader_does_not_use_up_the_requests_of_others(
     state: dict[str, int], tmp_path: Path
 ) -> None:
@@ -344,7 +344,7 @@ async def test_behind_caddy_one_reader_does_not_use_up_the_requests_of_others(
         assert await asked(20, "127.0.0.3") == {200: 20}
 
 
-@pytest.mark.release
+@pytest.mark.nightly
 @pytest.mark.parametrize("front", [caddy, as_in_compose])
 async def test_readers_hardly_wait_for_a_replica_that_hangs_behind_caddy(
     front: Front, state: dict[str, int], tmp_path: Path
@@ -368,7 +368,7 @@ async def are_quick(http: aiohttp.ClientSession) -> bool:
     return loop.time() - begun < 1
 
 
-@pytest.mark.release
+@pytest.mark.nightly
 async def test_caddy_ends_the_streams_of_a_replica_that_hangs(state: dict[str, int], tmp_path: Path) -> None:
     """After 40 seconds without a heartbeat, here after one: their readers come back to the other replica."""
     impatient = partial(caddy, replaced={"read_timeout 40s": "read_timeout 1s"})
@@ -378,7 +378,7 @@ async def test_caddy_ends_the_streams_of_a_replica_that_hangs(state: dict[str, i
             await asyncio.wait_for(stream.read(), limit_s(10))
 
 
-@pytest.mark.release
+@pytest.mark.nightly
 async def test_caddy_answers_programs_that_take_it_for_the_bank(demo: Program, tmp_path: Path) -> None:
     """Bitrix and 1C ask port 80 of the names that they have in their code; health stays hidden there, too."""
     http_port = free_port()
@@ -393,8 +393,7 @@ async def test_caddy_answers_programs_that_take_it_for_the_bank(demo: Program, t
             assert expected == 404 or body == (await demo.get(path))[2]
 
 
-@pytest.mark.release
-@pytest.mark.browser
+@pytest.mark.nightly
 async def test_caddy_serves_the_widget_of_a_page_under_https(browser: Browser, live: Live, tmp_path: Path) -> None:
     """Plain http leads to https, which is HTTP/2; a page there shows rates, and a stream of events opens at once."""
     http_port = free_port()

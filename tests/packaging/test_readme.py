@@ -146,8 +146,7 @@ async def test_the_element_is_what_the_builder_gives(demo: Program) -> None:
         assert block.text.replace(HERE, demo.url.replace("127.0.0.1", "localhost")).rstrip() in page
 
 
-@pytest.mark.slow
-@pytest.mark.release
+@pytest.mark.nightly
 async def test_both_make_commands_serve_and_print_the_banner(bank: Bank, tmp_path: Path) -> None:
     """The commands as written, with a fake Bank, until Ctrl-C. The banner has the lines that the README shows."""
     if not (ROOT / ".venv/ready").exists():
@@ -170,8 +169,7 @@ async def test_both_make_commands_serve_and_print_the_banner(bank: Bank, tmp_pat
             await running.ended()
 
 
-@pytest.mark.slow
-@pytest.mark.release
+@pytest.mark.nightly
 async def test_make_says_what_it_waits_for(tmp_path: Path) -> None:
     """A first run makes an environment and fills it from the lock, which here is empty."""
     (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
@@ -193,8 +191,7 @@ def test_make_knows_every_target_that_the_pages_name() -> None:
     assert targets <= set(" ".join(rules).split())
 
 
-@pytest.mark.slow
-@pytest.mark.release
+@pytest.mark.nightly
 async def test_the_commands_work_beside_a_running_service(bank: Bank, tmp_path: Path) -> None:
     """Every line of docs/commands.md, in its order, with all of its options."""
     around_today(bank)
@@ -212,8 +209,7 @@ async def test_the_commands_work_beside_a_running_service(bank: Bank, tmp_path: 
             await ran(("bash", "-euc", command), tmp_path, **given)
 
 
-@pytest.mark.slow
-@pytest.mark.release
+@pytest.mark.nightly
 async def test_a_backup_brings_everything_back(bank: Bank, tmp_path: Path) -> None:
     """These lines save, remove and restore the data. The service then answers the same bytes without the Bank."""
     around_today(bank)

@@ -16,7 +16,7 @@ from processes import ROOT, run, serving
 from redis.exceptions import NoPermissionError
 from redis_servers import RealRedis, cluster_nodes, joined, running
 
-pytestmark = [pytest.mark.release, pytest.mark.slow]
+pytestmark = pytest.mark.nightly
 
 HANDBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
 (LINE,) = re.findall(r"^ACL SETUSER .*$", HANDBOOK, re.MULTILINE)

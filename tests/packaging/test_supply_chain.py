@@ -112,7 +112,7 @@ def test_everything_declared_is_locked() -> None:
     assert [one for one in map(Requirement, wanted) if ships[one.name] not in one.specifier] == []
 
 
-@pytest.mark.release
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("schema", "pattern"),
     [
@@ -135,8 +135,7 @@ def test_dependabot_looks_at_everything_else_that_is_pinned() -> None:
     assert {one["package-ecosystem"] for one in updates} == {"npm", "docker", "docker-compose", "github-actions"}
 
 
-@pytest.mark.slow
-@pytest.mark.release
+@pytest.mark.nightly
 def test_the_weekly_workflow_moves_an_old_version_and_opens_a_pull_request(tmp_path: Path) -> None:
     """The steps of locks.yml over a copy with an old structlog. A script that notes its arguments stands in for gh."""
     program("npm")
@@ -257,11 +256,11 @@ def jobs(name: str) -> dict[str, Any]:
 
 
 def test_ci_runs_every_part_of_its_script() -> None:
-    """GitHub runs the parts of `.ci/run` by the same script, and the slow tests on the oldest and the newest Python."""
-    (parts,) = re.findall(r"\|\| set -- (.*)", (ROOT / ".ci/run").read_text("utf-8"))
+    """GitHub runs each part of `make nightly`, and `make test` on the oldest and the newest Python."""
+    (parts,) = re.findall(r"^PARTS = (.*)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     machines = jobs("ci.yml")["parts"]["strategy"]["matrix"]["include"]
-    runs = [one["command"].partition(".ci/run ")[2] for one in machines]
-    assert set(runs) == {*parts.split(), "pythons", "endurance", "coverage"}
+    nightly = [one["command"].partition("nightly ARGS=")[2].strip('"').split() for one in machines]
+    assert sorted(part for some in nightly for part in some) == sorted(parts.split())
     named = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]
     assert [one["python"] for one in machines if one["command"] == ".ci/run test"] == [named[0], named[-1]]
 

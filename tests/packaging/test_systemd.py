@@ -178,8 +178,7 @@ async def machine(folder: Path, **environment: str) -> AsyncIterator[Machine]:
         yield booted
 
 
-@pytest.mark.slow
-@pytest.mark.faults
+@pytest.mark.nightly
 async def test_a_real_systemd_restarts_a_service_that_hangs(bank: Bank, tmp_path: Path) -> None:
     """The shipped unit in its whole sandbox: it starts, answers, is restarted after SIGSTOP, and stops in order.
 

@@ -18,7 +18,7 @@ import brotli
 import pytest
 import wire
 from client_lines import line
-from conftest import Clock, Serve, Served, eventually, in_faults
+from conftest import Clock, Serve, Served, eventually, in_nightly
 from fake_bank import Bank, daily_xml, sheet, workdays
 from figures import INDENTED, UTF_8
 from loopback import says
@@ -222,7 +222,7 @@ async def test_a_dialect_that_is_switched_off_is_not_found(serve: Serve) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cbr", *in_faults(*(name for name in DIALECTS if name != "cbr"))])
+@pytest.mark.parametrize("name", ["cbr", *in_nightly(*(name for name in DIALECTS if name != "cbr"))])
 async def test_a_dialect_goes_with_one_file_and_one_line(name: str, tmp_path: Path) -> None:
     """Delete its file and its line in config.yaml: the program starts and the other dialects answer."""
     shutil.copytree(ROOT / "ratesvc", tmp_path / "ratesvc", ignore=shutil.ignore_patterns("__pycache__"))

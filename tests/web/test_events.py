@@ -151,7 +151,6 @@ async def test_a_foreign_id_gets_a_reset(bank: Bank, serve_whole: Serve) -> None
 
 
 @pytest.mark.timed
-@pytest.mark.slow
 async def test_the_address_of_an_event_answers_on_every_replica(
     bank: Bank, serve_whole: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Serve, Served, in_faults
+from conftest import Serve, Served, in_nightly
 from dates import FRIDAY
 from fake_bank import Bank, sheet
 from wire import answer_from, ending, get
@@ -120,7 +120,7 @@ async def connected(*urls: str) -> AsyncIterator[list[Client]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [5_000, *in_faults(REQUESTS)])
+@pytest.mark.parametrize("count", [5_000, *in_nightly(REQUESTS)])
 async def test_both_paths_give_the_same_bytes(
     both: tuple[Served, str], count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

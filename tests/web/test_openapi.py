@@ -412,8 +412,7 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         assert witnessed[path] == expected(path), path
 
 
-@pytest.mark.faults
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_schemathesis_finds_nothing(whole: Served, tmp_path: Path) -> None:
     """All checks, with valid and invalid requests. `RATESVC_QUESTIONS` is the number of requests to each route."""
     process = await asyncio.create_subprocess_exec(

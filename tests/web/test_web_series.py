@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import Clock, Serve, Served, eventually, in_faults, patience_s
+from conftest import Clock, Serve, Served, eventually, in_nightly, patience_s
 from dates import EVENING, FRIDAY, MONDAY, SATURDAY, THURSDAY
 from fake_bank import Bank, sheet
 from long_history import EURO_STARTS, LongHistory, rounded
@@ -24,7 +24,7 @@ OLD_AND_NEW = (date(1997, 12, 31), date(1998, 1, 1))
 SEED = 20261124
 
 
-@pytest.fixture(scope="module", params=["invented", *in_faults("recorded")])
+@pytest.fixture(scope="module", params=["invented", *in_nightly("recorded")])
 def known(request: pytest.FixtureRequest) -> LongHistory:
     if request.param == "invented":
         return LongHistory.invented()
