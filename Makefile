@@ -32,10 +32,10 @@ WAITING = -n 3 --dist worksteal
 
 LINT = lint
 quick: .venv/ready-dev $(LINT) ## style, types, and the tests that start neither a process nor a browser; ends at the tenth failure
-	$(PYTEST) $(AT_ONCE) -q --maxfail=10 -m "not slow and not nightly" $(ARGS)
+	$(PYTEST) $(AT_ONCE) -q --maxfail=10 --command quick $(ARGS)
 
 test: .venv/ready-dev node_modules ## one test of everything that a change can break
-	$(PYTEST) $(WAITING) -m "not nightly" $(ARGS)
+	$(PYTEST) $(WAITING) --command test $(ARGS)
 
 nightly: .venv/ready-dev .venv/ready-docs node_modules ## all other tests; ARGS= picks some of faults seconds packages programs soak fuzzing
 	@failed=; for part in $(or $(ARGS),$(PARTS)); do \
@@ -46,7 +46,7 @@ OF_PACKAGES = tests/packaging
 OF_PROGRAMS = tests/clients tests/browser/test_frameworks.py tests/browser/test_lighthouse.py
 # Long stories, floods and whole matrices.
 nightly-faults:
-	$(PYTEST) $(WAITING) -m "nightly and not timed" -k "not F7" \
+	$(PYTEST) $(WAITING) --command nightly -m "not timed" -k "not F7" \
 	  $(patsubst %,--deselect %,$(OF_PACKAGES) $(OF_PROGRAMS))
 # Limits of seconds and of processor time, with nothing else running. A limit that was not kept is tried once more, because
 # the machine may have neighbours.
@@ -54,9 +54,9 @@ TIMED = STRICT_TIMES=1 $(PYTEST) -n 0 -m timed
 nightly-seconds:
 	$(TIMED) || $(TIMED) --last-failed
 nightly-packages:
-	$(PYTEST) $(AT_ONCE) -m "nightly and not timed" $(OF_PACKAGES)
+	$(PYTEST) $(AT_ONCE) --command nightly -m "not timed" $(OF_PACKAGES)
 nightly-programs:
-	$(PYTEST) $(AT_ONCE) -m "nightly and not timed" $(OF_PROGRAMS)
+	$(PYTEST) $(AT_ONCE) --command nightly -m "not timed" $(OF_PROGRAMS)
 # Two replicas, a real Redis, a hundred requests a second, and one fault after another, in the order of the seed.
 MINUTES = 2
 nightly-soak:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -83,11 +83,12 @@ __all__ = ["eventually", "fault", "patience_s"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--command", choices=COMMANDS, help="run the tests of this command of the Makefile only")
     parser.addoption("--faults-table", type=Path, metavar="FILE", help="write the table of faults there")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for old in ("faults", "release", "browser"):  # until nobody uses them
+    for old in OLD_NAMES:
         config.addinivalue_line("markers", old)
     # Tests ask the loopback only, and no proxy of this machine leads there.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
@@ -106,21 +107,37 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Ledger(path))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that measures time is in `make nightly` only."""
-    for item in items:
-        marks = {mark.name for mark in item.iter_markers()}
-        if marks & {"timed", "faults", "release"}:
-            item.add_marker(pytest.mark.nightly)
-        if "browser" in marks:
-            item.add_marker(pytest.mark.slow)
+COMMANDS = {"quick": {""}, "test": {"", "slow"}, "nightly": {"nightly"}}
+
+
+def part_of(item: pytest.Item) -> str:
+    """`slow`, `nightly` or neither: a test's own mark wins over that of its file. What measures time is nightly."""
+    if item.get_closest_marker("timed"):
+        return "nightly"
+    for node in reversed(item.listchain()):
+        marks = {OLD_NAMES.get(mark.name, mark.name) for mark in node.own_markers}
+        if found := next((name for name in ("nightly", "slow") if name in marks), ""):
+            return found
+    return ""
+
+
+# Until nobody uses them.
+OLD_NAMES = {"faults": "nightly", "release": "nightly", "browser": "slow"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of the command."""
+    wanted = COMMANDS.get(config.getoption("command"))
+    others = [item for item in items if wanted and part_of(item) not in wanted]
+    config.hook.pytest_deselected(items=others)
+    left = set(others)
+    items[:] = [item for item in items if item not in left]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """A quick test that hangs fails sooner than the command line says, as soon as this machine allows now."""
-    if not {"slow", "nightly"} & {mark.name for mark in item.iter_markers()}:
+    if not part_of(item):
         most_s = WAITS_OF_A_QUICK_TEST * patience_s()
         item.add_marker(pytest.mark.timeout(min(item.config.getoption("timeout") or most_s, most_s)))
     return (yield)
@@ -186,6 +203,15 @@ def in_nightly(*values: Any) -> list[Any]:
     """Cases of a test for `make nightly`. `make test` has another case that shows the same."""
     cases = (value if isinstance(value, tuple) else (value,) for value in values)
     return [pytest.param(*case, marks=pytest.mark.nightly) for case in cases]
+
+
+def first(count: int, cases: Iterable[Any]) -> list[Any]:
+    """The first of these cases, and the others for `make nightly`."""
+    found = list(cases)
+    return [*found[:count], *in_nightly(*found[count:])]
+
+
+in_faults = in_nightly
 
 
 def path_of(*names: str) -> str | None:

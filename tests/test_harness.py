@@ -13,7 +13,7 @@ import guarded
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from conftest import Served, eventually
+from conftest import Served, eventually, first
 from processes import ROOT, environment, finished, processes_over
 
 from ratesvc.storage.redis import connect
@@ -135,7 +135,7 @@ def variables(folder: Path, **more: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", first(1, RUNS))
 async def test_a_run(run: str, tmp_path: Path) -> None:
     """What pytest says of tests with our own conftest and settings."""
     text, arguments, more, said = RUNS[run]
@@ -157,7 +157,7 @@ async def test_that_hangs(redis_url, tmp_path):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_run_that_is_killed_leaves_no_program_behind(tmp_path: Path) -> None:
     """Neither Redis nor the service."""
     tests, runs = tmp_path / "test_some.py", tmp_path / "runs"

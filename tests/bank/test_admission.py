@@ -360,7 +360,7 @@ def test_suspects_are_the_currencies_with_wrong_figures(code: str, factor: str) 
     assert assess(SHEET, RECENT).suspects == set()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_thirty_years_of_real_sheets(recordings: Path) -> None:
     """The figures of docs/admission.md. No real crisis is refused."""
     replay = runpy.run_path(str(Path(__file__).parents[2] / "bench" / "admission.py"))

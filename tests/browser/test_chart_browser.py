@@ -18,7 +18,7 @@ from widget_harness import Host, Live, got, visited
 
 from ratesvc.render.pages.chart_page import frame_height
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 DESK = {"width": 1100, "height": 1200}
 MONTH = "codes=USD,EUR&period=month&lang=ru"
@@ -58,6 +58,7 @@ async def opened(spy: Spy, live: Live, path: str) -> None:
     assert await spy.opens(f"{live.url}{path}", "networkidle") == []
 
 
+@pytest.mark.slow
 async def test_the_rates_are_under_the_pointer(browser: Browser, live: Live) -> None:
     """From the first day to the last each day and its rates, as the table writes them, on the lines; then nothing."""
     async with spying(browser, live.url, viewport=DESK) as spy:
@@ -154,6 +155,7 @@ async def test_nothing_moves_and_little_is_loaded(
     assert sum(sizes) < 20_000
 
 
+@pytest.mark.slow
 async def test_without_javascript_there_is_the_same_chart(browser: Browser, live: Live) -> None:
     """The picture with its words, the table, all periods and own days, and one more currency by the form."""
     async with spying(browser, live.url, viewport=PHONE, java_script_enabled=False) as spy:

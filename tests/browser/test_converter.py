@@ -22,7 +22,7 @@ from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.page import hashes
 from ratesvc.render.widget.releases import RELEASE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 SEED = 20261126
 TABLE = json.loads((Path(__file__).parents[1] / "amounts.json").read_text("utf-8"))
@@ -95,6 +95,7 @@ async def test_an_amount_is_read_by_the_rule_of_the_pages(browser: Browser, live
         assert (result, base) == (language.number(roubles, 2), code), text
 
 
+@pytest.mark.slow
 async def test_a_reader_sees_how_an_amount_was_read(browser: Browser, live: Live, host: Host) -> None:
     """A mark that only the language decides is shown as read; no number is said at once; a currency is chosen."""
     page = await browser.new_page()
@@ -184,6 +185,7 @@ async def test_other_forms_have_the_converter_too(browser: Browser, live: Live, 
     assert told == []
 
 
+@pytest.mark.slow
 async def test_the_converter_is_used_with_the_keyboard_and_heard(browser: Browser, live: Live, host: Host) -> None:
     """Three tab stops before the result's currency; every field has a name, and the result is a polite status."""
     page = await browser.new_page()

@@ -6,14 +6,14 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, eventually
+from conftest import Clock, Serve, eventually, first
 from fake_bank import Bank, sheet
 from playwright.async_api import Browser
 from processes import free_port
 from spy import spying
 from widget_harness import Live, chromium
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 @pytest.mark.parametrize(("scheme", "lang", "value"), [("light", "en", "60.3741"), ("dark", "ru", "60,3741")])
@@ -102,7 +102,8 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("lang", ["en", "ru"])
+@pytest.mark.slow
+@pytest.mark.parametrize("lang", first(1, ["ru", "en"]))
 async def test_the_search_of_the_reference_answers_what_people_ask(browser: Browser, live: Live, lang: str) -> None:
     """Ten questions by the first three results, each with the words of the answer; thirty words find something."""
     page = await browser.new_page()

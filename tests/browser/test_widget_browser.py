@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import in_nightly, missing, program
+from conftest import first, in_nightly, missing, program
 from fronts import nginx
 from playwright.async_api import Browser, Page
 from processes import finished, free_port, serving
@@ -20,7 +20,7 @@ from widget_harness import Host, Live, chromium, got, hosting, pasted, settled, 
 from ratesvc.render.language import language_or_default
 from ratesvc.render.page import LINK, hashes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 WEB = Path(__file__).parent
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
@@ -81,8 +81,11 @@ def element(live: Live, attributes: str = "", *, height: int = 460) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [180, *in_nightly(300, 600)])
-@pytest.mark.parametrize(("lang", "scheme"), [("en", "light"), ("ru", "dark"), ("ar", "inherit"), ("zh-CN", "light")])
+@pytest.mark.parametrize(
+    ("lang", "scheme"), first(1, [("ru", "dark"), ("en", "light"), ("ar", "inherit"), ("zh-CN", "light")])
+)
 async def test_the_element_fits_and_shifts_nothing(
     browser: Browser, live: Live, host: Host, width: int, lang: str, scheme: str
 ) -> None:
@@ -129,7 +132,8 @@ async def test_cells_of_a_narrow_table_have_places_of_their_own(
             assert row["cbr-percent"][2] == row["cbr-change"][2] == row["cbr-value"][2]
 
 
-@pytest.mark.parametrize("key", ["element", "frame"])
+@pytest.mark.slow
+@pytest.mark.parametrize("key", first(1, ["element", "frame"]))
 async def test_a_strict_host(key: str, browser: Browser, live: Live, host: Host) -> None:
     """The builder's code with its rule and its line for the policy, under Trusted Types: no violation, no shift."""
     code = await pasted(live.url, key, "csp=1&spark=30")
@@ -167,6 +171,7 @@ async def test_a_strict_host_of_a_service_under_a_prefix(key: str, tmp_path: Pat
         assert await page.evaluate("violations") == []
 
 
+@pytest.mark.slow
 async def test_the_default_snippet_as_pasted(browser: Browser, live: Live, host: Host) -> None:
     """On a plain page the builder's element shows the rates in the reader's language."""
     page = await opened(browser, host.put((await pasted(live.url, "element", "lang=ru")) + BELOW))
@@ -405,8 +410,9 @@ async def test_a_dark_frame_prints_black_on_white(browser: Browser, live: Live, 
     assert await page.evaluate(colours) == [clear, *[black, clear] * 3]
 
 
-@pytest.mark.parametrize("sandbox", ["", 'sandbox="allow-scripts"'])
-@pytest.mark.parametrize("headers", [{}, {"Cross-Origin-Embedder-Policy": "require-corp"}])
+@pytest.mark.slow
+@pytest.mark.parametrize("sandbox", first(1, ['sandbox="allow-scripts"', ""]))
+@pytest.mark.parametrize("headers", first(1, [{}, {"Cross-Origin-Embedder-Policy": "require-corp"}]))
 async def test_the_frame_as_pasted(
     browser: Browser, live: Live, host: Host, sandbox: str, headers: dict[str, str]
 ) -> None:
@@ -494,7 +500,8 @@ async def test_the_json_as_pasted(live: Live, tmp_path: Path) -> None:
     assert [row["cells"][1] for row in json.loads(said)["rows"]] == ["60,3741", "43,0567"]
 
 
-@pytest.mark.parametrize("fault", ["503", "blocked", "integrity", "nonsense"])
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", first(1, ["503", "blocked", "integrity", "nonsense"]))
 async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: Host, fault: str) -> None:
     """The link in the reserved box, no shift, at most one cbr-error and no retry."""
     body = element(live)
@@ -618,6 +625,7 @@ async def test_a_service_whose_path_ends_in_widget(browser: Browser, live: Live,
     assert await page.evaluate("states") == ["cbr-load"]
 
 
+@pytest.mark.slow
 async def test_old_rows_are_no_answer_to_a_new_question(browser: Browser, live: Live, host: Host) -> None:
     """When other currencies cannot be had, the link stands there again; a failed refresh keeps what it has."""
     page = await watched(browser)
@@ -747,8 +755,9 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
     assert all(found[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", *in_nightly("dark", "forced")])
-@pytest.mark.parametrize("what", ["element", "not-found", *PAGES, *in_nightly("fragment", *PAGES_IN_FAULTS)])
+@pytest.mark.parametrize("what", first(2, ["element", *PAGES, "not-found", "fragment", *PAGES_IN_FAULTS]))
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
     """axe-core with wcag22aa and best-practices."""
     if not AXE.exists():
@@ -773,6 +782,7 @@ async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what:
     assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found] == []
 
 
+@pytest.mark.slow
 async def test_the_builder_by_keyboard(browser: Browser, live: Live) -> None:
     """A choice changes the address and the code; arrows move between the tabs; a code can be put first."""
     page = await opened(browser, f"{live.url}/?lang=ru")
@@ -841,6 +851,7 @@ async def test_a_search_without_a_hit_says_so(browser: Browser, live: Live) -> N
     assert not await page.is_visible("#nothing")
 
 
+@pytest.mark.slow
 async def test_the_builder_is_right_after_every_change_of_layout(browser: Browser, live: Live) -> None:
     """And after each step back: height of preview and code, currencies, no notice; a shared address opens the same."""
     page = await opened(browser, f"{live.url}/?lang=ru&codes=JPY,USD,EUR", bypass_csp=True)

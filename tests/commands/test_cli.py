@@ -127,7 +127,7 @@ def test_a_shell_completes_commands_options_and_currencies(words: list[str], beg
     assert {item.value for item in shell.get_completions(words, begun)} == completed
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_bash_asks_the_program_itself(tmp_path: Path) -> None:
     """By a variable in its environment."""
     _, out, _ = await run(tmp_path, _RATESVC_COMPLETE="bash_complete", COMP_WORDS="ratesvc show u", COMP_CWORD="2")
@@ -167,14 +167,14 @@ def test_help_fits_into_80_columns(words: tuple[str, ...]) -> None:
     assert [line for line in shown if len(line) > 80] == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_each_command_says_what_helps(command: Command) -> None:
     """golden/commands.txt says what, and why."""
     asked = cases.questions("commands.txt")
     cases.check("commands.txt", {line: said(command, line) for line in asked})
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("host", "status"), [("203.0.113.1", 75), ("nowhere.invalid", 78)])
 def test_an_address_that_is_not_this_machines_is_named_with_its_setting(
     command: Command, host: str, status: int
@@ -185,7 +185,7 @@ def test_an_address_that_is_not_this_machines_is_named_with_its_setting(
     assert err.splitlines()[-1].endswith("; RATESVC_HOST sets the address")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("words", ["serve", "serve --check-config"])
 def test_a_setting_of_a_newer_version_stops_the_start_with_its_name(
     command: Command, tmp_path: Path, words: str
@@ -198,7 +198,7 @@ def test_a_setting_of_a_newer_version_stops_the_start_with_its_name(
         assert f"`{err.removeprefix('ratesvc: ').strip().partition(';')[0]}`" in page
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("words", ["quarantine list", "backfill --verify"])
 @pytest.mark.parametrize("left", ["", "data/demo"], ids=["nothing", "a demo"])
 def test_a_command_about_data_is_refused_where_there_is_none(
@@ -210,7 +210,7 @@ def test_a_command_about_data_is_refused_where_there_is_none(
     assert not list(tmp_path.glob("data/[!d]*"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("words", ["show USD", "convert 1 USD", "export site", "show --demo", "export site --demo"])
 async def test_a_command_that_only_reads_leaves_no_data_behind(
     bank: Bank, command: Command, tmp_path: Path, words: str
@@ -259,7 +259,7 @@ async def test_json_is_what_the_api_answers(command: Command, tmp_path: Path) ->
         assert alone == (0, body.decode() + "\n", "")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_step_of_a_long_job_is_a_line_of_json(command: Command) -> None:
     """The last line is what is held; a comparison says how much differs, an export what it has written."""
     code, out, err = command("backfill", "--since", "2022-10-01", "--json", "--demo")
@@ -275,7 +275,7 @@ def test_every_step_of_a_long_job_is_a_line_of_json(command: Command) -> None:
     assert (counts["folder"], counts["removed"]) == ("site", 0)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_health_is_json_too(command: Command, bank: Bank, tmp_path: Path) -> None:
     """On standard output. golden/commands.txt shows errors."""
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
@@ -289,7 +289,7 @@ async def test_health_is_json_too(command: Command, bank: Bank, tmp_path: Path) 
         assert command("healthcheck", RATESVC_PORT="1", RATESVC_ADMIN_PORT=port) == (0, "ok\n", "")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("greeting", "said"),
     [
@@ -384,7 +384,7 @@ async def in_a_terminal(folder: Path, *arguments: str, run: tuple[str, str] = ("
     return out
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_colour_is_for_terminals_and_not_where_no_color_is_set(command: Command, tmp_path: Path) -> None:
     """Green and red of the terminal's own palette, so that they suit light and dark."""
     words = ("show", "USD", "EUR", "--demo")
@@ -405,7 +405,7 @@ for name in ("library", "ratesvc"):
         logging.getLogger(name).log(level, "%s %s", name, level)"""
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("no_color", "quiet"), [("", False), ("1", False), ("1", True)])
 async def test_the_log_has_our_events_and_the_warnings_of_libraries(no_color: str, quiet: bool, tmp_path: Path) -> None:
     """With the time in UTC; in colours, unless they are not wanted. A command that is no service is quiet."""
@@ -427,7 +427,7 @@ except ValueError:
     structlog.get_logger("ratesvc").exception("request_failed")"""
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("form", ["console", "json"])
 async def test_a_logged_error_says_where_it_happened_and_no_value_of_a_variable(form: str, tmp_path: Path) -> None:
     """Variables hold passwords and readers' addresses, too."""
@@ -438,7 +438,7 @@ async def test_a_logged_error_says_where_it_happened_and_no_value_of_a_variable(
     assert "password" not in out
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_the_progress_of_a_long_job_is_a_bar_in_a_terminal(tmp_path: Path) -> None:
     """The count and the time left are whole."""
     drawn = await in_a_terminal(tmp_path, "backfill", "--demo", COLUMNS="40", NO_COLOR="1")
@@ -461,7 +461,7 @@ def test_no_figure_of_the_progress_is_cut(width: int, done: int) -> None:
     assert line.rstrip().endswith(f"{done}/35 {'-:--:--' if done == 0 else '0:00:00'}")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_whatever_happens_to_the_output_the_command_ends_in_order(tmp_path: Path) -> None:
     """A reader that leaves, a full disk, a closed output, a terminal that knows ASCII only."""
     command = f"{sys.executable} -m ratesvc show --demo"

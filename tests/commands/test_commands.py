@@ -49,7 +49,7 @@ async def test_a_past_day_is_answered_by_the_banks_own_word(bank: Bank, service:
     assert not found.stale
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_the_error_says_why_a_day_cannot_be_answered(bank: Bank, service: Service, clock: Clock) -> None:
     """The Bank's failure, whatever else is held, for a past day and for one to come; today's rates are still there."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
@@ -91,7 +91,7 @@ async def test_a_sheet_that_is_held_back_is_not_in_a_series_either(bank: Bank, s
     assert tables.about(params, found, newest, demo=False)["unconfirmed"] == [slipped]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_days_that_are_not_held_cost_one_request_a_currency(
     bank: Bank, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,7 +182,7 @@ async def test_export_writes_what_is_served_and_touches_only_what_changed(
     assert all(path.stat().st_mtime_ns == before for path, before in written.items())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_file_is_only_removed_if_its_answer_is_404(
     bank: Bank, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

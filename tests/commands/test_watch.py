@@ -86,7 +86,7 @@ async def test_each_event_is_a_line_with_its_rates_to_the_last_digit(url: str, t
         assert [one["effective_date"] for one in await lines(process, 1)] == [str(SATURDAY)]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_new_watch_begins_with_now_and_misses_nothing_while_the_service_is_away(
     bank: Bank, serve: Serve, tmp_path: Path
 ) -> None:
@@ -141,7 +141,7 @@ async def test_a_webhook_that_fails_gets_the_event_again(url: str, tmp_path: Pat
     assert b"ratesvc: the command ended with 22; trying again" in said
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_it_gives_up_after_failures_for_so_long(tmp_path: Path) -> None:
     """Then a supervisor sees it. A failure that goes on is said once."""
     code, out, err = await run(tmp_path, "watch", "--url", "http://127.0.0.1:1", "--give-up", "1")
@@ -178,7 +178,7 @@ async def test_a_command_that_goes_on_failing_gets_its_event_later_each_time(
     assert said == [f"ratesvc: watching {url}", failed, f"ratesvc: watching {url}", failed]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_command_that_hangs_is_ended_with_all_that_it_started(url: str, tmp_path: Path) -> None:
     """That is a failure, and the event comes again. A stop ends the command, too."""
     inside = tmp_path / "inside"
@@ -202,7 +202,7 @@ async def test_a_command_that_hangs_is_ended_with_all_that_it_started(url: str, 
         await eventually(lambda: not processes_over(inside))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_after_a_reset_the_command_gets_what_differs(bank: Bank, serve: Serve, tmp_path: Path) -> None:
     """The service lost everything, and the Bank corrected a sheet: that is told, and nothing is told twice."""
     bank.publish(sheet(FRIDAY), sheet(SATURDAY))
@@ -311,6 +311,7 @@ def in_compose() -> list[str]:
     return [word.replace("/telegram.py", str(ROOT / "deploy/telegram.py")) for word in OVERRIDE["command"]]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("words", [shlex.split(CHANNEL), in_unit(), in_compose()], ids=["shell", "systemd", "compose"])
 async def test_a_channel_of_telegram_gets_new_rates_as_text(words: list[str], url: str, tmp_path: Path) -> None:
     """The lines of the guide, of the unit and for compose: a message for each sheet in Russian, none at midnight."""

@@ -434,7 +434,7 @@ async def test_B17_a_correction(served: Watched, bank: Bank) -> None:
     assert figures(held.sheet) == figures(TOMORROW)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_B18_the_same_a_thousand_times(served: Watched, redis_url: str) -> None:
     """The same sheet comes a thousand times: Redis gets no write except for the lease, and the ETag stays.
 

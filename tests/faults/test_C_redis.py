@@ -46,7 +46,7 @@ from ratesvc.storage.redis import ANSWER_TIMEOUT_S, QUEUE_S, RedisConnection
 from ratesvc.storage.store import Store
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.breaks_redis,
     # Connections that redis-py or the proxy cuts in the middle are sometimes left to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -216,6 +216,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", LOSSES)
 async def test_what_redis_lost_is_written_again(row: str, stage: OverRedis) -> None:
     """Without a request to the Bank; tests/service/test_sync.py has more that Redis may lose."""
@@ -535,6 +536,7 @@ async def test_C14_a_bad_way_to_redis(how: str, stage: OverRedis, capfd: pytest.
     assert CANARY not in "".join(capfd.readouterr())
 
 
+@pytest.mark.slow
 async def test_C14_what_does_not_verify_is_a_miss(stage: OverRedis) -> None:
     """A service starts over a connection that flips bits, without the Bank: it serves right figures or says 503."""
     async with stage.seeded():

@@ -36,11 +36,12 @@ from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 from ratesvc.service import health
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 POLL_S = 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("front", ["haproxy", *in_nightly("caddy")])
 async def test_D1_kill_9_of_one_of_two_under_load(
     front: str, bank: Bank, redis_url: str, tmp_path: Path, fault: Fault
@@ -158,6 +159,7 @@ async def test_D4_real_steps_of_the_clock(
     assert "clock_jumped" in (tmp_path / "errors.log").read_text()
 
 
+@pytest.mark.slow
 async def test_D3_asleep_over_midnight(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
     """The process sleeps over midnight: the first request after it already gets the new day."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY), sheet(SATURDAY))
@@ -389,6 +391,7 @@ async def test_D8_where_nothing_can_be_kept(scarce: str, tmp_path: Path) -> None
     assert "data/demo" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "words"),
     [

@@ -10,7 +10,7 @@ from conftest import Served
 from fronts import cache
 from wire import ask, get
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 EVIL = "evil.example"
 UNKEYED = [

@@ -16,7 +16,7 @@ from widget_harness import SESSION, Live, got, pasted
 from ratesvc.render.page import hashes
 from ratesvc.render.widget.releases import RELEASE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 @pytest_asyncio.fixture(scope=SESSION, loop_scope=SESSION, params=["chromium", *in_nightly("firefox")])
@@ -156,6 +156,7 @@ async def test_E13_in_another_component(site: HostSite, loader: str, converter: 
     assert seen.converter, seen
 
 
+@pytest.mark.slow
 async def test_E13_a_hostile_answer(site: HostSite, loader: str, converter: str) -> None:
     """A pinned loader makes no script, handler, style or frame of a hostile answer, and no link but http and https."""
     own = await playing_the_service(site, loader)

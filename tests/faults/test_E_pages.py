@@ -15,7 +15,7 @@ from wire import Answered, ask, get
 from ratesvc.render import contract
 from ratesvc.render.page import Site
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 DOCUMENTS = {"text/html", "image/svg+xml"}
 # What is meant to be framed, and what a browser shows as a page at all.
@@ -41,6 +41,7 @@ def every_route(live: Live) -> list[str]:
     return sorted(path for path in paths if "{" not in path and path != "/v1/events")
 
 
+@pytest.mark.slow
 async def test_every_route_has_its_headers(live: Live) -> None:
     """No sniffing, no referrer, no version; a policy on whatever a browser would render; frames only where meant."""
     for path in [*every_route(live), "/nowhere", "/v1/rates?code=USD", "/rate?date=x"]:

@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import pytest_asyncio
-from conftest import LONG, eventually
+from conftest import LONG, eventually, first
 from payloads import CALLS, FORMS, HARMLESS, PAYLOADS, Spot, foreign_spots, our_spots
 from playwright.async_api import Browser
 from spy import spying
@@ -26,7 +26,7 @@ from wire import Answered, ask, asking, connected, get
 
 from ratesvc.domain.columns import Coverage
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 ONE_OF_EACH = PAYLOADS[:: len(CALLS)]
 # Where the form of a payload matters and the spelling of its call does not.
@@ -246,7 +246,8 @@ def hostile(name: str, text: str, target: str) -> bytes:
     return "\r\n".join([f"GET {target} HTTP/1.1", *host, f"{name}: {text}", "", ""]).encode()
 
 
-@pytest.mark.parametrize("name", HEADERS)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", first(3, HEADERS))
 async def test_E4_no_header_comes_back(complete: Live, name: str) -> None:
     """Each payload in each header: the answer has the same bytes as without it."""
     async with asking(complete.url) as ask_for:
@@ -268,6 +269,7 @@ async def test_E4_no_event_stream_begins_with_a_payload(complete: Live) -> None:
             assert not TRACE.search(begun + (await reader.readuntil(b"\n\n")).decode()), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
 async def test_E4_a_line_end_as_it_is_ends_the_request(complete: Live, end: str) -> None:
     """A raw line end in a target gets 400: no client can begin a header or a body of an answer."""

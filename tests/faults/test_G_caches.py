@@ -26,7 +26,7 @@ from wire import ask, get
 
 from ratesvc.domain.workdays import utc_now
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 LINK = "Bank of Russia official exchange rates</a>"
 WAITS_S = 1.0

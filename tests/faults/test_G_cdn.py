@@ -23,7 +23,7 @@ from processes import Program, free_port, serving
 
 from ratesvc.domain.workdays import utc_now
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 HIT = "sub vcl_deliver {\n    set resp.http.X-Cache = obj.hits;"
 BUSY, QUIET = "/v1/rates?codes=USD", "/v1/rates?codes=EUR"

@@ -21,7 +21,7 @@ from processes import Program, finished, free_port, serving
 from wall import WallClock
 from widget_harness import got, pasted
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 LINK = "Bank of Russia official exchange rates</a>"
 EVIL = "<script>evil()</script>"
@@ -88,6 +88,7 @@ async def site(bank: Bank, tmp_path: Path) -> AsyncIterator[Site]:
         yield Site(service, wall, tmp_path, patient)
 
 
+@pytest.mark.slow
 def test_G5_php_of_2019() -> None:
     """The lines call only functions that PHP 7.4 has, too."""
     template = (Path(__file__).parents[2] / "ratesvc/render/templates/snippets.html").read_text("utf-8")

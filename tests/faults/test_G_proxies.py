@@ -19,7 +19,7 @@ from loopback import Fetched, client, fetched
 from processes import Program, serving
 from yarl import URL
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 @pytest.mark.nightly

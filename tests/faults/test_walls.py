@@ -122,7 +122,7 @@ async def test_no_proxy_there(proxy: Proxy) -> None:
     assert proxy.asked == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_the_usual_environment_and_the_setting(bank: Bank, proxy: Proxy, tmp_path: Path) -> None:
     """The client follows HTTP_PROXY and NO_PROXY; cbr.proxy is stronger than both."""
     names = {"RATESVC_CBR_MIRRORS": f"http://{NAME}", "HTTP_PROXY": proxy.url}
@@ -140,7 +140,7 @@ async def test_the_usual_environment_and_the_setting(bank: Bank, proxy: Proxy, t
     assert "dns" in err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_file_without_certificates_stops_the_start(tmp_path: Path) -> None:
     """One line names the setting."""
     nothing = tmp_path / "ca.pem"

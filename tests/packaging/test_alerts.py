@@ -51,7 +51,7 @@ def test_prometheus_accepts_the_rules_and_the_scrape_settings() -> None:
     assert f"{len(RULES)} rules found" in promtool("check", "config", "prometheus.yml")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_each_alert_fires_when_it_should_and_is_silent_when_not() -> None:
     """deploy/prometheus/alerts.test.yml holds, and has moments of both kinds for every alert."""
     promtool("test", "rules", "alerts.test.yml")

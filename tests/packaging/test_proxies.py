@@ -32,7 +32,7 @@ from ratesvc.render import contract
 from ratesvc.render.page import Site
 from ratesvc.web import dialects
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 # A CDN's shield asks for so many addresses in the first second of a day, as docs/scale.md says.
 HERD = 500

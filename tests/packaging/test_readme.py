@@ -100,7 +100,7 @@ async def demo(demo: Program) -> Program:
     return demo
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_examples_print_what_the_pages_show(demo: Program, tmp_path: Path) -> None:
     """curl, Python and JavaScript against a running service."""
     for block in blocks("curl", "python", "js"):
@@ -109,7 +109,7 @@ async def test_examples_print_what_the_pages_show(demo: Program, tmp_path: Path)
         assert out.splitlines() == block.output.splitlines()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_the_examples_of_the_contract_are_the_answers_to_their_requests(demo: Program) -> None:
     """Every JSON, CSV and number in openapi.yaml that stands beside a request."""
     compared = 0
@@ -124,7 +124,7 @@ async def test_the_examples_of_the_contract_are_the_answers_to_their_requests(de
     assert compared == 12
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_every_address_in_the_pages_answers(demo: Program) -> None:
     """Addresses of the API, for browsers, spreadsheets and sites, and the probes. A path on disk is no address."""
     told = "".join(text for name, text in PAGES.items() if name != "docs/operations.md")
@@ -138,7 +138,7 @@ async def test_every_address_in_the_pages_answers(demo: Program) -> None:
                 assert answer.status == 200, path
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_the_element_is_what_the_builder_gives(demo: Program) -> None:
     """Copied from the first tab in the README's language, byte for byte."""
     for language, block in zip(("en", "ru"), blocks("html"), strict=True):

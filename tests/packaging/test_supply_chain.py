@@ -210,7 +210,7 @@ def archive(folder: Path, name: str) -> None:
             packed.addfile(member, io.BytesIO(text.encode()))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_make_lock_runs_no_code_of_packages(tmp_path: Path) -> None:
     """It refuses a package that comes as a source archive only. For one that the Makefile names it builds nothing."""
     commands = re.findall(r"^\S*uv pip compile .*$", output_of("make", "-n", "lock"), re.MULTILINE)
@@ -289,7 +289,7 @@ def test_a_release_is_published_after_ci_on_main_and_after_it_has_started() -> N
     assert WORKFLOWS["release.yml"].index(".ci/image tried") < WORKFLOWS["release.yml"].index("push: true")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_tag_beside_main_is_refused(tmp_path: Path) -> None:
     """By the step of release.yml, over a repository of two branches."""
     (script,) = (step["run"] for step in jobs("release.yml")["main"]["steps"] if "run" in step)
@@ -302,7 +302,7 @@ def test_a_tag_beside_main_is_refused(tmp_path: Path) -> None:
         assert subprocess.run(["sh", "-euc", command], cwd=tmp_path, env=mine, check=False).returncode == code
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_tag_of_another_version_is_refused(tmp_path: Path) -> None:
     """By the step of release.yml, over what was built."""
     steps = jobs("release.yml")["build"]["steps"]

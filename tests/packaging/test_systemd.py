@@ -35,7 +35,7 @@ def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
         yield listening
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_systemd_hears_the_start_each_turn_and_the_stop(supervisor: socket.socket, tmp_path: Path) -> None:
     """READY=1 once it answers, WATCHDOG=1 while it runs and drains, STOPPING=1 at SIGTERM."""
     variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": f"{WATCHDOG_S * 1e6:.0f}"}

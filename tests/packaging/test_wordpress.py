@@ -348,7 +348,7 @@ async def test_an_answer_of_another_form_is_no_answer(plugin: Plugin) -> None:
     assert [html for html in rows if Tree(html).depths[-1] or 0 in Tree(html).depths[:-1]] == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_lying_service_runs_nothing_and_moves_nothing(plugin: Plugin, browser: Browser) -> None:
     """Markup in the place of each text: the browser shows it as text, asks nobody else, and the page stays whole."""
     whole = await honest(plugin, "lang=ru&codes=USD&spark=7&converter=1&href=https://a.example/")
@@ -385,7 +385,7 @@ async def logged_in(browser: Browser, wordpress: WordPress) -> Page:
     return page
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_the_block_shows_what_its_author_chooses(plugin: Plugin, browser: Browser, tmp_path: Path) -> None:
     """In the editor at once, with its style; on the page as it was there. Every choice of the builder has a control."""
     page = await logged_in(browser, plugin.wordpress)
@@ -439,7 +439,7 @@ def test_the_block_has_the_choices_of_the_builder() -> None:
     assert set(re.findall(r"^\t\t'([a-z]+)' +=> \$", PHP["cbr-rates.php"], re.MULTILINE)) == parameters
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_it_is_installed_used_and_leaves_nothing(
     wordpress: WordPress, plugin: Plugin, browser: Browser, tmp_path: Path
 ) -> None:

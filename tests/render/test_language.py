@@ -182,7 +182,7 @@ def test_every_sentence_of_the_pages_is_in_every_catalogue(name: str) -> None:
         assert set(re.findall(r"{\w+}", sentence)) == set(re.findall(r"{\w+}", translated))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_list_of_languages_is_that_of_cldr() -> None:
     """Every language that has a name for itself, the three translated ones first. UPDATE_GOLDEN=1 writes it anew."""
     tags = sorted(tag for tag in localedata.locale_identifiers() if "_" not in tag and tag != "root")
@@ -197,7 +197,7 @@ def test_the_list_of_languages_is_that_of_cldr() -> None:
     assert [list(pair) for pair in builder.languages()] == listed
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_languages_do_not_pile_up_in_memory() -> None:
     """Anyone may ask for every locale of CLDR. Only a few dozen are held at a time, or wait to be collected."""
 
@@ -212,6 +212,7 @@ def test_languages_do_not_pile_up_in_memory() -> None:
     assert spoken("ru").currency("USD") == "доллар США"
 
 
+@pytest.mark.nightly
 def test_names_of_languages_that_do_not_exist_do_not_pile_up_in_memory() -> None:
     """Anyone may make them up, and Babel remembers for each that it does not exist."""
     for name in map("".join, product("abc", repeat=5)):
@@ -219,7 +220,7 @@ def test_names_of_languages_that_do_not_exist_do_not_pile_up_in_memory() -> None
     assert localedata.exists.cache_info().currsize < 50
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_no_language_learns_words_of_another() -> None:
     """Whichever was asked for before. Babel 2.18 shared data between them, and wrote into it what it had looked up."""
 

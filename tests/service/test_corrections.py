@@ -29,7 +29,7 @@ from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.storage.store import Announcement, Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("every_sheet")]
+pytestmark = [pytest.mark.nightly, pytest.mark.usefixtures("every_sheet")]
 
 
 def corrects(bank: Bank, day: date, factor: str = "1.01") -> str:
@@ -53,6 +53,7 @@ async def answered(served: Served, day: date) -> tuple[str, int]:
     return document["rates"]["PLN"]["unit_rate"], document["revision"]
 
 
+@pytest.mark.slow
 async def test_todays_sheet_is_corrected_in_the_evening(bank: Bank, held: Served, clock: Clock) -> None:
     """Tomorrow's is held already. The correction is served two polls later, and announced to readers."""
     clock.moment = EVENING
@@ -121,6 +122,7 @@ async def test_a_sheet_of_the_last_week_is_asked_for_once_a_day(bank: Bank, held
     assert bank.queries == ["", *days, "", "date_req=21/04/2026"]
 
 
+@pytest.mark.slow
 async def test_corrections_that_were_missed_while_nothing_ran_are_noticed_at_the_next_start(
     bank: Bank, serve_whole: Serve, clock: Clock
 ) -> None:

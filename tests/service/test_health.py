@@ -168,7 +168,7 @@ async def test_health_has_eight_checks(served: Served, clock: Clock) -> None:
     assert checks["calendar:coverage"]["status"] == "warn"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_health_answers_with_a_clock_far_in_the_past(served: Served, clock: Clock) -> None:
     """Before the first rates no sheet is in force. Health and metrics show why."""
     clock.moment = datetime(1970, 1, 1, tzinfo=UTC)

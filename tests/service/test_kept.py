@@ -313,7 +313,7 @@ def targets(round_: int) -> list[str]:
     return [kinds[number % 4].format(round_ * TARGETS + number + 1) for number in range(TARGETS)]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_memory_does_not_grow(served: Served, bank: Bank, clock: Clock) -> None:
     """Each round has a new sheet, two hundred new targets, streams that come and go, and the next day."""
     used = []
@@ -336,7 +336,7 @@ async def test_memory_does_not_grow(served: Served, bank: Bank, clock: Clock) ->
     assert used[-1] - used[WARM - 1] <= MOST_GROWTH, used
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "path", ["/?lang=", "/embed?lang=", "/chart?lang=", "/chart.svg?codes=USD&lang=", "/rate?lang="]
 )

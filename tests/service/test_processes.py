@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from babel.localedata import locale_identifiers
-from conftest import eventually, missing, not_here, patience_s, program
+from conftest import eventually, first, missing, not_here, patience_s, program
 from fake_bank import Bank, around_today
 from loopback import fetched
 from machine import limit_s
@@ -25,11 +25,12 @@ from wire import asking, get
 
 from ratesvc.render.language import MOST_LANGUAGES
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 ENDS = pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
 
 
+@pytest.mark.slow
 async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_path: Path) -> None:
     """`--demo` needs no network, names itself everywhere, and keeps its data apart from live data."""
     async with serving(tmp_path, "--demo", RATESVC_REDIS_URL="redis://127.0.0.1:1/0") as program:
@@ -46,6 +47,7 @@ async def test_demo_serves_today_tomorrow_and_a_badge_without_any_network(tmp_pa
     assert not processes_over(tmp_path)
 
 
+@pytest.mark.slow
 async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: Bank, tmp_path: Path) -> None:
     """The stored sheets give the same bytes and ETags, and the kill leaves no process behind."""
     around_today(bank)
@@ -160,9 +162,13 @@ def with_package(folder: Path, name: str) -> dict[str, str]:
     return {"PYTHONPATH": f"{folder / 'packages'}:{ROOT}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "number", "code"),
-    [("click", signal.SIGINT, 130), ("aiohttp", signal.SIGINT, 130), ("aiohttp", signal.SIGTERM, -signal.SIGTERM)],
+    first(
+        1,
+        [("aiohttp", signal.SIGTERM, -signal.SIGTERM), ("click", signal.SIGINT, 130), ("aiohttp", signal.SIGINT, 130)],
+    ),
 )
 @pytest.mark.parametrize("contained", [False, True])
 async def test_a_signal_ends_a_process_during_its_imports(
@@ -181,6 +187,7 @@ async def test_a_signal_ends_a_process_during_its_imports(
     assert (process.returncode, out, err) == (128 + number if contained else code, b"", b"")
 
 
+@pytest.mark.slow
 async def test_without_the_bank_and_stored_sheets_the_log_names_the_failure_and_demo(tmp_path: Path) -> None:
     """The recorded rates are never served as live ones."""
     async with serving(tmp_path, RATESVC_CBR_MIRRORS="http://127.0.0.1:1") as program:
@@ -211,6 +218,7 @@ async def test_a_drain_ends_by_itself(end: signal.Signals, tmp_path: Path) -> No
         assert await program.ended() == 0
 
 
+@pytest.mark.slow
 @ENDS
 async def test_a_drain_loses_no_request(end: signal.Signals, bank: Bank, tmp_path: Path) -> None:
     """Told to stop, or when its terminal closes, it is not ready, closes connections and answers all.

@@ -142,7 +142,7 @@ async def test_an_unforeseen_error_does_not_end_the_ticks(served: Served, monkey
     assert served.service.health()["scheduler:lastRun"]["status"] == "fail"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_poll_that_is_about_to_start_is_not_reported_as_dead(
     bank: Bank, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ from ratesvc import cli
 from ratesvc.errors import EngineError, EngineNotReady
 from ratesvc.storage.embedded import START_TIMEOUT_S, Engine, EngineFolder, answers, find_server
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,6 +88,7 @@ def test_without_any_server_the_error_says_what_to_install(monkeypatch: pytest.M
         assert find_server() == tmp_path / name
 
 
+@pytest.mark.slow
 async def test_it_starts_answers_and_ends_with_what_was_written(data: Path) -> None:
     """Its files are private, its name is for people, and after the last user no process is left.
 
@@ -210,6 +211,7 @@ async def test_files_that_cannot_be_read_are_set_aside(data: Path) -> None:
     assert len(list(data.glob("appendonlydir.damaged-*"))) == 1
 
 
+@pytest.mark.slow
 async def test_a_server_that_dies_is_repaired_and_started_again(data: Path) -> None:
     """After kill -9 and with a damaged end of the file. The report says how it ended, and everything is there again."""
     reports: Reports = []

@@ -85,7 +85,7 @@ def tls_redis(authority: Authority) -> Iterator[RealRedis]:
         yield own
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("ca_file", "works"), [("root.pem", True), ("other.pem", False), ("", False)])
 async def test_tls_trusts_only_the_configured_authority(
     ca_file: str, works: bool, tls_redis: RealRedis, tmp_path: Path
@@ -102,7 +102,7 @@ async def test_tls_trusts_only_the_configured_authority(
     await store.close()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_right_that_a_user_lacks_is_a_trouble_of_kind_auth(tmp_path: Path) -> None:
     """tests/packaging/test_redis_user.py has the rights that a user needs."""
     own = RealRedis(tmp_path / "redis")
@@ -116,7 +116,7 @@ async def test_a_right_that_a_user_lacks_is_a_trouble_of_kind_auth(tmp_path: Pat
         await stranger.close()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.breaks_redis
 async def test_a_cluster_is_closed_after_an_error(tmp_path: Path) -> None:
     """While one node does not answer, the connections to the others are closed too."""
@@ -395,7 +395,7 @@ def test_an_answer_of_another_shape_is_a_trouble(answer: object) -> None:
     assert kind_of(caught.value) == "answer"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.breaks_redis
 async def test_a_stop_while_redis_hangs_is_orderly(
     bank: Bank, tmp_path: Path, authority: Authority, tls_redis: RealRedis

@@ -186,7 +186,7 @@ async def test_a_proxied_host_is_answered_for_paths_of_dialects_only(serve: Serv
                 assert answer.status == expected, path
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_demo_is_a_proxy_for_the_configured_names(tmp_path: Path) -> None:
     """So that 1C can be tried with it, which has the address of RBC in its code."""
     async with serving(tmp_path, "--demo", RATESVC_CBR_HOST_NAMES="cbrates.rbc.ru") as program:
@@ -221,7 +221,7 @@ async def test_a_dialect_that_is_switched_off_is_not_found(serve: Serve) -> None
             assert (status, headers["Content-Type"]) == (404, "application/problem+json")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["cbr", *in_nightly(*(name for name in DIALECTS if name != "cbr"))])
 async def test_a_dialect_goes_with_one_file_and_one_line(name: str, tmp_path: Path) -> None:
     """Delete its file and its line in config.yaml: the program starts and the other dialects answer."""
@@ -239,7 +239,7 @@ async def test_a_dialect_goes_with_one_file_and_one_line(name: str, tmp_path: Pa
         assert (status, headers["Content-Type"]) == (404, "application/problem+json")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_service_is_a_mirror_for_another_service(bank: Bank, tmp_path: Path) -> None:
     """Bank → ratesvc → ratesvc, three processes: both services answer with the same bytes and series."""
     days = [moscow_day(utc_now()) - timedelta(days=n) for n in range(60)]

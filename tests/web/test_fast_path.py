@@ -120,7 +120,7 @@ async def connected(*urls: str) -> AsyncIterator[list[Client]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [5_000, *in_nightly(REQUESTS)])
+@pytest.mark.parametrize("count", [500, *in_nightly(REQUESTS)])
 async def test_both_paths_give_the_same_bytes(
     both: tuple[Served, str], count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -353,7 +353,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     assert kinds == sorted(problem.body("")["type"] for problem in EVERY_PROBLEM)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_embeddings_obey_their_parameters_and_no_others(whole: Served) -> None:
     """They refuse nothing, so each of their parameters must change the answer, and other parameters must not."""
     own = {

@@ -204,7 +204,7 @@ async def long(bank: Bank, serve: Serve, clock: Clock) -> AsyncIterator[tuple[Lo
         yield known, running
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_thirty_years_agree_and_ten_clients_hold_nobody_up(long: tuple[LongHistory, Served]) -> None:
     """One of ten builds it. The memory of the plain bytes is never taken, and small answers go on."""
     known, served = long

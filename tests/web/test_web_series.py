@@ -51,7 +51,7 @@ def read(body: bytes) -> Any:
     return json.loads(body, parse_float=Decimal, parse_int=Decimal)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_thirty_years_equal_an_independent_calculation(known: LongHistory, bank: Bank, served: Served) -> None:
     """The service fills itself with one request for each currency id; then random requests agree to the last digit."""
     # One service for all parts: it takes ten seconds to fill.

@@ -94,7 +94,7 @@ bounds = [query_parameters("/chart.svg")[name]["schema"] for name in ("width", "
 sizes = st.tuples(*(st.integers(one["minimum"], one["maximum"]) for one in bounds))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @settings(max_examples=60)
 @given(some_series, sizes, st.booleans(), st.sampled_from(["en", "ru", "zh-Hans", "ar"]))
 def test_everything_lies_inside(series: dict[str, list[Point]], size: tuple[int, int], indexed: bool, tag: str) -> None:
