@@ -19,7 +19,18 @@ from enum import StrEnum
 from typing import ClassVar, Self
 
 from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Revision, Sheet, rounded, unrounded
+from ratesvc.domain.rates import (
+    EXACT,
+    FIRST_DAY,
+    OLD_IN_NEW,
+    ONE,
+    REDENOMINATION,
+    Quote,
+    Revision,
+    Sheet,
+    rounded,
+    unrounded,
+)
 from ratesvc.errors import BadDocument
 
 EURO_STARTS = date(1999, 1, 1)
@@ -234,7 +245,7 @@ class Recent:
     def __init__(self, sheets: Iterable[Sheet] = ()) -> None:
         self._last: Sheet | None = None
         self._codes: deque[frozenset[str]] = deque(maxlen=REGULAR)
-        self._rates: dict[str, tuple[date, Decimal]] = {}
+        self._quotes: dict[str, tuple[date, Quote]] = {}
         for sheet in sheets:
             self.add(sheet)
 
@@ -251,7 +262,8 @@ class Recent:
             self._codes.clear()
         self._last = sheet
         self._codes.append(frozenset(sheet.by_code))
-        self._rates |= {quote.code: (sheet.effective_date, quote.unit_rate) for quote in sheet.quotes}
+        for quote in sheet.quotes:
+            self._quotes[quote.code] = self._quotes[quote.cbr_id] = sheet.effective_date, quote
 
     def last(self, day: date) -> Sheet | None:
         """The last sheet, unless `day` is more than a month later."""
@@ -264,10 +276,15 @@ class Recent:
     def rates(self, day: date) -> dict[str, Decimal]:
         """The last unit rate of each currency within a month, whichever sheet had it, in the roubles of `day`."""
         return {
-            code: EXACT.divide(rate, OLD_ROUBLES) if since < REDENOMINATION <= day else rate
-            for code, (since, rate) in self._rates.items()
-            if day - since <= NEAR
+            quote.code: EXACT.divide(quote.unit_rate, OLD_ROUBLES) if since < REDENOMINATION <= day else quote.unit_rate
+            for key, (since, quote) in self._quotes.items()
+            if key == quote.code and day - since <= NEAR
         }
+
+    def other_names(self, quote: Quote, day: date) -> list[Quote]:
+        """The last rows within a month that had the id or the code of this one, and not both, or another number."""
+        last = [self._quotes[key] for key in (quote.cbr_id, quote.code) if key in self._quotes]
+        return [held for since, held in last if day - since <= NEAR and _names(held) != _names(quote)]
 
 
 def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None) -> Assessment:
@@ -283,6 +300,7 @@ def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None) -> Assess
     if current and not current.says_the_same_as(sheet):
         findings.append(Finding("corrected", Decision.CONFIRM, "other figures than those held for the same date"))
     findings += [*_lost(sheet, earlier.regular(day)), *_moved(_ratios(sheet, rates)), *_equal(sheet, rates)]
+    findings += _renamed(sheet, earlier)
     if last and last.says_the_same_as(sheet):
         findings.append(Finding("frozen", Decision.ACCEPT, f"the very figures of {last.effective_date}"))
     return Assessment(tuple(sorted(findings, key=lambda finding: STRICTEST_FIRST.index(finding.decision))))
@@ -291,6 +309,19 @@ def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None) -> Assess
 def _ratios(sheet: Sheet, rates: Mapping[str, Decimal]) -> dict[str, Decimal]:
     """The unit rate of each currency ÷ its last one."""
     return {quote.code: unrounded(quote.unit_rate, rates[quote.code]) for quote in sheet.quotes if quote.code in rates}
+
+
+def _renamed(sheet: Sheet, earlier: Recent) -> Iterator[Finding]:
+    """Ids and codes belong together: an id with another code means another currency to those who read series by id."""
+    day = sheet.effective_date
+    pairs = {quote: held for quote in sheet.quotes for held in earlier.other_names(quote, day)}
+    if pairs:
+        texts = [" ".join((*_names(quote), "was", *_names(held))) for quote, held in pairs.items()]
+        yield Finding("renamed", Decision.CONFIRM, "; ".join(texts[:8]), tuple(quote.code for quote in pairs))
+
+
+def _names(quote: Quote) -> tuple[str, str, str]:
+    return quote.cbr_id, quote.code, quote.numeric_code
 
 
 def _lost(sheet: Sheet, regular: Collection[str]) -> Iterator[Finding]:

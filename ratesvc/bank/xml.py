@@ -249,8 +249,8 @@ def charset_of(document: bytes) -> str:
 
 
 def write_daily(sheet: Sheet, names: Mapping[str, str] | None = None, encoding: str = ENCODING) -> bytes:
-    """XML_daily of one sheet, in the order of its rows; `names` by currency id replace those of the sheet."""
-    rows = "".join(_row(quote, (names or {}).get(quote.cbr_id, quote.name)) for quote in sheet.quotes)
+    """XML_daily of one sheet, in the order of its rows; `names` by code replace those of the sheet."""
+    rows = "".join(_row(quote, (names or {}).get(quote.code, quote.name)) for quote in sheet.quotes)
     head = f'<ValCurs Date="{sheet.effective_date:%d.%m.%Y}" name="{DAILY}">'
     return _document(f"{head}{rows}</ValCurs>", encoding)
 

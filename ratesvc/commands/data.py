@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import click
@@ -84,7 +85,7 @@ async def differences_of(service: Service) -> AsyncIterator[Progress | Differenc
     coverage = service.history.coverage
     if coverage is None:
         raise RatesvcError("there is no complete history to verify yet; run a backfill first")
-    columns = sorted(service.history.columns(), key=lambda column: column.currency.code)
+    columns = sorted(filter(attrgetter("days"), service.history.every_column()), key=attrgetter("currency.code"))
     for number, column in enumerate(columns):
         currency = column.currency
         yield Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})")
@@ -95,7 +96,7 @@ async def differences_of(service: Service) -> AsyncIterator[Progress | Differenc
         held = {day: _figure(*record) for day in days if (record := column.record(day))}
         for day in sorted(held.keys() | bank.keys()):
             if held.get(day) != bank.get(day):
-                yield Difference(currency.code, day, held.get(day), bank.get(day), day in coverage.unconfirmed)
+                yield Difference(column.named(day).code, day, held.get(day), bank.get(day), day in coverage.unconfirmed)
     yield Progress(len(columns), len(columns), "nothing more")
 
 

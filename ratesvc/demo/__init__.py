@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cache
@@ -42,7 +43,7 @@ def _quote(row: dict[str, str], day: str) -> Quote:
 
 def _currency(quote: Quote) -> Currency:
     english = language_or_default(None).currency(quote.code)
-    return Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name, english)
+    return replace(Currency.of(quote), english_name=english)
 
 
 def stopped_clock() -> datetime:

@@ -71,10 +71,10 @@ class Request:
             raise
 
     def english_names(self) -> dict[str, str]:
-        """Names by currency id: from the Bank's catalogue, or from CLDR if the catalogue was not fetched."""
-        english = language_or_default(None)
-        held = (column.currency for column in self.history.columns())
-        return {currency.cbr_id: currency.english_name or english.currency(currency.code) for currency in held}
+        """Names by code: from the Bank's catalogue, or from CLDR if the catalogue was not fetched."""
+        english, held = language_or_default(None), [column.currency for column in self.history.columns()]
+        named = {currency.code: currency.english_name for currency in held if currency.english_name}
+        return {currency.code: named.get(currency.code) or english.currency(currency.code) for currency in held}
 
     def amount(self, default: str, refused: str, status: int) -> Decimal:
         """The parameter `amount`: a number below 10^15, which may look like 1e-05, .5 or +5. Raises Refused."""

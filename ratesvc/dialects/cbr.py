@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from datetime import date
 from functools import partial
+from operator import attrgetter
 
 from ratesvc.bank import xml
 from ratesvc.dialects import Content, Dialect, Refusal, Refused, Request, status
@@ -60,9 +61,8 @@ def dynamic(request: Request) -> Content:
     points = sum(last - first for first, last in (column.places(days) for column in columns))
 
     def write() -> bytes:
-        records = (
-            (day, quote) for column in columns for day, _ in column.unit_rates(days) if (quote := column.quote(day))
-        )
+        held = {day: column for column in columns for day, _ in column.unit_rates(days)}
+        records = ((day, quote) for day, column in sorted(held.items()) if (quote := column.quote(day)))
         return xml.write_dynamic(cbr_id, since, until, records)
 
     return Content(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points, since)
@@ -76,11 +76,13 @@ def catalogue(request: Request, *, full: bool) -> Content:
     _refuse_monthly(request)
     if request.history.coverage is None:
         raise HistoryLoading(FIRST_DAY)
-    columns = sorted(request.history.columns(), key=lambda column: column.currency.cbr_id)
+    # If an id had several codes, its last one counts.
+    by_age = sorted(request.history.columns(), key=attrgetter("last_day"))
+    columns = {column.currency.cbr_id: column for column in by_age}
     names = request.english_names()
     rows = [
-        (replace(column.currency, english_name=names[column.currency.cbr_id]), last.nominal)
-        for column in columns
+        (replace(column.currency, english_name=names[column.currency.code]), last.nominal)
+        for _, column in sorted(columns.items())
         if (last := column.quote(column.last_day))
     ]
     return Content(("catalogue", full), DAILY + xml.ENCODING, lambda: xml.write_catalogue(rows, full=full))

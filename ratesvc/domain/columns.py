@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import compress
 from operator import mul
+from typing import Self
 
 from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet, trimmed
 from ratesvc.domain.workdays import ONE_DAY
@@ -32,6 +34,16 @@ class Currency:
     numeric_code: str
     name: str
     english_name: str = ""
+
+    @classmethod
+    def of(cls, quote: Quote) -> Self:
+        """The names in a row of a sheet."""
+        return cls(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
+
+    @property
+    def codes(self) -> tuple[str, str]:
+        """The ISO code and number, which the Bank may change under an id."""
+        return self.code, self.numeric_code
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,8 @@ class Coverage(Days):
 class Column:
     """Every day of one currency id: ordinals of days, values in 1/10000 roubles, nominals as powers of ten.
 
-    `fetched_at` is UTC, the time of the request that filled it.
+    `fetched_at` is UTC, the time of the request that filled it. `others` has the names of the days, by their ordinals,
+    on which the id had other codes than those of `currency`.
     """
 
     currency: Currency
@@ -97,6 +110,7 @@ class Column:
     days: array[int] = field(default_factory=lambda: array("i"))
     values: array[int] = field(default_factory=lambda: array("q"))
     nominals: array[int] = field(default_factory=lambda: array("b"))
+    others: Mapping[int, Currency] = field(default_factory=dict)
 
     @property
     def first_day(self) -> date:
@@ -132,7 +146,7 @@ class Column:
 
     def quote(self, day: date) -> Quote | None:
         """The record of exactly this day as a row of a sheet."""
-        record, currency = self.record(day), self.currency
+        record, currency = self.record(day), self.named(day)
         return record and Quote(currency.code, currency.numeric_code, currency.cbr_id, *record, currency.name)
 
     def unit_rates(self, days: Days) -> Iterator[tuple[date, Decimal]]:
@@ -150,9 +164,35 @@ class Column:
         factors = [10 ** (power - nominal) for nominal in range(power + 1)]
         return list(map(mul, self.values[first:last], map(factors.__getitem__, self.nominals[first:last])))
 
-    def put(self, day: date, nominal: int, value: Decimal) -> None:
-        """Set the record of a day, in its place."""
+    def named(self, day: date) -> Currency:
+        """The names that the id had on a day."""
+        return self.others.get(day.toordinal(), self.currency)
+
+    def rename(self, currency: Currency) -> None:
+        """Take other names. The days that are held keep their codes."""
+        if self.currency.codes != currency.codes:
+            self.others = {**dict.fromkeys(self.days, self.currency), **self.others}
+        self.currency = currency
+
+    def by_code(self) -> list[Column]:
+        """This column, or if the id had several codes, a copy of the records of each."""
+        if not self.others:
+            return [self]
+        names: dict[tuple[str, str], Currency] = {}
+        days: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+        for day in self.days:
+            currency = self.others.get(day, self.currency)
+            names.setdefault(currency.codes, currency)
+            days[currency.codes].add(day)
+        parts = [replace(self.copy(), currency=currency, others={}) for currency in names.values()]
+        for part in parts:
+            part.keep_only(frozenset(days[part.currency.codes]))
+        return parts
+
+    def put(self, day: date, nominal: int, value: Decimal, currency: Currency | None = None) -> None:
+        """Set the record of a day, in its place. The id may have the codes of another `currency` on it."""
         scaled, power = int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
+        self._name(day.toordinal(), currency or self.currency)
         first, last = self.places(Days(day, day))
         if first < last:
             self.values[first], self.nominals[first] = scaled, power
@@ -161,6 +201,13 @@ class Column:
             self.values.insert(first, scaled)
             self.nominals.insert(first, power)
             self.days.insert(first, day.toordinal())
+
+    def _name(self, ordinal: int, currency: Currency) -> None:
+        """Set the codes of a day. Threads read `others`, so another mapping takes its place."""
+        if not self.currency.code:
+            self.rename(currency)
+        if currency.codes != self.currency.codes or ordinal in self.others:
+            self.others = {**self.others, ordinal: currency}
 
     def forget(self, days: Days) -> None:
         """Remove the records of these days."""
@@ -183,12 +230,13 @@ class Column:
     # Threads read columns while sheets are added. A record at the end does not disturb them; any other change is made
     # to a copy.
 
-    def with_record(self, day: date, nominal: int, value: Decimal) -> Column:
+    def with_record(self, day: date, nominal: int, value: Decimal, currency: Currency | None = None) -> Column:
         """This column with that record; a copy unless the record comes last or is there already."""
-        if self.record(day) == (nominal, value):
+        currency = currency or self.currency
+        if self.record(day) == (nominal, value) and self.named(day).codes == currency.codes:
             return self
         column = self.copy() if self.days and day <= self.last_day else self
-        column.put(day, nominal, value)
+        column.put(day, nominal, value, currency)
         return column
 
     def without(self, day: date) -> Column:
@@ -206,17 +254,18 @@ def scaled_rouble(power: int) -> int:
 
 
 def sheet_days(columns: Iterable[Column]) -> list[date]:
-    """The dates of the sheets: those of USD, which has been in every sheet."""
-    return [date.fromordinal(day) for column in columns if column.currency.code == "USD" for day in column.days]
+    """The dates of the sheets, oldest first: those of USD, which has been in every sheet."""
+    parts = [part for column in columns for part in column.by_code() if part.currency.code == "USD"]
+    return [date.fromordinal(day) for day in sorted({day for part in parts for day in part.days})]
 
 
 def fingerprint(columns: Iterable[Column], days: Days) -> bytes:
-    """A hash of the records of these days. It is equal where the figures are, on every replica."""
+    """A hash of the records of these days, by id and code. It is equal where the figures are, on every replica."""
     found = hashlib.blake2b(digest_size=16)
-    for column in sorted(columns, key=lambda column: column.currency.cbr_id):
+    for column in sorted(columns, key=lambda column: (column.currency.cbr_id, column.currency.codes)):
         first, last = column.places(days)
         if first < last:
-            found.update(f"{column.currency.cbr_id} {last - first} ".encode())
+            found.update(f"{column.currency.cbr_id} {column.currency.code} {last - first} ".encode())
             for records in (column.days, column.values, column.nominals):
                 found.update(records[first:last].tobytes())
     return found.digest()
@@ -236,9 +285,9 @@ def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str
     day, quotes = revision.sheet.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
     changed = {cbr_id: column if cbr_id in quotes else column.without(day) for cbr_id, column in columns.items()}
     for cbr_id, quote in quotes.items():
-        currency = Currency(cbr_id, cbr_id, quote.code, quote.numeric_code, quote.name)
+        currency = Currency.of(quote)
         column = changed.get(cbr_id) or Column(currency, revision.fetched_at)
-        changed[cbr_id] = column.with_record(day, quote.nominal, quote.value)
+        changed[cbr_id] = column.with_record(day, quote.nominal, quote.value, currency)
     return changed
 
 

@@ -295,17 +295,20 @@ class History:
     # Series
 
     def columns(self, code: str | None = None) -> list[Column]:
-        """The columns of a currency, or all, earliest first; empty ones are left out."""
-        held = [column for column in self._columns.values() if column.days and code in (None, column.currency.code)]
-        return sorted(held, key=attrgetter("age"))
+        """The columns of a currency, or all, earliest first; empty ones are left out.
+
+        An id that had several codes has a column for each.
+        """
+        parts = (part for column in self._columns.values() if column.days for part in column.by_code())
+        return sorted((part for part in parts if code in (None, part.currency.code)), key=attrgetter("age"))
 
     def every_column(self) -> list[Column]:
-        """All columns, also the empty ones of ids for which the Bank has no records."""
+        """The one column of each id, also the empty ones of ids for which the Bank has no records."""
         return list(self._columns.values())
 
     def codes(self) -> set[str]:
         """Every currency of every held sheet."""
-        return {column.currency.code for column in self._columns.values() if column.days}
+        return {column.currency.code for column in self.columns()}
 
     def series(self, code: str, days: Days) -> list[tuple[date, Decimal]]:
         """Effective date and exact unit rate in roubles of every sheet of these days that has the currency."""

@@ -262,8 +262,7 @@ class Backfill:
         named = {currency.cbr_id: currency for currency in catalogue if currency.code and currency.numeric_code}
         for revision in self._history:
             for quote in revision.sheet.quotes:
-                currency = Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
-                named.setdefault(quote.cbr_id, currency)
+                named.setdefault(quote.cbr_id, Currency.of(quote))
         ids = {cbr_id for currency in catalogue for cbr_id in (currency.cbr_id, currency.parent_id)}
         unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(ids.difference(named))]
         places = {code: place for place, code in enumerate(MOST_USED)}
@@ -287,9 +286,9 @@ class Backfill:
         else:
             column, covered = Column(currency, self._refresher.clock().replace(microsecond=0)), requested
         if currency.code:
-            column.currency = currency
+            column.rename(currency)
         elif records and not column.currency.code:
-            column.currency = await self._named(currency, records[-1].effective_date)
+            column.rename(await self._named(currency, records[-1].effective_date))
         # Old records of these days must not stay if the Bank has dropped them. Without a code they belong to no sheet.
         column.forget(requested)
         for record in records if column.currency.code else ():

@@ -59,6 +59,7 @@ class _Column(msgspec.Struct, array_like=True):
     values: bytes
     nominals: bytes
     english_name: str
+    others: dict[int, tuple[str, str, str]] = {}
 
 
 class _Coverage(msgspec.Struct, array_like=True):
@@ -144,7 +145,8 @@ def encode_column(column: Column, requested: Days) -> bytes:
     days, values = _little_endian(column.days).tobytes(), _little_endian(column.values).tobytes()
     figures = column.fetched_at, days, values, column.nominals.tobytes()
     names = c.cbr_id, c.parent_id, c.code, c.numeric_code, c.name
-    record = _Column(*names, requested.since, requested.until, *figures, c.english_name)
+    others = {day: (other.code, other.numeric_code, other.name) for day, other in column.others.items()}
+    record = _Column(*names, requested.since, requested.until, *figures, c.english_name, others)
     return seal(c.cbr_id, msgspec.msgpack.encode(record))
 
 
@@ -157,7 +159,8 @@ def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Day
         return None
     ids = record.cbr_id, record.parent_id, record.code, record.numeric_code
     currency = Currency(*ids, record.name, record.english_name)
-    column = Column(currency, record.fetched_at, _little_endian(days), _little_endian(values), nominals)
+    others = {day: Currency(record.cbr_id, record.parent_id, *names) for day, names in record.others.items()}
+    column = Column(currency, record.fetched_at, _little_endian(days), _little_endian(values), nominals, others)
     return column, Days(record.since, record.until)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -262,6 +263,34 @@ def test_three_currencies_that_cost_the_same_are_two_findings() -> None:
         ("USD", "CAD"),
         ("USD", "XXX"),
     ]
+
+
+ZLOTY, KORUNA = ({"cbr_id": BEFORE.by_code[code].cbr_id} for code in ("CZK", "PLN"))
+NAMES: list[tuple[dict[str, dict[str, Any]], tuple[str, ...]]] = [
+    ({}, ()),
+    ({"PLN": ZLOTY, "CZK": KORUNA}, ("PLN", "CZK")),
+    ({"PLN": {"code": "PLZ"}}, ("PLZ",)),
+    ({"PLN": {"cbr_id": "R01566"}}, ("PLN",)),
+    ({"PLN": {"numeric_code": "616"}}, ("PLN",)),
+    ({"PLN": {"code": "PLZ", "cbr_id": "R01566", "numeric_code": "616"}}, ()),  # as TRL and BYR became TRY and BYN
+]
+
+
+@pytest.mark.parametrize(("names", "codes"), NAMES)
+def test_ids_and_codes_belong_together(names: dict[str, dict[str, Any]], codes: tuple[str, ...]) -> None:
+    """An id with another code, a code with another id or number; also if the last sheet lacks it, within a month."""
+    now = replace(SHEET, quotes=tuple(replace(quote, **names.get(quote.code, {})) for quote in SHEET.quotes))
+    for recent in (RECENT, Recent([plausible(THURSDAY), without(BEFORE, "PLN", "CZK")])):
+        found = [finding for finding in assess(now, recent).findings if finding.kind == "renamed"]
+        assert [(one.decision, one.codes) for one in found] == [(CONFIRM, codes)] * bool(codes)
+    later = replace(now, effective_date=FRIDAY + timedelta(days=32))
+    assert said(assess(later, RECENT)) == []
+
+
+def test_what_was_renamed_is_told_with_the_old_and_the_new_names() -> None:
+    """So that a person sees which currency it is."""
+    now = replace(SHEET, quotes=tuple(replace(q, code="PLZ") if q.code == "PLN" else q for q in SHEET.quotes))
+    assert str(assess(now, RECENT)) == "renamed: R01565 PLZ 985 was R01565 PLN 985"
 
 
 PEGS = [

@@ -102,7 +102,7 @@ def test_any_figures_in_any_layout_are_read_back_exactly(rows: tuple[Row, ...], 
 def test_a_sheet_is_written_with_other_names_in_the_banks_other_charset() -> None:
     """The charset is read back from the declaration; without one it is the Bank's usual one."""
     rows = [dataclasses.replace(row, name="Tenge") if row.code == "KZT" else row for row in TABLE]
-    written = write_daily(Sheet(DAY, meant(TABLE)), {"R01335": "Tenge"}, "utf-8")
+    written = write_daily(Sheet(DAY, meant(TABLE)), {"KZT": "Tenge"}, "utf-8")
     assert written == bytes(Document(rows=tuple(rows), layout=Layout(encoding="utf-8")))
     charsets = [charset_of(raw) for raw in (written, ORIGINAL, b"<ValCurs/>")]
     assert charsets == ["utf-8", "windows-1251", "windows-1251"]

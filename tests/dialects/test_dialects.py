@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -126,6 +127,21 @@ def test_of_two_ids_of_a_currency_the_earlier_counts_and_the_later_goes_on() -> 
     assert (lira["start_date"], lira["end_date"]) == ("2026-04-21", "2026-04-23")
     table = content("rbc", "/tsv/cb/949.tsv", now, held)
     assert table == b"20260421\t10\t2.0000\n20260422\t10\t2.0000\n20260423\t10\t3.0000\n"
+
+
+def test_an_id_that_had_two_codes_stands_once_in_the_catalogue_and_is_one_series() -> None:
+    """With its last code, as at the Bank."""
+    dollar, lira = Currency("R1", "R1", "USD", "840", "R1"), Currency("R2", "R2", "TRY", "949", "R2")
+    held, columns = History(WorkCalendar()), [Column(dollar, FETCHED), Column(lira, FETCHED)]
+    for day, code in ((21, "TRL"), (22, "TRY"), (23, "TRL")):
+        columns[0].put(date(2026, 4, day), 1, Decimal(1))
+        columns[1].put(date(2026, 4, day), 1, Decimal(day), replace(lira, code=code))
+    held.fill(columns, Coverage(date(2026, 4, 21), date(2026, 4, 23)))
+    now = datetime(2026, 4, 23, 9, tzinfo=UTC)
+    catalogue = content("cbr", "/scripts/XML_valFull.asp?d=0", now, held).decode("windows-1251")
+    assert re.findall('ID="(..)".*?<ISO_Char_Code>(...)<', catalogue) == [("R1", "USD"), ("R2", "TRL")]
+    address = "/scripts/XML_dynamic.asp?VAL_NM_RQ=R2&date_req1=21/04/2026&date_req2=23/04/2026"
+    assert re.findall(b"<Value>(..),", content("cbr", address, now, held)) == [b"21", b"22", b"23"]
 
 
 def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -171,6 +172,35 @@ def test_a_sheet_is_composed_of_the_columns_that_have_its_day() -> None:
     assert [quote.code for quote in alone.sheet.quotes] == ["UZS"]
     assert composed(columns, SUNDAY) is None
     assert composed([], FRIDAY) is None
+
+
+def test_the_days_of_the_sheets_are_those_of_the_dollar() -> None:
+    """In order, also if it has had another id for a day."""
+    record = FLIPPED[FRIDAY]
+    sums, dollars = column({MONDAY: record}, SUM), column({SUNDAY: record, TUESDAY: record})
+    sums.put(SATURDAY, *record, USD)
+    assert sheet_days([dollars, sums]) == [SATURDAY, SUNDAY, TUESDAY]
+
+
+NAMES = [USD, replace(USD, code="USN"), replace(USD, numeric_code="997")]
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.sampled_from(NAMES)), min_size=1), st.sampled_from(NAMES))
+def test_a_column_knows_which_code_it_had_when(records: list[tuple[int, Currency]], later: Currency) -> None:
+    """In whatever order days come, are set again, or get other codes; and also if the catalogue renames the id."""
+    made, expected = Column(USD, FETCHED), {}
+    for number, names in records:
+        day = FIRST + timedelta(days=number)
+        before, known = made.copy(), made.others
+        made = made.with_record(day, 1, Decimal(number), names)
+        assert before.others is known
+        expected[day] = names
+    for _ in range(2):
+        assert {day: made.named(day) for day in expected} == expected
+        parts = [(day, part.currency) for part in made.by_code() for day in held(part)]
+        assert (dict(parts), len(parts)) == (expected, len(expected))
+        made.rename(later)
+    assert made.currency == later
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -29,9 +29,9 @@ WEDNESDAY = date(2026, 4, 29)
 CODES = {"USD": "R01235", "EUR": "R01239", "UZS": "R01717"}
 
 
-def dollar(day: date, number: int = 1, value: str = "80.0000", hour: int = 0) -> Revision:
+def dollar(day: date, number: int = 1, value: str = "80.0000", hour: int = 0, code: str = "USD") -> Revision:
     """A revision of a day's sheet, fetched at that hour."""
-    quote = Quote("USD", "000", CODES["USD"], 1, Decimal(value), "USD")
+    quote = Quote(code, "000", CODES["USD"], 1, Decimal(value), "USD")
     return Revision(Sheet(day, (quote,)), number, FETCHED + timedelta(hours=hour))
 
 
@@ -599,6 +599,16 @@ def test_a_currency_is_known_once_any_held_sheet_has_it() -> None:
     assert held.codes() == {"USD", "UZS"}
     assert [one.currency.code for one in held.columns("UZS")] == ["UZS"]
     assert (held.columns("EUR"), rates(held, "EUR")) == ([], {})
+
+
+def test_a_code_that_is_renamed_under_its_id_is_another_currency() -> None:
+    """A document says which code an id has on its day. A backfill knows the code of the catalogue only."""
+    held = History(CALENDAR, [dollar(THURSDAY), dollar(FRIDAY, code="USN")])
+    for _ in range(2):
+        assert held.codes() == {"USD", "USN"}
+        assert (rates(held), rates(held, "USN")) == ({THURSDAY: Decimal(80)}, {FRIDAY: Decimal(80)})
+        held.fill([column("USD", THURSDAY, FRIDAY)], Coverage(THURSDAY, FRIDAY))
+    assert [len(one.days) for one in held.every_column()] == [2]
 
 
 def test_the_ids_of_one_currency_are_one_series() -> None:

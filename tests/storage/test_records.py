@@ -24,6 +24,7 @@ FETCHED = datetime(2026, 4, 24, 12, 30, 5, tzinfo=UTC)
 REVISION = Revision(sheet(FRIDAY), 2, FETCHED, ("large_move", "corrected"), zlib.compress(daily_xml(sheet(FRIDAY))))
 FIELD = "2026-04-24.2"
 LIRA = Currency("R01700J", "R01700", "TRY", "949", "Турецких лир", "Turkish Lira")
+OLD_LIRA = Currency("R01700J", "R01700", "TRL", "792", "Турецких лир")
 ASKED = Days(date(1992, 7, 1), SATURDAY)
 
 
@@ -38,7 +39,7 @@ def decoded(field: str, envelope: bytes | str | None) -> list[object]:
 
 def column() -> Column:
     made = Column(LIRA, FETCHED)
-    made.put(FRIDAY, 10, Decimal("16.8386"))
+    made.put(FRIDAY, 10, Decimal("16.8386"), OLD_LIRA)
     made.put(SATURDAY, 1, Decimal("9223372.0361"))
     return made
 
@@ -158,13 +159,16 @@ def test_a_record_of_a_newer_version_is_read() -> None:
 
 
 def test_a_column_comes_back_whole_with_the_range_that_was_asked_for() -> None:
-    """Days, values, nominals and both names."""
+    """Days, values, nominals, both names, and the codes of each day. Older versions kept the codes of the last day."""
     envelope = records.encode_column(column(), ASKED)
     found = records.decode_column("R01700J", envelope)
     assert found == (column(), ASKED)
     assert found
     assert [found[0].quote(day) for day in (FRIDAY, SATURDAY)] == [column().quote(day) for day in (FRIDAY, SATURDAY)]
     assert records.decode_column("R01700", envelope) is None
+    older = records.decode_column("R01700J", resealed("R01700J", envelope, {}, kept=12))
+    assert older
+    assert older[0].named(FRIDAY) == LIRA
 
 
 @pytest.mark.parametrize(("place", "value"), [(8, bytes(7)), (9, bytes(9)), (10, "text")])
@@ -182,7 +186,8 @@ def on_the_other_machine(one: Column) -> Column:
         other.byteswap()
         return other
 
-    return Column(one.currency, one.fetched_at, swapped(one.days), swapped(one.values), swapped(one.nominals))
+    days, values = swapped(one.days), swapped(one.values)
+    return Column(one.currency, one.fetched_at, days, values, swapped(one.nominals), one.others)
 
 
 def test_a_machine_of_the_other_byte_order_reads_and_writes_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
