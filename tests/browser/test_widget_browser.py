@@ -646,6 +646,27 @@ async def test_old_rows_are_no_answer_to_a_new_question(browser: Browser, live: 
     assert await page.evaluate("document.querySelector('cbr-rates').matches(':state(error)')")
 
 
+async def test_a_late_answer_does_not_undo_a_later_question(browser: Browser, live: Live, host: Host) -> None:
+    """The element was given another currency before it had the rows of the first."""
+    page = await watched(browser)
+    await page.add_init_script("""
+    const json = Response.prototype.json;
+    Response.prototype.json = async function () {
+      const said = await json.call(this);
+      if (this.url.includes("codes=USD")) await new Promise(done => window.release = done);
+      return said;
+    };
+    """)
+    await visited(page, host.put(element(live, "codes=USD")))
+    await page.wait_for_function("!!window.release")
+    await page.evaluate("document.querySelector('cbr-rates').setAttribute('codes', 'JPY')")
+    await page.wait_for_function("states.length == 1")
+    await page.evaluate("window.release()")
+    await page.evaluate("new Promise(done => setTimeout(done))")
+    assert "JPY" in await page.inner_text("cbr-rates table")
+    assert await page.evaluate("states") == ["cbr-load"]
+
+
 async def test_a_removed_element_is_let_go(browser: Browser, live: Live, host: Host) -> None:
     """What a page of one document took out has no timer left that would keep it alive."""
     page = await watched(browser)

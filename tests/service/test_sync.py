@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from fake_bank import Bank, sheet
 
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.errors import StoreUnavailable
+from ratesvc.service import sync
 from ratesvc.service.app import Service
 from ratesvc.storage.records import encode_coverage, unseal
 
@@ -29,6 +33,26 @@ async def held(bank: Bank, serve_whole: Serve) -> AsyncIterator[Served]:
     bank.publish(*map(sheet, DAYS))
     async with serve_whole() as served:
         yield served
+
+
+async def test_a_redis_that_is_away_is_asked_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For announcements, for as long as it takes."""
+    asked: list[float] = []
+
+    class Away:
+        async def announcements(self) -> AsyncIterator[str]:
+            asked.append(asyncio.get_running_loop().time())
+            yield "answered"
+            raise StoreUnavailable("away")
+
+        async def compare(self) -> None: ...
+
+    monkeypatch.setattr(sync, "RECONNECT_S", 0.1)
+    away: Any = Away()
+    listening = asyncio.create_task(sync.Sync(away, away, lambda *_: None).listen(lambda: None, away.compare))
+    await eventually(lambda: len(asked) >= 3)
+    listening.cancel()
+    assert min(later - earlier for earlier, later in pairwise(asked)) >= 0.1
 
 
 async def test_a_gauge_counts_all_sheets_not_only_documents(held: Served) -> None:

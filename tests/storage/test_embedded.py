@@ -289,11 +289,18 @@ async def test_a_server_that_dies_after_each_start_is_started_after_longer_pause
 
 
 async def test_engines_that_open_at_once_share_one_server(tmp_path: Path) -> None:
-    """The others use what the first started, also while it is being started."""
+    """The others use what the first started, also while it is being started. At the end no file is open."""
+
+    def open_files() -> int:
+        links = (link for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+        return sum(link.readlink().is_relative_to(tmp_path) for link in links)
+
     engines = await asyncio.gather(*(Engine(tmp_path).open() for _ in range(4)))
     assert len(engines_over(tmp_path)) == 1
+    assert open_files() == len(engines)
     await asyncio.gather(*(engine.close() for engine in engines))
     assert not engines_over(tmp_path)
+    assert open_files() == 0
 
 
 async def test_the_server_goes_on_when_its_starter_leaves(tmp_path: Path) -> None:

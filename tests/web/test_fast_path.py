@@ -168,6 +168,16 @@ async def test_a_request_that_stays_unfinished_is_hung_up_on(
             assert await honest.ask(get("/v1/rates")) == answer
 
 
+async def test_a_replica_that_drains_ends_its_connections(both: tuple[Served, str]) -> None:
+    """On both paths, so that a proxy turns to another replica."""
+    async with connected(both[0].url, both[1]) as clients:
+        for client in clients:
+            assert b"\r\nConnection: close\r\n" not in await client.ask(get("/v1/rates"))
+        both[0].service.drain()
+        for client in clients:
+            assert b"\r\nConnection: close\r\n" in await client.ask(get("/v1/rates"))
+
+
 async def test_a_body_is_refused_even_if_the_answer_is_remembered(both: tuple[Served, str]) -> None:
     """On both paths."""
     await both[0].get("/v1/rates")

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, but, eventually, not_here
+from processes import listens
+from yarl import URL
 
 from ratesvc.config import Settings
 from ratesvc.service.app import Service
@@ -116,7 +118,7 @@ async def test_a_client_that_is_too_slow_gets_no_more_bytes() -> None:
 
 
 async def test_a_port_listens_once_it_answers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before, it refuses. A proxy would take a port that listens and does not answer for a hung replica."""
+    """Otherwise it refuses. A proxy would take a port that listens and does not answer for a hung replica."""
     seen = []
 
     @asynccontextmanager
@@ -129,4 +131,6 @@ async def test_a_port_listens_once_it_answers(serve: Serve, monkeypatch: pytest.
     monkeypatch.setattr("ratesvc.web.server.accepting", accepting)
     async with serve() as served:
         assert (await served.get("/livez"))[0] == 200
+        port = int(URL(served.url).port or 0)
     assert seen == [0, 1]
+    assert not listens(port)

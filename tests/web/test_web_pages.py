@@ -167,6 +167,7 @@ async def test_a_new_layout_begins_with_its_own_defaults(served: Served, was: st
     address = f"{served.url}/?was={was}&layout={layout}&codes=USD&columns=name,today&lang=en"
     async with served.http.get(address, allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (303, f"?{shown}&lang=en")
+        assert answer.headers["Cache-Control"] == "no-store"
 
 
 async def test_a_currency_that_is_moved_to_the_front_stands_there_alone(served: Served) -> None:
