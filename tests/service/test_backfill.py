@@ -702,9 +702,9 @@ async def test_a_run_that_lost_its_turn_writes_nothing_more(bank: Bank, replica:
     await other.read()
     await other.store.backfill_lease.revoke()
     assert await other.store.backfill_lease.take()
+    before = await other.store.glance()
     with pytest.raises(NotOurTurn):
         await anext(steps)
-    before = await other.store.glance()
     gc.collect()
     for _ in range(10):
         assert await other.store.glance() == before

@@ -120,6 +120,13 @@ async def test_a_sheet_of_the_last_week_is_asked_for_once_a_day(bank: Bank, held
     assert await answered(held, tuesday) == (corrected, 2)
     days = [f"date_req={day:%d/%m/%Y}" for day in (date(2026, 4, 20), *DAYS[-4:-1], FRIDAY)]
     assert bank.queries == ["", *days, "", "date_req=21/04/2026"]
+    clock.advance(days=1)
+    bank.refuses(DAYS[-2])
+    await held.service.poll()
+    bank.misbehave = None
+    bank.asked.clear()
+    await held.service.poll()
+    assert f"date_req={DAYS[-2]:%d/%m/%Y}" in bank.queries, "a request that failed is no answer"
 
 
 @pytest.mark.slow
@@ -168,6 +175,10 @@ async def test_a_restored_backup_gets_its_corrections_back(
         await eventually(lambda: restored.held(DAYS[7]).number == 2)
         for day, right in zip((DAYS[5], DAYS[7]), corrected[1:], strict=True):
             assert await answered(restored, day) == (right, 2)
+    async with serve() as again:
+        await again.ready()
+        for day in (DAYS[5], DAYS[7]):
+            assert again.service.history.revision(day, 1).sheet.says_the_same_as(plausible(day))
 
 
 async def test_a_currency_that_was_missing_once_does_not_return_tenfold(bank: Bank, held: Served, clock: Clock) -> None:

@@ -246,7 +246,9 @@ async def test_a_document_with_foreign_content_changes_nothing_and_a_person_sees
         await served.service.release(case.name)
 
 
-async def test_a_person_may_release_a_sheet_that_was_refused(served: Served, bank: Bank, store: Store) -> None:
+async def test_a_person_may_release_a_sheet_that_was_refused(
+    served: Served, bank: Bank, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has few rows. The document itself says of which day it is. Other replicas hear of it at once.
 
     The next poll knows it, so the alert ends.
@@ -255,11 +257,20 @@ async def test_a_person_may_release_a_sheet_that_was_refused(served: Served, ban
     bank.publish(short)
     await served.service.poll()
     [case] = await served.service.quarantine.cases()
+    announce, waiting = served.service.store.announce, []
+
+    async def announced() -> None:
+        waiting.append(await store.quarantine.case(case.name))
+        await announce()
+
+    monkeypatch.setattr(served.service.store, "announce", announced)
     async with asyncio.timeout(patience_s()):
         async for heard in store.announcements():
             if heard == "changed":
                 break
             await served.service.release(case.name)
+    assert waiting == [case], "until other replicas hold it, their polls would put it into quarantine again"
+    monkeypatch.undo()
     assert (served.held(SATURDAY).sheet, served.held(SATURDAY).flags) == (short, ("shrunk", "released"))
     assert await served.service.quarantine.cases() == []
     await served.service.poll()

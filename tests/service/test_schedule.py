@@ -200,6 +200,8 @@ EMPTY, HELD = holding(), holding(SATURDAY)
         # From ten seconds to ten minutes, or to one minute while no sheet is held: those would be minutes of 503.
         *((HELD, None, cycle, [10, 20, 40, 80, 160, 320, 600, 600]) for cycle in (FAILED, Cycle("crashed"))),
         *((EMPTY, None, cycle, [10, 20, 40, 60, 60]) for cycle in (FAILED, Cycle("crashed"))),
+        # One request failed, though another brought a sheet.
+        (HELD, None, Cycle("new", failure=FAILED.failure), [10, 20]),
         # A configured pace waits until a sheet is held, or a failure at the first start could be a day of 503.
         *((EMPTY, 86400, cycle, [10, 20, 40, 60]) for cycle in (FAILED, Cycle("crashed"))),
         *((HELD, 86400, cycle, [86400]) for cycle in (FAILED, Cycle("crashed"))),

@@ -22,6 +22,7 @@ from ratesvc.errors import StoreUnavailable
 from ratesvc.service import sync
 from ratesvc.service.app import Service
 from ratesvc.storage.records import encode_coverage, unseal
+from ratesvc.storage.store import Glance
 
 MOST_OF_A_TICK = 1000
 """Bytes both ways: 28,800 ticks a day are then less than 29 MB."""
@@ -178,6 +179,25 @@ async def test_after_a_reconnection_every_value_is_compared(held: Served, client
     client.hset(key(held, "columns"), "R01239", b"foreign")
     client.client_kill_filter(_type="pubsub")
     await eventually(lambda: whole(held, client) == before)
+
+
+async def test_a_trouble_during_a_comparison_is_not_forgotten(
+    quiet: Served, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For example a reconnection. The next comparison reads every value."""
+    sync, store, before = quiet.service._sync, quiet.service.store, whole(quiet, client)  # noqa: SLF001 -- whose flag it is
+    glance = store.glance
+
+    async def troubled() -> Glance:
+        sync.in_sync = False
+        return await glance()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "glance", troubled)
+        await quiet.service.tick()
+    client.hset(key(quiet, "columns"), "R01239", b"foreign")
+    await quiet.service.tick()
+    assert whole(quiet, client) == before
 
 
 async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(

@@ -78,7 +78,7 @@ async def test_a_page_names_the_days_that_it_lacks(served: Served) -> None:
         assert "Without April 22, 2026: the rates are not confirmed yet." in await page(served, f"{path}?period=week")
 
 
-@pytest.mark.parametrize("asked", ["period=week", "since=2026-01-05&until=2026-01-08"])
+@pytest.mark.parametrize("asked", ["period=week", "since=2026-01-05&until=2026-01-08", "since=today&until=today"])
 async def test_on_a_holiday_there_is_the_rate_in_force(
     bank: Bank, serve_whole: Serve, clock: Clock, asked: str
 ) -> None:
