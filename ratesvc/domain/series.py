@@ -203,17 +203,17 @@ def _records(
 def carried(history: History, within: Days, today: date) -> tuple[range, list[int]]:
     """Every day of the range, and the effective date of the sheet in force on it.
 
-    0 before the first sheet, and from a sheet that is lacking until the next one, because no earlier rate applies then.
+    0 before the first sheet. A sheet that is lacking counts, although it has no rates: no earlier rate applies then.
     """
     held = history.days[max(bisect_right(history.days, within.since) - 1, 0) : bisect_right(history.days, within.until)]
-    if lacking := frozenset(history.lacking(Days(held[0] if held else within.since, within.until), today)):
+    if lacking := history.lacking(Days(held[0] if held else within.since, within.until), today):
         held = sorted({*held, *lacking})
     days = range(within.since.toordinal(), within.until.toordinal() + 1)
     dates: list[int] = []
     effective = 0
     for day in held:
         dates += repeat(effective, day.toordinal() - days.start - len(dates))
-        effective = 0 if day in lacking else day.toordinal()
+        effective = day.toordinal()
     return days, dates + [effective] * (len(days) - len(dates))
 
 

@@ -175,10 +175,9 @@ async def test_a_restored_backup_gets_its_corrections_back(
         await eventually(lambda: restored.held(DAYS[7]).number == 2)
         for day, right in zip((DAYS[5], DAYS[7]), corrected[1:], strict=True):
             assert await answered(restored, day) == (right, 2)
-    async with serve() as again:
-        await again.ready()
-        for day in (DAYS[5], DAYS[7]):
-            assert again.service.history.revision(day, 1).sheet.says_the_same_as(plausible(day))
+    corrects(bank, DAYS[9])
+    await verify(settings, repair=True, as_json=False, demo=False)
+    assert [one.number for one in await stored(store) if one.effective_date == DAYS[9]] == [1, 2]
 
 
 async def test_a_currency_that_was_missing_once_does_not_return_tenfold(bank: Bank, held: Served, clock: Clock) -> None:
