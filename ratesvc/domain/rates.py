@@ -13,8 +13,6 @@ from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal, Inexact, Inva
 from functools import cached_property
 from types import MappingProxyType
 
-from babel.numbers import get_currency_precision
-
 FIRST_DAY = date(1992, 7, 1)
 """The first effective date of the Bank's official rates."""
 
@@ -33,6 +31,14 @@ _HUNDRED = Decimal(100)
 SIGNIFICANT = 10
 """Digits of cross and inverse rates."""
 _CONVERTED_SIGNIFICANT = 28
+
+USUAL_MINOR_UNITS = 2
+_UNUSUAL = {
+    0: "BEF BIF BYB BYR CLP DJF ESP GNF GRD ISK ITL JPY KMF KRW LUF PTE PYG RWF TRL UGX VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+}
+MINOR_UNITS = {code: places for places, codes in _UNUSUAL.items() for code in codes.split()}
+"""Decimals of amounts by ISO 4217 where they are not two; CLDR's change with its releases. For XDR ISO has none."""
 
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
 """For sums and products of printed numbers, which are exact. The trap turns a lost digit into an error."""
@@ -261,8 +267,8 @@ class Conversion:
 
 
 def minor_places(code: str) -> int:
-    """The decimals of amounts, as CLDR has them: two in roubles and dollars, none in yen."""
-    return get_currency_precision(code)
+    """The decimals of amounts by ISO 4217: two in roubles and dollars, none in yen."""
+    return MINOR_UNITS.get(code, USUAL_MINOR_UNITS)
 
 
 def convert(sheet: Sheet, amount: Decimal, base: str, quote: str) -> Conversion:

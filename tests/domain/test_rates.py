@@ -27,6 +27,7 @@ from ratesvc.domain.rates import (
     cross_rate,
     in_one_rouble,
     mean,
+    minor_places,
     per_unit,
     plain,
     rate_change,
@@ -385,3 +386,22 @@ def test_tomorrows_answer_is_the_announced_sheet() -> None:
     overdue = replace(SEEN, stale=True, publications_missed=1).for_next()
     assert overdue == replace(following, previous=None, next_overdue=True)
     assert replace(SEEN, announced=None).for_next() is None
+
+
+MINOR_UNITS = {
+    0: "BEF BIF BYB BYR CLP DJF ESP GNF GRD ISK ITL JPY KMF KRW LUF PTE PYG RWF TRL UGX VND VUV XAF XOF XPF",
+    2: """AED AFN ALL AMD ANG AOA AON ARS ATS AUD AWG AZM AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD
+        CDF CHF CNY COP CRC CUP CVE CZK DEM DKK DOP DZD EEK EGP ERN ETB EUR FIM FJD FKP FRF GBP GEL GHS GIP GMD GTQ
+        GYD HKD HNL HRK HTG HUF IDR IEP ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL LTL LVL MAD MDL
+        MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NLG NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR ROL
+        RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SIT SKK SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMM TMT TOP TRY TTD
+        TWD TZS UAH USD UYU UZS VES WST XCD XDR XEU YER YUN ZAR ZMW""",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+}
+
+
+@pytest.mark.parametrize("places", MINOR_UNITS)
+def test_amounts_have_the_minor_units_of_iso_4217(places: int) -> None:
+    """Whatever a library says: CLDR has had none for IRR and RSD, then none for HUF and IDR."""
+    codes = MINOR_UNITS[places].split()
+    assert {code: minor_places(code) for code in codes} == dict.fromkeys(codes, places)
