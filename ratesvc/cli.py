@@ -231,14 +231,13 @@ def _check_config(file: Path | None, *, as_json: bool) -> None:
 @main.command()
 @click.argument("codes", nargs=-1, callback=_to_codes, shell_complete=_completed_from(CODES))
 @_day("date", "A day instead of today.")
-@click.option("--days", type=click.IntRange(1, 36600), metavar="N", help="How each moved in the N days before, too.")
-@_json("The API's JSON: that of /v1/rates, with --days that of /v1/series.")
+@_json("The API's JSON: that of /v1/rates.")
 @_lang
 @_demo
 @click.pass_obj
-def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, days: int | None, **output: Any) -> None:
+def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, **output: Any) -> None:
     """Print the rates in force, for all currencies or for CODES."""
-    _run("show.show", file, codes, date, days, **output)
+    _run("show.show", file, codes, date, **output)
 
 
 @main.command()

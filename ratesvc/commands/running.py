@@ -36,7 +36,7 @@ except ImportError:  # it does not exist everywhere
 
 T = TypeVar("T")
 ROOMY = 60
-"""Narrower terminals only show the code and the id of what is fetched, so that no figure is cut."""
+"""Narrower terminals show codes without names, so that no figure is cut."""
 
 
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
@@ -88,14 +88,13 @@ def require_data(settings: Settings, *, demo: bool) -> None:
         raise EngineError(f"there is no data in {folder}: run this where the service runs, with its settings")
 
 
-async def follow(steps: AsyncIterator[Progress | T], *, as_json: bool = False, quiet: bool = False) -> list[T]:
+async def follow(steps: AsyncIterator[Progress | T], *, as_json: bool = False) -> list[T]:
     """Show the progress of a long job; returns everything else that it yields.
 
-    It is a bar in a terminal, a line for each step elsewhere, or with `as_json` lines of JSON on standard output. A
-    `quiet` job shows nothing but the bar.
+    It is a bar in a terminal, a line for each step elsewhere, or with `as_json` lines of JSON on standard output.
     """
     results: list[T] = []
-    with progress_bar(Console(stderr=True), disable=as_json or not sys.stderr.isatty(), transient=quiet) as bar:
+    with progress_bar(Console(stderr=True), disable=as_json or not sys.stderr.isatty()) as bar:
         job = bar.add_task("")
         async for step in steps:
             end_if_cancelled()
@@ -105,18 +104,18 @@ async def follow(steps: AsyncIterator[Progress | T], *, as_json: bool = False, q
             bar.update(job, completed=step.done, total=step.total, description=step.asking)
             if as_json:
                 click.echo(msgspec.json.encode(step))
-            elif bar.disable and not quiet:
+            elif bar.disable:
                 click.echo(f"{step.done}/{step.total} {step.asking}", err=True)
     return results
 
 
-def progress_bar(console: Console, *, disable: bool, transient: bool) -> Bar:
+def progress_bar(console: Console, *, disable: bool) -> Bar:
     """What is fetched, a bar, the count and the time left; in a narrow terminal the bar shrinks, never a figure."""
     whole = Column(no_wrap=True, min_width=len("-:--:--"))
     description = TextColumn(f"{{task.description:<{28 if console.width >= ROOMY else 13}}}")
     count, time_left = MofNCompleteColumn(table_column=Column(no_wrap=True)), TimeRemainingColumn(table_column=whole)
     columns = description, BarColumn(), count, time_left
-    return Bar(*columns, console=console, disable=disable, transient=transient)
+    return Bar(*columns, console=console, disable=disable)
 
 
 def end_if_cancelled() -> None:

@@ -1,67 +1,48 @@
-"""`ratesvc show` and `ratesvc convert`: the rates in force on a day, how they moved until then, an amount at them."""
+"""`ratesvc show` and `ratesvc convert`: the rates in force on a day, and an amount at them."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
 
 import click
 from rich.console import Console
 
-from ratesvc.bank.admission import Decision, Recent, assess
-from ratesvc.commands.running import follow, language_for, opened
+from ratesvc.commands.running import ROOMY, language_for, opened
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Coverage, Days, composed
-from ratesvc.domain.history import NEAR, History, on_day
-from ratesvc.domain.rates import FIRST_DAY, MOST_USED, InForce
-from ratesvc.domain.series import SeriesParams
+from ratesvc.domain.history import History, on_day
+from ratesvc.domain.rates import MOST_USED, InForce
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
-from ratesvc.render import json, tables, terminal
+from ratesvc.render import json, terminal
 from ratesvc.render.contract import query_parameters
 from ratesvc.service.app import Service
-from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 
 PIPE_WIDTH = 200
 
 
-async def show(  # noqa: PLR0913 -- the options of the command
-    settings: Settings,
-    codes: tuple[str, ...],
-    day: date | None,
-    days: int | None,
-    *,
-    as_json: bool,
-    lang: str,
-    demo: bool,
+async def show(
+    settings: Settings, codes: tuple[str, ...], day: date | None, *, as_json: bool, lang: str, demo: bool
 ) -> None:
-    """Print a table of all currencies or of `codes`, or the API's JSON; with how they moved in the `days` before."""
+    """Print a table of all currencies or of `codes`, or the API's JSON."""
     language = language_for(lang)
     async with opened(settings, demo=demo) as service:
         answer = await in_force(service, day)
         check_known(codes, service.history)
         if "RUB" in codes:
             raise BadRequest("These rates are in RUB. One rouble in another currency: ratesvc convert 1 RUB USD")
-        shown = tuple(dict.fromkeys(codes)) or tuple(sorted(answer.revision.sheet.by_code))
-        until = answer.requested_date
-        params = SeriesParams(shown, Days(max(until - timedelta(days=days), FIRST_DAY), until)) if days else None
-        history = await held_or_fetched(service, params) if params else service.history
-        if not as_json:
-            moved = {code: history.series(code, params.days) for code in shown} if params else {}
+        if as_json:
+            click.echo(json.rates(answer, language, codes=codes or None, demo=demo))
+        else:
+            shown = dict.fromkeys(codes) or sorted(answer.revision.sheet.by_code)
             # As wide as the terminal. Rich leaves out colours in a pipe and where NO_COLOR is set.
             console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-            console.print(terminal.rates(answer, language, shown, moved, demo=demo))
-        elif params:
-            rows = (tables.rows_of(history, code, params, moscow_day(service.clock())) for code in params.codes)
-            click.echo(tables.to_json(tables.about(params, history, moscow_day(service.clock()), demo=demo), rows))
-        else:
-            click.echo(json.rates(answer, language, codes=codes or None, demo=demo))
+            is_named = console.width >= ROOMY
+            console.print(terminal.rates(answer, language, list(shown), demo=demo, is_named=is_named))
 
 
 async def in_force(service: Service, day: date | None) -> InForce:
@@ -102,48 +83,6 @@ def check_known(codes: tuple[str, ...], history: History) -> None:
             # Several are often equally similar. Then the most used is meant.
             near = get_close_matches(code, known & {*MOST_USED, "RUB"}, 1) or get_close_matches(code, known, 1)
             raise UnknownCurrency(code, near[0] if near else None)
-
-
-async def held_or_fetched(service: Service, params: SeriesParams) -> History:
-    """The history of these days. If days are missing, it is fetched from the Bank and not stored."""
-    gap = service.history.first_gap(params.days)
-    if gap is None or gap >= moscow_day(service.clock()):
-        return service.history
-    return (await follow(_fetched(service, params), quiet=True))[-1]
-
-
-async def _fetched(service: Service, params: SeriesParams) -> AsyncIterator[Progress | History]:
-    """Ask for these currencies and days. The last thing that it yields is a history of them alone.
-
-    A day that is held keeps its figures. A day that is unconfirmed, or whose figures have findings, is left out.
-    """
-    history, days = service.history, params.days
-    held, unconfirmed = frozenset(history.days), history.unconfirmed
-    newest = max(held, default=days.until)
-    columns = [column.copy() for code in params.codes for column in history.columns(code)]
-    for number, column in enumerate(columns):
-        yield Progress(number, len(columns), f"{column.currency.code} ({column.currency.cbr_id})")
-        await asyncio.sleep(service.settings.cbr.backfill_gap_seconds if number else 0)
-        for record in await service.client.dynamic(column.currency.cbr_id, days.since, days.until):
-            if record.effective_date not in held and record.effective_date <= newest:
-                column.put(record.effective_date, record.nominal, record.value)
-    fetched, left_out = History(history.calendar), []
-    for day in sorted({day for column in columns for day, _ in column.unit_rates(Days(days.since - NEAR, days.until))}):
-        revision = composed(columns, day)
-        if (
-            revision
-            and day not in unconfirmed
-            and (
-                day in held
-                or day not in days
-                or assess(revision.sheet, Recent.before(fetched, day)).decision is Decision.ACCEPT
-            )
-        ):
-            fetched.add(revision)
-        else:
-            left_out.append(day)
-    fetched.coverage = Coverage(days.since, days.until, tuple(left_out))
-    yield fetched
 
 
 async def convert(  # noqa: PLR0913 -- the options of the command

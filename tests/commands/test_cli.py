@@ -118,7 +118,7 @@ async def test_a_small_command_imports_little(tmp_path: Path, command: str, ligh
         (["convert", "100", "USD"], "cn", {"CNY"}),
         (["quarantine"], "re", {"release"}),
         (["show", "--lang"], "r", {"ru"}),
-        (["show"], "--da", {"--date", "--days"}),
+        (["show"], "--da", {"--date"}),
     ],
 )
 def test_a_shell_completes_commands_options_and_currencies(words: list[str], begun: str, completed: set[str]) -> None:
@@ -240,23 +240,18 @@ def test_an_internal_error_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.slow
 async def test_json_is_what_the_api_answers(command: Command, tmp_path: Path) -> None:
-    """The bytes of show and convert are those of /v1; without history only the days shown are fetched."""
-    series = "show USD eur --days 30"
-    alone = command(*series.split(), "--json", "--demo")
+    """The bytes of show and convert are those of /v1."""
     async with serving(tmp_path, "--demo") as program:
-        since, until = NEWEST - timedelta(days=31), NEWEST - timedelta(days=1)
-        await eventually(lambda: says(program, f"/v1/series?codes=USD&since={since}"))
+        await eventually(lambda: says(program, "/v1/rates/2022-11-06"))
         for words, path in (
             ("show", "/v1/rates"),
             ("show usd --date 2022-11-06 --lang ru", "/v1/rates/2022-11-06?codes=USD&lang=ru"),
             ("convert 100 usd cny", "/v1/convert?amount=100&from=USD&to=CNY"),
             ("convert 0.5 EUR --date 2022-11-06", "/v1/convert?amount=0.5&from=EUR&date=2022-11-06"),
-            (series, f"/v1/series?codes=USD,EUR&since={since}&until={until}"),
         ):
             status, _, body = await program.get(path)
             assert status == 200
             assert command(*words.split(), "--json", "--demo") == (0, body.decode() + "\n", "")
-        assert alone == (0, body.decode() + "\n", "")
 
 
 @pytest.mark.nightly
@@ -451,7 +446,7 @@ async def test_the_progress_of_a_long_job_is_a_bar_in_a_terminal(tmp_path: Path)
 def test_no_figure_of_the_progress_is_cut(width: int, done: int) -> None:
     """Neither the count nor the time left, also while that is unknown; the bar has the rest."""
     console = Console(file=io.StringIO(), width=width)
-    bar = progress_bar(console, disable=False, transient=False)
+    bar = progress_bar(console, disable=False)
     job = bar.add_task("", total=35)
     bar.update(job, completed=done, description="USD (R01235)")
     console.print(bar)
@@ -503,7 +498,7 @@ async def test_a_lost_interrupt_ends_a_long_job_at_its_next_step() -> None:
                 await asyncio.sleep(0)
             yield Progress(steps, 5, "USD")
 
-    task: asyncio.Task[list[object]] = asyncio.create_task(follow(job(), quiet=True))
+    task: asyncio.Task[list[object]] = asyncio.create_task(follow(job()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -14,20 +14,17 @@ import pytest
 from aiohttp import web
 from conftest import Clock, but
 from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
-from sheets import all_times, changed, plausible, times
+from sheets import all_times, changed, times
 
 from ratesvc import cli
 from ratesvc.commands.data import backfill, verify
 from ratesvc.commands.running import replace_file
 from ratesvc.commands.serve import export
-from ratesvc.commands.show import check_known, held_or_fetched, in_force, show
+from ratesvc.commands.show import check_known, in_force
 from ratesvc.config import Cbr, Redis, Settings
-from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
-from ratesvc.domain.series import SeriesParams
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, UnknownCurrency
-from ratesvc.render import tables, terminal
 from ratesvc.service.app import Service
 
 
@@ -70,37 +67,6 @@ async def test_a_sheet_that_is_held_back_is_no_answer_for_its_day(bank: Bank, se
     bank.publish(all_times(sheet(date(2026, 4, 25)), "10"))
     with pytest.raises(RatesvcError, match=r"sheet of 2026-04-25 is held back \(power"):
         await in_force(service, date(2026, 4, 25))
-
-
-async def test_a_sheet_that_is_held_back_is_not_in_a_series_either(bank: Bank, service: Service, clock: Clock) -> None:
-    """Days that are not held are fetched and not stored; wrong ones are left out and named."""
-    days = list(workdays(date(2026, 3, 24), 24))
-    bank.publish(*map(plausible, days))
-    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
-    slipped, newest, repaired = days[10], days[-1], days[-2]
-    right = dict(bank.series["R01235"])
-    await in_force(service, repaired)
-    for day in (slipped, newest, repaired):
-        bank.series["R01235"][day] = (1, right[day][1] * 10)
-    bank.documents[newest] = daily_xml(changed(plausible(newest), USD=times("10")))
-    params = SeriesParams(("USD",), Days(newest - timedelta(days=30), newest))
-    found = await held_or_fetched(service, params)
-    assert dict(found.series("USD", params.days)) == {
-        day: right[day][1] for day in days if day not in (slipped, newest) and day >= params.days.since
-    }
-    assert tables.about(params, found, newest, demo=False)["unconfirmed"] == [slipped]
-
-
-@pytest.mark.nightly
-async def test_days_that_are_not_held_cost_one_request_a_currency(
-    bank: Bank, settings: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Two currencies, two requests; the line ends with the value that is shown."""
-    days, today = last_month(bank), moscow_day(utc_now())
-    await show(settings, ("USD", "UZS"), None, 20, as_json=False, lang="en", demo=False)
-    assert len(bank.series_asked) == 2
-    within = [day for day in days if (today - day).days <= 20]
-    assert sum(map(capsys.readouterr().out.count, terminal.BLOCKS)) == 2 * len(within)
 
 
 # Backfill

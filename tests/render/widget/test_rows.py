@@ -347,7 +347,7 @@ def test_per_cent_is_the_exact_ratio_wherever_it_is_shown(now: Decimal, before: 
     in_json = loads(json.rates(answer, ENGLISH), parse_float=Fraction)["rates"]["USD"]["change_percent"]
     console = Console(width=200)
     with console.capture() as captured:
-        console.print(terminal.rates(answer, ENGLISH, ["USD"], {}, demo=False))
+        console.print(terminal.rates(answer, ENGLISH, ["USD"], demo=False))
     in_terminal = number(captured.get().split()[-2])
     assert (in_row, in_json, in_terminal) == (nearest(exact, 2), nearest(exact, 4), nearest(exact, 4))
 
