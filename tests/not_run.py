@@ -1,4 +1,4 @@
-"""Counts at the end of a run which tests did not run and why, and prints the seed of the random order."""
+"""Says at the end of a run how many tests did not run, why, and how to make them run; and the seed of the order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 MARK = "NOT RUN: "
+LACKS = " is missing"
 
 
 class NotRun:
@@ -30,7 +31,7 @@ class NotRun:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-        """Reasons, the most frequent first, and the count last, just above pytest's closing line."""
+        """One line, just above pytest's closing line, and one for the seed."""
         seed = config.getoption("randomly_seed", None)
         terminalreporter.write_line(
             "order as written" if seed is None else f"random seed {seed}; ARGS=--randomly-seed={seed} is the same order"
@@ -40,10 +41,18 @@ class NotRun:
         never = session.testscollected - len(self._ran | self._reasons.keys()) if session else 0
         if never > 0 and not config.option.collectonly:
             reasons["the run ended before them"] += never
-        for why, count in reasons.most_common():
-            terminalreporter.write_line(f"{count:5} {why}", yellow=True)
-        if total := reasons.total():
-            terminalreporter.write_sep("!", f"{total} tests did not run", yellow=True)
+        if reasons:
+            terminalreporter.write_line(told(reasons), yellow=True)
+
+
+def told(reasons: Counter[str]) -> str:
+    """How many tests did not run, why, and how to make them run."""
+    lacking = {why.removesuffix(LACKS): count for why, count in reasons.items() if why.endswith(LACKS)}
+    said = [f"{count} because {why}" for why, count in reasons.most_common() if not why.endswith(LACKS)]
+    if lacking:
+        needs = f"{sum(lacking.values())} need {', '.join(sorted(lacking))}"
+        said.insert(0, f"{needs}, which .ci/install installs on Debian and Ubuntu")
+    return f"! {reasons.total()} tests did not run: {'; '.join(said)}"
 
 
 def reason(longrepr: object) -> str:

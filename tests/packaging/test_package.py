@@ -164,7 +164,7 @@ def test_uvx_runs_the_wheel(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_the_sbom_lists_what_ships(wheel: Path, tmp_path: Path) -> None:
-    """`make sbom`: ratesvc, each locked package that this platform takes, and Valkey, all with hash and licence."""
+    """The SBOM has ratesvc, each locked package that this platform takes, and Valkey, all with hash and licence."""
     if not (ROOT / ".venv/ready-dev").exists():
         missing("the environment of make")
     ran("make", "-s", f"DIST={tmp_path}", f"{tmp_path}/sbom.cdx.json")
