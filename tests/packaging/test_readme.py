@@ -80,8 +80,8 @@ def test_every_block_is_run_or_names_its_checker() -> None:
 
 @pytest.mark.parametrize("name", READMES)
 def test_a_readme_is_short_and_its_links_lead_somewhere(name: str) -> None:
-    """At most 150 lines. test_docs.py checks the links and headings of all pages with the site's builder."""
-    assert PAGES[name].count("\n") <= 150
+    """At most 160 lines. test_docs.py checks the links and headings of all pages with the site's builder."""
+    assert PAGES[name].count("\n") <= 160
     links = [link for link in re.findall(r"\]\(([^)]+)\)", PAGES[name]) if "://" not in link]
     assert len(links) > 15
     assert [link for link in links if not (ROOT / link).exists()] == []
