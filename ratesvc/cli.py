@@ -265,7 +265,7 @@ def convert(file: Path | None, /, amount: str, base: str, quote: str, date: date
 def backfill(
     file: Path | None, /, since: date | None, until: date | None, *, verify: bool, repair: bool, **output: bool
 ) -> None:
-    """Fetch all of history, one request a currency; go on where an earlier run was cut off."""
+    """Fetch all of history, one request a currency; later only what is missing."""
     if verify and (since or until):
         raise click.UsageError("--verify compares all that is held: it takes neither --since nor --until.")
     if since and until and since > until:

@@ -15,7 +15,6 @@ from operator import mul
 from typing import Self
 
 from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet, trimmed
-from ratesvc.domain.workdays import ONE_DAY
 
 _SCALE = 4
 """The Bank prints four decimals: a value is kept as a whole number of 1/10000 roubles."""
@@ -60,23 +59,9 @@ class Days:
         """Whether every day of the other range lies in this one."""
         return self.since <= other.since and other.until <= self.until
 
-    def overlaps(self, other: Days) -> bool:
-        """Whether the ranges have a day in common."""
-        return self.since <= other.until and other.since <= self.until
-
-    def joins(self, other: Days) -> bool:
-        """Whether the ranges touch or overlap."""
-        return self.since <= other.until + ONE_DAY and other.since <= self.until + ONE_DAY
-
     def hull(self, other: Days) -> Days:
         """The smallest range that covers both, with all days between them."""
         return Days(min(self.since, other.since), max(self.until, other.until))
-
-    def missing_in(self, whole: Days) -> Days:
-        """The part of a range that this one lacks; all of it unless this one lies at one of its ends."""
-        if self.joins(whole) and self.since <= whole.since:
-            return Days(self.until + ONE_DAY, whole.until)
-        return Days(whole.since, self.since - ONE_DAY) if self.joins(whole) and whole.until <= self.until else whole
 
 
 @dataclass(frozen=True)

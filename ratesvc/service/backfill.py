@@ -1,12 +1,13 @@
 """Fetches all of history, one request for each currency id, and later fills its gaps. It yields its progress.
 
 A run first stores what the series say. Days that are not certain are unconfirmed, so replicas serve the others at once.
-Then it confirms these days, each by its document. The next run continues one that was cut off.
+Then it confirms these days, each by its document. The next run goes on with those that are left.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -47,19 +48,10 @@ class NotOurTurn(RatesvcError):
 
 @dataclass(slots=True)
 class _Figures:
-    """What the series say, by currency id, and which days are unconfirmed: their figures are here, too.
-
-    If only `dollars` were asked for, an unconfirmed day has no other figure.
-    """
+    """What the series say, by currency id, and which days are unconfirmed: their figures are here, too."""
 
     columns: dict[str, Column]
     coverage: Coverage
-    dollars: bool = False
-
-    def composed(self, day: date) -> Revision | None:
-        """The sheet that the series give."""
-        revision = composed(self.columns.values(), day)
-        return None if revision and self.dollars and len(revision.sheet.quotes) == 1 else revision
 
     def admit(self, revision: Revision) -> None:
         """Take the figures of an admitted sheet."""
@@ -114,7 +106,8 @@ class Backfill:
         self._accept = accept
         self._hold = hold
         self._running = asyncio.Lock()
-        self._tried: dict[date, None] = {}
+        self._asked: Counter[date] = Counter()
+        """How often the document of each unconfirmed day was asked for."""
         self._unanswered = 0
         self.progress: Progress | None = None
         """The current step, while a run goes on."""
@@ -128,8 +121,8 @@ class Backfill:
         """Fetch the missing part of the closed range, and the days between it and the coverage.
 
         Nothing is asked for beyond the newest sheet in memory, because later ones are not admitted yet, or yesterday,
-        for which the Bank may have no sheet. A run that was cut off has stored the columns that it fetched, and the
-        next one asks for the others. A command goes first: a run of another process ends at its next step.
+        for which the Bank may have no sheet. A run that is cut off while it asks for the series begins anew. A command
+        goes first: a run of another process ends at its next step.
 
         Raises FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError if the Bank has no sheet in the range.
         """
@@ -179,7 +172,7 @@ class Backfill:
         if figures is None:
             # The columns of ids that nobody names any more are only in the store.
             columns = {column.currency.cbr_id: column for column in stored[1]} if stored else {}
-            async with aclosing(self._fetch_series(whole, columns, before)) as steps:
+            async with aclosing(self._fetch_series(whole, columns)) as steps:
                 async for progress in steps:
                     yield progress
                     done = progress.total // 2
@@ -208,12 +201,11 @@ class Backfill:
         for record in later:
             if revision := self._history.of_date(record.effective_date):
                 columns = with_revision(columns, revision)
-            else:
-                columns[USD] = columns[USD].with_record(record.effective_date, record.nominal, record.value)
         unconfirmed = {*before.unconfirmed, *(record.effective_date for record in missing)}
-        unconfirmed |= self._without_a_sheet(columns.values(), Days(before.until + ONE_DAY, whole.until))
+        sheets = sorted({*sheet_days(columns.values()), *unconfirmed})
+        unconfirmed |= self._without_a_sheet(sheets, Days(before.until + ONE_DAY, whole.until))
         until = max([before.until, *(record.effective_date for record in later), *unconfirmed])
-        return _Figures(columns, Coverage(before.since, until, tuple(sorted(unconfirmed))), dollars=True)
+        return _Figures(columns, Coverage(before.since, until, tuple(sorted(unconfirmed))))
 
     async def _assessed(self, columns: dict[str, Column], whole: Days, before: Coverage | None) -> _Figures:
         """The figures of all series. Days with findings are unconfirmed, as are those that were so before."""
@@ -223,19 +215,18 @@ class Backfill:
         figures = _Figures(columns, Coverage(whole.since, newest))
         suspects = await asyncio.to_thread(suspect_days, figures.history(self._history))
         unconfirmed = {*suspects, *(before.unconfirmed if before else ())}
-        unconfirmed |= self._without_a_sheet(columns.values(), figures.coverage)
+        unconfirmed |= self._without_a_sheet(sheet_days(columns.values()), figures.coverage)
         within = tuple(sorted(day for day in unconfirmed if day in figures.coverage))
         figures.coverage = replace(figures.coverage, unconfirmed=within)
         return figures
 
-    def _without_a_sheet(self, columns: Iterable[Column], days: Days) -> set[date]:
+    def _without_a_sheet(self, sheets: Sequence[date], days: Days) -> set[date]:
         """The days without a sheet on which the calendar expects one: the Bank must say that there is none.
 
         Sheets that are more than a month apart are another recording, in which nothing is expected.
         """
         calendar, without = self._history.calendar, set()
-        sheets = [day for day in sheet_days(columns) if day <= days.until]
-        for sheet, following in pairwise([*sheets, days.until + ONE_DAY]):
+        for sheet, following in pairwise([*(day for day in sheets if day <= days.until), days.until + ONE_DAY]):
             day = calendar.may_end(sheet)
             while sheet >= RULE_SINCE and day < following <= sheet + NEAR:
                 if day in days:
@@ -243,10 +234,8 @@ class Backfill:
                 day = calendar.effective_date_after(day)
         return without
 
-    async def _fetch_series(
-        self, whole: Days, columns: dict[str, Column], in_use: Coverage | None
-    ) -> AsyncGenerator[Progress]:
-        """Complete the columns of all ids over a range that covers the stored one: the first half of the steps.
+    async def _fetch_series(self, whole: Days, columns: dict[str, Column]) -> AsyncGenerator[Progress]:
+        """Fetch the columns of all ids over a range that covers the stored one: the first half of the steps.
 
         How many days must be confirmed afterwards is not known before the end, so they are the other half.
         """
@@ -254,7 +243,7 @@ class Backfill:
         currencies = await self._currencies()
         for number, currency in enumerate(currencies):
             yield Progress(number, 2 * len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip())
-            columns[currency.cbr_id] = await self._column(currency, whole, in_use)
+            columns[currency.cbr_id] = await self._column(currency, whole, columns.get(currency.cbr_id))
 
     async def _currencies(self) -> list[Currency]:
         """The ids of the catalogue, of parents and of documents in memory: the most used first, the nameless last."""
@@ -269,32 +258,21 @@ class Backfill:
         by_use = sorted(named.values(), key=lambda named: (places.get(named.code, len(places)), named.cbr_id))
         return [*by_use, *unnamed]
 
-    async def _column(self, currency: Currency, whole: Days, in_use: Coverage | None) -> Column:
-        """The column of an id over a range. Missing records are requested.
-
-        They are stored at once, so that a run that is cut off keeps them. Records of days that replicas read from the
-        store (`in_use`) are stored later, with their sheets assessed.
-        """
-        stored = await self._store.column(currency.cbr_id)
-        if stored and stored[1].covers(whole):
-            return stored[0]
-        requested = stored[1].missing_in(whole) if stored else whole
+    async def _column(self, currency: Currency, whole: Days, stored: Column | None) -> Column:
+        """The column of an id over a range. The `stored` one knows which codes the id had when."""
         await asyncio.sleep(self._gap_s)
-        records = await self._client.dynamic(currency.cbr_id, requested.since, requested.until)
-        if stored and stored[1].joins(requested):
-            column, covered = stored[0], stored[1].hull(requested)
-        else:
-            column, covered = Column(currency, self._refresher.clock().replace(microsecond=0)), requested
+        records = await self._client.dynamic(currency.cbr_id, whole.since, whole.until)
+        now = self._refresher.clock().replace(microsecond=0)
+        column = replace(stored, fetched_at=now) if stored else Column(currency, now)
         if currency.code:
             column.rename(currency)
         elif records and not column.currency.code:
             column.rename(await self._named(currency, records[-1].effective_date))
         # Old records of these days must not stay if the Bank has dropped them. Without a code they belong to no sheet.
-        column.forget(requested)
+        column.forget(whole)
         for record in records if column.currency.code else ():
-            column.put(record.effective_date, record.nominal, record.value)
-        if in_use is None or not in_use.overlaps(requested):
-            await self._store.put_columns([column], covered)
+            day = record.effective_date
+            column.put(day, record.nominal, record.value, column.named(day))
         return column
 
     async def _named(self, currency: Currency, day: date) -> Currency:
@@ -319,14 +297,14 @@ class Backfill:
         """
         unconfirmed = figures.coverage.unconfirmed
         scratch = figures.history(self._history)
-        tried = [day for day in self._tried if day in unconfirmed]
-        days = [*(day for day in unconfirmed if day not in tried), *tried[:MOST_ASKED_AGAIN]]
+        again = sorted(filter(self._asked.__getitem__, unconfirmed), key=self._asked.__getitem__)
+        days = [*(day for day in unconfirmed if day not in again), *again[:MOST_ASKED_AGAIN]]
         clock = asyncio.get_running_loop().time
         saved, saved_at = figures.coverage, clock()
         total = 2 * done or len(days)
         try:
             for number, day in enumerate(days):
-                revision = figures.composed(day)
+                revision = composed(figures.columns.values(), day)
                 if revision and assess(revision.sheet, Recent.before(scratch, day)).decision is Decision.ACCEPT:
                     scratch.add(revision)
                     figures.admit(revision)
@@ -358,9 +336,8 @@ class Backfill:
         The day of a document that does not come stays unconfirmed. Raises FetchFailed if many in a row do not come.
         """
         await asyncio.sleep(self._gap_s)
-        self._tried.pop(day, None)
-        self._tried[day] = None
-        revision = figures.composed(day)
+        self._asked[day] += 1
+        revision = composed(figures.columns.values(), day)
         try:
             cycle = await self._refresher.confirm(scratch, day, revision.sheet if revision else None)
             if cycle is None:
@@ -368,7 +345,6 @@ class Backfill:
                 if not await self._client.dynamic(USD, day, day):
                     # The series have no sheet of that day any more.
                     figures.forget(day)
-                    del self._tried[day]
             self._unanswered = 0
         except FetchFailed:
             self._unanswered = (self._unanswered + 1) % MOST_UNANSWERED
@@ -380,7 +356,6 @@ class Backfill:
             for revision in cycle.accepted:
                 scratch.add(revision)
                 figures.admit(revision)
-                del self._tried[day]
 
 
 def _nothing_in(days: Days) -> RatesvcError:

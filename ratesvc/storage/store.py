@@ -182,10 +182,6 @@ class Store:
         await self.put_coverage(None)
         return None
 
-    async def column(self, cbr_id: str) -> tuple[Column, Days] | None:
-        """The backfilled history of one currency id, and the range of days that was requested."""
-        return (await self._read(self._columns, [cbr_id], records.decode_column)).get(cbr_id)
-
     async def _fields(self, key: str) -> set[str]:
         async with self.connection.call("fields") as redis:
             return {as_text(field) for field in checked(await redis.hkeys(key), list)}

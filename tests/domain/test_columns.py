@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, scaled_rouble, sheet_days, with_revision
 from ratesvc.domain.rates import Quote, Revision, Sheet, trimmed
-from ratesvc.domain.workdays import ONE_DAY
 
 FETCHED = datetime(2026, 4, 24, 12, tzinfo=UTC)
 USD = Currency("R01235", "R01235", "USD", "840", "Доллар США", "US Dollar")
@@ -231,15 +230,12 @@ def days_of(coverage: Coverage) -> set[date]:
 
 @given(COVERAGES, COVERAGES, st.sets(st.integers(0, 20).map(lambda n: FIRST + timedelta(days=n))))
 def test_ranges_are_sets_of_days(one: Coverage, other: Coverage, unconfirmed: set[date]) -> None:
-    """Contains, covers, overlaps, joins, the hull of both, and unconfirmed sheets, found by counting days."""
+    """Contains, covers, the hull of both, and unconfirmed sheets, found by counting days."""
     mine, theirs = days_of(one), days_of(other)
     assert {FIRST + timedelta(days=n) for n in range(-2, 22) if FIRST + timedelta(days=n) in one} == mine
     assert one.covers(other) is (mine >= theirs)
-    assert one.overlaps(other) is bool(mine & theirs)
     lacking = Coverage(one.since, one.until, tuple(sorted(unconfirmed)))
     assert lacking.has_unconfirmed(other.since, other.until) is bool(unconfirmed & (theirs - {other.since}))
-    around = mine | {one.since - ONE_DAY, one.until + ONE_DAY}
-    assert one.joins(other) is other.joins(one) is bool(around & theirs)
     hull = one.hull(other)
     assert (hull.since, hull.until) == (min(mine | theirs), max(mine | theirs))
 

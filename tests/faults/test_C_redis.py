@@ -37,7 +37,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from ratesvc.config import Redis, Settings
-from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage import redis as redis_module
@@ -654,27 +654,24 @@ async def test_C17_a_thousand_cancelled_commands(stage: OverRedis, monkeypatch: 
     """A command that was cancelled leaves no answer behind for the next one."""
     for limit in ("ANSWER_TIMEOUT_S", "QUEUE_S"):  # so that nothing else ends a command
         monkeypatch.setattr(f"ratesvc.storage.redis.{limit}", 15.0)
-    ids = [f"R{number:05d}" for number in range(10)]
+    days, fields = DAYS[:10], [f"{day}.1" for day in DAYS[:10]]
     chance = random.Random(17)  # noqa: S311 -- a seed, so that a failure can be seen again
     cancelled = 0
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(ChaosProxy(stage.own.port))
         store = Store(RedisConnection(proxy.url), uuid.uuid4().hex)
         stack.push_async_callback(store.close)
-        for cbr_id in ids:
-            currency = Currency(cbr_id, cbr_id, "USD", "840", cbr_id)
-            await store.put_columns([Column(currency, datetime(2026, 4, 23, tzinfo=UTC))], Coverage(DAYS[0], FRIDAY))
+        await store.add(Revision(sheet(day), 1, datetime(2026, 4, 23, tzinfo=UTC)) for day in days)
         proxy.delay_s = 0.002
         for number in range(1000):
-            task = asyncio.create_task(store.column(ids[number % 10]))
+            task = asyncio.create_task(store.revisions(fields[number % 10 :][:1]))
             await asyncio.wait({task}, timeout=chance.random() * 0.005)
             task.cancel()
             await asyncio.wait({task})
             cancelled += task.cancelled()
-            other = ids[(number + chance.randrange(1, 10)) % 10]
-            found = await store.column(other)
-            assert found
-            assert found[0].currency.cbr_id == other
+            place = (number + chance.randrange(1, 10)) % 10
+            found = await store.revisions([fields[place]])
+            assert found[fields[place]].effective_date == days[place]
     with stage.own.client() as client:
         statistics: Any = client.info("commandstats")
     reached_redis = statistics["cmdstat_hmget"]["calls"] - (2000 - cancelled)
