@@ -63,7 +63,8 @@ _QUARANTINE = """Documents of the Bank that were not published: look at them, an
 \b
 list     print their names, times and reasons; the newest first
 show     print the reasons and the figures of one
-release  publish one, flagged as released; a running service serves it at once
+release  show one and, if you say yes, publish it, flagged as released; a
+         running service serves it at once, and ratesvc withdraw takes it back
 drop     forget one; if the Bank still sends it, the next poll brings it back"""
 
 
@@ -177,6 +178,7 @@ def _json(text: str) -> Callable[[Command], Command]:
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
 _demo = click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock; needs no network.")
 _lang = click.option("--lang", default="en", show_default=True, shell_complete=_completed_tags, help="The language.")
 
@@ -292,15 +294,38 @@ def export(file: Path | None, /, folder: Path, **output: bool) -> None:
 @click.argument("action", type=click.Choice(["list", "show", "release", "drop"]))
 @click.argument("name", required=False)
 @click.option("--raw", is_flag=True, help="With show: the Bank's own bytes and nothing else.")
-@_json("The same as JSON.")
+@_yes
+@_json("The same as JSON; release then needs --yes.")
 @click.pass_obj
-def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool, as_json: bool) -> None:
+def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool, yes: bool, as_json: bool) -> None:
     """List documents that were not published, or show, release or drop one."""
     if (action == "list") != (not name):
         raise click.UsageError("list takes no NAME; show, release and drop take one.")
     if raw and (action != "show" or as_json):
         raise click.UsageError("--raw goes with show, and not with --json.")
-    _run("data.decide", file, "raw" if raw else action, name, as_json=as_json)
+    if yes and action != "release":
+        raise click.UsageError("--yes goes with release: nothing else asks.")
+    _check_asked(is_asked=action == "release", yes=yes, as_json=as_json)
+    _run("data.decide", file, "raw" if raw else action, name, yes=yes, as_json=as_json)
+
+
+@main.command()
+@click.argument("day", metavar="YYYY-MM-DD", callback=_to_day)
+@_yes
+@_json("The same as JSON; it needs --yes.")
+@click.pass_obj
+def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> None:
+    """Take a published sheet back: its revision before holds again, or the day has no sheet.
+
+    Every replica learns of it. The same figures are not published again unless you release them from quarantine.
+    """
+    _check_asked(is_asked=True, yes=yes, as_json=as_json)
+    _run("data.withdraw", file, day, yes=yes, as_json=as_json)
+
+
+def _check_asked(*, is_asked: bool, yes: bool, as_json: bool) -> None:
+    if is_asked and as_json and not yes:
+        raise click.UsageError("A program that reads --json cannot be asked: add --yes.")
 
 
 @main.command()

@@ -98,6 +98,12 @@ class Bank:
                 self.currencies[quote.cbr_id] = (quote.code, quote.numeric_code, quote.name)
                 self.series.setdefault(quote.cbr_id, {})[shown.effective_date] = (quote.nominal, quote.value)
 
+    def takes_back(self, day: date) -> None:
+        """It has no sheet of that day any more, neither as a document nor in its series."""
+        self.documents.pop(day, None)
+        for records in self.series.values():
+            records.pop(day, None)
+
     @property
     def queries(self) -> list[str]:
         """The query strings of all requests for daily sheets so far."""

@@ -42,6 +42,8 @@ REGULAR = 3
 """A currency is regular if each of so many sheets before had it."""
 LARGEST_MOVE = Decimal("0.15")
 OLD_ROUBLES = Decimal(OLD_IN_NEW)
+WITHDRAWN = "withdrawn"
+"""Only a person can take such a finding back, also about a settled day."""
 MOVES = frozenset({"power_of_ten", "large_move"})
 """Findings that compare one currency with itself. The others compare two currencies."""
 
@@ -195,18 +197,24 @@ Admission = Admitted | Unconfirmed | Quarantined
 
 
 def admit(
-    sheet: Sheet, recent: Recent, current: Sheet | None = None, *, settled: bool = False, released: bool = False
+    sheet: Sheet,
+    recent: Recent,
+    current: Sheet | None = None,
+    withdrawn: Collection[Sheet] = (),
+    *,
+    settled: bool = False,
+    released: bool = False,
 ) -> Admission:
-    """Decide about a sheet, given those of the month before, and the `current` one of the same day.
+    """Decide about a sheet, given those of the month before, the `current` one of the same day, and the `withdrawn`.
 
     `settled` says that its day is long past, `released` that a person vouches for it.
     """
-    assessment = assess(sheet, recent, current)
+    assessment = assess(sheet, recent, current, withdrawn)
     if released:
         return Admitted(sheet, (*assessment.flags, "released"))
     if assessment.decision is Decision.ACCEPT:
         return Admitted(sheet, assessment.flags)
-    if assessment.decision is Decision.QUARANTINE and not settled:
+    if assessment.decision is Decision.QUARANTINE and (not settled or WITHDRAWN in assessment.flags):
         return Quarantined(sheet, assessment)
     return Unconfirmed(sheet, assessment)
 
@@ -287,8 +295,8 @@ class Recent:
         return [held for since, held in last if day - since <= NEAR and _names(held) != _names(quote)]
 
 
-def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None) -> Assessment:
-    """Apply every rule. `current` is the sheet of the same effective date in memory.
+def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None, withdrawn: Collection[Sheet] = ()) -> Assessment:
+    """Apply every rule. `current` and the `withdrawn` are sheets of the same effective date in memory.
 
     Without an earlier sheet, a correction is compared with the sheet that it corrects.
     """
@@ -299,6 +307,10 @@ def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None) -> Assess
     findings = [*_off_peg(sheet)]
     if current and not current.says_the_same_as(sheet):
         findings.append(Finding("corrected", Decision.CONFIRM, "other figures than those held for the same date"))
+    if any(other.says_the_same_as(sheet) for other in withdrawn):
+        findings.append(Finding(WITHDRAWN, Decision.QUARANTINE, "a person has withdrawn these figures"))
+    elif withdrawn and current is None:
+        findings.append(Finding("corrected", Decision.CONFIRM, "other figures than those withdrawn"))
     findings += [*_lost(sheet, earlier.regular(day)), *_moved(_ratios(sheet, rates)), *_equal(sheet, rates)]
     findings += _renamed(sheet, earlier)
     if last and last.says_the_same_as(sheet):

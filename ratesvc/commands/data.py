@@ -1,4 +1,4 @@
-"""`ratesvc backfill` and `quarantine`: fetch history, compare it with the Bank, decide about what waits."""
+"""`ratesvc backfill`, `quarantine` and `withdraw`: fetch history, compare it with the Bank, decide about sheets."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ratesvc.errors import BadDocument, RatesvcError
 from ratesvc.render.json import encode, literal
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
+from ratesvc.service.refresh import Cycle
 from ratesvc.storage.records import Case
 
 Report = tuple[Any, str | bytes]
@@ -59,15 +60,21 @@ async def verify(settings: Settings, *, repair: bool, as_json: bool, demo: bool)
 
     Raises RatesvcError if anything differs in the end.
     """
+    unrepaired: dict[date, str] = {}
     require_data(settings, demo=demo)
     async with opened(settings, demo=demo) as service:
         found = differences = await follow(differences_of(service), as_json=as_json)
         if repair:
             for day in sorted({difference.day for difference in found}):
-                await service.fetch(day)
+                cycle = await service.fetch(day)
+                differences = [one for one in found if one.day == day and _is_left(one, service)]
+                if differences:
+                    unrepaired[day] = _why_left(differences, cycle)
             differences = [difference for difference in found if _is_left(difference, service)]
     for difference in differences:
         click.echo(msgspec.json.encode(difference) if as_json else _in_words(difference))
+    for day, why in unrepaired.items():
+        click.echo(msgspec.json.encode({"unrepaired": day, "why": why}) if as_json else f"{day} is not repaired: {why}")
     if as_json:
         click.echo(msgspec.json.encode({"differences": len(differences)}))
     elif not differences:
@@ -105,6 +112,18 @@ def _is_left(difference: Difference, service: Service) -> bool:
     return difference.bank != next((_figure(*record) for record in records if record), None)
 
 
+def _why_left(differences: Sequence[Difference], cycle: Cycle) -> str:
+    """Why the document of a day did not end its differences."""
+    if cycle.failure:
+        return str(cycle.failure)
+    if held_back := next(iter(cycle.held_back), None):
+        return f"its document is held back: {held_back}"
+    day = differences[0].day
+    if all(difference.bank is None for difference in differences):
+        return f"the Bank has no sheet of that day any more; ratesvc withdraw {day} takes ours back"
+    return "the Bank's document says what is held, and its series do not"
+
+
 def _figure(nominal: int, value: Decimal) -> str:
     return f"{value} for {nominal}"
 
@@ -118,15 +137,15 @@ def _in_words(difference: Difference) -> str:
 # Quarantine
 
 
-async def decide(settings: Settings, action: str, name: str | None, *, as_json: bool) -> None:
+async def decide(settings: Settings, action: str, name: str | None, *, yes: bool, as_json: bool) -> None:
     """Do one action on the quarantine and print a report. A service may run meanwhile. Raises RatesvcError."""
     require_data(settings, demo=False)
     async with opened(settings, demo=False) as service:
-        document, text = await _done(service, action, name)
+        document, text = await _done(service, action, name, yes=yes, as_json=as_json)
         click.echo(encode(document) if as_json else text, nl=as_json)
 
 
-async def _done(service: Service, action: str, name: str | None) -> Report:
+async def _done(service: Service, action: str, name: str | None, *, yes: bool, as_json: bool) -> Report:
     if name is None:
         records = list(map(_record, await service.quarantine.cases()))
         if not records:
@@ -138,13 +157,48 @@ async def _done(service: Service, action: str, name: str | None) -> Report:
     if action == "raw":
         return None, case.raw
     if action == "release":
+        shown, text = _shown(service, case)
+        if "refused" not in shown:
+            _ask("Publish it?", text, yes=yes, as_json=as_json)
         day, number = (await service.release(case.name)).key
         return {"effective_date": day, "revision": number}, f"Published: the sheet of {day}, revision {number}.\n"
     await service.quarantine.drop([case.name])
     return {"dropped": case.name}, f"Dropped: {case.name}.\n"
 
 
-def _shown(service: Service, case: Case) -> Report:
+def _ask(question: str, text: str, *, yes: bool, as_json: bool) -> None:
+    """Show what is about to happen, and go on only if a person says yes. A report in JSON shows it at the end."""
+    if not as_json:
+        click.echo(text, nl=False)
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+
+
+async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -> None:
+    """Withdraw the published sheet of a day and print a report. A service may run meanwhile. Raises RatesvcError."""
+    require_data(settings, demo=False)
+    async with opened(settings, demo=False) as service:
+        withdrawal, now = service.withdrawal(day), service.history.of_date(day)
+        assert now  # noqa: S101 -- otherwise there is nothing to withdraw
+        has_before = bool(withdrawal.sheet.quotes)
+        then = withdrawal if has_before else service.history.nearest_before(day)
+        outcome = (
+            "The revision before it holds again" if has_before else "The day has no sheet then, that before goes on"
+        )
+        pairs = [(quote, then.sheet.by_code.get(quote.code) if then else None) for quote in now.sheet.quotes]
+        rows = "".join(_row(*pair, "then", is_suspect=False) for pair in pairs)
+        _ask(
+            "Withdraw it?",
+            f"Revision {now.number} of the sheet of {day} goes. {outcome}:\n{rows}",
+            yes=yes,
+            as_json=as_json,
+        )
+        await service.withdraw(withdrawal)
+    document = {"effective_date": day, "withdrawn": now.number, "revision": withdrawal.number}
+    click.echo(encode(document) if as_json else f"Withdrawn: the sheet of {day}, revision {now.number}.")
+
+
+def _shown(service: Service, case: Case) -> tuple[dict[str, Any], str]:
     """The reasons, and the figures with those of the sheet before it; suspect currencies are marked."""
     record = _record(case)
     try:
@@ -153,10 +207,11 @@ def _shown(service: Service, case: Case) -> Report:
         return {**record, "refused": str(error)}, f"{_line(record)}It cannot be released: {error}\n"
     history, day = service.history, sheet.effective_date
     before, held = history.nearest_before(day), history.of_date(day)
-    suspects = assess(sheet, Recent.before(history, day), held.sheet if held else None).suspects
+    withdrawn = [revision.sheet for revision in history.standing(day)[1]]
+    suspects = assess(sheet, Recent.before(history, day), held.sheet if held else None, withdrawn).suspects
     pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
     rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
-    rows = "".join(_row(*pair, is_suspect=pair[0].code in suspects) for pair in pairs)
+    rows = "".join(_row(*pair, "before", is_suspect=pair[0].code in suspects) for pair in pairs)
     return {**record, "suspects": sorted(suspects), "rates": rates}, _line(record) + rows
 
 
@@ -180,6 +235,7 @@ def _figures(quote: Quote | None) -> dict[str, Any] | None:
     return {"nominal": quote.nominal, "value": literal(quote.value)} if quote else None
 
 
-def _row(quote: Quote, earlier: Quote | None, *, is_suspect: bool) -> str:
-    was = f"{earlier.nominal:>9} {plain(earlier.value):>14}" if earlier else f"{'new':>24}"
-    return f"{'!' if is_suspect else ' '} {quote.code} {quote.nominal:>9} {plain(quote.value):>14}   before {was}\n"
+def _row(quote: Quote, other: Quote | None, when: str, *, is_suspect: bool) -> str:
+    """A row of a sheet beside that of another one, which was `before` or will be `then`."""
+    beside = f"{other.nominal:>9} {plain(other.value):>14}" if other else f"{'new' if when == 'before' else 'none':>24}"
+    return f"{'!' if is_suspect else ' '} {quote.code} {quote.nominal:>9} {plain(quote.value):>14}   {when} {beside}\n"

@@ -77,6 +77,10 @@ class Coverage(Days):
         """Whether a sheet that is not admitted takes effect later than `after` and not later than `until`."""
         return any(after < day <= until for day in self.unconfirmed)
 
+    def with_unconfirmed(self, day: date) -> Coverage:
+        """The same range while the sheet of that day is not admitted; a day outside of it changes nothing."""
+        return replace(self, unconfirmed=tuple(sorted({*self.unconfirmed, day}))) if day in self else self
+
     def with_sheet(self, day: date) -> Coverage:
         """The same range once that day has its sheet, or the Bank has said that there is none."""
         return replace(self, unconfirmed=tuple(other for other in self.unconfirmed if other != day))

@@ -127,7 +127,8 @@ def can_go_on(place: Place, history: History, snapshot: Snapshot) -> bool:
     """Whether this replica can tell what a reader at this place missed.
 
     It cannot if it does not hold the reader's newest sheet and another sheet may be missing after it. Nor can it if it
-    holds other figures under the same number, because caches may keep the old ones for ever under that address.
+    holds other figures under the same number, because caches may keep the old ones for ever under that address. Nor is
+    there an event for a sheet that the reader knows and that was withdrawn.
     """
     newest = place.newest
     # Another replica may have told of tomorrow's sheet already.
@@ -135,7 +136,11 @@ def can_go_on(place: Place, history: History, snapshot: Snapshot) -> bool:
     is_followed = is_ahead or history.of_date(newest) is not None or history.after(newest) is not None
     ours = {stamp[:2]: stamp for stamp in _stamps(history, (theirs.day for theirs in place.sheets))}
     is_foreign = any(theirs.check and ours.get(theirs[:2], theirs) != theirs for theirs in place.sheets)
-    return is_followed and not is_foreign and len(_days_after(history, newest)) <= MOST_SHEETS
+    is_withdrawn = any(
+        place.corrected_since <= day <= newest and place.stamp(day).number < number
+        for day, number, _ in _stamps(history, history.without_a_sheet)
+    )
+    return is_followed and not is_foreign and not is_withdrawn and len(_days_after(history, newest)) <= MOST_SHEETS
 
 
 def differences(known: Place | None, place: Place) -> Iterator[tuple[str, Stamp]]:
@@ -163,12 +168,14 @@ def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event
 
     They follow the days of the sheets, so that a reader that leaves in between has missed only later ones.
     """
-    newest, since = place.newest, place.corrected_since
-    days = [day for day in _corrected(history) if since <= day <= newest]
-    for ours in _stamps(history, [*days, *_days_after(history, newest)]):
+    newest, since, withdrawn = place.newest, place.corrected_since, history.without_a_sheet
+    days = [day for day in _corrected(history) if since <= day]
+    for ours in _stamps(history, sorted({*days, *_days_after(history, newest)})):
         theirs = place.stamp(ours.day)
         if ours.day > newest or (ours.number > theirs.number and ours.check != theirs.check):
             place = Place.of(place.in_force, (*place.sheets, ours))
+            if ours.day in withdrawn:
+                continue
             yield Event(SHEET if ours.day > newest else REVISION, ours, place)
     ours = Stamp.of(snapshot.in_force)
     theirs = place.stamp(ours.day)
@@ -186,5 +193,5 @@ def _days_after(history: History, day: date) -> list[date]:
 
 
 def _stamps(history: History, days: Iterable[date]) -> Iterator[Stamp]:
-    """The stamps of these days' sheets, as far as they are held; one after another, because composing takes time."""
-    return map(Stamp.of, filter(None, map(history.of_date, days)))
+    """The stamps of these days' revisions, as far as they are held; one after another, because composing takes time."""
+    return map(Stamp.of, filter(None, map(history.latest, days)))

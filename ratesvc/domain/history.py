@@ -49,6 +49,10 @@ class History:
 
     def add(self, revision: Revision) -> None:
         """Hold one more revision. It replaces one with the same number."""
+        self._keep(revision)
+        self._apply(revision.effective_date)
+
+    def _keep(self, revision: Revision) -> None:
         day = revision.effective_date
         corrected = self.of_date(day) if revision.number > 1 else None
         numbers = dict(self._revisions.get(day, {}))
@@ -57,14 +61,23 @@ class History:
             numbers[corrected.number] = corrected
         numbers[revision.number] = revision
         self._revisions[day] = numbers
-        self._columns = with_revision(self._columns, self._latest(day))
-        # Last, because threads that write answers look for the figures of every day that they see.
-        index = bisect_left(self.days, day)
-        if self.days[index : index + 1] != [day]:
-            self.days = [*self.days[:index], day, *self.days[index:]]
-        if self.coverage:
-            self.coverage = self.coverage.with_sheet(day)
         self.fetched_at = max(self.fetched_at, revision.fetched_at)
+
+    def _apply(self, day: date) -> None:
+        """Give the columns and the days what the latest revision of a day says."""
+        latest = self._latest(day)
+        index = bisect_left(self.days, day)
+        is_held = self.days[index : index + 1] == [day]
+        # Threads that write answers look for the figures of every day that they see: a day comes last and goes first.
+        if is_held and not latest.sheet.quotes:
+            self.days = [*self.days[:index], *self.days[index + 1 :]]
+            # The Bank may have another sheet of that day: a backfill asks.
+            self.coverage = self.coverage and self.coverage.with_unconfirmed(day)
+        self._columns = with_revision(self._columns, latest)
+        if latest.sheet.quotes:
+            if not is_held:
+                self.days = [*self.days[:index], day, *self.days[index:]]
+            self.coverage = self.coverage and self.coverage.with_sheet(day)
         self.version += 1
 
     def take(
@@ -80,6 +93,9 @@ class History:
         new = sorted((one for one in revisions if self._known(one) != one), key=attrgetter("key"))
         for revision in new:
             self._merge(revision)
+        # Once for all revisions of a day, because the last may withdraw the others.
+        for day in sorted({revision.effective_date for revision in new}):
+            self._apply(day)
         return new
 
     def _known(self, revision: Revision) -> Revision | None:
@@ -91,21 +107,22 @@ class History:
         Where ours are later than all that is stored, they become the next revision.
         """
         ours = self._known(revision)
-        self.add(revision)
+        self._keep(revision)
         if ours is None:
             return
         latest = self._latest(revision.effective_date)
         is_known = any(ours.sheet.says_the_same_as(other.sheet) for other in (revision, latest))
         if not is_known and ours.fetched_at >= latest.fetched_at:
-            self.add(replace(ours, number=latest.number + 1))
+            self._keep(replace(ours, number=latest.number + 1))
 
     def fill(self, columns: Iterable[Column], coverage: Coverage) -> None:
         """Take a complete backfill: every sheet of `coverage`, except the unconfirmed ones.
 
-        Daily documents take precedence. A day that is held stays, even if it is now unconfirmed.
+        Daily documents take precedence. A day that is held stays, even if it is now unconfirmed. A sheet that a person
+        withdrew does not come back; its day is unconfirmed as long as the columns have it.
         """
         filled = {column.currency.cbr_id: column for column in columns}
-        kept = {day: self.of_date(day) for day in sorted({*self._revisions, *coverage.unconfirmed})}
+        kept = {day: self.latest(day) for day in sorted({*self._revisions, *coverage.unconfirmed})}
         # Only some of the columns have a sheet that was set while they were fetched, or a day outside of the coverage
         # from an unfinished backfill. Neither is a sheet yet.
         days = [day for day in sheet_days(filled.values()) if day in coverage and day not in coverage.unconfirmed]
@@ -113,10 +130,14 @@ class History:
         for column in filled.values():
             column.keep_only(ordinals)
         for day, revision in kept.items():
-            if revision:
-                filled = with_revision(filled, revision)
+            if revision and revision.sheet.quotes:
                 coverage = coverage.with_sheet(day)
                 days.append(day)
+            elif revision and day in days:
+                coverage = coverage.with_unconfirmed(day)
+                days.remove(day)
+            if revision:
+                filled = with_revision(filled, revision)
         self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in filled.values()))
         self._columns, self.days, self.coverage = filled, sorted({*days}), coverage
         self._forget_composed()
@@ -169,8 +190,34 @@ class History:
         return self.of_date(self.days[-1]) if self.days else None
 
     def of_date(self, effective: date) -> Revision | None:
-        """The latest revision of the sheet with exactly this effective date."""
-        return self._latest(effective) if effective in self._revisions else self._composed(effective)
+        """The sheet with exactly this effective date, in its latest revision."""
+        latest = self.latest(effective)
+        return latest if latest and latest.sheet.quotes else None
+
+    def latest(self, day: date) -> Revision | None:
+        """The latest revision of a day, also if it says that the day has no sheet any more."""
+        return self._latest(day) if day in self._revisions else self._composed(day)
+
+    def standing(self, day: date) -> tuple[list[Revision], list[Revision]]:
+        """The revisions of a day that stand, and those that a person withdrew and nobody released since; oldest first.
+
+        The last that stands holds.
+        """
+        numbers = self._revisions.get(day, {})
+        composed = None if numbers else self._composed(day)
+        standing, withdrawn = [composed] if composed else [], list[Revision]()
+        for number in sorted(numbers):
+            if not numbers[number].is_withdrawal:
+                standing.append(numbers[number])
+            elif standing:
+                withdrawn.append(standing.pop())
+        gone = (one for one in withdrawn if not any(one.sheet.says_the_same_as(other.sheet) for other in standing))
+        return standing, list(gone)
+
+    @property
+    def without_a_sheet(self) -> list[date]:
+        """The days whose only sheet a person withdrew, oldest first."""
+        return sorted(day for day in self._revisions if not self._latest(day).sheet.quotes)
 
     def _latest(self, day: date) -> Revision:
         numbers = self._revisions[day]
@@ -181,7 +228,7 @@ class History:
         found = self._revisions.get(effective, {}).get(number)
         if number == 1 and not self.has_document(effective):
             found = self.of_date(effective)
-        if found is None:
+        if found is None or not found.sheet.quotes:
             raise UnknownRevision(f"The sheet of {effective} has no revision {number}.")
         return found
 

@@ -24,6 +24,9 @@ OLD_IN_NEW = 1000
 MOST_USED = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 """Shown where no currency is named, first in lists, and meant by a mistyped code."""
 
+WITHDRAWAL = "withdrawal"
+"""The flag of a revision by which a person withdrew the one before it."""
+
 ONE = Decimal(1)
 _TEN = Decimal(10)
 _HUNDRED = Decimal(100)
@@ -152,6 +155,9 @@ class Sheet:
 class Revision:
     """A sheet as we accepted it. `number` counts from 1; a correction by the Bank gets the next number.
 
+    A withdrawal by a person gets the next number, too. It repeats the sheet that holds again, or has no quotes if the
+    day has no sheet any more. So revisions are only added, on every replica and in Redis.
+
     `fetched_at` is UTC. `flags` are the findings of the admission. `document` is what the Bank sent, compressed by
     zlib, and empty for backfilled figures.
     """
@@ -171,6 +177,11 @@ class Revision:
     def key(self) -> tuple[date, int]:
         """What identifies it everywhere: effective date and number."""
         return self.effective_date, self.number
+
+    @property
+    def is_withdrawal(self) -> bool:
+        """Whether a person withdrew the revision before this one."""
+        return WITHDRAWAL in self.flags
 
     @property
     def raw(self) -> bytes:

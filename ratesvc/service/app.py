@@ -218,6 +218,7 @@ class Service:
         cycle = await self._outcome_of(self._refresher.refresh())
         if again and cycle.bank_answered:
             cycle = cycle.then(await self._outcome_of(self._refresher.ask_again()))
+            self.telemetry.taken_back(self.taken_back)
         self.telemetry.refreshed(cycle, nothing_held=not self.history.days)
         return cycle
 
@@ -296,6 +297,21 @@ class Service:
         await self.quarantine.drop([case.name])
         return revision
 
+    def withdrawal(self, day: date) -> Revision:
+        """What takes the place of a day's sheet if a person withdraws it. Raises RatesvcError."""
+        return self._refresher.withdrawal(day)
+
+    async def withdraw(self, withdrawal: Revision) -> None:
+        """Withdraw a day's latest sheet, because a person decided it. Raises RatesvcError."""
+        await self._refresher.withdraw(withdrawal)
+        self._hold([withdrawal])
+        await self.store.announce()
+
+    @property
+    def taken_back(self) -> list[date]:
+        """The days of held sheets that the Bank no longer has."""
+        return self._refresher.taken_back
+
     async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
         """Fetch the missing part of history. The newest sheet comes first, because history ends with it."""
         cycle = await self.fetch(None)
@@ -335,7 +351,7 @@ class Service:
         silent_s = self._schedule.silent_s if self.scheduled else 0.0
         missing = self.history.missing(self.clock()) if self.history.coverage else []
         return {
-            "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest),
+            "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest, self.taken_back),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),

@@ -63,6 +63,12 @@ class _Figures:
         self.columns = {cbr_id: column.without(day) for cbr_id, column in self.columns.items()}
         self.coverage = self.coverage.with_sheet(day)
 
+    def withdraw(self, day: date) -> None:
+        """A person withdrew the sheet of that day. It is unconfirmed if the series have it."""
+        columns = {cbr_id: column.without(day) for cbr_id, column in self.columns.items()}
+        if any(column is not self.columns[cbr_id] for cbr_id, column in columns.items()):
+            self.columns, self.coverage = columns, self.coverage.with_unconfirmed(day)
+
     def complete(self) -> Coverage | None:
         """The complete days; None if no sheet is admitted. They end before the first unconfirmed day after the last."""
         since, unconfirmed = self.coverage.since, self.coverage.unconfirmed
@@ -180,6 +186,8 @@ class Backfill:
         for day in figures.coverage.unconfirmed:
             if self._history.has_document(day) and (revision := self._history.of_date(day)):
                 figures.admit(revision)
+        for day in self._history.without_a_sheet:
+            figures.withdraw(day)
         if not is_stored or figures.coverage != before:
             await self._save(figures)
         async with aclosing(self._confirm_days(figures, done)) as steps:

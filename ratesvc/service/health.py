@@ -21,18 +21,23 @@ MOST_SKEW_S = 30.0
 CALENDAR_NOTICE = timedelta(days=31)
 
 
-def sheet(snapshot: Snapshot | None, newest: Revision | None) -> Check:
-    """Whether the sheet in force and the newest one are there in time, counted in publications that were missed."""
+def sheet(snapshot: Snapshot | None, newest: Revision | None, taken_back: Collection[date] = ()) -> Check:
+    """Whether the sheet in force and the newest one are there in time, counted in publications that were missed.
+
+    `taken_back` are the days of held sheets that the Bank no longer has.
+    """
     if snapshot is None:
         return {"status": "fail", "output": "no sheet yet"}
     # Frozen figures are legal, but more often somebody at the Bank forgot to change them.
     is_frozen = newest is not None and "frozen" in newest.flags
+    output = ["every rate is the same as in the sheet before"] if is_frozen else []
+    output += [f"the Bank no longer has the sheet of {day}: ratesvc withdraw {day}" for day in taken_back]
     return {
-        "status": "fail" if snapshot.stale else "warn" if snapshot.next_late or is_frozen else "pass",
+        "status": "fail" if snapshot.stale else "warn" if snapshot.next_late or output else "pass",
         "observedValue": str(newest.effective_date) if newest else None,
         "expectedAt": snapshot.next_due_at.isoformat(),
         "publicationsMissed": snapshot.publications_missed,
-        **({"output": "every rate is the same as in the sheet before"} if is_frozen else {}),
+        **({"output": "; ".join(output)} if output else {}),
     }
 
 

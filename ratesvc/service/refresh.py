@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -28,9 +29,9 @@ from ratesvc.bank.admission import (
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import parse_daily, unknown_parts
 from ratesvc.domain.history import SETTLED, History, day_to_fetch
-from ratesvc.domain.rates import Revision, Sheet
+from ratesvc.domain.rates import WITHDRAWAL, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
-from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
+from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service.confirmation import UnconfirmedSheets
 from ratesvc.storage.records import Case, name_of
 from ratesvc.storage.store import Store
@@ -98,6 +99,15 @@ class _Draft:
         """The latest revision of that day's sheet."""
         return self.admitted.get(effective) or self.history.of_date(effective)
 
+    def withdrawn(self, effective: date) -> list[Sheet]:
+        """The sheets of that day that a person withdrew."""
+        return [revision.sheet for revision in self.history.standing(effective)[1]]
+
+    def number(self, effective: date) -> int:
+        """The number of that day's next revision."""
+        latest = self.admitted.get(effective) or self.history.latest(effective)
+        return latest.number + 1 if latest else 1
+
     def recent(self, effective: date) -> Recent:
         """The sheets before that day, those of this cycle among them."""
         return Recent.before(self.history, effective, (new.sheet for new in self.admitted.values()))
@@ -141,6 +151,10 @@ class Refresher:
         self._unconfirmed = UnconfirmedSheets(client)
         self._asked: dict[date, date] = {}
         """On which day each day was last asked for by its date."""
+        self._newest: date | None = None
+        """The day of the sheet that the Bank last gave as its newest."""
+        self._missing: dict[date, int] = {}
+        """How many of the Bank's answers lacked the sheet of a day that is held."""
 
     async def refresh(self) -> Cycle:
         """Ask for the newest sheet, unless another replica holds the lease: the work of a poll.
@@ -150,6 +164,8 @@ class Refresher:
         self._unconfirmed.poll += 1
         with contextlib.suppress(StoreUnavailable):
             if not await self.store.poll_lease.take():
+                # The replica that polls counts for itself.
+                self._missing.clear()
                 return Cycle("skipped")
         cycle = Cycle("crashed")
         try:
@@ -164,7 +180,7 @@ class Refresher:
 
     async def ask(self, day: date | None = None) -> Cycle:
         """Ask for the sheet of `day`, or the newest, then for today's and the one before it if they are not held."""
-        draft = _Draft(self.history)
+        draft, self._newest = _Draft(self.history), None
         days = [day]
         asked: set[date | None] = set()
         while days and len(asked) < MOST_DOCUMENTS:
@@ -194,11 +210,11 @@ class Refresher:
         for day in self._days_to_ask_again():
             held_back = len(draft.held_back)
             try:
-                await self._ask_for(day, draft)
+                given = await self._ask_for(day, draft)
             except FetchFailed as failure:
                 draft.failure = failure
                 break
-            if len(draft.held_back) > held_back:
+            if self._is_missing(day, given) or len(draft.held_back) > held_back:
                 # The next poll may confirm it.
                 del self._asked[day]
         return await self._store(draft)
@@ -210,8 +226,23 @@ class Refresher:
         lasts = [
             following - ONE_DAY for _, following in pairwise(sheets) if today - SETTLED < following <= today + ONE_DAY
         ]
+        if self._newest and self._newest < self.history.days[-1]:
+            lasts.append(self.history.days[-1])
         self._asked = {day: on for day, on in self._asked.items() if on == today}
         return [day for day in lasts if day == today or day not in self._asked]
+
+    def _is_missing(self, day: date, given: date) -> bool:
+        """Whether the Bank, asked for a day, gave an earlier sheet than the one that is held; such answers count."""
+        held = self.history.days[bisect_right(self.history.days, day) - 1]
+        if given >= held:
+            return False
+        self._missing[held] = self._missing.get(held, 0) + 1
+        return True
+
+    @property
+    def taken_back(self) -> list[date]:
+        """The days of held sheets that the Bank no longer has, as two of its answers say; oldest first."""
+        return sorted(day for day, times in self._missing.items() if times > 1 and self.history.of_date(day))
 
     def _without_the_newest(self, failure: FetchFailed) -> list[date]:
         """The days to ask for if the newest sheet is refused: today's, and before it tomorrow's if a day is wrong."""
@@ -230,17 +261,19 @@ class Refresher:
         """The day before the sheet of today takes effect."""
         return self.history.calendar.effective_date_on_or_before(self._today()) - ONE_DAY
 
-    async def _ask_for(self, day: date | None, draft: _Draft) -> None:
-        """Ask for the sheet of a day, or the newest, and decide about it. Raises FetchFailed."""
+    async def _ask_for(self, day: date | None, draft: _Draft) -> date:
+        """Ask for the sheet of a day, or the newest, and decide about it; returns its day. Raises FetchFailed."""
         if day is None:
             due = self.history.calendar.due_by(self.clock())
             sheet, raw = await self.client.newest(due, partial(self._read, day))
+            self._newest = sheet.effective_date
         else:
             sheet, raw = await self.client.daily(day, partial(self._read, day))
             self._asked[day] = self._today()
         effective = sheet.effective_date
+        self._missing.pop(effective, None)
         if effective in draft.held_back:
-            return
+            return effective
         if draft.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
             # At a first start, today's and the newest sheet need earlier ones to be compared with.
             with contextlib.suppress(FetchFailed):
@@ -252,21 +285,21 @@ class Refresher:
             if not (self.history.has_document(effective) or effective in draft.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 draft.admit(replace(current, sheet=sheet), raw)
-            return
+            return effective
         # A backfill compares an unconfirmed day with the series.
         settled = self.history.is_settled(effective, self._today()) and effective not in self.history.unconfirmed
-        admission = admit(sheet, draft.recent(effective), current.sheet if current else None, settled=settled)
-        await self._decide(admission, raw, draft, current, settled=settled)
+        recent, withdrawn = draft.recent(effective), draft.withdrawn(effective)
+        admission = admit(sheet, recent, current.sheet if current else None, withdrawn, settled=settled)
+        await self._decide(admission, raw, draft, settled=settled)
+        return effective
 
-    async def _decide(
-        self, admission: Admission, raw: bytes, draft: _Draft, current: Revision | None, *, settled: bool
-    ) -> None:
+    async def _decide(self, admission: Admission, raw: bytes, draft: _Draft, *, settled: bool) -> None:
         """Take the decision about a document into the draft. The second address may confirm an unconfirmed sheet."""
         if isinstance(admission, Unconfirmed):
             admission = await self._unconfirmed.confirm(admission, at_once=settled or not self.scheduled)
         if isinstance(admission, Admitted):
             self._unconfirmed.sightings.pop(admission.sheet.effective_date, None)
-            draft.admit(self._revision(admission, current), raw)
+            draft.admit(self._revision(admission, draft), raw)
             await self._drop(raw)
             return
         draft.held_back[admission.effective_date] = admission
@@ -315,21 +348,24 @@ class Refresher:
         else:
             if document.effective_date != day:
                 return None
-            recent = draft.recent(day)
+            recent, withdrawn = draft.recent(day), draft.withdrawn(day)
             whole = with_monthly(document, composed, recent) if composed else document
             agrees = composed is not None and composed.says_the_same_as(whole)
             # Of three documents that differ one errs, and nothing says which.
             settled = settled and (agrees or composed is None)
-            admission = self._admission(whole if agrees else document, recent, settled=settled, agrees=agrees)
-        await self._decide(admission, raw, draft, None, settled=settled)
+            sheet = whole if agrees else document
+            admission = self._admission(sheet, recent, withdrawn, settled=settled, agrees=agrees)
+        await self._decide(admission, raw, draft, settled=settled)
         return await self._store(draft)
 
     @staticmethod
-    def _admission(sheet: Sheet, recent: Recent, *, settled: bool, agrees: bool) -> Admission:
+    def _admission(
+        sheet: Sheet, recent: Recent, withdrawn: Sequence[Sheet], *, settled: bool, agrees: bool
+    ) -> Admission:
         """Decide about a daily document. On a settled day the series, if it `agrees` with them, are the second one."""
         if not agrees and len(sheet.quotes) < FEWEST_ROWS:
             return Quarantined.because(sheet, ("rows", f"{len(sheet.quotes)} rows, and not what the series say"))
-        admission = admit(sheet, recent, settled=settled)
+        admission = admit(sheet, recent, None, withdrawn, settled=settled)
         if agrees and settled and isinstance(admission, Unconfirmed):
             return admission.compared_with(sheet)
         return admission
@@ -344,10 +380,32 @@ class Refresher:
         current = draft.current(day)
         if current and current.sheet.says_the_same_as(sheet):
             return current
-        admission = admit(sheet, draft.recent(day), current.sheet if current else None, released=True)
+        held, withdrawn = current.sheet if current else None, draft.withdrawn(day)
+        admission = admit(sheet, draft.recent(day), held, withdrawn, released=True)
         assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
-        draft.admit(self._revision(admission, current), case.raw)
+        draft.admit(self._revision(admission, draft), case.raw)
         return await self._put(draft.admitted[day], current)
+
+    def withdrawal(self, day: date) -> Revision:
+        """What takes the place of a day's sheet if a person withdraws it: the revision before it, or no sheet.
+
+        Raises RatesvcError.
+        """
+        standing, _ = self.history.standing(day)
+        if not standing:
+            raise RatesvcError(f"no sheet of {day} is held")
+        if len(standing) == 1 and day == self.history.days[0]:
+            raise RatesvcError(f"no sheet before that of {day} is held, so nothing would be in force")
+        before = standing[-2] if len(standing) > 1 else Revision(Sheet(day, ()), 0, self._now())
+        flags = (*before.flags, WITHDRAWAL)
+        return replace(before, number=_Draft(self.history).number(day), fetched_at=self._now(), flags=flags)
+
+    async def withdraw(self, withdrawal: Revision) -> None:
+        """Store a withdrawal. Raises StoreUnavailable, and RatesvcError if there is another revision meanwhile."""
+        stored = await self._put(withdrawal, self.history.of_date(withdrawal.effective_date))
+        if stored != withdrawal:
+            day, number = stored.key
+            raise RatesvcError(f"revision {number} of the sheet of {day} has come meanwhile: nothing was withdrawn")
 
     async def _quarantine_refused(self, failure: FetchFailed, draft: _Draft) -> None:
         for _, error in failure.failures:
@@ -366,8 +424,8 @@ class Refresher:
             if await self.store.quarantine.add(case):
                 draft.newly_quarantined.append(reason)
 
-    def _revision(self, admitted: Admitted, current: Revision | None) -> Revision:
-        return admitted.revision(current.number + 1 if current else 1, self._now())
+    def _revision(self, admitted: Admitted, draft: _Draft) -> Revision:
+        return admitted.revision(draft.number(admitted.sheet.effective_date), self._now())
 
     def _now(self) -> datetime:
         return self.clock().replace(microsecond=0)

@@ -178,6 +178,7 @@ class Telemetry:
         self._logged_at: dict[str, float] = {}
         self._held_back: dict[date, HeldBack] = {}
         self._unknown: set[str] = set()
+        self._taken_back: set[date] = set()
         self._complete: tuple[str, str] | None = None
         self._lateness = 0
 
@@ -235,6 +236,12 @@ class Telemetry:
             self.log.warning("unknown_part", name=name)
         for kind in cycle.newly_quarantined:
             self.metrics.quarantined.labels(kind).inc()
+
+    def taken_back(self, days: Iterable[date]) -> None:
+        """The Bank no longer has the sheets of these days, which are held: each is logged once."""
+        for day in set(days) - self._taken_back:
+            self.log.warning("sheet_taken_back", effective_date=str(day), hint=f"ratesvc withdraw {day}")
+        self._taken_back = set(days)
 
     def holds(self, new: Iterable[Revision], coverage: Coverage | None) -> None:
         """This replica holds these revisions more, and the days of history are complete: each is logged once."""
@@ -355,6 +362,7 @@ def watch(service: Service) -> None:
     see("refresh_last_success_timestamp_seconds", "The last that worked.", lambda: _stamp(telemetry.last_success))
     see("refresh_next_timestamp_seconds", "When the next one is due.", lambda: _stamp(service.next_poll_at))
     see("publications_missed", "Sheets that are overdue.", of_sheet(lambda snapshot, _: snapshot.publications_missed))
+    see("sheets_taken_back", "Held sheets that the Bank no longer has.", lambda: len(service.taken_back))
     see("stale", "Whether today's own sheet is missing.", of_sheet(lambda snapshot, _: snapshot.stale))
     see("sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", of_sheet(midnight))
     calendar, steps = service.history.calendar, "Steps of the backfill that runs"

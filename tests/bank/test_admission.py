@@ -162,6 +162,17 @@ def test_a_peg_holds_within_its_distance(base: str, pegged: str, usual: str, dis
         assert [(one.kind, one.decision, one.codes) for one in found] == findings
 
 
+def test_withdrawn_figures_wait_for_a_person_on_settled_days_too() -> None:
+    """Other figures of a day that has no sheet any more are a correction."""
+    gone, other = sheet(SATURDAY, USD="80.5000"), sheet(SATURDAY, USD="80.6000")
+    assert said(assess(gone, YESTERDAY, None, [gone])) == [("withdrawn", QUARANTINE, ())]
+    assert said(assess(other, YESTERDAY, None, [gone])) == [("corrected", CONFIRM, ())]
+    assert said(assess(gone, YESTERDAY, other, [gone])) == [("withdrawn", QUARANTINE, ()), ("corrected", CONFIRM, ())]
+    assert said(assess(other, YESTERDAY, other, [gone])) == []
+    assert isinstance(admit(gone, YESTERDAY, None, [gone], settled=True), Quarantined)
+    assert admit(gone, YESTERDAY, None, [gone], released=True) == Admitted(gone, ("withdrawn", "released"))
+
+
 def finding(kind: str, decision: Decision, *codes: str) -> Finding:
     return Finding(kind, decision, "", codes)
 

@@ -113,7 +113,7 @@ async def test_a_small_command_imports_little(tmp_path: Path, command: str, ligh
 @pytest.mark.parametrize(
     ("words", "begun", "completed"),
     [
-        ([], "", {"serve", "show", "convert", "backfill", "export", "quarantine", "watch", "healthcheck"}),
+        ([], "", {"serve", "show", "convert", "backfill", "export", "quarantine", "withdraw", "watch", "healthcheck"}),
         (["show"], "u", {"UAH", "USD", "UZS"}),
         (["convert", "100", "USD"], "cn", {"CNY"}),
         (["quarantine"], "re", {"release"}),
@@ -199,7 +199,7 @@ def test_a_setting_of_a_newer_version_stops_the_start_with_its_name(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("words", ["quarantine list", "backfill --verify"])
+@pytest.mark.parametrize("words", ["quarantine list", "withdraw 2026-04-24 --yes", "backfill --verify"])
 @pytest.mark.parametrize("left", ["", "data/demo"], ids=["nothing", "a demo"])
 def test_a_command_about_data_is_refused_where_there_is_none(
     command: Command, tmp_path: Path, left: str, words: str
@@ -350,15 +350,28 @@ async def test_a_person_decides_about_documents_in_quarantine(bank: Bank, comman
         assert shown["rates"]["USD"]["before"] is not None
         assert shown["suspects"] == sorted(tenfold.by_code)
         assert quarantine("show", "--raw", name).startswith('<?xml version="1.0"')
-        assert quarantine("release", name) == f"Published: the sheet of {in_force}, revision 2.\n"
+        code, shown, asked = command("quarantine", "release", name, **variables)
+        assert (code, f"   before {'1':>9}" in shown, asked) == (1, True, "Publish it? [y/N]: Aborted!\n")
+        assert quarantine("list")
+        released = quarantine("release", name, "--yes")
+        assert released == f"{shown}Published: the sheet of {in_force}, revision 2.\n"
 
-        async def released() -> bool:
+        async def published(number: int, flag: str) -> bool:
             document = json.loads((await program.get("/v1/rates"))[2])
-            return bool(document["revision"] == 2 and document["flags"][-1] == "released")
+            return bool((document["revision"], document["flags"][-1:]) == (number, [flag]))
 
-        await eventually(released)
+        await eventually(lambda: published(2, "released"))
         # A poll that began before may put the document there once more, and the next takes it away.
         await eventually(lambda: quarantine("list") == "")
+        code, shown, asked = command("withdraw", str(in_force), **variables)
+        assert (code, asked) == (1, "Withdraw it? [y/N]: Aborted!\n")
+        assert re.search(rf"^  USD +1 +{usd}   then ", shown, re.MULTILINE)
+        document = json.loads(command.printed("withdraw", str(in_force), "--yes", "--json", **variables))
+        assert document == {"effective_date": str(in_force), "withdrawn": 2, "revision": 3}
+        await eventually(lambda: published(3, "withdrawal"))
+        # The Bank still sends the same.
+        await eventually(lambda: "withdrawn: a person" in quarantine("list"))
+        assert "no sheet of 2000-01-01 is held" in command.refused(1, "withdraw 2000-01-01 --yes", **variables)
         bank.documents[in_force] = daily_xml(all_times(plausible(in_force), "100"))
         await eventually(lambda: says(program, "/metrics", counted % 2))
         bank.publish(tenfold)

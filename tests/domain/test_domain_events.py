@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 
 import pytest
@@ -25,7 +25,7 @@ from ratesvc.domain.events import (
     missed,
 )
 from ratesvc.domain.history import History, snapshot
-from ratesvc.domain.rates import Revision
+from ratesvc.domain.rates import WITHDRAWAL, Revision
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, at
 
 CALENDAR = WorkCalendar()
@@ -227,6 +227,21 @@ def test_a_late_replica_takes_nothing_back() -> None:
     assert replica(SATURDAY, *three, revision(SATURDAY, 2)).words(evening.end) == ["in_force 2026-04-25.2"]
 
 
+def test_a_withdrawn_sheet_resets_who_knows_it() -> None:
+    """Nobody else. When its day has a sheet again, that is a revision."""
+    gone = Revision(replace(sheet(SATURDAY), quotes=()), 2, FETCHED, (WITHDRAWAL,))
+    before, known = replica(FRIDAY, revision(FRIDAY)), replica(FRIDAY, revision(FRIDAY), revision(SATURDAY))
+    for later in (), (revision(TUESDAY),):
+        after = replica(SATURDAY, revision(FRIDAY), revision(SATURDAY), gone, *later)
+        knows = known.end if not later else Place.of(FRIDAY, map(Stamp.of, (revision(FRIDAY), revision(TUESDAY))))
+        assert not after.can_go_on(knows)
+        assert after.words(before.end) == [f"sheet {one.effective_date}.1" for one in later]
+        assert after.missed(after.end) == []
+        again = replica(SATURDAY, *after.history, revision(SATURDAY, 3))
+        assert again.words(after.end) == [f"revision {SATURDAY}.3", f"in_force {SATURDAY}.3"]
+        assert later or before.missed(after.end) == []
+
+
 def test_other_numbers_for_the_same_figures_are_no_news() -> None:
     """A history that was fetched anew counts corrections from 1 again."""
     known = replica(FRIDAY, revision(FRIDAY), revision(SATURDAY), revision(SATURDAY, 2))
@@ -294,14 +309,14 @@ def test_a_missed_sheet_is_composed_only_when_it_is_told(monkeypatch: pytest.Mon
     days = list(workdays(date(2025, 4, 1), 280))
     long = replica(days[-1], *map(revision, days))
     composed: list[date] = []
-    of_date = History.of_date
+    latest = History.latest
 
     def counted(history: History, day: date) -> Revision | None:
         composed.append(day)
-        return of_date(history, day)
+        return latest(history, day)
 
     view = long.history, snapshot(long.history, long.now)
-    monkeypatch.setattr(History, "of_date", counted)
+    monkeypatch.setattr(History, "latest", counted)
     next(missed(place_of(str(days[0])), *view))
     assert composed == [days[1]]
 

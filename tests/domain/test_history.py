@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from itertools import compress
+from itertools import compress, permutations
 
 import pytest
 from dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed
 from ratesvc.domain.history import History, certain_date, day_to_fetch, on_day, snapshot
-from ratesvc.domain.rates import FIRST_DAY, InForce, Quote, Revision, Sheet
+from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
 
@@ -379,6 +379,62 @@ def test_documents_stand_above_a_backfilled_sheet(added: list[tuple[int, str]], 
     assert values(held) == {number: held.revision(FRIDAY, number).sheet.costs["USD"] for number in numbers} == numbers
     assert rates(held) == {THURSDAY: 23, FRIDAY: numbers[max(numbers)]}
     assert [held.has_document(day) for day in (THURSDAY, FRIDAY)] == [False, True]
+
+
+def withdrawal(number: int, value: str = "", day: date = FRIDAY) -> Revision:
+    """A person withdraws the revision before; that value holds again, or the day has no sheet."""
+    again = dollar(day, number, value) if value else Revision(Sheet(day, ()), number, FETCHED)
+    return replace(again, flags=(WITHDRAWAL,))
+
+
+@pytest.mark.parametrize(
+    ("revisions", "holds", "withdrawn"),
+    [
+        ([dollar(FRIDAY), withdrawal(2)], None, [1]),
+        ([dollar(FRIDAY), dollar(FRIDAY, 2, "81"), withdrawal(3, "80")], 80, [2]),
+        ([dollar(FRIDAY), dollar(FRIDAY, 2, "81"), withdrawal(3, "80"), withdrawal(4)], None, [2, 1]),
+        ([dollar(FRIDAY), withdrawal(2), dollar(FRIDAY, 3)], 80, []),
+        ([dollar(FRIDAY), withdrawal(2), dollar(FRIDAY, 3, "82")], 82, [1]),
+    ],
+    ids=["the only one", "a correction", "both", "released again", "another comes"],
+)
+def test_a_withdrawn_revision_gives_way_in_whatever_order_replicas_learn_of_it(
+    revisions: list[Revision], holds: int | None, withdrawn: list[int]
+) -> None:
+    """So it comes back from no memory and no Redis. The numbers of the others stay."""
+    for order in permutations(revisions):
+        held = holding(THURSDAY)
+        for revision in (*order, *order):
+            held.take([revision])
+        found = held.of_date(FRIDAY)
+        assert (found and found.sheet.costs["USD"]) == holds
+        assert held.days == ([THURSDAY, FRIDAY] if holds else [THURSDAY])
+        assert rates(held).get(FRIDAY) == holds
+        assert [one.number for one in held.standing(FRIDAY)[1]] == withdrawn
+        assert held.without_a_sheet == ([] if holds else [FRIDAY])
+        assert list(held)[1:] == revisions
+        assert held.in_force(FRIDAY, FRIDAY) == (found or dollar(THURSDAY))
+    if not holds:
+        with pytest.raises(UnknownRevision):
+            held.revision(FRIDAY, len(revisions))
+
+
+@pytest.mark.parametrize("days", [(THURSDAY, FRIDAY, SATURDAY), (THURSDAY, SATURDAY)], ids=["has it", "lacks it"])
+def test_a_withdrawn_day_is_unconfirmed_as_long_as_the_backfill_has_it(days: tuple[date, ...]) -> None:
+    """Whether the withdrawal or the backfill comes first, and at a start, where both come at once."""
+    backfill = [column("USD", *days)], Coverage(THURSDAY, SATURDAY)
+    revisions, expected = [dollar(FRIDAY), withdrawal(2)], days[1:-1]
+    first, last, at_once = filled(THURSDAY, FRIDAY, SATURDAY), History(CALENDAR), History(CALENDAR)
+    first.take(revisions)
+    assert (first.days, first.unconfirmed) == ([THURSDAY, SATURDAY], (FRIDAY,))
+    first.fill(*backfill)
+    last.take((), [one.copy() for one in backfill[0]], backfill[1])
+    last.take(revisions)
+    at_once.take(revisions, [one.copy() for one in backfill[0]], backfill[1])
+    for held in first, last, at_once:
+        assert (held.days, held.unconfirmed) == ([THURSDAY, SATURDAY], expected)
+        assert list(rates(held)) == [THURSDAY, SATURDAY]
+        assert (held.certain_on(FRIDAY) is None) == bool(expected)
 
 
 def test_a_backfilled_sheet_has_one_revision() -> None:

@@ -49,6 +49,8 @@ def test_a_sheet_shows_the_newest_and_when_the_next_is_due() -> None:
     assert (frozen["status"], frozen["output"]) == ("warn", "every rate is the same as in the sheet before")
     assert health.sheet(SEEN, replace(IN_FORCE, flags=("large_move",)))["status"] == "pass"
     assert health.sheet(SEEN, None)["observedValue"] is None
+    gone = health.sheet(SEEN, replace(IN_FORCE, flags=("frozen",)), [THURSDAY, FRIDAY])
+    assert (gone["status"], gone["output"].count("the Bank no longer has the sheet of 2026-04-2")) == ("warn", 2)
     late = replace(SEEN, next_late=True)
     assert [health.sheet(one, None)["status"] for one in (late, replace(late, stale=True))] == ["warn", "fail"]
 

@@ -325,6 +325,8 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says() -> N
             "sheet_held_back unknown_part",
         ),
         (partial(telemetry.held_back, Cycle("quarantined", held_back=(other,), unknown=("x",))), "sheet_held_back"),
+        (partial(telemetry.taken_back, [FRIDAY]), "sheet_taken_back(hint)"),
+        (partial(telemetry.taken_back, []), ""),
         (partial(telemetry.holds, (), None), ""),
         (partial(telemetry.holds, (), complete), "history"),
         (partial(telemetry.holds, (), Coverage(THURSDAY, SATURDAY)), "history"),

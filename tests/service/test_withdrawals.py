@@ -1,0 +1,247 @@
+"""A sheet that the Bank takes back is said, and one that a person withdraws does not come back by itself."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Clock, Serve, Served, eventually, stored
+from dates import EVENING, FRIDAY, SATURDAY, THURSDAY
+from fake_bank import Bank, around_today
+from listener import reading
+from loopback import says
+from processes import run, serving
+from redis_servers import RealRedis, running
+from sheets import changed, plausible, times
+from structlog.testing import capture_logs
+
+from ratesvc.commands.data import verify
+from ratesvc.config import Settings
+from ratesvc.domain.rates import Sheet
+from ratesvc.errors import RatesvcError
+from ratesvc.storage.store import Store
+
+pytestmark = pytest.mark.slow
+
+
+async def published(bank: Bank, served: Served, clock: Clock, sheet: Sheet) -> None:
+    """The sheet is held, as on the evening before Saturday."""
+    clock.moment = EVENING
+    bank.publish(sheet)
+    for _ in range(2):
+        await served.service.poll()
+    assert served.held(sheet.effective_date).sheet.says_the_same_as(sheet)
+
+
+async def withdraw(served: Served, day: date) -> None:
+    await served.service.withdraw(served.service.withdrawal(day))
+
+
+async def zloty(served: Served, day: date) -> tuple[str, int, str]:
+    """The price of the zloty on a day, the revision and the sheet, as a reader gets them."""
+    status, _, body = await served.get(f"/v1/rates/{day}?codes=PLN")
+    document: dict[str, Any] = json.loads(body, parse_float=str)
+    assert status == 200, document
+    return document["rates"]["PLN"]["unit_rate"], document["revision"], document["effective_date"]
+
+
+@pytest.mark.parametrize("day", [SATURDAY, FRIDAY, THURSDAY])
+async def test_a_sheet_that_the_bank_takes_back_is_said(bank: Bank, held: Served, clock: Clock, day: date) -> None:
+    """Two answers lack it: log, health and metric name it until the Bank has it again. It stays in force meanwhile."""
+    await published(bank, held, clock, plausible(SATURDAY))
+    clock.advance(hours=16)
+    bank.takes_back(day)
+    with capture_logs() as logged:
+        await held.service.poll()
+        assert (held.service.taken_back, held.service.health()["cbr:sheet"]["status"]) == ([], "pass")
+        await held.service.poll()
+        await held.service.poll()
+    said = [line for line in logged if line["event"] == "sheet_taken_back"]
+    assert said == [
+        {
+            "event": "sheet_taken_back",
+            "log_level": "warning",
+            "effective_date": str(day),
+            "hint": f"ratesvc withdraw {day}",
+        }
+    ]
+    check = held.service.health()["cbr:sheet"]
+    assert (check["status"], str(day) in check["output"]) == ("warn", True)
+    assert (await held.samples())["ratesvc_sheets_taken_back"] == "1.0"
+    assert held.held(day)
+    bank.publish(plausible(day))
+    await held.service.poll()
+    assert (await held.samples())["ratesvc_sheets_taken_back"] == "0.0"
+    assert held.service.health()["cbr:sheet"]["status"] == "pass"
+
+
+async def test_a_bank_that_answers_for_another_day_once_says_nothing(bank: Bank, held: Served, clock: Clock) -> None:
+    """One answer is not two: the sheet comes again, and later is missing once more."""
+    await published(bank, held, clock, plausible(SATURDAY))
+    for _ in range(2):
+        bank.takes_back(SATURDAY)
+        await held.service.poll()
+        bank.publish(plausible(SATURDAY))
+        await held.service.poll()
+    assert held.service.taken_back == []
+
+
+async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
+    bank: Bank, held: Served, clock: Clock, store: Store
+) -> None:
+    """Readers of events are told of a revision with the earlier figures. The Bank's correction waits for a person."""
+    await published(bank, held, clock, plausible(SATURDAY))
+    right, _, _ = await zloty(held, FRIDAY)
+    await eventually(lambda: held.service.events.end and held.service.events.end.newest == SATURDAY)
+    await published(bank, held, clock, changed(plausible(FRIDAY), PLN=times("1.01")))
+    wrong, number, _ = await zloty(held, FRIDAY)
+    assert (number, right != wrong) == (2, True)
+    await eventually(lambda: held.service.events.end and f"{FRIDAY}.2" in str(held.service.events.end))
+    async with reading(held.url) as reader:
+        await withdraw(held, FRIDAY)
+        assert await zloty(held, FRIDAY) == (right, 3, str(FRIDAY))
+        await reader.receives(1)
+        assert reader.received == [("revision", str(FRIDAY), 3)]
+    assert (await held.get(f"/v1/rates/{FRIDAY}?revision=2&codes=PLN"))[2].count(wrong.encode())
+    assert [one.number for one in await stored(store) if one.effective_date == FRIDAY] == [1, 2, 3]
+    for _ in range(3):
+        await held.service.poll()
+    assert await zloty(held, FRIDAY) == (right, 3, str(FRIDAY))
+    [case] = await held.service.quarantine.cases()
+    assert case.reasons[0].startswith("withdrawn: ")
+    await held.service.release(case.name)
+    assert await zloty(held, FRIDAY) == (wrong, 4, str(FRIDAY))
+    await held.service.poll()
+    assert (held.held(FRIDAY).number, await held.service.quarantine.cases()) == (4, [])
+
+
+async def test_a_withdrawn_sheet_leaves_its_day_to_the_sheet_before(bank: Bank, held: Served, clock: Clock) -> None:
+    """Tomorrow's sheet goes. If the Bank has other figures later, two documents that agree bring them."""
+    await published(bank, held, clock, plausible(SATURDAY))
+    await eventually(lambda: held.service.events.end and held.service.events.end.newest == SATURDAY)
+    async with reading(held.url) as reader:
+        bank.takes_back(SATURDAY)
+        await withdraw(held, SATURDAY)
+        assert (await held.get("/v1/rates/next"))[0] == 404
+        assert (await held.get(f"/v1/rates/{SATURDAY}?revision=2"))[0] == 404
+        await reader.receives(1)
+        assert [kind for kind, *_ in reader.received] == ["reset"]
+        async with reading(held.url, reader.last_id) as again:
+            for _ in range(2):
+                await held.service.poll()
+            assert held.service.health()["cbr:sheet"]["status"] == "pass"
+            other = changed(plausible(SATURDAY), PLN=times("1.01"))
+            bank.publish(other)
+            await held.service.poll()
+            assert held.service.history.of_date(SATURDAY) is None
+            await held.service.poll()
+            await again.receives(1)
+            assert again.received == [("revision", str(SATURDAY), 3)]
+    assert await zloty(held, SATURDAY) == (str(other.by_code["PLN"].unit_rate), 3, str(SATURDAY))
+
+
+async def test_the_only_sheet_is_not_withdrawn(held: Served) -> None:
+    """Nothing would be in force. Nor can a day be withdrawn that has no sheet."""
+    first = held.service.history.days[0]
+    for day, why in (first, "nothing would be in force"), (SATURDAY, f"no sheet of {SATURDAY} is held"):
+        with pytest.raises(RatesvcError, match=why):
+            held.service.withdrawal(day)
+
+
+@pytest.mark.usefixtures("every_sheet")
+@pytest.mark.parametrize("has_it", [True, False], ids=["the Bank still has it", "the Bank has taken it back"])
+async def test_no_backfill_and_no_empty_redis_brings_a_withdrawn_sheet_back(
+    bank: Bank, serve_whole: Serve, store: Store, *, has_it: bool
+) -> None:
+    """A day of history: until the Bank says that there is none, the day is unconfirmed and every range names it."""
+    day = date(2026, 4, 3)
+    async with serve_whole() as first, serve_whole() as second:
+        await first.service.poll()
+        await withdraw(first, day)
+        await eventually(lambda: second.service.history.of_date(day) is None)
+        for served in first, second:
+            assert served.service.history.unconfirmed == (day,)
+            assert (await served.get(f"/v1/rates/{day}"))[0] == 503
+        if not has_it:
+            bank.takes_back(day)
+        await first.service.poll()
+        expected = (day,) if has_it else ()
+        await eventually(lambda: not first.service.backfilling and first.service.history.unconfirmed == expected)
+        await eventually(lambda: second.service.history.unconfirmed == expected)
+        status, headers, _ = await first.get(f"/v1/series?codes=USD&since=2026-03-25&until={FRIDAY}")
+        assert (status, headers.get("Unconfirmed-Days")) == (200, str(day) if has_it else None)
+        await store.connection.client.flushdb()
+        await second.service.tick()
+        await first.service.tick()
+    async with serve_whole() as third:
+        await third.service.poll()
+        await eventually(lambda: not third.service.backfilling and third.service.history.unconfirmed == expected)
+        assert third.service.history.of_date(day) is None
+        assert len(await third.service.quarantine.cases()) == has_it
+        if not has_it:
+            assert (await zloty(third, day))[2] == "2026-04-02"
+
+
+async def test_verify_names_what_it_cannot_repair(
+    bank: Bank, settings: Settings, held: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A day that the Bank no longer has. After the withdrawal nothing differs."""
+    bank.takes_back(THURSDAY)
+    with pytest.raises(RatesvcError, match="differences"):
+        await verify(settings, repair=True, as_json=False, demo=False)
+    out = capsys.readouterr().out
+    assert out.count(f"{THURSDAY} is not repaired: the Bank has no sheet of that day any more; ratesvc withdraw") == 1
+    await withdraw(held, THURSDAY)
+    await held.service.poll()
+    await eventually(lambda: not held.service.history.unconfirmed)
+    await verify(settings, repair=True, as_json=False, demo=False)
+    assert capsys.readouterr().out.endswith("No difference.\n")
+    assert (await zloty(held, THURSDAY))[2] == "2026-04-22"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> RealRedis:
+    return RealRedis(tmp_path / "redis")
+
+
+async def test_one_command_withdraws_a_sheet_for_all_replicas(bank: Bank, tmp_path: Path, own: RealRedis) -> None:
+    """Two processes on one Redis, a reader of each, a restart, and a Redis that was emptied by somebody."""
+    today = around_today(bank, back=3)
+    variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_POLL_SECONDS": "0.3"}
+    with running(own):
+        variables["RATESVC_REDIS_URL"] = f"redis://127.0.0.1:{own.port}/0"
+        async with serving(tmp_path, **variables) as one, serving(tmp_path, **variables) as two:
+            newest = f'"effective_date":"{today}"'.encode()
+            for program in one, two:
+                await program.holds_two_sheets()
+                await eventually(lambda program=program: says(program, "/v1/rates", newest))  # type: ignore[misc]
+            async with reading(one.url) as reader, reading(two.url) as other:
+                bank.takes_back(today)
+                told = b"ratesvc_sheets_taken_back 1.0"
+                await eventually(lambda: says(one, "/metrics", told) or says(two, "/metrics", told))
+                code, out, err = await run(tmp_path, "withdraw", str(today), "--yes", **variables)
+                assert (code, err) == (0, "")
+                assert out.endswith(f"Withdrawn: the sheet of {today}, revision 1.\n")
+                for program in one, two:
+                    await eventually(lambda program=program: not_says(program, newest))  # type: ignore[misc]
+                for stream in reader, other:
+                    await stream.receives(1)
+                    assert [kind for kind, *_ in stream.received] == ["reset"]
+            await one.stops()
+            async with serving(tmp_path, **variables) as again:
+                await again.holds_two_sheets()
+                assert await not_says(again, newest)
+                own.client().flushall()
+                await eventually(lambda: own.client().hlen("{ratesvc}:v2:sheets"))
+                async with serving(tmp_path, **variables) as last:
+                    await last.holds_two_sheets()
+                    for program in two, again, last:
+                        assert await not_says(program, newest)
+
+
+async def not_says(program: Any, text: bytes) -> bool:
+    status, _, body = await program.get("/v1/rates")
+    return bool(status == 200 and text not in body)
