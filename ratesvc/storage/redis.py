@@ -236,14 +236,20 @@ class Lease:
     async def _take(self) -> bool:
         milliseconds = round(LEASE_S * 1000)
         async with self._connection.call("lease") as redis:
-            holder = await redis.set(self._key, self._token, px=milliseconds, nx=True, get=True)
-            if holder == self._token:
+            pipeline = redis.pipeline(transaction=False)
+            pipeline.set(self._key, self._token, px=milliseconds, nx=True)
+            pipeline.getrange(self._key, 0, len(self._token))  # not more, because a foreign value may be long
+            pipeline.pttl(self._key)
+            taken, holder, left_ms = answers = await pipeline.execute(raise_on_error=False)
+            if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
+                raise error
+            if not taken and holder == self._token:
                 # Held already, or given by an answer that was lost.
                 return bool(await redis.set(self._key, self._token, px=milliseconds, xx=True))
-            if holder and await redis.pttl(self._key) == -1:
+            if left_ms == -1:
                 # Ours always expire: a foreign value under our key must not stop the polls for ever.
-                await redis.delete(self._key)
-        return holder is None
+                await redis.unlink(self._key)
+        return bool(taken)
 
     async def _renew(self) -> None:
         while self.held:

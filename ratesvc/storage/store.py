@@ -14,19 +14,20 @@
 The braces keep all keys in one slot of a Cluster. Sheets are only added, so every order of writes, repeated or not,
 gives the same result. Columns and the coverage are overwritten. A coverage is valid only while all its columns are
 there and were requested for all its days, so `put_history` writes them first. A value that cannot be read counts as
-missing: it is deleted, and a replica that holds it adds it again. The version changes with every write, so that
-replicas compare only counts while nothing happens.
+missing: it is deleted, and a replica that holds it adds it again. One that is too long to be ours is deleted unread.
+The version changes with every write, so that replicas compare only counts while nothing happens.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 from uuid import uuid4
 
-from redis.asyncio.client import Pipeline
+from redis.asyncio.client import Pipeline, Redis
 
 from ratesvc.domain.columns import Column, Coverage, Days
 from ratesvc.domain.rates import Revision
@@ -41,13 +42,17 @@ SCHEMA = "v2"
 LISTEN_S = 1.0
 MOST_CASES = 50
 AT_ONCE = 10  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
+LARGEST = 2**20
+"""Bytes of a value. Ours are shorter: a document has at most 512 KiB, a coverage 11 bytes for each unconfirmed day."""
+LONGEST_VERSION = 32
+_COUNT = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 Announcement = Literal["connected", "changed", "answered"]
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """How much Redis holds, read in one round trip of a few hundred bytes.
+    """How much Redis holds, read in two round trips of a few hundred bytes.
 
     `coverage` has the number of its columns. It is None if it is damaged, or if it or one of its columns is missing.
     `born` is None in an empty Redis.
@@ -81,8 +86,9 @@ class Quarantine:
     async def cases(self) -> list[Case]:
         """Every document, the newest first. Deletes what cannot be read."""
         async with self._connection.call("quarantine") as redis:
-            stored = checked(await redis.hgetall(self.key), dict)
-        cases = {(text := as_text(name)): records.decode_case(text, envelope) for name, envelope in stored.items()}
+            names = sorted(map(as_text, checked(await redis.hkeys(self.key), list)))
+            stored = await _values(redis, self.key, names)
+        cases = {name: records.decode_case(name, envelope) for name, envelope in stored.items() if envelope is not None}
         await self.drop([name for name, case in cases.items() if case is None])
         return sorted(filter(None, cases.values()), key=lambda case: (case.seen_at, case.name), reverse=True)
 
@@ -138,23 +144,42 @@ class Store:
             pipeline = redis.pipeline(transaction=False)
             for key in (self._sheets, self._columns, self.quarantine.key):
                 pipeline.hlen(key)
-            pipeline.get(self._coverage)
-            pipeline.hmget(self._version, ["born", "writes"])
+            pipeline.getrange(self._coverage, 0, LARGEST)
+            for field in ("born", "writes"):
+                pipeline.hstrlen(self._version, field)
             if is_refusing := self.connection.refusing:
                 pipeline.set(self._nothing, b"", xx=True, px=1)
             # With raise_on_error redis-py would put words of its own before WRONGTYPE.
             answers = await pipeline.execute(raise_on_error=False)
             if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
                 raise error
-            sheets, columns, self.quarantine.count = (checked(count, int) for count in answers[:3])
-            born, writes = checked(answers[4], list, 2)
+            sheets, columns, self.quarantine.count, *lengths = (checked(one, int) for one in answers[:3] + answers[4:6])
+            born, writes = None, None
+            if 0 < max(lengths) <= LONGEST_VERSION:
+                born, writes = checked(await redis.hmget(self._version, ["born", "writes"]), list, 2)
             if is_refusing:
                 self.connection.refusing = False
+        if max(lengths) > LONGEST_VERSION or not _COUNT.fullmatch(writes or b"0"):
+            # HINCRBY would refuse to count it up, at every write.
+            born, writes = None, None
+            await self._drop(self._version)
         coverage = records.decode_coverage(answers[3])
+        if answers[3] and coverage is None:
+            await self._drop(self._coverage)
         if coverage and columns < coverage[1]:
             coverage = None
-        written = int(writes) if isinstance(writes, bytes) and writes.isdigit() else 0
-        return Glance(sheets, columns, coverage, born, written)
+        return Glance(sheets, columns, coverage, born, int(writes or 0))
+
+    async def _drop(self, key: str) -> None:
+        """Delete a value that cannot be ours: a replica that holds it writes it again."""
+        # A Redis that accepts no writes keeps it. It is never used.
+        with suppress(StoreUnavailable):
+            async with self.connection.call("drop") as redis:
+                pipeline = redis.pipeline(transaction=False)
+                pipeline.unlink(key)
+                self._count_a_write(pipeline)
+                await pipeline.execute()
+                self.dropped += 1
 
     async def fields(self) -> set[str]:
         """The fields of all revisions: `2026-04-25.1`."""
@@ -170,7 +195,7 @@ class Store:
         The coverage is then deleted, so that no replica takes the other columns for all of history.
         """
         async with self.connection.call("coverage") as redis:
-            envelope = await redis.get(self._coverage)
+            envelope = await redis.getrange(self._coverage, 0, LARGEST)
         stored = await self._read(self._columns, await self._fields(self._columns), records.decode_column)
         coverage, count = records.decode_coverage(envelope) or (None, 0)
         if coverage is None:
@@ -179,7 +204,7 @@ class Store:
         columns = [column for column, requested in stored.values() if requested.covers(coverage)]
         if columns and len(columns) >= count:
             return coverage, columns
-        await self.put_coverage(None)
+        await self._drop(self._coverage)
         return None
 
     async def _fields(self, key: str) -> set[str]:
@@ -190,10 +215,8 @@ class Store:
         self, key: str, fields: Collection[str], decode: Callable[[str, bytes | None], T | None]
     ) -> dict[str, T]:
         """The values of these fields. What cannot be read is deleted: a replica that holds it writes it again."""
-        envelopes: dict[str, bytes | None] = {}
         async with self.connection.call("load") as redis:
-            for chunk in _chunks(sorted(fields)):
-                envelopes |= zip(chunk, checked(await redis.hmget(key, chunk), list, len(chunk)), strict=True)
+            envelopes = await _values(redis, key, sorted(fields))
         values = {field: decode(field, envelope) for field, envelope in envelopes.items()}
         # A missing value is not deleted: another replica may have written it by now.
         if damaged := [field for field, value in values.items() if value is None and envelopes[field] is not None]:
@@ -245,14 +268,11 @@ class Store:
         await self.put_columns(columns, coverage)
         await self.put_coverage(coverage, len(columns))
 
-    async def put_coverage(self, coverage: Coverage | None, columns: int = 0) -> None:
-        """Overwrite the coverage, which so many columns belong to, or delete it for None."""
+    async def put_coverage(self, coverage: Coverage, columns: int) -> None:
+        """Overwrite the coverage, which so many columns belong to."""
         async with self.connection.call("put_coverage") as redis:
             pipeline = redis.pipeline(transaction=False)
-            if coverage:
-                pipeline.set(self._coverage, records.encode_coverage(coverage, columns))
-            else:
-                pipeline.delete(self._coverage)
+            pipeline.set(self._coverage, records.encode_coverage(coverage, columns))
             self._count_a_write(pipeline)
             await pipeline.execute()
 
@@ -293,6 +313,21 @@ class Store:
                     yield "connected"
                 elif not message["data"].endswith(self._name.encode()):
                     yield "answered" if message["data"].startswith(b"answered") else "changed"
+
+
+async def _values(redis: Redis, key: str, fields: list[str]) -> dict[str, bytes | None]:
+    """The values of these fields. One that is too long to be ours is not read; it is empty here."""
+    found: dict[str, bytes | None] = {}
+    for chunk in _chunks(fields):
+        pipeline = redis.pipeline(transaction=False)
+        for field in chunk:
+            pipeline.hstrlen(key, field)
+        lengths = checked(await pipeline.execute(), list, len(chunk))
+        short = [field for field, length in zip(chunk, lengths, strict=True) if length <= LARGEST]
+        found |= dict.fromkeys(chunk, b"")
+        if short:
+            found |= zip(short, checked(await redis.hmget(key, short), list, len(short)), strict=True)
+    return found
 
 
 def _chunks(fields: list[str]) -> Iterator[list[str]]:

@@ -24,6 +24,7 @@ from ratesvc.service.app import Service
 from ratesvc.storage.records import encode_coverage, unseal
 from ratesvc.storage.store import Glance
 
+HUGE = 2**26
 MOST_OF_A_TICK = 1000
 """Bytes both ways: 28,800 ticks a day are then less than 29 MB."""
 
@@ -81,6 +82,12 @@ def moved(client: redis.Redis) -> int:
     """Bytes that Redis has read and written in all."""
     found: Any = client.info("stats")
     return int(found["total_net_input_bytes"] + found["total_net_output_bytes"])
+
+
+def sent(client: redis.Redis) -> int:
+    """Bytes that Redis has written in all."""
+    found: Any = client.info("stats")
+    return int(found["total_net_output_bytes"])
 
 
 def key(served: Served, name: str) -> str:
@@ -142,6 +149,19 @@ LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
         client.hset(name("sheets"), f"{DAYS[-1]}.1", b"foreign"),
         client.hset(name("version"), "writes", 1),
     ],
+    "a coverage of 64 MB": lambda client, name: client.setrange(name("coverage"), HUGE, b"x"),
+    "a sheet and a column of 64 MB": lambda client, name: [
+        client.hset(name("sheets"), f"{DAYS[-1]}.1", bytes(HUGE)),
+        client.hset(name("columns"), "R01235", bytes(HUGE)),
+        client.delete(name("version")),
+    ],
+    "a version of 64 MB": lambda client, name: client.hset(name("version"), "born", bytes(HUGE)),
+    **{
+        f"a version that cannot count on from {writes!r}": partial(
+            lambda writes, client, name: client.hset(name("version"), "writes", writes), writes
+        )
+        for writes in ("many", "1.5", "-1", "007", str(2**63 - 1))
+    },
     "foreign types": lambda client, name: [
         (client.delete(name(one)), client.sadd(name(one), "foreign"))
         for one in ("sheets", "columns", "quarantine", "version")
@@ -157,14 +177,16 @@ async def repairs(served: Served) -> dict[str, str]:
 @pytest.mark.parametrize("lost", LOSSES)
 async def test_two_ticks_repair_what_redis_lost(lost: str, quiet: Served, client: redis.Redis) -> None:
     """Redis may lose it twice."""
-    before, held_before = whole(quiet, client), days_of(quiet.service)
+    before, held_before, sent_before = whole(quiet, client), days_of(quiet.service), sent(client)
     assert held_before[1:] == (Coverage(FIRST_DAY, DAYS[-1]), DAYS)
     for ticks in (1, 2):  # lost again, right after a repair
         LOSSES[lost](client, partial(key, quiet))
         for _ in range(ticks):
             await quiet.service.tick()
+    assert sent(client) - sent_before < HUGE / 8, "a foreign value was read to its end"
     assert whole(quiet, client) == before
     assert days_of(quiet.service) == held_before
+    assert client.hincrby(key(quiet, "version"), "writes", 0) > 0, "nobody can count the writes"
     counted = await repairs(quiet)
     await quiet.service.tick()
     assert await repairs(quiet) == counted
