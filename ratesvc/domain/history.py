@@ -337,7 +337,11 @@ class History:
 
     def missing(self, now: datetime) -> list[date]:
         """The days whose sheets a backfill has left: up to the newest, or up to yesterday."""
-        return self.lacking(Days(date.min, date.max), moscow_day(now) - ONE_DAY)
+        return self.lacking(Days(date.min, date.max), self.asked_until(moscow_day(now)))
+
+    def asked_until(self, today: date) -> date:
+        """The last day for which a backfill asks the Bank: yesterday, or today if its sheet was withdrawn."""
+        return today if today in self.without_a_sheet else today - ONE_DAY
 
     # Series
 

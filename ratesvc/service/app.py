@@ -247,6 +247,9 @@ class Service:
         new = self.history.take(revisions, columns, coverage)
         self.telemetry.holds(new, self.history.coverage)
         self.publish()
+        if any(revision.is_withdrawal for revision in new):
+            # The Bank says whether the day has another sheet.
+            self._schedule.backfill_in(0)
 
     def publish(self) -> None:
         """Replace the current publication, unless its answers are still right."""

@@ -156,7 +156,7 @@ class Backfill:
             raise RatesvcError(f"{refusal}; those from {FIRST_DAY} to {tomorrow} can be asked for")
         if not self._history.days:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
-        newest = max(self._history.days[-1], self._today() - ONE_DAY)
+        newest = max(self._history.days[-1], self._history.asked_until(self._today()))
         if requested.since > newest:
             raise _nothing_in(requested)
         return replace(requested, until=min(requested.until, newest))

@@ -268,11 +268,14 @@ class Store:
         await self.put_columns(columns, coverage)
         await self.put_coverage(coverage, len(columns))
 
-    async def put_coverage(self, coverage: Coverage, columns: int) -> None:
-        """Overwrite the coverage, which so many columns belong to."""
+    async def put_coverage(self, coverage: Coverage | None, columns: int = 0) -> None:
+        """Overwrite the coverage, which so many columns belong to, or delete it for None."""
         async with self.connection.call("put_coverage") as redis:
             pipeline = redis.pipeline(transaction=False)
-            pipeline.set(self._coverage, records.encode_coverage(coverage, columns))
+            if coverage:
+                pipeline.set(self._coverage, records.encode_coverage(coverage, columns))
+            else:
+                pipeline.unlink(self._coverage)
             self._count_a_write(pipeline)
             await pipeline.execute()
 
