@@ -126,12 +126,14 @@ def row(names: str, price: str) -> Quote:
 def assessed(question: str) -> str:
     """The decision about the last sheet, the suspects, and all findings. Other sheets are of the days before."""
     *texts, last = question.split(" → ")
+    last, _, withdrawn = last.partition(", withdrawn ")
     last, _, held = last.partition(", held ")
     sheets: list[Sheet] = []
     for place, text in enumerate([*texts, last]):
         sheets.append(sheet(text, SATURDAY - (len(texts) - place) * ONE_DAY, sheets[-1] if sheets else None))
     current = sheet(held, SATURDAY, None) if held else None
-    found = assess(sheets[-1], Recent(sheets[:-1]), current)
+    gone = [sheet(withdrawn, SATURDAY, None)] if withdrawn else []
+    found = assess(sheets[-1], Recent(sheets[:-1]), current, gone)
     head = " ".join([found.decision, *sorted(found.suspects)])
     return "\n".join([head, *(f"{finding.kind}: {finding.text}" for finding in found.findings)])
 
@@ -160,17 +162,6 @@ def test_a_peg_holds_within_its_distance(base: str, pegged: str, usual: str, dis
         rate = Decimal(usual) * (1 + side * Decimal(distance) * Decimal(part))
         found = assess(Sheet(SATURDAY, (row(base, str(rate * 20)), row(pegged, "20"))), NOTHING).findings
         assert [(one.kind, one.decision, one.codes) for one in found] == findings
-
-
-def test_withdrawn_figures_wait_for_a_person_on_settled_days_too() -> None:
-    """Other figures of a day that has no sheet any more are a correction."""
-    gone, other = sheet(SATURDAY, USD="80.5000"), sheet(SATURDAY, USD="80.6000")
-    assert said(assess(gone, YESTERDAY, None, [gone])) == [("withdrawn", QUARANTINE, ())]
-    assert said(assess(other, YESTERDAY, None, [gone])) == [("corrected", CONFIRM, ())]
-    assert said(assess(gone, YESTERDAY, other, [gone])) == [("withdrawn", QUARANTINE, ()), ("corrected", CONFIRM, ())]
-    assert said(assess(other, YESTERDAY, other, [gone])) == []
-    assert isinstance(admit(gone, YESTERDAY, None, [gone], settled=True), Quarantined)
-    assert admit(gone, YESTERDAY, None, [gone], released=True) == Admitted(gone, ("withdrawn", "released"))
 
 
 def finding(kind: str, decision: Decision, *codes: str) -> Finding:
@@ -256,6 +247,8 @@ def test_a_sheet_with_findings_needs_a_second_document_with_the_same_digits(sett
 
 def test_a_slipped_decimal_point_waits_for_a_person_unless_its_day_is_settled() -> None:
     """Money abroad is redenominated: on a settled day two documents are believed."""
+    assert isinstance(admit(SHEET, RECENT, None, [SHEET], settled=True), Quarantined)
+    assert admit(SHEET, RECENT, None, [SHEET], released=True) == Admitted(SHEET, ("withdrawn", "released"))
     assert isinstance(admit(SLIPPED, RECENT), Quarantined)
     found = admit(SLIPPED, RECENT, settled=True)
     assert isinstance(found, Unconfirmed)
