@@ -22,7 +22,8 @@ from ratesvc.web.connections import FINISH_S
 
 UID = 10001
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
-COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_bytes())
+ONE = yaml.safe_load((ROOT / "compose.yaml").read_bytes())["services"]
+TWO = yaml.safe_load((ROOT / "compose.replicas.yaml").read_bytes())
 KUBERNETES: dict[str, dict[str, Any]] = {
     f"{one['kind']}/{one['metadata']['name']}": one
     for name in ("kubernetes", "kubernetes-ingress", "kubernetes-monitoring")
@@ -114,15 +115,25 @@ def test_a_volume_is_saved_and_put_back_as_the_handbook_says(tmp_path: Path) -> 
 @pytest.mark.nightly
 def test_compose_is_valid() -> None:
     """By the Compose Specification."""
-    output_of(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+    files = "compose.yaml", "compose.replicas.yaml"
+    output_of(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *files)
+
+
+def test_compose_starts_one_service_that_keeps_its_data() -> None:
+    """Nothing else, but Caddy where it is asked for."""
+    assert {name: one.get("profiles") for name, one in ONE.items()} == {"ratesvc": None, "tls": ["tls"]}
+    assert ONE["ratesvc"]["volumes"] == [f"rates:{instructions('VOLUME')[0]}"]
+    assert ONE["ratesvc"]["ports"] == ["127.0.0.1:8080:8080"], "the world would reach it past Caddy"
 
 
 def test_compose_has_two_healthy_replicas_behind_a_proxy() -> None:
     """Two replicas of this version, one store that nothing else reaches; everybody waits for who is asked."""
-    services = COMPOSE["services"]
+    services = TWO["services"]
+    assert services["tls"]["extends"] == {"file": "compose.yaml", "service": "tls"}
+    services = services | {"tls": ONE["tls"] | services["tls"]}
     assert services["ratesvc"]["deploy"] == {"replicas": 2}
     assert services["ratesvc"]["image"] == f"ratesvc:{__version__}"
-    assert COMPOSE["networks"]["store"] == {"internal": True}
+    assert TWO["networks"]["store"] == {"internal": True}
     assert {name for name, one in services.items() if "store" in one["networks"]} == {"ratesvc", "valkey"}
     assert {name for name, one in services.items() if "ports" in one} == {"proxy", "tls"}
     assert services["proxy"]["ports"] == ["127.0.0.1:8080:8080"], "the world would reach it past Caddy"
@@ -137,17 +148,22 @@ def test_compose_has_two_healthy_replicas_behind_a_proxy() -> None:
 
 def test_images_of_others_are_pinned() -> None:
     """By the digest of their index, like the base of our own. A tag can be moved under our feet."""
-    images = [one["image"] for one in COMPOSE["services"].values() if "build" not in one]
+    images = [
+        one["image"]
+        for one in (*ONE.values(), *TWO["services"].values())
+        if {"image"} == one.keys() & {"image", "build"}
+    ]
     assert [one for one in images if not re.fullmatch(r"[a-z/]+:[0-9.]+-alpine@sha256:[0-9a-f]{64}", one)] == []
 
 
 def test_compose_gives_a_replica_the_time_it_needs_to_stop() -> None:
     """Its settings are right, and nobody is killed while he finishes."""
-    stop = COMPOSE["services"]["ratesvc"]["stop_grace_period"]
-    assert float(stop.removesuffix("s")) > grace(load(None, composed("ratesvc")))
+    for one in (ONE["ratesvc"], TWO["services"]["ratesvc"]):
+        assert one["image"] == f"ratesvc:{__version__}"
+        assert float(one["stop_grace_period"].removesuffix("s")) > grace(load(None, composed(one)))
 
 
-def composed(service: str, **given: str) -> dict[str, str]:
+def composed(service: dict[str, Any], **given: str) -> dict[str, str]:
     """A service's environment as Compose fills it in: `${A:-or else}` and `${A:+if there}`, the innermost first."""
     pattern = re.compile(r"\$\{([A-Z_]+):([-+])([^{}]*)\}")
 
@@ -158,22 +174,20 @@ def composed(service: str, **given: str) -> dict[str, str]:
             text = text[: found.start()] + chosen + text[found.end() :]
         return text
 
-    return {name: filled(text) for name, text in COMPOSE["services"][service]["environment"].items()}
+    return {name: filled(text) for name, text in service["environment"].items()}
 
 
 def test_compose_with_a_domain_has_links_and_a_certificate_for_it() -> None:
-    """With the profile `tls` Caddy is in front of the proxy, keeps its certificate, and links begin with the domain."""
-    tls = COMPOSE["services"]["tls"]
-    assert (tls["profiles"], tls["ports"]) == (["tls"], ["80:80", "443:443", "443:443/udp"])
-    assert composed("tls", DOMAIN="rates.example") == {"DOMAIN": "rates.example", "RATES": "proxy:8080"}
+    """With the profile `tls` Caddy is in front, keeps its certificate, and links begin with the domain."""
+    assert ONE["tls"]["ports"] == ["80:80", "443:443", "443:443/udp"]
+    assert composed(ONE["tls"], DOMAIN="rates.example") == {"DOMAIN": "rates.example", "RATES": "ratesvc:8080"}
+    assert composed(TWO["services"]["tls"]) == {"RATES": "proxy:8080"}
     assert set(re.findall(r"\{\$([A-Z]+)", shipped("Caddyfile"))) == {"DOMAIN", "RATES"}
-    assert [volume for volume in tls["volumes"] if volume.startswith(tuple(COMPOSE["volumes"]))] == [
-        "certificates:/data"
-    ]
-    seen = [
-        composed("ratesvc", **one)["RATESVC_PUBLIC_URL"] for one in ({}, {"DOMAIN": "a.b"}, {"RATESVC_PUBLIC_URL": "c"})
-    ]
-    assert seen == ["http://localhost:8080", "https://a.b", "c"]
+    assert "certificates:/data" in ONE["tls"]["volumes"]
+    for service in (ONE["ratesvc"], TWO["services"]["ratesvc"]):
+        given: tuple[dict[str, str], ...] = ({}, {"DOMAIN": "a.b"}, {"RATESVC_PUBLIC_URL": "c"})
+        seen = [composed(service, **one)["RATESVC_PUBLIC_URL"] for one in given]
+        assert seen == ["http://localhost:8080", "https://a.b", "c"]
 
 
 def test_the_proxy_is_valid() -> None:
@@ -304,11 +318,14 @@ def test_kubernetes_gives_no_rights() -> None:
 
 
 def test_a_replica_gets_the_memory_that_it_needs() -> None:
-    """256 MB (docs/speed.md); under systemd its engine needs as much."""
-    unit = re.findall(r"^MemoryMax=([0-9]+)M$", UNIT.read_text("utf-8"), re.MULTILINE)
-    given = [CONTAINER["resources"]["limits"]["memory"], COMPOSE["services"]["ratesvc"]["mem_limit"]]
+    """256 MB (docs/speed.md); its own engine needs as much."""
+    unit = [
+        *re.findall(r"^MemoryMax=([0-9]+)M$", UNIT.read_text("utf-8"), re.MULTILINE),
+        ONE["ratesvc"]["mem_limit"].rstrip("m"),
+    ]
+    given = [CONTAINER["resources"]["limits"]["memory"], TWO["services"]["ratesvc"]["mem_limit"]]
     assert [int(amount.rstrip("Mim")) >= 256 for amount in given] == [True, True]
-    assert [int(amount) >= 2 * 256 for amount in unit] == [True]
+    assert [int(amount) >= 2 * 256 for amount in unit] == [True, True]
 
 
 def test_kubernetes_replaces_a_replica_once_the_new_one_is_ready() -> None:
