@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import cases
 import pytest
 from figures import DAY, INDENTED, SLASHES, TABLE, UTF_8, Document, Layout, Row, unit
 from hypothesis import given
@@ -150,13 +151,6 @@ def test_any_damage_gives_a_sheet_or_a_bad_document(damages: list[tuple[int, int
         assert error.reason  # noqa: PT017 -- that nothing else is raised is the point
 
 
-@pytest.mark.parametrize("prologue", ['<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>', "<!doctype ValCurs>"])
-def test_b1_a_document_type_is_refused_before_it_is_read(prologue: str) -> None:
-    """Without a DTD there are no entities to expand or fetch. An undeclared entity is malformed."""
-    assert refused(Document(prologue=prologue)) == "foreign"
-    assert refused(Document().text.replace("Доллар США", "&xxe;").encode("cp1251")) == "malformed"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "inside", ["<a>" * 60_000 + "</a>" * 60_000, "<a " + " ".join(f"a{n}='1'" for n in range(40_000)) + "/>"]
@@ -277,12 +271,6 @@ def test_a_field_of_another_form_refuses_the_whole_sheet(changed: dict[str, str 
     assert refused(with_dollar(**changed)) == reason
 
 
-def test_b7_a_repeated_attribute_is_refused() -> None:
-    """Of the table or of a row."""
-    assert refused(Document(attributes=' Date="26.04.2026"')) == "malformed"
-    assert refused(ORIGINAL.replace(b'ID="R01235"', b'ID="R01235" ID="R01239"')) == "malformed"
-
-
 @pytest.mark.parametrize(
     "value", ["2 153,0000", "2\u00a0153,0000", "2\u202f153,0000", " 2153,0000 ", "\t2153,0000\r\n"]
 )
@@ -320,87 +308,24 @@ def test_b16_a_date_of_another_form_is_refused(written: str) -> None:
     assert refused(bytes(Document()).replace(b' Date="25.04.2026"', b"")) == "date"
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("<Value>75,5273</Value>", "<Value>\r\n\t75,5273\r\n</Value>"),
-        ("<Value>75,5273</Value>", "<Value>&#55;5,5273</Value>"),
-        ("<Valute ID", "<Valute   ID"),
-        ("<Valute ID", "<Valute Extra='1' ID"),
-        ("</Valute>", "<Extra><Value>1,0000</Value></Extra></Valute>"),
-        ("</ValCurs>", "<Note>text</Note></ValCurs>"),
-        ("<ValCurs ", "<ValCurs\t\r\n "),
-        ("encoding=", "encoding = "),
-        ("windows-1251", "Windows-1251"),
-    ],
-)
-def test_b20_xml_that_means_the_same_is_read_the_same(old: str, new: str) -> None:
-    """White space, references, and unknown elements and attributes."""
+def told(question: str) -> str:
+    """How the table is read in which the first text stands as the second: the same with unknown parts, or why not."""
+    old, _, new = (
+        part.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t") for part in question.partition(" => ")
+    )
     text = Document().text
     assert old in text
-    assert parse_daily(text.replace(old, new).encode("cp1251")) == parse_daily(ORIGINAL)
+    raw = text.replace(old, new).encode("cp1251")
+    try:
+        is_same = parse_daily(raw) == parse_daily(ORIGINAL)
+    except BadDocument as error:
+        return str(error)
+    return " ".join(["the same" if is_same else "other figures", *unknown_parts(raw)])
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("<Value>75,5273</Value>", "<Value><![CDATA[75,5273]]></Value>"),
-        ("<Value>75,5273</Value>", "<Value>75,<!-- a comment -->5273</Value>"),
-        ("<Valute ID", "<!-- a comment --><Valute ID"),
-        ("</ValCurs>", "</ValCurs>\r\n<!-- the end -->\r\n"),
-        ("<ValCurs ", "<?xml-stylesheet href='https://evil.example/x.xsl'?><ValCurs "),
-        ("<ValCurs ", "<!DOCTYPE ValCurs><ValCurs "),
-        ("<ValCurs ", '<ValCurs xmlns="http://www.w3.org/1999/xhtml" '),
-        ("<ValCurs ", '<ValCurs xmlns:s="http://www.w3.org/1999/xhtml" '),
-        ("<ValCurs ", '<ValCurs xml:base="https://evil.example/" '),
-        ("</ValCurs>", '<s:script xmlns:s="http://www.w3.org/1999/xhtml">alert(1)</s:script></ValCurs>'),
-        ("</Valute>", '<s:script xmlns:s="http://www.w3.org/1999/xhtml">alert(1)</s:script></Valute>'),
-        ("</Valute>", '<Extra><Deep><script xmlns="http://www.w3.org/1999/xhtml"/></Deep></Extra></Valute>'),
-        ("<Value>75,5273</Value>", "<c:Value xmlns:c='urn:x'>75,5273</c:Value>"),
-    ],
-)
-def test_what_a_browser_could_run_is_refused(old: str, new: str) -> None:
-    """This service repeats the Bank's bytes as XML: namespaces, instructions, comments and CDATA are not the Bank's."""
-    text = Document().text
-    assert old in text
-    assert refused(text.replace(old, new).encode("cp1251")) == "foreign"
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "unknown"),
-    [
-        ("<Valute ID", "<Valute ID", []),
-        ("<Valute ID", "<Valute Extra='1' ID", ["@Extra"]),
-        ("</Valute>", "<script>alert(1)</script></Valute>", ["script"]),
-        ("</ValCurs>", "<Note>text</Note>words</ValCurs>", ["#text", "Note"]),
-        ("<ValCurs Date", '<ValCurs version="2" Date', ["@version"]),
-    ],
-)
-def test_unknown_parts_are_named(old: str, new: str, unknown: list[str]) -> None:
-    """The Bank added VunitRate in 2023. Such a document is a sheet, and its bytes are not repeated."""
-    text = Document().text
-    assert old in text
-    assert unknown_parts(text.replace(old, new).encode("cp1251")) == unknown
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("<Value>75,5273</Value>", '<Value currency="RUB">75,5273</Value>'),
-        ("<Value>75,5273</Value>", "<Value><b>75,5273</b></Value>"),
-        ("<Value>75,5273</Value>", "<Value>75,5273<b/></Value>"),
-        ("<Value>75,5273</Value>", "<value>75,5273</value>"),
-        ('<Valute ID="R01235">', '<Valute id="R01235">'),
-        ('<Valute ID="R01235">', "<Valute><ID>R01235</ID>"),
-        ("</ValCurs>", "<Valute/></ValCurs>"),
-        ("</ValCurs>", "<Valute>USD 75,5273</Valute></ValCurs>"),
-    ],
-)
-def test_b20_xml_that_may_mean_something_else_is_refused(old: str, new: str) -> None:
-    """Never mis-parsed: a value with an attribute may be in another currency."""
-    text = Document().text
-    assert old in text
-    assert refused(text.replace(old, new).encode("cp1251")) == "row"
+def test_b20_a_document_has_one_meaning_or_is_refused() -> None:
+    """Never mis-parsed. A document with an unknown part is a sheet, and its bytes are not repeated."""
+    cases.check("xml.txt", {question: told(question) for question in cases.questions("xml.txt")})
 
 
 def test_refusals_quote_little_and_nothing_unprintable() -> None:
