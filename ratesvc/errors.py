@@ -110,10 +110,12 @@ class NotYetSet(RatesvcError):
 
 
 class HistoryLoading(RatesvcError):
-    """The sheet of this past day has not been fetched yet, so the sheet in force is not certain."""
+    """The sheet in force on this past day is not certain: history is being fetched, or one day's sheet is `lacking`."""
 
-    def __init__(self, day: date) -> None:
-        super().__init__(f"The sheet in force on {day} has not been loaded yet.")
+    def __init__(self, day: date, lacking: date | None = None) -> None:
+        why = f"is not known: that of {lacking} is missing or not confirmed" if lacking else "has not been loaded yet"
+        super().__init__(f"The sheet in force on {day} {why}.")
+        self.lacking = lacking
 
 
 class BeforeHistory(RatesvcError):

@@ -132,7 +132,7 @@ class Request:
             raise HistoryLoading(gap)
         lacking = self.history.lacking(days, self.snapshot.today)
         if lacking and not any(day in days for day in self.history.days):
-            raise HistoryLoading(lacking[0])
+            raise HistoryLoading(lacking[0], lacking[0])
 
     def check_size(self, currencies: int, days: Days, *, daily: bool = False) -> int:
         """The greatest count of points in the answer, up to today's sheet. Raises TooManyPoints."""

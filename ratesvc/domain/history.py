@@ -268,7 +268,8 @@ class History:
         index = bisect_right(self.days, day)
         found = self.of_date(self.days[index - 1]) if index and day == today else None
         if found is None:
-            raise HistoryLoading(day)
+            since = self.days[index - 1] if index else self.begins
+            raise HistoryLoading(day, next(reversed(self.lacking(Days(since, day), today)), None))
         return found
 
     def certain_on(self, day: date) -> Revision | None:

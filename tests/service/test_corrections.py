@@ -236,7 +236,10 @@ async def test_a_sheet_that_does_not_come_costs_its_own_day(
                 daily = json.loads((await served.get(f"/v1/series?codes=USD&fill=daily&until={day}"))[2])
                 assert daily["rows"][-1]["date"] == str(FRIDAY)
         assert held.service.health()["history:coverage"]["unconfirmed"] == [str(SATURDAY)]
-        assert (await held.get(f"/v1/rates/{SATURDAY}"))[0] == 503
+        status, _, body = await held.get(f"/v1/rates/{SUNDAY}")
+        assert (status, f"that of {SATURDAY} is missing or not confirmed" in json.loads(body)["detail"]) == (503, True)
+        page = (await held.get(f"/rate?date={SUNDAY}&lang=en"))[2]
+        assert b"The rates of April 25, 2026 have not been received or confirmed yet." in page
         bank.misbehave = None
         await held.service.poll()
         for served in (held, other):

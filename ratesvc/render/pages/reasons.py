@@ -29,6 +29,7 @@ class Kind(Enum):
     NOT_YET_SET = "The Bank of Russia has not set the rate for this day yet."
     LATE = "The Bank of Russia's rate for this day is late."
     LOADING = "The rates are still loading. Please try again in a minute."
+    LACKING = "The rates of {effective} have not been received or confirmed yet."
     BEFORE_HISTORY = "The Bank of Russia's official rates begin on {effective}."
     BEFORE_RECORDING = "The recorded rates begin on {effective}."
     UNKNOWN_CURRENCY = "This service knows no rate of the Bank of Russia for {code}."
@@ -77,6 +78,8 @@ def reason(outcome: InForce | RatesvcError, code: str, now: datetime, calendar: 
     if isinstance(outcome, BeforeHistory):
         kind = Kind.BEFORE_RECORDING if outcome.recorded_from else Kind.BEFORE_HISTORY
         return Reason(kind, outcome.recorded_from or FIRST_DAY)
+    if isinstance(outcome, HistoryLoading) and outcome.lacking:
+        return Reason(Kind.LACKING, outcome.lacking)
     if isinstance(outcome, RatesvcError):
         if type(outcome) not in _WITHOUT_RATE:
             raise outcome
