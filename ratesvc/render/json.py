@@ -177,11 +177,10 @@ def conversion(answer: InForce, amount: str, base: str, quote: str, *, demo: boo
     )
 
 
-def converter_data(answer: InForce, codes: Iterable[str], language: Language, *, dated: bool = True) -> str:
+def converter_data(answer: InForce, codes: Iterable[str], language: Language) -> str:
     """JSON for the attribute `data` of <cbr-converter>: value, nominal, decimals of amounts and signs of each currency.
 
-    The roubles come last. `lang` is the language of our sentences if it is not the reader's. Where the rows around it
-    say the day, it is not `dated`.
+    The roubles come last. `lang` is the language of our sentences if it is not the reader's.
     """
     quotes = [quote for code in codes if (quote := answer.revision.sheet.by_code.get(code))]
     prices = {**{quote.code: (plain(quote.value), quote.nominal) for quote in quotes}, "RUB": ("1", 1)}
@@ -190,8 +189,6 @@ def converter_data(answer: InForce, codes: Iterable[str], language: Language, *,
     if not language.foreign:
         words |= {"amount": language.say("Amount"), "result": language.say("Result")}
         words |= {"from": language.say("From currency"), "to": language.say("To currency")}
-    if dated:
-        words["day"] = language.say("Bank of Russia, {day}", day=language.day(answer.revision.effective_date))
     document = {
         "rates": rates,
         "names": {code: language.currency(code) for code in rates},

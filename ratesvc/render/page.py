@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,21 +20,6 @@ FRAME_STYLE = "border:0;max-width:100%"
 OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
 """The looks of a frame for programs that leave out styles, as WordPress does, but not this old attribute."""
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
-
-STEPS = {
-    "wide": range(12, 52, 3),
-    "mini": range(6, 30),
-    "from": range(12, 61, 4),
-    "of": range(1, 21),
-    "cell": range(18, 50, 2),
-}
-"""The numbers for which widget.css writes a rule of .cbr-wide-$ and so on; widget/fit.py chooses among them.
-
-They are widths in em at which a layout changes or letters get smaller, the cells of a bar, and the width of a cell in
-quarters of an em.
-A container query can compare a width with no number of the container but its line height. So each .cbr-wide-$ has the
-rule line-height:$, all that is inside has its own line height, and the query asks for width<1lh.
-"""
 
 ASSETS = files("ratesvc.render").joinpath("assets")
 _ENVIRONMENT = Environment(
@@ -80,31 +64,20 @@ def _named(kinds: str, parts: bool) -> Markup:
 
 
 @cache
-def _lines(name: str) -> list[str]:
-    """A text file of ours as lines without indentation."""
+def lines(name: str) -> list[str]:
+    """A text file of ours as lines without indentation: of a style sheet, rules, or the ends of a group of rules."""
     return [line.strip() for line in ASSETS.joinpath(name).read_text("utf-8").splitlines()]
-
-
-@cache
-def rules(name: str) -> list[str]:
-    """A style sheet as rules, or as the lines that begin and end a group of rules."""
-    return [line.replace("$", step) for line in _lines(f"{name}.css") for step in _steps(line)]
 
 
 @cache
 def style(name: str) -> str:
     """A style sheet, one line: its bytes are constant for a release, and so is their hash."""
-    return "".join(rules(name))
-
-
-def _steps(line: str) -> Iterable[str]:
-    """The numbers for which a rule is written, in place of each `$`; one empty text for a rule without."""
-    return map(str, STEPS[line.removeprefix(".cbr-").partition("-")[0]]) if "$" in line else [""]
+    return "".join(lines(f"{name}.css"))
 
 
 def script(name: str) -> str:
     """A script for a page of ours, without blank lines and comment lines."""
-    return "\n".join(line for line in _lines(f"{name}.js") if line and not line.startswith("//"))
+    return "\n".join(line for line in lines(f"{name}.js") if line and not line.startswith("//"))
 
 
 def hashes(*texts: str) -> str:

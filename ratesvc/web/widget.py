@@ -26,6 +26,7 @@ from ratesvc.render.widget import view as views
 from ratesvc.render.widget.choice import HEIGHTS, WIDTH_OF, WIDTHS, Choice, Size, embed_url
 from ratesvc.render.widget.element import element
 from ratesvc.render.widget.ground import colour
+from ratesvc.render.widget.height import height as height_of
 from ratesvc.render.widget.view import FRAME_THEMES, STYLES, Figures, Look, View
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue, Render
@@ -151,12 +152,12 @@ class Embedding:
         width = params.number("width", WIDTH_OF[view.layout], WIDTHS)
         usual = self.height(width)
         height = params.number("height", usual, HEIGHTS)
-        size = Size(width, height, usual, self.table.width, is_tight=self.table.is_tight(width))
+        size = Size(width, height, usual)
         return Choice(view, params.look(), self.language, size, ticked, params.switch("csp"), self.day)
 
     def height(self, width: int) -> int:
         """The height in pixels that a frame of this width needs."""
-        return self.table.height(max(width, WIDTHS.start))
+        return height_of(self.table, max(width, WIDTHS.start))
 
 
 def routes(service: Service, site: Site) -> dict[str, Handler]:

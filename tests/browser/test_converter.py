@@ -104,8 +104,8 @@ async def test_a_reader_sees_how_an_amount_was_read(browser: Browser, live: Live
     said, result = page.get_by_role("alert"), page.get_by_role("status")
     await base.select_option("USD")
     for text, label, heard in (
-        ("1.234", "US-Dollar · 1.234", ""),
-        ("1,234", "US-Dollar · 1,234", ""),
+        ("1.234", "1.234 · US-Dollar", ""),
+        ("1,234", "1,234 · US-Dollar", ""),
         ("1.234,5", "US-Dollar", ""),
         ("", "US-Dollar", ""),
         ("5 tausend", "US-Dollar", "Enter a number"),

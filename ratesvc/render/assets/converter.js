@@ -75,7 +75,7 @@ if (known.code == to.value) to.value = from.value;
 from.value = known.code;
 }
 const codes = [from.value, to.value], meant = known && known.guessed && written(...whole(known.number));
-labels.forEach((label, at) => label.textContent = [words[label.htmlFor], names[codes[at]], !at && meant].filter(Boolean).join(" · "));
+labels.forEach((label, at) => label.textContent = [words[label.htmlFor], !at && meant, names[codes[at]]].filter(Boolean).join(" · "));
 amount.setAttribute("aria-invalid", wrong);
 note.textContent = wrong ? words.number : "";
 result.value = known ? written(convert(known.number, rates[codes[0]], rates[codes[1]]), rates[codes[1]][2]) : "";
@@ -99,26 +99,25 @@ const sheet = new (of("defaultView", host.ownerDocument).CSSStyleSheet)();
 sheet.replaceSync(`
 :host{display:block}
 :host([hidden]){display:none}
-div{display:flex;flex-wrap:wrap;gap:.2em .4em}
-label,p{flex:0 0 100%;margin:0;font-size:.8em;line-height:1.35;opacity:.8}
+div{display:flex;flex-wrap:wrap;align-items:center;gap:.2em .4em}
+label,p{flex:0 0 100%;margin:0;font-size:max(12px,.8em);line-height:1.35;opacity:.8}
+label{overflow:hidden;white-space:nowrap;text-overflow:ellipsis}
 label:nth-of-type(2){margin-top:.4em}
 input,select,output,button{box-sizing:border-box;min-width:0;min-height:2.2em;margin:0;padding:.2em .5em;border:1px solid color-mix(in srgb,currentColor 60%,transparent);border-radius:.3em;background:none;color:inherit;font:inherit;line-height:1.6;font-variant-numeric:tabular-nums}
-input,output{flex:1 1 7em;width:7em;overflow-wrap:anywhere}
-output{min-height:1.8em;padding:.1em .4em;font-size:1.25em;font-weight:600}
+input,output{flex:1 1 4em;width:4em;overflow-wrap:anywhere}
+output{flex-basis:5.6em;min-height:1.8em;padding:.1em .4em;font-size:1.25em;font-weight:600}
 select{flex:0 0 5.4em}
-output+select{flex-basis:8em}
+output+select{flex:1 0 5.4em;max-width:8em}
 option{background:Canvas;color:CanvasText}
 button{min-width:2.2em;cursor:pointer}
 :focus-visible{outline:2px solid;outline-offset:1px}
 [aria-invalid=true]{border-style:double;border-width:3px}
-p{margin-top:.4em}
-p[role]{margin:0;opacity:1;font-weight:bold}
+p[role]{opacity:1;font-weight:bold}
 p:empty{display:none}
 @media print{:host{display:none}}`);
 const root = host.attachShadow({ __proto__: null, mode: "open" });
 root.adoptedStyleSheets = [sheet];
 root.appendChild(make("div", [], labels[0], amount, from, swap, note, labels[1], result, to));
-if (words.day) root.appendChild(filled("p", ["lang", lang], words.day));
 if (around.host && typing.has(around)) amount.focus({ preventScroll: true });
 };
 customElements.define("cbr-converter", class extends HTMLElement {

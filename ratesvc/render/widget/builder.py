@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import cache
@@ -21,14 +21,14 @@ from ratesvc.render.language import TRANSLATIONS, Language, language, language_o
 from ratesvc.render.page import FRAME_STYLE, LINK, Site, hashes, iframe, page
 from ratesvc.render.widget import view as views
 from ratesvc.render.widget.choice import HEIGHTS, WIDTH_OF, WIDTHS, Choice, embed_url, parameters, query
-from ratesvc.render.widget.fit import PADDING
 from ratesvc.render.widget.ground import rule
+from ratesvc.render.widget.height import PADDING, height
 from ratesvc.render.widget.releases import RELEASE, lock
 from ratesvc.render.widget.rows import Table
 from ratesvc.render.widget.view import THEMES, View
 
-NARROWEST_COLUMN, MARGINS, STEP = 288, 32, 10
-"""Pixels of the page around a frame: its column on a small phone, both margins; the widths that are looked at."""
+PHONE = 328
+"""The width in pixels of a column on a phone."""
 DEFAULT_GROUND = "#0b5cad"
 """What the field for an own colour begins with."""
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
@@ -159,7 +159,6 @@ def languages() -> list[tuple[str, str]]:
 
 def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
     """The values of snippets.html."""
-    high = _high(choice, table, _px)
     path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
     return {
         "bank": bank_page(choice.language),
@@ -173,7 +172,8 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "jsx": _jsx,
         "jsx_style": _jsx_style,
         "iframe": iframe,
-        "frame_style": FRAME_STYLE if high == _px(choice.size.height) else f"{FRAME_STYLE};height:{high}",
+        "frame_style": FRAME_STYLE,
+        "frame_size": (choice.size.width, _high(choice, table)),
         "image": f"{path}?{query(choice, **more)}",
         "image_size": choice.size.picture,
         "embed_url": embed_url(choice, site, sized=True),
@@ -189,53 +189,24 @@ def _fallback(choice: Choice) -> str:
 
 
 def _box(choice: Choice, table: Table) -> str:
-    """The style that gives the element its place before the rows come.
-
-    Its columns are no wider than the space that there is, and as wide as the rows where nothing gives them a width.
-    """
-    high, wide = _reserved(choice, table)
-    columns = f"grid-template-columns:minmax(0,min({wide},100vw - 2rem)) minmax(0,1fr)"
-    # A host's style sheet may keep all children of a header rigid; only a style in the code is above it.
-    shrink = f"flex-shrink:{9999 if choice.view.layout in ('line', 'bar') else 1}"
+    """The style that gives the element its place before the rows come."""
     if choice.view.layout == "line":
-        return f"display:grid;{columns};{shrink};height:{high};overflow:hidden;line-height:{high}"
-    # What is reserved and not needed is below the rows. Between them a converter's fields find their place.
-    rows = "" if choice.view.converter else "align-items:start;"
-    return f"display:grid;{columns};{shrink};{rows}contain:layout;min-height:{high}"
+        return "display:block;flex:1;height:2em;line-height:2em;overflow:hidden"
+    high = _high(choice, table)
+    # A ground of ours has pixels. Without one there is no padding, and the letters are the host's.
+    unit = f"{high}px" if choice.look.theme != THEMES[0] else f"{_em(high - PADDING)}"
+    return f"display:block;min-height:{unit}"
 
 
-def _high(choice: Choice, table: Table, unit: Callable[[int], str]) -> str:
-    """The height, and in narrower windows that of the rows there. A height of one's own is the same in all."""
-    size, most, steps = choice.size, choice.size.height, ""
-    for width in range(size.width, NARROWEST_COLUMN - 1, -STEP) if size.height == size.usual_height else ():
-        if (high := table.height(width)) > most:
-            most, steps = high, f"{steps},min({unit(high)},({unit(width + STEP + MARGINS)} - 100vw)*999)"
-    return f"max({unit(size.height)}{steps})" if steps else unit(size.height)
-
-
-def _reserved(choice: Choice, table: Table) -> tuple[str, str]:
-    """Height and width in em of the host, or in pixels where the widget has a ground and a font of its own."""
+def _high(choice: Choice, table: Table) -> int:
+    """The height in the code: that of the chosen width or of a phone, the larger, or one that somebody chose."""
     size = choice.size
-    if choice.look.theme != THEMES[0]:
-        return _high(choice, table, _px), _px(-(-size.alone * 16 // 100))
-    high, wide = _high(choice, table, _ems), _em(size.alone)
-    if size.is_tight:
-        # Letters follow the width in every font. Without a frame's padding there is more of it.
-        high = f"max({high},{_px(-(-(size.height - PADDING) * size.width // (size.width - PADDING)))})"
-    return high, wide
+    return size.height if size.height != size.usual_height else max(size.height, height(table, PHONE))
 
 
-def _px(pixels: int) -> str:
-    return f"{pixels}px"
-
-
-def _ems(pixels: int) -> str:
-    """Pixels of a page whose font has 16."""
-    return _em(-(-pixels * 25 // 4))
-
-
-def _em(hundredths: int) -> str:
-    return f"{plain(trimmed(Decimal(hundredths).scaleb(-2)))}em"
+def _em(pixels: int) -> str:
+    """Pixels of a page whose font has 16, in tenths of an em."""
+    return f"{plain(trimmed(Decimal(-(-pixels * 10 // 16)).scaleb(-1)))}em"
 
 
 def _jsx(text: str, around: str = '"') -> str:

@@ -19,17 +19,11 @@ OEMBED_SIZES = range(1, 10_000)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Pixels; `usual_height` is that of these rows in this width, and `picture` the size of the picture in the code.
-
-    `alone` is the width in hundredths of an em of the page that the element takes where nothing gives it one. In a
-    width that `is_tight` the letters of a table follow the width instead of the font.
-    """
+    """Pixels; `usual_height` is that of these rows in this width, and `picture` the size of the picture in the code."""
 
     width: int
     height: int
     usual_height: int
-    alone: int
-    is_tight: bool = False
     picture: tuple[int, int] = (0, 0)
 
 

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from ratesvc.render.json import encode
-from ratesvc.render.page import page, rules
+from ratesvc.render.page import lines, page
 from ratesvc.render.widget import ground
 from ratesvc.render.widget.rows import Table
 from ratesvc.render.widget.view import Look
@@ -29,7 +29,7 @@ def element(table: Table, look: Look) -> bytes:
     parser.feed(page("view.html", table=table, look=look, parts=False))
     parser.close()
     (content,) = parser.inside
-    style = "".join((*filter(parser.needs, rules("widget")), ground.rule(look)))
+    style = "".join((*filter(parser.needs, lines("widget.css")), ground.rule(look)))
     return encode({"style": style, "content": content})
 
 

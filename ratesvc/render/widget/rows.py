@@ -22,13 +22,14 @@ from ratesvc.domain.rates import (
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
 from ratesvc.render.json import converter_data, encode, source_url
 from ratesvc.render.language import HARD_BLANK, NOTHING, OLD_ROUBLES, PLACES, Language
-from ratesvc.render.widget.fit import Fit, converter_height, fit
 from ratesvc.render.widget.view import DATED_TITLE, HEADS, LAYOUTS, NO_HEADING, SHORT_HEADING, SHORT_TITLE, TITLE, View
 
 PERCENT_PLACES = 2
 MARKS = {"up": "\u25b2", "down": "\u25bc"}
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 60, 18, 2
 FEWEST_POINTS = 3
+NAMED_WIDTHS, NAMELESS_WIDTHS, WIDEST_LINE, EVEN_BAR = (12, 18, 24, 30, 36), (12, 16, 20, 28, 32), 60, 8
+"""What widget.css has rules for: thresholds in em by the number of columns, of lines; cells of a bar in even rows."""
 STOPS = ".\u3002\u0589"
 
 Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
@@ -67,6 +68,12 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     exact: tuple[str, ...] = ()
 
     @property
+    def trend(self) -> str:
+        """The direction of the trend line: up, down or empty."""
+        first, last = (Decimal(self.points.split(" ")[at].partition(",")[2]) for at in (0, -1))
+        return "up" if last < first else "down" if last > first else ""
+
+    @property
     def end(self) -> str:
         """The dot at the end of the trend line: a line of no length."""
         last = self.points.rpartition(" ")[2]
@@ -78,7 +85,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `foreign` is the language of our sentences if it is not the page's language. `title_foreign` is that of the title,
     which may be the host's own words. `converter` is the data of its element. `day` is the part of a line's title that
-    stays where there is no room for all of it. rows.json has neither `day` nor `fit`.
+    stays where there is no room for all of it, `credit` the Bank and a day before the source. rows.json has neither.
     """
 
     tag: str = msgspec.field(name="lang")
@@ -98,42 +105,33 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     note: str = ""
     converter: str = ""
     day: str = ""
-    fit: Fit | None = None
+    credit: str = ""
 
     @property
     def classes(self) -> str:
-        """The classes that tell the style sheet at which width this table needs another layout."""
-        return self.fit.classes(self.layout, self._heading) if self.fit else ""
+        """The classes of its layout, and of the width in em below which that changes."""
+        names = [self.layout] if self.layout else []
+        names += [f"at-{self.threshold}"] if self.layout in ("", "line") else []
+        names += [f"of-{len(self.rows)}"] if self.layout == "bar" and len(self.rows) <= EVEN_BAR else []
+        return "".join(f" cbr-{name}" for name in names)
 
     @property
-    def _heading(self) -> str:
+    def threshold(self) -> int:
+        """The width in em that all columns of a table need side by side, or the heading of a line before a currency."""
+        if self.layout == "line":
+            return min(WIDEST_LINE, 12 + 4 * -(-len(self.heading) * 3 // 20))
+        return (NAMED_WIDTHS if any(row.name for row in self.rows) else NAMELESS_WIDTHS)[len(self.columns) - 2]
+
+    @property
+    def heading(self) -> str:
         """The heading as it is seen."""
         title = f"{self.title} {self.badge}" if self.badge else self.title
         return title if self.titled else ""
 
     @property
-    def width(self) -> int:
-        """The width in hundredths of an em of the host's page that it takes where nothing gives it one."""
-        return self.fit.width(self.layout, self._heading, self.note) if self.fit else 0
-
-    def height(self, width: int) -> int:
-        """The height in pixels that a frame of this width needs."""
-        fields = converter_height(width) if self.converter else 0
-        return fields + self.fit.height(self.layout, self._heading, self.note, width) if self.fit else 0
-
-    def is_tight(self, width: int) -> bool:
-        """Whether its letters are as large as a frame of this width lets them be, not as large as its font."""
-        return not self.layout and self.fit is not None and self.fit.is_tight(width)
-
-    @property
     def title_parts(self) -> tuple[str, str, str]:
         """The words before the day of a line, the day, and the words after it."""
         return self.title.rpartition(self.day)
-
-    @property
-    def is_named(self) -> bool:
-        """Whether the heading is all that names the source: that of a converter alone, which leads to the Bank."""
-        return self.layout == "converter" and self.titled
 
     @property
     def spark_box(self) -> str:
@@ -169,9 +167,8 @@ def table(
         said = day if language.foreign else language.say("as of {day}", day=day)
         cell = rate if is_todays else f"{rate} ({said.replace(' ', HARD_BLANK)})"
         rows, columns = [msgspec.structs.replace(rows[0], cells=(cell,), exact=())], columns[:2]
-    is_dated = len(shown) == 1 and (view.has_heads or view.heading != NO_HEADING)
     source = source_url(shown[-1].revision.effective_date, language)
-    title, note = _title(shown, language, view, exact), _note(shown[0], language, view, today)
+    title, note = _title(shown, language, view, exact, today), _note(shown[0], language, view, today)
     if not quoted:
         codes = ", ".join(view.codes)
         note = language.say("The Bank of Russia has no rate for {codes}.", codes=codes)
@@ -195,23 +192,15 @@ def table(
         title_foreign=language.foreign if is_warning or not (is_inline or view.own_heading or title == day) else "",
         badge=language.say("demo") if demo else "",
         note=note,
-        converter=converter_data(shown[0], quoted, language, dated=not is_dated) if view.converter and quoted else "",
+        converter=converter_data(shown[0], quoted, language) if view.converter and quoted else "",
         day=day if is_line else "",
-        fit=fit(
-            [(row.unit, row.name) for row in rows],
-            [
-                (head.kind, (head.text, head.label), [row.cells[at] for row in rows])
-                for at, head in enumerate(columns[1:])
-                if not is_line or head.kind != "today"
-            ],
-            is_growing=len(shown) == 1 and view.has_heads and {"today", "next"} <= set(view.columns),
-        ),
+        credit=_credit(shown[0], language) if not shown[0].stale else "",
     )
 
 
 def rows_json(table: Table) -> bytes:
     """rows.json."""
-    return encode(msgspec.structs.replace(table, fit=None, day=""))
+    return encode(msgspec.structs.replace(table, day="", credit=""))
 
 
 def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:
@@ -255,7 +244,7 @@ def _short_day(shown: Sequence[InForce], language: Language) -> str:
     return language.shortest_day(newest.revision.effective_date, has_year=is_past)
 
 
-def _title(shown: Sequence[InForce], language: Language, view: View, exact: str) -> str:
+def _title(shown: Sequence[InForce], language: Language, view: View, exact: str, today: date) -> str:
     """The heading. Where no head names the day, it ends with the day. In a text it is a hint, with the exact rate.
 
     That of a line that is out of date is the warning.
@@ -271,7 +260,15 @@ def _title(shown: Sequence[InForce], language: Language, view: View, exact: str)
         return title
     if view.heading == NO_HEADING:
         return day
-    return f"{title}, {day}" if view.own_heading else language.say(DATED_TITLE, day=day)
+    title = f"{title}, {day}" if view.own_heading else language.say(DATED_TITLE, day=day)
+    is_tomorrows = (
+        view.layout == "bar" and not language.foreign and shown[-1].revision.effective_date == today + ONE_DAY
+    )
+    return f"{title} ({language.say('Tomorrow').lower()})" if is_tomorrows else title
+
+
+def _credit(answer: InForce, language: Language) -> str:
+    return language.say("Bank of Russia, {day}", day=language.day(answer.revision.effective_date))
 
 
 def _note(answer: InForce, language: Language, view: View, today: date) -> str:

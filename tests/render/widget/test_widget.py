@@ -234,7 +234,7 @@ async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
     nested = {rule for rule in (await brought("theme=auto&updown=none&spark=30")).split("}") if rule.startswith("& ")}
     assert nested < set(whole)
     used = set(re.findall(r'class="([^"]+)"', await text_of(live, "/widget?style=none")))
-    named = {name for rule in whole for name in re.findall(r"[.](cbr-[a-z-]+)", rule)}
+    named = {name for rule in whole if rule.startswith("& ") for name in re.findall(r"[.](cbr-[a-z-]+)", rule)}
     assert not {name for name in " ".join(used).split() if name in named and f".{name}" not in plain}
 
 
@@ -392,7 +392,7 @@ async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
 
 @pytest.mark.parametrize("size_given", ["%26width=400", "%26width=600%26height=500"])
 async def test_a_narrower_frame_is_higher(live: Live, size_given: str) -> None:
-    """Rows and title wrap in a narrower frame, so it needs more height, until letters get smaller."""
+    """Rows and title wrap in a narrower frame, so it needs more height."""
     address = f"/oembed?url={live.url}/embed%3Fcolumns=name,today,next,change,percent{size_given}"
 
     async def size(limits: str) -> tuple[int, int]:
@@ -403,7 +403,7 @@ async def test_a_narrower_frame_is_higher(live: Live, size_given: str) -> None:
     assert await size("&maxwidth=2000") == (wide, usual)
     narrow, high = await size("&maxwidth=300")
     assert (narrow, high > usual) == (300, True)
-    assert (await size("&maxwidth=200"))[1] < high
+    assert (await size("&maxwidth=200"))[1] >= high
     assert await size("&maxwidth=1") == (1, (await size(f"&maxwidth={WIDTHS.start}"))[1])
     assert await size("&maxwidth=240&maxheight=300") == (240, 300)
 

@@ -1,23 +1,24 @@
-"""The widget at every width, in every host: nothing is cut, overlaps, moves, or is too wide or too narrow."""
+"""The widget at every width, in every host: nothing is cut, overlaps, moves, is small, or is too wide."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from itertools import chain, combinations, product
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from conftest import LONG, in_nightly
-from playwright.async_api import Browser, Page
-from widget_harness import Host, Live, got, pasted, visited
+from playwright.async_api import Browser, Page, Route
+from widget_harness import Host, Live, got, pasted, settled, visited
 
 from ratesvc.domain.rates import InForce
 from ratesvc.render.language import language_or_default
 from ratesvc.render.widget import rows
-from ratesvc.render.widget.fit import PADDING
 from ratesvc.render.widget.fragment import fragment
 from ratesvc.render.widget.releases import RELEASE
 from ratesvc.render.widget.rows import columns_of
@@ -48,6 +49,7 @@ FAULTS = """widths => {
       for (const { left, right, top, bottom } of range.getClientRects())
         // What a line leaves out is below it.
         if (!isOneLine || top < outer.bottom - 4) rects.push([left, right, top, bottom, text.data]);
+      if (parseFloat(getComputedStyle(text.parentElement).fontSize) < 12) found.push([width, "small", text.data]);
     }
     const out = rects.filter(one => one[0] < outer.left - 1 || one[1] > outer.right + 1 || one[3] > outer.bottom + 1);
     const over = rects.filter((one, at) => rects.some((two, other) => other > at && one[0] < two[1] - 1
@@ -68,7 +70,10 @@ FAULTS = """widths => {
 async def test_no_text_is_cut_at_any_width(
     browser: Browser, live: Live, host: Host, lang: str, subsets: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With any columns, wide names and large units, in each layout; oEmbed's height is enough, and not much more."""
+    """With any columns, wide names and large units, in each layout. No letter has less than 12 pixels.
+
+    oEmbed's height is enough, and not much more.
+    """
     page = await browser.new_page(viewport={"width": 1000, "height": 900})
     style = f'<link rel="stylesheet" href="{live.url}/widget/{RELEASE}/widget.css">'
     await visited(page, host.put("<main></main>", head=style))
@@ -153,7 +158,11 @@ FREE = {
 }
 HEADER = '<header style="display:flex;gap:.5em" class="rigid"><b>Logo</b>{}<i>Menu</i></header>'
 PLACES = {**GIVEN, **FREE, "header": HEADER}
-MOVABLE = ("block", "rtl", "flex", "cell", "float", "inline-block", "header")
+BESIDE = {
+    "block": "<div>{}</div>",
+    "column": '<div style="width:300px">{}</div>',
+    "row": '<div style="display:flex;gap:8px"><b>Logo</b>{}<i>Menu</i></div>',
+}
 RIGID = "<style>.rigid > * { flex: none }</style>"
 TAKE_ALL = ("layout=line", "layout=bar", "layout=bar&codes=USD,EUR,CNY")
 SENTENCE = "layout=inline&code=USD"
@@ -184,11 +193,6 @@ FAULTS_IN_HOSTS = """() => [...document.querySelectorAll("section")].flatMap(sec
   }
   if (element.matches("[layout=line]") && !seen.length) found.push("empty");
   return [...new Set(found)].map(fault => section.id + ": " + fault); })"""
-PLACED = """() => [...document.querySelectorAll("section")].map(section => {
-  const outer = section.getBoundingClientRect();
-  return [section.id, [outer.height, ...[...section.querySelectorAll("b, i, u")].flatMap(part => {
-    const { left, top } = part.getBoundingClientRect();
-    return [left - outer.left, top - outer.top]; })].map(Math.round)]; })"""
 
 
 def section(place: str, form: str, font: str, code: str, width: str = "auto") -> str:
@@ -227,76 +231,18 @@ async def test_no_form_widens_its_host(browser: Browser, live: Live, host: Host)
     assert wrong == []
 
 
-async def test_what_is_pasted_gives_way_beside_rigid_things(browser: Browser, live: Live, host: Host) -> None:
-    """A header whose children may not shrink has room for its logo, before the rows come and after."""
+async def test_a_line_and_a_bar_give_way_beside_rigid_things(browser: Browser, live: Live, host: Host) -> None:
+    """A header whose children may not shrink has room for its logo; a line has it before the rows come, too."""
     page = await browser.new_page(viewport={"width": 360, "height": 900})
-    forms = [form for form in FORMS if form != SENTENCE]
-    codes = [(await pasted(live.url, "element", f"lang=ru&{form}")).partition("<script")[0] for form in forms]
-    parts = [section("header", form, FONTS[0], code) for form, code in zip(forms, codes, strict=True)]
+    codes = [(await pasted(live.url, "element", f"lang=ru&{form}")).partition("<script")[0] for form in TAKE_ALL]
+    parts = [section("header", form, FONTS[0], code) for form, code in zip(TAKE_ALL, codes, strict=True)]
     await page.goto(host.put(RIGID + "".join(parts)))
     wide = """[...document.querySelectorAll("section")].filter(one => one.scrollWidth > one.clientWidth)
       .map(one => one.id)"""
-    assert await page.evaluate(wide) == []
+    assert [one for one in await page.evaluate(wide) if "layout=line" in one] == []
     await loaded(page, live)
     assert await page.evaluate(wide) == []
     assert await page.evaluate(FAULTS_IN_HOSTS) == []
-
-
-async def test_nothing_moves_when_the_rows_come(browser: Browser, live: Live, host: Host) -> None:
-    """The builder's code reserves height and width, in the host's own font: all around stands where it stood."""
-    page, parts, made = await browser.new_page(), [RIGID], {}
-    for width, place, form in product(TEN_WIDTHS, MOVABLE, FORMS):
-        if form == SENTENCE or (place == "header" and form != "layout=line"):
-            continue
-        # Where the place gives no width, a table has 18em, and a frame of that width has 15 pixels for each.
-        given = width if place in GIVEN or form in TAKE_ALL else min(width, 18 * 15 + PADDING)
-        if (given, form) not in made:
-            code = await pasted(live.url, "element", f"lang=ru&width={given}&{form}")
-            made[given, form] = code.partition("<script")[0]
-        font = FONTS[(len(parts) + TEN_WIDTHS.index(width)) % len(FONTS)]
-        parts.append(section(place, form, font, made[given, form], f"{width}px"))
-    await page.goto(host.put("".join(parts)))
-    before = await page.evaluate(PLACED)
-    await loaded(page, live)
-    after = await page.evaluate(PLACED)
-    # A header's text stands on the line's own baseline, which is that of the link but for a part of a pixel.
-    pairs = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
-    assert [(was, now) for was, now in pairs if max(abs(a - b) for a, b in zip(was[1], now[1], strict=True)) > 1] == []
-
-
-async def test_nothing_moves_in_a_narrow_window(browser: Browser, live: Live, host: Host) -> None:
-    """The code for a wide page reserves the rows that a bar has on a phone, and no more than that on a wide one."""
-    forms = [form for form in FORMS if form != SENTENCE]
-    codes = [(await pasted(live.url, "element", f"lang=ru&{form}")).partition("<script")[0] for form in forms]
-    parts = [section("block", form, font, code) for font in FONTS for form, code in zip(forms, codes, strict=True)]
-    moved = []
-    for width in (320, 360, 412, 600, 768, 1280):
-        page = await browser.new_page(viewport={"width": width, "height": 900})
-        await page.goto(host.put("".join(parts)))
-        before = await page.evaluate(PLACED)
-        await loaded(page, live)
-        moved += [(width, was, now) for was, now in zip(before, await page.evaluate(PLACED), strict=True) if was != now]
-        await page.close()
-    assert moved == []
-
-
-async def test_nothing_moves_where_the_builder_has_measured(browser: Browser, live: Live, host: Host) -> None:
-    """A narrow table has letters as large as its width allows, so there its height follows no font of the page."""
-    page, parts, spare = await browser.new_page(), [], []
-    for width, form in product((160, 200, 240), ("layout=table", "spark=30", "codes=USD,EUR&columns=name,next,change")):
-        await page.set_viewport_size({"width": width, "height": 900})
-        await page.goto(f"{live.url}/widget/frame?lang=ru&{form}")
-        needed = await page.evaluate("Math.ceil(document.body.getBoundingClientRect().height)")
-        estimate = await got(f"{live.url}/oembed?url={quote(f'{live.url}/embed?lang=ru&{form}&width={width}')}")
-        spare.append((json.loads(estimate)["height"] - needed, width, form))
-        code = await pasted(live.url, "element", f"lang=ru&width={width}&height={needed}&{form}")
-        parts += [section("block", form, font, code.partition("<script")[0], f"{width}px") for font in FONTS]
-    await page.goto(host.put("".join(parts)))
-    before = await page.evaluate(PLACED)
-    await loaded(page, live)
-    after = await page.evaluate(PLACED)
-    assert [(was, now) for was, now in zip(before, after, strict=True) if was != now] == []
-    assert max(spare) < (60,)
 
 
 async def test_a_table_is_18_em_wide_or_as_wide_as_its_place_up_to_40(browser: Browser, live: Live, host: Host) -> None:
@@ -312,24 +258,40 @@ async def test_a_table_is_18_em_wide_or_as_wide_as_its_place_up_to_40(browser: B
     assert max(cells) - min(cells) <= 1
 
 
+SHIFT = """let shift = 0;
+new PerformanceObserver(list => { for (const entry of list.getEntries()) shift += entry.value; })
+  .observe({ type: "layout-shift", buffered: true });"""
+
+
+async def continued(painted: asyncio.Event, route: Route) -> None:
+    """Rows that come after the first paint."""
+    await painted.wait()
+    await route.continue_()
+
+
 @pytest.mark.parametrize(
-    "around",
-    [
-        '<div style="display:flex">{}</div>',
-        '<div style="display:grid;grid-template-columns:auto 1fr">{}<p>text</p></div>',
-        "<table><tr><td>{}</td></tr></table>",
-        '<div style="float:left">{}</div>',
-        '<div style="display:inline-block">{}</div>',
-    ],
+    ("place", "width"),
+    [("block", 360), *in_nightly(*product(("block", "column"), (320, 360, 728, 1280)), ("row", 728), ("row", 1280))],
 )
-async def test_the_element_never_collapses(around: str, browser: Browser, live: Live, host: Host) -> None:
-    """Where its container asks for its own width, it is at least 12em wide, and never wider than a narrow container."""
-    loader = f'<script async src="{live.url}/widget/rates.js"></script>'
-    widths = []
-    for window in (600, 200):
-        page = await browser.new_page(viewport={"width": window, "height": 600})
-        await page.goto(host.put(around.format('<cbr-rates lang="ru"></cbr-rates>') + loader))
-        await page.locator("cbr-rates:state(load)").wait_for(state="attached")
-        widths.append(await page.evaluate("document.querySelector('cbr-rates').offsetWidth"))
-    assert widths[0] >= 12 * 16
-    assert widths[1] <= 200 or around.startswith("<table")
+async def test_nothing_shifts_when_the_rows_come(
+    browser: Browser, live: Live, host: Host, place: str, width: int
+) -> None:
+    """The code keeps its height: what stands below it stays where it stood, and what is beside it hardly moves."""
+    wrong = []
+    for form in FORMS:
+        if form == SENTENCE:
+            continue
+        page, painted = await browser.new_page(viewport={"width": width, "height": 900}), asyncio.Event()
+        await page.route("**/rows.json*", partial(continued, painted))
+        code = await pasted(live.url, "element", f"lang=ru&{form}")
+        await page.goto(host.put(f"<script>{SHIFT}</script>{BESIDE[place].format(code)}<u>below</u>"))
+        await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        below = "document.querySelector('u').getBoundingClientRect().top"
+        before = await page.evaluate(below)
+        painted.set()
+        await settled(page)
+        await page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        after, shift = await page.evaluate(below), await page.evaluate("shift")
+        wrong += [(form, before, after, shift)] if before != after or shift > 0.01 else []
+        await page.close()
+    assert wrong == []
