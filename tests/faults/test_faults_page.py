@@ -7,7 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "faults.md"
-LAST = {"A": 20, "B": 20, "C": 19, "D": 11, "E": 13, "F": 10, "G": 10}
+LAST = {"A": 20, "B": 21, "C": 19, "D": 11, "E": 13, "F": 10, "G": 10}
 
 
 def test_every_row_has_a_test_and_stands_on_the_page() -> None:
