@@ -23,7 +23,7 @@ FROM python
 # The release adds version, revision and source, which only it knows.
 LABEL org.opencontainers.image.title="ratesvc" \
       org.opencontainers.image.description="The Bank of Russia's exchange rates as a JSON API and an HTML widget" \
-      org.opencontainers.image.licenses="MIT AND OFL-1.1" \
+      org.opencontainers.image.licenses="MIT AND OFL-1.1 AND Unicode-3.0" \
       org.opencontainers.image.base.name="docker.io/library/python:3.13-slim-trixie"
 RUN mkdir -p /var/lib/ratesvc && chown 10001:10001 /var/lib/ratesvc && chmod 700 /var/lib/ratesvc
 COPY --from=build /opt/ratesvc /opt/ratesvc

@@ -14,8 +14,6 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
-from babel.numbers import get_currency_symbol, is_currency
-
 from ratesvc.dialects import JSON, Content, Dialect, Refusal, Refused, Request, split, status, with_point
 from ratesvc.domain import periods
 from ratesvc.domain.columns import Days
@@ -116,7 +114,8 @@ def _records(request: Request) -> _Records:
         if name in given and given[name].lower() not in allowed:
             raise Refused(422, f"invalid {name}")
     base, quotes = given.get("base", "EUR").upper(), split(given["quotes"]) if "quotes" in given else known
-    if invalid := [code for code in (base, *sorted(quotes)) if code not in known and not is_currency(code)]:
+    named = language_or_default(None).currency
+    if invalid := [code for code in (base, *sorted(quotes)) if code not in known and named(code) == code]:
         raise Refused(422, f"invalid currency: {','.join(invalid)}")
     records = _Records(base, sorted(quotes & known) if _is_ours(request) else (), "expand" in given)
     # `to` without `from` is ignored, as in the original.
@@ -198,7 +197,7 @@ def currencies(request: Request) -> Content:
 
 def _details(request: Request, code: str) -> dict[str, Any]:
     english, columns = language_or_default(None), request.history.columns(code)
-    symbol = get_currency_symbol(code, english.locale)
+    symbol = english.symbol(code)
     return {
         "iso_code": code,
         "iso_numeric": columns[-1].currency.numeric_code if columns else ROUBLE,

@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from babel.numbers import get_currency_symbol
-
 from ratesvc.render.language import Language
 
 MOST_DIGITS = 15
@@ -56,5 +54,5 @@ def _names(word: str, code: str, language: Language) -> bool:
 
 def signs(code: str, language: Language) -> tuple[str, ...]:
     """The signs of a currency: CLDR's, also without its letters, such as CA$ and $; of the rouble, the usual two."""
-    symbol = str(get_currency_symbol(code, locale=language.locale)).lower()
+    symbol = language.symbol(code).lower()
     return tuple(dict.fromkeys((symbol, re.sub("[a-z]", "", symbol) or symbol, *_OTHER_SIGNS.get(code, ()))))

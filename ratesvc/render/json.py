@@ -62,7 +62,7 @@ def utc_time(moment: datetime) -> str:
 
 def bank_page(language: Language | None = None) -> str:
     """The Bank's own page of rates, in Russian for readers of Russian."""
-    folder = "" if language and language.locale.language == "ru" else "eng/"
+    folder = "" if language and language.primary == "ru" else "eng/"
     return f"https://www.cbr.ru/{folder}currency_base/daily/"
 
 

@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import gzip
 import hashlib
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
@@ -59,6 +58,7 @@ class Queue(Enum):
     """Where an answer waits until a thread renders it."""
 
     SMALL = "small answers"
+    WIDGETS = "widgets"
     PAGES = "pages"
     BUILDER = "pages of the builder"
     PICTURES = "pictures"
@@ -70,8 +70,17 @@ class Queue(Enum):
         return cls.LONG if points >= LONG_POINTS else cls.SMALL
 
 
-MOST_WAITING = {Queue.LONG: 20, Queue.PICTURES: 60}
-"""So many are rendered or wait at a time: long answers take a third of a second at most, most pictures a tenth."""
+MOST_WAITING = {
+    Queue.SMALL: 200,
+    Queue.WIDGETS: 200,
+    Queue.PAGES: 60,
+    Queue.BUILDER: 20,
+    Queue.LONG: 20,
+    Queue.PICTURES: 60,
+}
+"""So many are rendered or wait at a time. A widget takes some 5 ms, a page 20, one of the builder 60, most pictures
+100, and a long answer 300 at most. Proxies wait two seconds, and longer for the last two.
+"""
 
 
 @dataclass(frozen=True)
@@ -344,26 +353,26 @@ def give_back_memory() -> None:
 
 
 class Workers:
-    """The threads that render: small answers have two, pages and the builder one each, long answers and pictures one.
+    """The threads that render: small answers have two; widgets, pages and the builder one each; the slow ones one.
 
-    One thread for the last two bounds the memory that they take, and how long they keep the event loop waiting.
+    One thread for long answers and pictures bounds their memory, and how long they keep the event loop waiting.
     """
 
     def __init__(self) -> None:
-        small, pages, own, slow = (ThreadPoolExecutor(count, "render") for count in (2, 1, 1, 1))
-        self._threads = {Queue.SMALL: small, Queue.PAGES: pages, Queue.BUILDER: own}
-        self._threads |= dict.fromkeys((Queue.LONG, Queue.PICTURES), slow)
-        self._turns = {queue: asyncio.Lock() for queue in MOST_WAITING}
+        slow = (Queue.LONG, Queue.PICTURES)
+        threads = {queue: ThreadPoolExecutor(2 if queue is Queue.SMALL else 1, "render") for queue in Queue}
+        self._threads = {**threads, Queue.PICTURES: threads[Queue.LONG]}
+        self._turns = {queue: asyncio.Lock() for queue in slow}
         self.waiting: Counter[Queue] = Counter()
         """How many answers of each queue are rendered or wait."""
 
     async def run(self, work: Callable[[], Made], queue: Queue) -> Made:
         """Run `work` and return its result. Raises Busy if too many wait."""
-        if self.waiting[queue] >= MOST_WAITING.get(queue, sys.maxsize):
+        if self.waiting[queue] >= MOST_WAITING[queue]:
             raise Busy(f"Too many {queue.value} are being rendered. Ask again in half a minute, or for less.")
         self.waiting[queue] += 1
         try:
-            # Only the first of a queue with a bound waits for the thread, so the two queues take turns.
+            # Only the first of each slow queue waits for their thread, so the two take turns.
             async with self._turns.get(queue, contextlib.nullcontext()):
                 return await asyncio.get_running_loop().run_in_executor(self._threads[queue], work)
         finally:

@@ -9,7 +9,6 @@ from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
 from ratesvc.errors import NoSheet
-from ratesvc.render.language import key_of
 from ratesvc.render.page import Site, own_page
 from ratesvc.render.widget import builder
 from ratesvc.render.widget.builder import Notice
@@ -59,7 +58,7 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
         return html(builder.builder(drawn, words, table, codes, site, notices), *BUILDER_HEADERS)
 
     # It costs as much as twenty widgets, so none of them waits behind it.
-    return await shown.answer(("home", key_of(choice), words.tag, notices), render, queue=Queue.BUILDER)
+    return await shown.answer(("home", choice, words.tag, notices), render, queue=Queue.BUILDER)
 
 
 def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:

@@ -18,7 +18,7 @@ from ratesvc.domain.series import SeriesParams
 from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, RatesvcError
 from ratesvc.render import png
-from ratesvc.render.language import key_of, language_or_default
+from ratesvc.render.language import language_or_default
 from ratesvc.render.page import Site, framed_page, hashes, own_page, policy, script, style
 from ratesvc.render.pages import chart, chart_page, reasons
 from ratesvc.render.pages.chart_page import Asked, Shown
@@ -70,7 +70,7 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
         return html(chart_page.answered(shown, history.codes(), rates, unconfirmed), *_headers(site, path))
 
     # It draws three pictures, so no widget waits behind it.
-    key, queue = ("page", path, key_of(shown)), Queue.PICTURES
+    key, queue = ("page", path, shown), Queue.PICTURES
     return await long_answer(service, key, wanted.days, render, queue, packed=params.packed)
 
 
@@ -160,7 +160,7 @@ class _Picture:
     @property
     def key(self) -> Hashable:
         """Equal for equal pictures."""
-        return self.series, key_of(self.look), self._scale
+        return self.series, self.look, self._scale
 
     def svg(self, look: chart.ChartLook) -> str:
         """The picture as SVG."""

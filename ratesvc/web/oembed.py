@@ -43,7 +43,7 @@ async def _oembed(service: Service, site: Site, request: web.Request) -> Answer:
         render = partial(_of_a_chart, chart, limits)
     else:
         render = partial(_of_a_widget, Embedding(WidgetParams(query), service), limits, site)
-    body = await service.workers.run(lambda: Body(encode(render()), JSON).finish(), Queue.PAGES)
+    body = await service.workers.run(lambda: Body(encode(render()), JSON).finish(), Queue.WIDGETS)
     return Answer(body, HOURLY)
 
 

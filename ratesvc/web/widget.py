@@ -19,7 +19,7 @@ from ratesvc.domain.rates import MOST_USED, InForce
 from ratesvc.errors import NotEmbeddable, RatesvcError
 from ratesvc.render import png
 from ratesvc.render.json import JSON, encode
-from ratesvc.render.language import Language, key_of, language_or_default
+from ratesvc.render.language import Language, language_or_default
 from ratesvc.render.page import ASSETS, Site, framed_page, hashes, policy, script, style
 from ratesvc.render.widget import card, fragment, ground, releases, rows
 from ratesvc.render.widget import view as views
@@ -130,7 +130,7 @@ class Embedding:
         return rows.table(self._shown, language, view, recent, today=today, demo=service.demo)
 
     async def answer(
-        self, kind: Hashable, render: Render, caching: Caching = WIDGET, queue: Queue = Queue.PAGES
+        self, kind: Hashable, render: Render, caching: Caching = WIDGET, queue: Queue = Queue.WIDGETS
     ) -> Answer:
         """The finished body, rendered in a worker thread at the first request for it. Raises Busy."""
         # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
@@ -139,7 +139,7 @@ class Embedding:
         body = await self._publication.body_in_thread(key, render, workers, queue, packed=self.params.packed)
         return Answer(body, caching)
 
-    async def measured(self, first: str = "", queue: Queue = Queue.PAGES) -> Choice:
+    async def measured(self, first: str = "", queue: Queue = Queue.WIDGETS) -> Choice:
         """What `choice` gives, from a worker thread, because it takes the finished rows."""
         return await self._service.workers.run(lambda: self.choice(first), queue)
 
@@ -198,7 +198,7 @@ async def _embed(service: Service, site: Site, request: web.Request) -> Answer:
     address = embed_url(choice, site, sized=True)
     discovery = str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json"))
     return await shown.answer(
-        ("embed", look, key_of(choice)), lambda: _framed(fragment.frame(shown.table, look, discovery), look)
+        ("embed", look, choice), lambda: _framed(fragment.frame(shown.table, look, discovery), look)
     )
 
 

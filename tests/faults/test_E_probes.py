@@ -9,23 +9,28 @@ import random
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import date
 from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from pkgutil import walk_packages
+from statistics import median
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Served
+from babel.localedata import locale_identifiers
+from conftest import Served, eventually
+from fronts import answers_with, haproxy
 from load import p99
+from loopback import client
 from machine import limit_s, quickest
 from multidict import MultiDict
-from processes import Program
+from processes import Program, serving
 from wire import ask, asking, get
 
 import ratesvc
@@ -46,6 +51,11 @@ READERS = 4
 RENDERED = 0.1
 MOST_GROWTH = 40 * 1024 * 1024
 SLOWEST_S = 0.1
+QUICK_S = 0.05
+DOCUMENTED = 384 * 1024 * 1024
+"""The memory that compose.yaml and deploy/kubernetes.yaml give a replica."""
+FINISHED = "/v1/rates/today/USD.txt"
+OF = {"flood": "192.0.2.1", "other": "192.0.2.2"}
 RUNAWAY_S = 0.001
 LONG = 100 * 1024
 
@@ -109,6 +119,47 @@ async def test_E6_a_flood_of_variants(demo: Program) -> None:
     print(f"SEED={seed} {figures}")  # noqa: T201 -- figures
     assert grown <= MOST_GROWTH
     assert p99(taken) <= limit_s(SLOWEST_S)
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("proxied", [True, False], ids=["haproxy", "direct"])
+async def test_E6_a_flood_of_languages(tmp_path: Path, proxied: bool) -> None:
+    """Ninety requests a second in 400 languages, fewer than the proxies refuse: others are served as without them."""
+    tags = [tag.replace("_", "-") for tag in sorted(locale_identifiers())][::2][:400]
+    asked = [f"{path}lang={tag}" for tag in tags for path in ("/widget?", "/v1/rates?", "/v1/currencies?")]
+    async with AsyncExitStack() as stack, client() as http:
+        replicas = []
+        for name in ("one", "two")[: 1 + proxied]:
+            (tmp_path / name).mkdir()
+            replicas.append(await stack.enter_async_context(serving(tmp_path / name, "--demo")))
+            await replicas[-1].holds_two_sheets()
+        urls = [replica.url for replica in replicas]
+        url = await stack.enter_async_context(haproxy(tmp_path, *urls)) if proxied else urls[0]
+        await eventually(lambda: answers_with(url, FINISHED, 200))
+        statuses: dict[str, Counter[int]] = {"flood": Counter(), "other": Counter()}
+        taken: list[float] = []
+
+        async def one(name: str, path: str) -> None:
+            begun = time.perf_counter()
+            async with http.get(url + path, headers={"X-Forwarded-For": OF[name]}) as answer:
+                await answer.read()
+            statuses[name][answer.status] += 1
+            if name == "other":
+                taken.append(time.perf_counter() - begun)
+
+        async with asyncio.TaskGroup() as tasks:
+            due = asyncio.get_running_loop().time()
+            for number, path in enumerate(asked):
+                tasks.create_task(one("flood", path))
+                if number % 9 == 0:
+                    tasks.create_task(one("other", FINISHED))
+                due += 1 / 90
+                await asyncio.sleep(due - asyncio.get_running_loop().time())
+        used = max(map(resident, replicas))
+    print(f"{statuses}, median {median(taken) * 1000:.1f} ms, {used / 2**20:.0f} MB")  # noqa: T201 -- figures
+    assert [statuses[name].keys() for name in statuses] == [{200}, {200}]
+    assert median(taken) < limit_s(QUICK_S)
+    assert used < DOCUMENTED
 
 
 async def test_E6_no_long_target_is_remembered(served: Served) -> None:

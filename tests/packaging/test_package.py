@@ -31,7 +31,7 @@ UV = Path(sys.executable).parent / "uv"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DEPENDENCIES = set(map(Requirement, PROJECT["dependencies"]))
 CLASSIFIERS = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]
-LICENCE = "MIT AND OFL-1.1"
+LICENCE = "MIT AND OFL-1.1 AND Unicode-3.0"
 ABOUT = f"ratesvc-{__version__}.dist-info"
 
 
@@ -83,7 +83,8 @@ def test_the_wheel_is_the_package_and_its_papers(wheel: Path) -> None:
     """Every file of ratesvc/ that is kept, so every template, font, catalogue and recorded figure; and no other."""
     with zipfile.ZipFile(wheel) as archive:
         names = {one.filename for one in archive.infolist() if not one.is_dir()}
-    licences = ("licenses/LICENSE", "licenses/ratesvc/render/assets/fonts/OFL.txt")
+    places = ("LICENSE", *(f"ratesvc/render/assets/{name}" for name in ("fonts/OFL.txt", "cldr/LICENSE.txt")))
+    licences = [f"licenses/{name}" for name in places]
     papers = {f"{ABOUT}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", *licences)}
     assert names == in_repository("ratesvc") | papers | {"ratesvc/revision"}
     assert {"ratesvc/py.typed", "ratesvc/demo/figures.csv"} <= names

@@ -15,7 +15,6 @@ from itertools import count, pairwise
 from typing import Any
 
 import pytest
-from babel.localedata import locale_identifiers
 from conftest import Clock, Serve, Served, eventually, patience_s
 from dates import DAYS, FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY, TUESDAY
 from fake_bank import Bank, sheet, workdays
@@ -26,7 +25,6 @@ from ratesvc import dialects
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.render.language import MOST_LANGUAGES, Language, language, language_or_default
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, SETTLED, caching_of
 
@@ -244,16 +242,6 @@ async def test_simultaneous_requests_draw_a_picture_once(served: Served) -> None
     assert ({one.content for one in found}, len(drawn)) == ({b"picture"}, 1)
 
 
-def test_the_same_language_is_the_same_key() -> None:
-    """Also if it was made anew."""
-    first = language_or_default(None)
-    for tag in ("de", "fr", "tr"):
-        language(tag)
-    assert language_or_default(None) == first == language("en")
-    assert hash(language_or_default("xx-nowhere")) == hash(first)
-    assert language("de") != first
-
-
 async def test_a_currency_that_a_sheet_lacks_is_not_called_unknown(served: Served, clock: Clock) -> None:
     """Another sheet has it. The text names the sheet that lacks it."""
     served.service.history.add(Revision(without(sheet(THURSDAY), "CNY"), 2, clock()))
@@ -334,18 +322,3 @@ async def test_memory_does_not_grow(served: Served, bank: Bank, clock: Clock) ->
     tracemalloc.stop()
     print([f"{after - before:+}" for before, after in pairwise(used)])  # noqa: T201 -- figures
     assert used[-1] - used[WARM - 1] <= MOST_GROWTH, used
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    "path", ["/?lang=", "/embed?lang=", "/chart?lang=", "/chart.svg?codes=USD&lang=", "/rate?lang="]
-)
-async def test_an_answer_that_is_kept_holds_no_language(served: Served, path: str) -> None:
-    """A language takes 0.3 MB, there are a thousand, and anyone may ask for each. Only a few dozen are held."""
-    tags = [tag.replace("_", "-") for tag in locale_identifiers() if tag < "g"]
-    assert len(tags) > 5 * MOST_LANGUAGES
-    for tag in tags[:: len(tags) // (5 * MOST_LANGUAGES)]:
-        assert (await served.get(f"{path}{tag}"))[0] in (200, 404), tag
-    gc.collect()
-    # Those of pages, and those of the widget.
-    assert sum(type(one) is Language for one in gc.get_objects()) <= 2 * (MOST_LANGUAGES + 4)

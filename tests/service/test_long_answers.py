@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -19,8 +19,9 @@ from fake_bank import TABLE, Bank, sheet
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.domain.series import MOST_POINTS, SeriesParams
 from ratesvc.render import png, tables
+from ratesvc.render.pages import rate
 from ratesvc.render.widget import builder, rows
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import MOST_WAITING, Body, Queue
 
 EVERY = ",".join(row[0] for row in TABLE)
 DAILY = "/v1/series?fill=daily&since=1992-07-01&codes="
@@ -104,11 +105,16 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     release.set()
 
 
+def bounded(monkeypatch: pytest.MonkeyPatch, bounds: Mapping[Queue, int]) -> None:
+    for queue, most in bounds.items():
+        monkeypatch.setitem(MOST_WAITING, queue, most)
+
+
 async def test_too_many_long_answers_are_refused(
     whole: Served, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each route answers in its own shape, with a time to retry. Small answers wait for no long one."""
-    monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", {Queue.LONG: 2, Queue.PICTURES: 0})
+    bounded(monkeypatch, {Queue.LONG: 2, Queue.PICTURES: 0})
     monkeypatch.setattr("ratesvc.dialects.Request.check_size", lambda *_, **__: 2000)
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR")]
     await eventually(lambda: whole.service.workers.waiting[Queue.LONG] == 2)
@@ -128,6 +134,27 @@ async def test_too_many_long_answers_are_refused(
     assert [status for status, _, _ in await asyncio.gather(*long)] == [200, 200]
     assert whole.service.workers.waiting[Queue.LONG] == 0
     assert (await whole.get(f"{DAILY}CNY"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("queue", "path"),
+    [
+        (Queue.SMALL, f"{SMALL}13"),
+        (Queue.WIDGETS, "/widget?heading=13"),
+        (Queue.PAGES, "/rate?amount=13"),
+        (Queue.BUILDER, "/?heading=13"),
+        (Queue.LONG, f"{DAILY}USD"),
+        (Queue.PICTURES, "/chart?period=month"),
+    ],
+)
+async def test_every_queue_has_a_bound(queue: Queue, path: str, whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond it an answer is refused with a time to retry; no other queue is."""
+    monkeypatch.setattr("ratesvc.service.publication.LONG_POINTS", 20)
+    bounded(monkeypatch, {queue: 0})
+    status, headers, _ = await whole.get(path)
+    assert (status, headers["Retry-After"]) == (503, "30")
+    bounded(monkeypatch, dict.fromkeys(Queue, 0) | {queue: 1})
+    assert (await whole.get(path))[0] == 200
 
 
 async def test_a_client_that_leaves_gives_up_its_place_in_the_queue(whole: Served, held_up: threading.Event) -> None:
@@ -157,7 +184,7 @@ async def test_pictures_have_a_queue_of_their_own(
 
     monkeypatch.setattr(png, "png", picture)
     monkeypatch.setattr(Body, "finish", finished)
-    monkeypatch.setattr("ratesvc.service.publication.MOST_WAITING", {Queue.LONG: 3, Queue.PICTURES: 40})
+    bounded(monkeypatch, {Queue.LONG: 3, Queue.PICTURES: 40})
     waiting = whole.service.workers.waiting
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR", "CNY")]
     cards = [asyncio.create_task(whole.get(f"/widget/card.png?heading={n}")) for n in range(39)]
@@ -172,9 +199,10 @@ async def test_pictures_have_a_queue_of_their_own(
     assert done[:6] == ["long", "picture"] * 3
 
 
+EMBEDDED = "/oembed?url={url}/embed%3Fheading=H"
 PAGES = (
     *("/?heading=H", "/widget?heading=H", "/widget/frame?heading=H", "/widget/rows.json?heading=H", "/embed?heading=H"),
-    *("/widget/card.svg?heading=H", "/oembed?url={url}/embed%3Fheading=H", "/rate?amount=7", "/chart?since=2026-04-23"),
+    *("/widget/card.svg?heading=H", EMBEDDED, "/rate?amount=7", "/chart?since=2026-04-23"),
 )
 
 
@@ -216,22 +244,28 @@ async def test_a_page_that_is_rendered_keeps_no_small_answer_waiting(
     """Small answers have threads of their own."""
     release = holding_up(monkeypatch, rows, "table")
     pages = [asyncio.create_task(whole.get(f"/widget?heading={n}")) for n in range(20)]
-    await eventually(lambda: whole.service.workers.waiting[Queue.PAGES] == 20)
+    await eventually(lambda: whole.service.workers.waiting[Queue.WIDGETS] == 20)
     assert (await whole.get(f"{SMALL}12"))[0] == 200
     assert (await whole.get("/frankfurter/v1/latest"))[0] == 200
     release.set()
     assert {status for status, _, _ in await asyncio.gather(*pages)} == {200}
 
 
-async def test_a_page_of_the_builder_keeps_no_widget_waiting(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It costs as much as twenty widgets, and anybody may ask for any number of them."""
-    release = holding_up(monkeypatch, builder, "builder")
-    pages = [asyncio.create_task(whole.get(f"/?heading={n}")) for n in range(20)]
+@pytest.mark.parametrize(
+    ("owner", "name", "path", "other"),
+    [(builder, "builder", "/?heading={}", "/rate?amount=7"), (rate, "answered", "/rate?amount={}", "/?heading=other")],
+)
+async def test_a_page_keeps_no_widget_waiting(
+    owner: Any, name: str, path: str, other: str, whole: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs as much as several widgets, and anybody may ask for any number. Nor does a page of another kind wait."""
+    release = holding_up(monkeypatch, owner, name)
+    pages = [asyncio.create_task(whole.get(path.format(n + 10))) for n in range(20)]
     await eventually(lambda: sum(whole.service.workers.waiting.values()) == 20)
     try:
         async with asyncio.timeout(patience_s()):
-            for path in ("/widget?heading=small", "/embed?heading=small", "/rate?amount=7"):
-                assert (await whole.get(path))[0] == 200
+            for widget in ("/widget?heading=small", "/embed?heading=small", EMBEDDED, other):
+                assert (await whole.get(widget.format(url=whole.url.replace("127.0.0.1", "localhost"))))[0] == 200
         assert not any(page.done() for page in pages)
     finally:
         release.set()

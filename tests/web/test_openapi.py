@@ -32,7 +32,7 @@ from ratesvc.render.language import TRANSLATIONS, catalogue
 from ratesvc.render.page import Site
 from ratesvc.render.pages import guides, reference
 from ratesvc.render.widget import card, choice, releases, view
-from ratesvc.service.publication import Queue
+from ratesvc.service.publication import MOST_WAITING, Queue
 from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
 
 HOOKS = Path(__file__).parents[1].joinpath("schemathesis_hooks.py")
@@ -388,7 +388,8 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         await ask(whole, {"/chart.png": ["?codes=EUR"], "/widget/card.png": ["?codes=EUR"]}, witnessed)
     with monkeypatch.context() as busy:
         busy.setattr("ratesvc.service.publication.LONG_POINTS", 0)
-        busy.setattr("ratesvc.service.publication.MOST_WAITING", {Queue.LONG: 0, Queue.PICTURES: 0})
+        for queue in (Queue.LONG, Queue.PICTURES):
+            busy.setitem(MOST_WAITING, queue, 0)
         await ask(whole, split(BUSY), witnessed)
     for path in CALM:
         asked = address(path, CALM[path][0], whole.url)

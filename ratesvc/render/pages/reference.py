@@ -28,7 +28,7 @@ MOST_LINES = 60
 
 def tag_of(language: Language) -> str:
     """The language of /docs for a reader of this language."""
-    return language.locale.language if language.locale.language in LANGUAGES else DEFAULT
+    return language.primary if language.primary in LANGUAGES else DEFAULT
 
 
 def page(site: Site, day: date, tag: str, answers: Mapping[tuple[str, str], bytes], problems: Sequence[Part]) -> str:

@@ -88,9 +88,9 @@ def not_ready(words: Language, site: Site) -> str:
 
 def words_of(tag: str, of_widget: Language) -> Language:
     """The page's own language: the requested one, else the widget's if the page is translated, else English."""
-    wanted = (language(tag) or of_widget).locale.language
+    wanted = (language(tag) or of_widget).primary
     translated = map(language_or_default, TRANSLATIONS)
-    return next((words for words in translated if words.locale.language == wanted), language_or_default(None))
+    return next((words for words in translated if words.primary == wanted), language_or_default(None))
 
 
 def address(choice: Choice, words: Language) -> str:
@@ -134,7 +134,7 @@ def _chosen_size(choice: Choice) -> dict[str, str]:
 
 def _in_words(choice: Choice, words: Language, ui: Language) -> str:
     """The address of the same choice with the page in another language. The widget's follows if it was the same."""
-    is_same = choice.language.locale.language == words.locale.language
+    is_same = choice.language.primary == words.primary
     return address(replace(choice, language=ui) if is_same else choice, ui)
 
 
@@ -143,7 +143,7 @@ def _languages(chosen: Language) -> list[tuple[str, str]]:
     listed = languages()
     if chosen.tag in dict(listed):
         return listed
-    name = chosen.locale.display_name or chosen.tag
+    name = chosen.name or chosen.tag
     return [(chosen.tag, name[:1].upper() + name[1:]), *listed]
 
 
@@ -151,7 +151,7 @@ def _languages(chosen: Language) -> list[tuple[str, str]]:
 def languages() -> list[tuple[str, str]]:
     """Every language of CLDR that has a name for itself, without regions; the three translated ones first.
 
-    A file holds the names, because Babel would read 331 locales for them: half a second and 120 MB.
+    A file holds the names, because the 331 languages would take half a second.
     """
     source = files("ratesvc.render").joinpath("assets", "languages.json").read_bytes()
     return [(tag, name) for tag, name in json.loads(source)]
