@@ -21,7 +21,7 @@ import aiohttp
 import measure
 import servers
 import stored
-from fake_bank import bank_running
+from kit.bank import bank_running
 from measure import Round
 from rich.console import Console
 from rich.table import Table

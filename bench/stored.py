@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from fake_bank import TABLE, Bank
+from kit.bank import TABLE, Bank
 
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.rates import FIRST_DAY, Quote, Sheet

@@ -3,7 +3,6 @@ from __future__ import annotations
 import difflib
 import gc
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from datetime import date, datetime, timedelta
 from datetime import time as clock_time
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -25,16 +24,15 @@ import pytest
 import redis
 from _pytest.unraisableexception import collect_unraisable
 from aiohttp import web
-from dates import DAYS, EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
-from fake_bank import Bank, bank_running, sheet
 from hypothesis import settings as hypothesis_settings
-from ledger import Ledger, fault
-from machine import patience_s
-from not_run import MARK, NotRun, reason
+from kit.bank import Bank, bank_running, sheet
+from kit.dates import DAYS, EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
+from kit.ledger import Ledger, fault
+from kit.not_run import NOT_HERE, NotRun, missing, not_here, path_of, program, reason
+from kit.sheets import plausible
+from kit.time import eventually, patience_s
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
-from sheets import plausible
-from waiting import eventually
 
 from ratesvc.bank.client import DAILY, Limits, Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
@@ -48,13 +46,12 @@ from ratesvc.storage.store import Store
 from ratesvc.web import dialects
 from ratesvc.web.server import build, listening
 
-pytest_plugins = ["guardian", "guarded", "processes", "widget_harness"]
+pytest_plugins = ["kit.guardian", "kit.guarded", "kit.service", "kit.browser"]
 
 # With LONG_FAULTS=1 fault tests run for the time and number of the table, else for as much as shows the same.
 LONG = bool(os.environ.get("LONG_FAULTS"))
 # The recorded documents of the Bank lie beside the project, and are no part of it.
 RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
-NOT_HERE = "no package brings it: "
 MIDNIGHT_S = 90.0
 PAUSE_S = 0.01
 # A quick test takes seconds, unless it hangs.
@@ -79,7 +76,7 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 sys.addaudithook(_only_loopback)
 
-__all__ = ["eventually", "fault", "patience_s"]
+__all__ = ["eventually", "fault", "missing", "not_here", "path_of", "patience_s", "program"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -161,16 +158,6 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     collect_unraisable(item.config)
 
 
-def missing(what: str) -> NoReturn:
-    """Skip a test that cannot run here. The end of the run counts it, and TEST_ALL lets it fail."""
-    pytest.skip(f"{MARK}{what} is missing")
-
-
-def not_here(what: str) -> NoReturn:
-    """Skip a test of something that no checkout and no package brings, and count it at the end."""
-    pytest.skip(f"{MARK}{NOT_HERE}{what}")
-
-
 def pytest_runtest_setup() -> None:
     """No test runs across midnight in Moscow: shortly before it the next test waits until it is over."""
     now = utc_now()
@@ -212,18 +199,6 @@ def first(count: int, cases: Iterable[Any]) -> list[Any]:
 
 
 in_faults = in_nightly
-
-
-def path_of(*names: str) -> str | None:
-    """The path of the first of these programs that is installed. Servers may be in the sbin beside PATH's bin."""
-    places = [Path(place) for place in os.environ["PATH"].split(os.pathsep)]
-    path = os.pathsep.join(map(str, [*places, *(place.with_name("sbin") for place in places if place.name)]))
-    return next(filter(None, (shutil.which(name, path=path) for name in names)), None)
-
-
-def program(*names: str) -> str:
-    """The same for a program that the test needs. Without it the test is skipped."""
-    return path_of(*names) or missing(names[0])
 
 
 def golden(name: str, made: str | bytes) -> None:

@@ -6,8 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cases
 import pytest
+from kit import cases
 
 from ratesvc.config import DIALECTS, Server, Settings, load, variables
 from ratesvc.errors import ConfigError

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import guarded
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from conftest import Served, eventually, first
-from processes import ROOT, environment, finished, processes_over
+from kit import guarded
+from kit.service import ROOT, environment, finished, processes_over
 
 from ratesvc.storage.redis import connect
 
@@ -87,10 +87,10 @@ import json
 import signal
 
 import pytest
-from dates import FRIDAY, SATURDAY
-from fake_bank import sheet, unavailable
-from processes import serving
-from watched import watched
+from kit.dates import FRIDAY, SATURDAY
+from kit.bank import sheet, unavailable
+from kit.service import serving
+from kit.watched import watched
 """ + "\n".join(
     re.findall(r"^```python\n(.*?)^```", (ROOT / "tests/README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 )
@@ -156,7 +156,7 @@ async def test_a_run(run: str, tmp_path: Path) -> None:
 HANGING = """
 import asyncio, os
 from pathlib import Path
-from processes import serving
+from kit.service import serving
 
 async def test_that_hangs(redis_url, tmp_path):
     async with serving(tmp_path, "--demo"):

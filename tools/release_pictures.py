@@ -8,9 +8,9 @@ import tempfile
 from io import BytesIO
 from pathlib import Path
 
+from kit.browser import chromium, hosting, live_service
 from PIL import Image
 from playwright.async_api import Page, ViewportSize
-from widget_harness import chromium, hosting, live_service
 
 from ratesvc.render import png
 

@@ -10,11 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import cases
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sheets import changed, plausible, times, without
+from kit import cases
+from kit.sheets import changed, plausible, times, without
 
 from ratesvc.bank.admission import (
     Admitted,

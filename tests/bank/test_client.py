@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from certificates import Authority
-from fake_bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
+from kit.bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
+from kit.certificates import Authority
 
 from ratesvc.bank.client import BankClient, Limits, Pace, trusted
 from ratesvc.bank.xml import parse_daily

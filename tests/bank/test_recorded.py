@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve
-from fake_bank import Bank
-from recorded_days import DATED, FOLDER, documents, effective_dates
+from kit.bank import Bank
+from kit.recorded import DATED, FOLDER, documents, effective_dates
 
 from ratesvc.bank import xml
 from ratesvc.bank.admission import check_sheet

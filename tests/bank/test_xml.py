@@ -7,11 +7,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import cases
 import pytest
-from figures import DAY, INDENTED, SLASHES, TABLE, UTF_8, Document, Layout, Row, unit
 from hypothesis import given
 from hypothesis import strategies as st
+from kit import cases
+from kit.documents import DAY, INDENTED, SLASHES, TABLE, UTF_8, Document, Layout, Row, unit
 
 from ratesvc.bank.xml import charset_of, parse_daily, parse_date, unknown_parts, write_daily
 from ratesvc.domain.rates import Quote, Sheet

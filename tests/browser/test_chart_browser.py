@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from conftest import in_nightly
-from loopback import fetched
+from kit.browser import Host, Live, Spy, got, spying, visited
+from kit.http import fetched
 from playwright.async_api import Browser, Page, Request
-from spy import Spy, spying
 from test_widget_browser import PHONE, WATCH
-from widget_harness import Host, Live, got, visited
 
 from ratesvc.render.pages.chart_page import frame_height
 

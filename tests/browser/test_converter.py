@@ -13,8 +13,8 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from conftest import in_nightly
+from kit.browser import Host, Live, got, pasted, visited
 from playwright.async_api import Browser
-from widget_harness import Host, Live, got, pasted, visited
 
 from ratesvc.domain.rates import convert
 from ratesvc.render.json import converter_data

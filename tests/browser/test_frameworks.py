@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from conftest import missing, program
+from kit.browser import SESSION, Host, Live, got, live_service, pasted
+from kit.service import ROOT, finished
+from kit.wordpress import under_php_74
 from playwright.async_api import Browser, Page
-from processes import ROOT, finished
-from widget_harness import SESSION, Host, Live, got, live_service, pasted
-from wordpress import under_php_74
 
 pytestmark = pytest.mark.nightly
 

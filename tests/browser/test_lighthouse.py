@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import missing, program
-from processes import finished
-from widget_harness import FLAGS, hosting, live_service
+from kit.browser import FLAGS, hosting, live_service
+from kit.service import finished
 
 pytestmark = pytest.mark.nightly
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, eventually, first
-from fake_bank import Bank, sheet
+from kit.bank import Bank, sheet
+from kit.browser import Live, chromium, spying
+from kit.service import free_port
 from playwright.async_api import Browser
-from processes import free_port
-from spy import spying
-from widget_harness import Live, chromium
 
 pytestmark = pytest.mark.nightly
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from conftest import first, in_nightly, missing, program
-from fronts import nginx
+from kit.browser import Host, Live, chromium, got, hosting, pasted, settled, visited
+from kit.proxies import nginx
+from kit.service import finished, free_port, serving
 from playwright.async_api import Browser, Page
-from processes import finished, free_port, serving
-from widget_harness import Host, Live, chromium, got, hosting, pasted, settled, visited
 
 from ratesvc.render.language import language_or_default
 from ratesvc.render.page import LINK, hashes

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 from conftest import LONG, in_nightly
+from kit.browser import Host, Live, got, pasted, settled, visited
 from playwright.async_api import Browser, Page, Route
-from widget_harness import Host, Live, got, pasted, settled, visited
 
 from ratesvc.domain.rates import InForce
 from ratesvc.render.language import language_or_default

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import Authority
-from chaos import Front
-from client_lines import LINES, line
 from conftest import Clock, Serve, Served, eventually, missing, program
-from fake_bank import Bank, daily_xml, sheet, workdays
-from figures import INDENTED
-from loopback import says
-from processes import Program, finished, ran
+from kit.bank import Bank, daily_xml, sheet, workdays
+from kit.certificates import Authority
+from kit.dialects import LINES, line
+from kit.documents import INDENTED
+from kit.front import Front
+from kit.http import says
+from kit.service import Program, finished, ran
 
 from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now

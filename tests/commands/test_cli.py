@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import cases
 import click
 import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner
 from conftest import eventually, patience_s, program
-from fake_bank import Bank, around_today, daily_xml, last_month
-from loopback import says
-from processes import ROOT, environment, finished, processes_over, run, running, serving
+from kit import cases
+from kit.bank import Bank, around_today, daily_xml, last_month
+from kit.http import says
+from kit.service import ROOT, environment, finished, processes_over, run, running, serving
+from kit.sheets import all_times, plausible
 from rich.console import Console
-from sheets import all_times, plausible
 
 from ratesvc import cli
 from ratesvc.commands.running import follow, progress_bar

@@ -13,8 +13,8 @@ from typing import cast
 import pytest
 from aiohttp import web
 from conftest import Clock, but
-from fake_bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
-from sheets import all_times, changed, times
+from kit.bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
+from kit.sheets import all_times, changed, times
 
 from ratesvc import cli
 from ratesvc.commands.data import backfill, verify

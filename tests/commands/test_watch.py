@@ -21,10 +21,10 @@ import pytest
 import yaml
 from aiohttp import web
 from conftest import Serve, eventually, patience_s, program
-from dates import FRIDAY, SATURDAY
-from fake_bank import Bank, sheet
-from loopback import answering
-from processes import ROOT, environment, finished, free_port, processes_over, run, running
+from kit.bank import Bank, sheet
+from kit.dates import FRIDAY, SATURDAY
+from kit.http import answering
+from kit.service import ROOT, environment, finished, free_port, processes_over, run, running
 
 from ratesvc import __version__
 from ratesvc.cli import EVENTS

@@ -12,10 +12,10 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
-from figures import TABLE
 from hypothesis import given
 from hypothesis import strategies as st
-from spoken import HISTORY, MONDAY_NOON, content, exact, history
+from kit.dialects import HISTORY, MONDAY_NOON, content, exact, history
+from kit.documents import TABLE
 
 from ratesvc.config import DIALECTS
 from ratesvc.dialects import Refused

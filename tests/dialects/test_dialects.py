@@ -12,12 +12,12 @@ from typing import Any
 from xml.dom import minidom
 from zipfile import ZipFile
 
-import cases
 import pytest
 from conftest import golden
-from dates import FRIDAY
-from fake_bank import sheet
-from spoken import FETCHED, FILES, FRIDAYS, HISTORY, MONDAY_NOON, answer, content, dialect, exact, since_1992
+from kit import cases
+from kit.bank import sheet
+from kit.dates import FRIDAY
+from kit.dialects import FETCHED, FILES, FRIDAYS, HISTORY, MONDAY_NOON, answer, content, dialect, exact, since_1992
 
 from ratesvc.config import DIALECTS
 from ratesvc.dialects import Content, Refused

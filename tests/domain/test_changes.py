@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
 import pytest
-from fake_bank import sheet, workdays
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.bank import sheet, workdays
 
 from ratesvc.domain.changes import Cursor, Holdings
 from ratesvc.domain.columns import Column, Coverage, Currency, Days

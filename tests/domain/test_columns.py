@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 from hypothesis import example, given
 from hypothesis import strategies as st
+from kit.dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, scaled_rouble, sheet_days, with_revision
 from ratesvc.domain.rates import Quote, Revision, Sheet, trimmed

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 
 import pytest
-from dates import FRIDAY, SATURDAY, THURSDAY, TUESDAY
-from fake_bank import sheet, workdays
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.bank import sheet, workdays
+from kit.dates import FRIDAY, SATURDAY, THURSDAY, TUESDAY
 
 from ratesvc.domain import events
 from ratesvc.domain.columns import Column, Coverage, Currency

@@ -10,10 +10,10 @@ from decimal import Decimal
 from itertools import compress, permutations
 
 import pytest
-from dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
-from fake_bank import sheet
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.bank import sheet
+from kit.dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
 from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed

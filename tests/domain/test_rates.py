@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from dates import FRIDAY, SATURDAY, THURSDAY
 from hypothesis import example, given
 from hypothesis import strategies as st
+from kit.dates import FRIDAY, SATURDAY, THURSDAY
 
 from ratesvc.domain.rates import (
     EXACT,

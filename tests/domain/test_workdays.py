@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_days import DATED, effective_dates
+from kit.recorded import DATED, effective_dates
 
 from ratesvc.config import Calendar
 from ratesvc.domain.workdays import ONE_DAY, OVERDUE, WorkCalendar, at, due_at, iso_day, moscow_day, overdue_at, utc_now

@@ -19,9 +19,9 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 from conftest import patience_s, program
-from loopback import answering
-from processes import begun
-from widget_harness import chromium
+from kit.browser import chromium
+from kit.http import answering
+from kit.service import begun
 
 JUDGE = Path(__file__).with_name("judge.js")
 WATCHED = "<script>parent.watch(window)</script>"

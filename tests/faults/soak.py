@@ -19,14 +19,14 @@ from random import Random
 
 import aiohttp
 from aiohttp import web
-from chaos import ChaosProxy
-from claims import READERS
 from conftest import eventually
-from fake_bank import Bank, Misbehaviour, daily_xml, sheet
-from fleet import PATHS, Fleet, fleet, shared_by
-from machine import limit_s
-from redis_servers import RealRedis, running
-from sheets import all_times, without
+from kit.bank import Bank, Misbehaviour, daily_xml, sheet
+from kit.front import ChaosProxy
+from kit.reader import READERS
+from kit.redis import RealRedis, running
+from kit.replicas import PATHS, Fleet, fleet, shared_by
+from kit.sheets import all_times, without
+from kit.time import limit_s
 
 from ratesvc.domain.rates import Sheet
 from ratesvc.storage.redis import MOST_CONNECTIONS

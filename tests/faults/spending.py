@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from lag import Lag
+from kit.time import Lag
 
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.errors import FetchFailed
@@ -27,7 +27,7 @@ TOUCHED: list[str] = []
 
 async def spent_on(mirror: str, good: bytes) -> dict[str, Any]:
     """The cost of this mirror's document for a process that has read a good one."""
-    from chaos import Front, answers  # noqa: PLC0415 -- the measured process must not load the whole harness
+    from kit.front import Front, answers  # noqa: PLC0415 -- the measured process must not load the whole harness
 
     async with Front("http://127.0.0.1:1") as warm:
         warm.misbehave(answers(good))

@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import Authority
-from chaos import OK, Front, Script, answers, blackhole, drips, never_ends, resets, says
 from conftest import Clock, but, eventually, first, stored
-from dates import FRIDAY, NOON, SATURDAY, THURSDAY
-from fake_bank import Bank, daily_xml
-from lag import Lag
-from ledger import Fault
-from machine import limit_s
-from sheets import plausible
+from kit.bank import Bank, daily_xml
+from kit.certificates import Authority
+from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
+from kit.front import OK, Front, Script, answers, blackhole, drips, never_ends, resets, says
+from kit.ledger import Fault
+from kit.sheets import plausible
+from kit.time import Lag, limit_s
+from kit.watched import HASTY, Watched, watched
 from spending import spent_on
-from watched import HASTY, Watched, watched
 
 from ratesvc.bank.client import DAILY, BankClient, Limits, Pace
 from ratesvc.config import Settings

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually
-from fake_bank import Bank, last_month
-from fleet import shared_by
-from listener import reading
-from loopback import says
-from processes import Program, serving
-from sheets import plausible
+from kit.bank import Bank, last_month
+from kit.http import reading, says
+from kit.replicas import shared_by
+from kit.service import Program, serving
+from kit.sheets import plausible
 
 from ratesvc.domain.rates import Sheet, per_unit
 

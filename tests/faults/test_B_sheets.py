@@ -13,18 +13,18 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from chaos import Front, answers
 from conftest import Clock, Serve, eventually
-from dates import FRIDAY, SATURDAY, THURSDAY
-from fake_bank import Bank, daily_xml
-from figures import UTF_8
-from ledger import Fault
-from machine import limit_s
-from recorded_days import documents, unit_rates
+from kit.bank import Bank, daily_xml
+from kit.dates import FRIDAY, SATURDAY, THURSDAY
+from kit.documents import UTF_8
+from kit.front import Front, answers
+from kit.ledger import Fault
+from kit.recorded import documents, unit_rates
+from kit.sheets import all_times, at, changed, figures, plausible, times, without
+from kit.time import limit_s
+from kit.watched import Watched, watched
 from redis import Redis
-from sheets import all_times, at, changed, figures, plausible, times, without
 from spending import spent_on
-from watched import Watched, watched
 
 from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings

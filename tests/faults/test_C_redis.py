@@ -21,18 +21,17 @@ from typing import Any, get_args
 
 import pytest
 import redis
-from chaos import ChaosProxy, Failure
 from conftest import LONG, Clock, Serve, Served, but, eventually, in_nightly, patience_s
-from dates import DAYS, EVENING, FRIDAY, SATURDAY
-from fake_bank import Bank, sheet, unavailable
-from invariant import Invariant
-from lag import Lag
-from ledger import Fault
-from load import Load, look, under_load
-from loopback import says
-from machine import LOOSE, limit_s
-from redis_servers import RealRedis, Sentinel, cluster_nodes, joined, running
-from sheets import truth_of
+from kit.bank import Bank, sheet, unavailable
+from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY
+from kit.front import ChaosProxy, Failure
+from kit.http import says
+from kit.ledger import Fault
+from kit.reader import Invariant
+from kit.redis import RealRedis, Sentinel, cluster_nodes, joined, running
+from kit.replicas import Load, look, under_load
+from kit.sheets import truth_of
+from kit.time import LOOSE, Lag, limit_s
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 

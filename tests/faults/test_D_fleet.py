@@ -18,17 +18,16 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, eventually, in_nightly, missing, program
-from dates import DAYS, FRIDAY, MONDAY, NOON, SATURDAY, SUNDAY, THURSDAY
-from fake_bank import Bank, around_today, sheet, unavailable, workdays
-from fleet import fleet, shared_by
-from lag import block
-from ledger import Fault
-from loopback import says
-from processes import Program, environment, finished, processes_over, run, serving, serving_by
+from kit.bank import Bank, around_today, sheet, unavailable, workdays
+from kit.dates import DAYS, FRIDAY, MONDAY, NOON, SATURDAY, SUNDAY, THURSDAY
+from kit.http import says
+from kit.ledger import Fault
+from kit.replicas import fleet, shared_by
+from kit.service import Program, environment, finished, processes_over, run, serving, serving_by
+from kit.sheets import plausible, ranges_name
+from kit.time import WallClock, block
+from kit.watched import Watched, watched
 from redis.asyncio import from_url
-from sheets import plausible, ranges_name
-from wall import WallClock
-from watched import Watched, watched
 
 from ratesvc.config import Calendar, Settings
 from ratesvc.domain.history import History, snapshot

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Served
-from fronts import cache
-from wire import ask, get
+from kit.http import ask, get
+from kit.proxies import cache
 
 pytestmark = pytest.mark.nightly
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from conftest import LONG, in_nightly
 from host_pages import ELEMENT, LINK, HostSite, Verdict, chromium_judges, firefox_judges, hosting, page, script
-from widget_harness import SESSION, Live, got, pasted
+from kit.browser import SESSION, Live, got, pasted
 
 from ratesvc.render.page import hashes
 from ratesvc.render.widget.releases import RELEASE

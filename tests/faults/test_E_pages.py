@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from conftest import addresses, in_nightly
+from kit.browser import Host, Live, spying
+from kit.http import Answered, ask, get
 from playwright.async_api import Browser
-from spy import spying
-from widget_harness import Host, Live
-from wire import Answered, ask, get
 
 from ratesvc.render import contract
 from ratesvc.render.page import Site

@@ -18,11 +18,10 @@ from xml.etree import ElementTree as ET
 import pytest
 import pytest_asyncio
 from conftest import LONG, eventually, first
+from kit.browser import SESSION, Host, Live, live_service, spying
+from kit.http import Answered, ask, asking, connected, get
 from payloads import CALLS, FORMS, HARMLESS, PAYLOADS, Spot, foreign_spots, our_spots
 from playwright.async_api import Browser
-from spy import spying
-from widget_harness import SESSION, Host, Live, live_service
-from wire import Answered, ask, asking, connected, get
 
 from ratesvc.domain.columns import Coverage
 

@@ -25,13 +25,12 @@ from urllib.parse import quote
 import pytest
 from babel.localedata import locale_identifiers
 from conftest import Served, eventually
-from fronts import answers_with, haproxy
-from load import p99
-from loopback import client
-from machine import limit_s, quickest
+from kit.http import ask, asking, client, get
+from kit.proxies import answers_with, haproxy
+from kit.replicas import p99
+from kit.service import Program, serving
+from kit.time import limit_s, quickest
 from multidict import MultiDict
-from processes import Program, serving
-from wire import ask, asking, get
 
 import ratesvc
 from ratesvc.errors import BadRequest, NotEmbeddable

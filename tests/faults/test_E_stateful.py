@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 from conftest import Clock, eventually, in_nightly, service_running
-from dates import DAYS
-from fake_bank import Bank, bank_running, daily_xml, unavailable
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from invariant import MOSCOW
-from redis_servers import RealRedis
-from sheets import all_times, changed, plausible, times, without
-from watched import HASTY, Watched
+from kit.bank import Bank, bank_running, daily_xml, unavailable
+from kit.dates import DAYS
+from kit.reader import MOSCOW
+from kit.redis import RealRedis
+from kit.sheets import all_times, changed, plausible, times, without
+from kit.watched import HASTY, Watched
 
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Sheet

@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from conftest import Serve, Served, eventually, missing, path_of
-from dates import FRIDAY
-from fake_bank import Bank, sheet
-from listener import reading
-from load import p99
-from machine import limit_s
-from processes import Program, serving
-from wire import ask, connected, ending, get
+from kit.bank import Bank, sheet
+from kit.dates import FRIDAY
+from kit.http import ask, connected, ending, get, reading
+from kit.replicas import p99
+from kit.service import Program, serving
+from kit.time import limit_s
 
 from ratesvc.web import connections
 

@@ -15,10 +15,10 @@ from statistics import median
 
 import pytest
 from conftest import LONG, Clock, Serve, eventually
-from fake_bank import Bank, sheet
-from ledger import Fault
+from kit.bank import Bank, sheet
+from kit.ledger import Fault
+from kit.sheets import changed, plausible, times
 from redis.asyncio import from_url
-from sheets import changed, plausible, times
 from soak import soak
 
 from ratesvc.config import Settings

@@ -14,15 +14,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 from conftest import Served, eventually
-from dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
-from fake_bank import Bank, sheet
-from fronts import cache, changed, nginx, nginx_with
-from ledger import Fault
-from machine import LOOSE, limit_s
-from processes import Program, free_port, serving
-from wall import WallClock
-from widget_harness import chromium, pasted
-from wire import ask, get
+from kit.bank import Bank, sheet
+from kit.browser import chromium, pasted
+from kit.dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
+from kit.http import ask, get
+from kit.ledger import Fault
+from kit.proxies import cache, changed, nginx, nginx_with
+from kit.service import Program, free_port, serving
+from kit.time import LOOSE, WallClock, limit_s
 
 from ratesvc.domain.workdays import utc_now
 

@@ -15,11 +15,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 from conftest import Served, eventually, in_nightly
-from dates import FRIDAY, MIDNIGHT, SATURDAY
-from fake_bank import Bank, around_today
-from fronts import answers_with, changed, varnish
-from loopback import answering, fetched
-from processes import Program, free_port, serving
+from kit.bank import Bank, around_today
+from kit.dates import FRIDAY, MIDNIGHT, SATURDAY
+from kit.http import answering, fetched
+from kit.proxies import answers_with, changed, varnish
+from kit.service import Program, free_port, serving
 
 from ratesvc.domain.workdays import utc_now
 

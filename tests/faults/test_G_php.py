@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually, program
-from dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
-from fake_bank import Bank, sheet
-from machine import LOOSE, limit_s
-from processes import Program, finished, free_port, serving
-from wall import WallClock
-from widget_harness import got, pasted
+from kit.bank import Bank, sheet
+from kit.browser import got, pasted
+from kit.dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
+from kit.service import Program, finished, free_port, serving
+from kit.time import LOOSE, WallClock, limit_s
 
 pytestmark = pytest.mark.nightly
 

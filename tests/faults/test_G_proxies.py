@@ -11,12 +11,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 from conftest import eventually, in_nightly
-from fake_bank import Bank
-from fleet import fleet, shared_by
-from fronts import Front, answers_with, caddy, haproxy, nginx
-from ledger import Fault
-from loopback import Fetched, client, fetched
-from processes import Program, serving
+from kit.bank import Bank
+from kit.http import Fetched, client, fetched
+from kit.ledger import Fault
+from kit.proxies import Front, answers_with, caddy, haproxy, nginx
+from kit.replicas import fleet, shared_by
+from kit.service import Program, serving
 from yarl import URL
 
 pytestmark = pytest.mark.nightly

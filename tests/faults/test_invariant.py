@@ -8,12 +8,11 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from claims import READERS
 from conftest import Served
-from dates import FRIDAY, SATURDAY
-from fake_bank import Bank
-from invariant import Invariant
-from sheets import truth_of
+from kit.bank import Bank
+from kit.dates import FRIDAY, SATURDAY
+from kit.reader import READERS, Invariant
+from kit.sheets import truth_of
 
 BANK = {FRIDAY: [{"USD": (1, "75.0000")}], SATURDAY: [{"USD": (1, "76.0000")}, {"USD": (1, "76.5000")}]}
 TODAY, TOMORROW, NEXT = "/v1/rates", f"/v1/rates/{SATURDAY}", "/v1/rates/next"

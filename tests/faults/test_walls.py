@@ -9,12 +9,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from certificates import Authority
-from chaos import END_OF_HEAD, Front
-from dates import FRIDAY
-from fake_bank import Bank
-from processes import run
-from sheets import plausible
+from kit.bank import Bank
+from kit.certificates import Authority
+from kit.dates import FRIDAY
+from kit.front import END_OF_HEAD, Front
+from kit.service import run
+from kit.sheets import plausible
 
 from ratesvc.bank.client import BankClient, Pace, Transport
 from ratesvc.errors import FetchFailed

@@ -33,8 +33,8 @@ with atheris.instrument_imports(include=["ratesvc", "xmltodict"]):
     from ratesvc.web.params import StrictParams
     from ratesvc.web.widget import WidgetParams
 
-from fake_bank import daily_xml, sheet  # noqa: E402 -- after what is watched
-from figures import LAYOUTS  # noqa: E402
+from kit.bank import daily_xml, sheet  # noqa: E402 -- after what is watched
+from kit.documents import LAYOUTS  # noqa: E402
 
 CORPUS = Path(__file__).parent / "corpus"
 ASKED = "R01235"

@@ -21,11 +21,11 @@ import pytest
 import yaml
 from aiohttp import web
 from conftest import eventually, patience_s, program
-from fake_bank import Bank, around_today, sheet
-from fleet import shared_by
-from loopback import fetched
-from processes import ROOT, begun, free_port, output_of, serving
-from redis_servers import RealRedis, running
+from kit.bank import Bank, around_today, sheet
+from kit.http import fetched
+from kit.redis import RealRedis, running
+from kit.replicas import shared_by
+from kit.service import ROOT, begun, free_port, output_of, serving
 
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import program
-from fronts import shipped
-from processes import ROOT, environment, output_of
+from kit.proxies import shipped
+from kit.service import ROOT, environment, output_of
 
 from ratesvc import __version__
 from ratesvc.config import Settings, load

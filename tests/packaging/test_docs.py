@@ -12,9 +12,9 @@ import pytest
 import release_guides
 import yaml
 from conftest import Serve, missing
-from processes import ROOT, ran
+from kit.browser import Live, pasted
+from kit.service import ROOT, ran
 from release_docs import gather
-from widget_harness import Live, pasted
 
 from ratesvc.cli import main
 from ratesvc.config import Calendar

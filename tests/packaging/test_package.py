@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 from conftest import missing, not_here
+from kit.service import ROOT, free_port, output_of
 from packaging.requirements import Requirement
-from processes import ROOT, free_port, output_of
 
 from ratesvc import __version__
 from ratesvc.storage.embedded import find_server

@@ -17,15 +17,14 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from certificates import Authority
 from conftest import Serve, addresses, eventually
-from fronts import AS_SHIPPED, Front, Replaced, answers_with, caddy, haproxy, nginx, shipped
-from loopback import answering, client, fetched, says
-from machine import limit_s
+from kit.browser import Live
+from kit.certificates import Authority
+from kit.http import answering, ask, client, fetched, get, says
+from kit.proxies import AS_SHIPPED, Front, Replaced, answers_with, caddy, haproxy, nginx, shipped
+from kit.service import Program, free_port, serving
+from kit.time import limit_s
 from playwright.async_api import Browser
-from processes import Program, free_port, serving
-from widget_harness import Live
-from wire import ask, get
 from yarl import URL
 
 from ratesvc.render import contract

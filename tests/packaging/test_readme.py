@@ -20,9 +20,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 from conftest import eventually, missing
-from fake_bank import Bank, around_today, sheet
-from loopback import says
-from processes import ROOT, Program, finished, ran, serving, without_make
+from kit.bank import Bank, around_today, sheet
+from kit.http import says
+from kit.service import ROOT, Program, finished, ran, serving, without_make
 from release_settings import PAGE as SETTINGS
 from release_settings import written
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from conftest import eventually
-from fake_bank import Bank, around_today
-from fleet import shared_by
-from processes import ROOT, run, serving
+from kit.bank import Bank, around_today
+from kit.redis import RealRedis, cluster_nodes, joined, running
+from kit.replicas import shared_by
+from kit.service import ROOT, run, serving
 from redis.exceptions import NoPermissionError
-from redis_servers import RealRedis, cluster_nodes, joined, running
 
 pytestmark = pytest.mark.nightly
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 from conftest import missing, program
+from kit.service import ROOT, output_of
 from packaging.requirements import Requirement
 from packaging.version import Version
-from processes import ROOT, output_of
 
 LOCKS = {
     file.relative_to(ROOT).as_posix(): file.read_text("utf-8")

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually, not_here, patience_s, program
-from fake_bank import Bank, around_today
-from fronts import answers_with
-from processes import ROOT, begun, finished, free_port, serving
+from kit.bank import Bank, around_today
+from kit.proxies import answers_with
+from kit.service import ROOT, begun, finished, free_port, serving
 
 from ratesvc.commands import serve
 

@@ -20,14 +20,14 @@ from zipfile import ZipFile
 import pytest
 import pytest_asyncio
 from babel.messages.pofile import read_po
-from chaos import Front, Script, drips, never_ends, resets, says
 from conftest import missing
-from machine import limit_s
+from kit.browser import SESSION, Live, got
+from kit.front import Front, Script, drips, never_ends, resets, says
+from kit.time import limit_s
+from kit.wordpress import PACKAGED, PASSWORD, TRACES, USER, Plugin, WordPress, under_php_74, wordpress_running
 from payloads import CALLS, FORMS
 from playwright.async_api import Browser, Page
 from release_wordpress import PLUGIN, packed, taken
-from widget_harness import SESSION, Live, got
-from wordpress import PACKAGED, PASSWORD, TRACES, USER, Plugin, WordPress, under_php_74, wordpress_running
 
 from ratesvc import __version__
 from ratesvc.render import contract

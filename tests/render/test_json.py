@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 from conftest import golden
-from dates import FRIDAY, SATURDAY, THURSDAY
+from kit.dates import FRIDAY, SATURDAY, THURSDAY
 
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History

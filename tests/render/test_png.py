@@ -9,9 +9,9 @@ from io import BytesIO
 import pytest
 from babel.core import get_global
 from conftest import first
-from loopback import fetched
+from kit.browser import Live
+from kit.http import fetched
 from PIL import Image
-from widget_harness import Live
 
 from ratesvc.render import png
 from ratesvc.render.language import language_or_default

@@ -15,9 +15,9 @@ from typing import Self, cast
 
 import pytest
 from conftest import Clock, Serve, eventually
-from dates import DAYS, FRIDAY, SATURDAY
-from fake_bank import Bank, daily_xml, sheet, workdays
-from sheets import all_times, changed, times
+from kit.bank import Bank, daily_xml, sheet, workdays
+from kit.dates import DAYS, FRIDAY, SATURDAY
+from kit.sheets import all_times, changed, times
 
 from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Pace

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import ChaosProxy
 from conftest import Clock, Serve, Served, eventually, stored
-from dates import DAYS, EVENING, FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
-from fake_bank import Bank, bank_running, unavailable, workdays
-from listener import reading
-from redis_servers import RealRedis, running
-from sheets import OF_THE_BANK, changed, plausible, ranges_name, times, without
+from kit.bank import Bank, bank_running, unavailable, workdays
+from kit.dates import DAYS, EVENING, FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
+from kit.front import ChaosProxy
+from kit.http import reading
+from kit.redis import RealRedis, running
+from kit.sheets import OF_THE_BANK, changed, plausible, ranges_name, times, without
 from structlog.testing import capture_logs
 
 from ratesvc.commands.data import verify

@@ -7,8 +7,8 @@ from datetime import date
 
 import pytest
 from conftest import patience_s
-from dates import FRIDAY, NOON, SATURDAY, THURSDAY
-from fake_bank import sheet
+from kit.bank import sheet
+from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 
 from ratesvc.domain import events
 from ratesvc.domain.events import Event, Place

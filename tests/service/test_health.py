@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, but
-from dates import FRIDAY, NOON, SATURDAY, THURSDAY
-from fake_bank import Bank, sheet
+from kit.bank import Bank, sheet
+from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 
 from ratesvc.bank.admission import Quarantined
 from ratesvc.commands.serve import _announce

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, patience_s
-from dates import DAYS, FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY, TUESDAY
-from fake_bank import Bank, sheet, workdays
-from listener import reading
-from sheets import without
+from kit.bank import Bank, sheet, workdays
+from kit.dates import DAYS, FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY, TUESDAY
+from kit.http import reading
+from kit.sheets import without
 
 from ratesvc import dialects
 from ratesvc.config import Settings

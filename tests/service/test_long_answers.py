@@ -14,7 +14,7 @@ import brotli
 import jinja2
 import pytest
 from conftest import Serve, Served, eventually, patience_s
-from fake_bank import TABLE, Bank, sheet
+from kit.bank import TABLE, Bank, sheet
 
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.domain.series import MOST_POINTS, SeriesParams

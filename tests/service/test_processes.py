@@ -17,11 +17,21 @@ from pathlib import Path
 import pytest
 from babel.localedata import locale_identifiers
 from conftest import eventually, first, missing, not_here, patience_s, program
-from fake_bank import Bank, around_today
-from loopback import fetched
-from machine import limit_s
-from processes import ROOT, Program, begun, engines_over, environment, free_port, processes_over, run, running, serving
-from wire import asking, get
+from kit.bank import Bank, around_today
+from kit.http import asking, fetched, get
+from kit.service import (
+    ROOT,
+    Program,
+    begun,
+    engines_over,
+    environment,
+    free_port,
+    processes_over,
+    run,
+    running,
+    serving,
+)
+from kit.time import limit_s
 
 from ratesvc.render.language import MOST_LANGUAGES
 

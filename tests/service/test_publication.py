@@ -8,9 +8,9 @@ from random import Random
 
 import brotli
 import pytest
-from fake_bank import sheet
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.bank import sheet
 
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Revision

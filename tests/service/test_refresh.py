@@ -10,11 +10,10 @@ from datetime import UTC, date, datetime
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, patience_s
-from dates import EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
-from fake_bank import Bank, daily_xml, sheet, unavailable
-from listener import reading
-from loopback import fetched
-from sheets import all_times, changed, plausible, times
+from kit.bank import Bank, daily_xml, sheet, unavailable
+from kit.dates import EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
+from kit.http import fetched, reading
+from kit.sheets import all_times, changed, plausible, times
 
 from ratesvc.bank.admission import Admission, Admitted, Quarantined, Recent, Unconfirmed, admit
 from ratesvc.bank.client import BankClient, Pace

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, patience_s
-from dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
-from fake_bank import Bank, sheet
+from kit.bank import Bank, sheet
+from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from structlog.testing import capture_logs
 
 from ratesvc.bank.admission import Assessment, Unconfirmed

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import redis
 from conftest import Clock, Serve, Served, eventually
-from dates import DAYS, EVENING, SATURDAY
-from fake_bank import Bank, sheet
+from kit.bank import Bank, sheet
+from kit.dates import DAYS, EVENING, SATURDAY
 
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.rates import FIRST_DAY

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, patience_s
-from dates import FRIDAY, SATURDAY, THURSDAY
-from fake_bank import Bank, sheet, unavailable
-from machine import quickest, slower
+from kit.bank import Bank, sheet, unavailable
+from kit.dates import FRIDAY, SATURDAY, THURSDAY
+from kit.time import quickest, slower
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served
-from dates import DAYS, EVENING
-from fake_bank import Bank, unavailable
+from kit.bank import Bank, unavailable
+from kit.dates import DAYS, EVENING
+from kit.sheets import changed, plausible, times
 from redis.asyncio import Redis
-from sheets import changed, plausible, times
 
 from ratesvc.config import Settings
 from ratesvc.storage.redis import connect

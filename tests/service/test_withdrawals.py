@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, stored
-from dates import EVENING, FRIDAY, SATURDAY, THURSDAY
-from fake_bank import Bank, around_today
-from listener import reading
-from loopback import says
-from processes import Program, run, serving
-from redis_servers import RealRedis, running
-from sheets import changed, plausible, times
+from kit.bank import Bank, around_today
+from kit.dates import EVENING, FRIDAY, SATURDAY, THURSDAY
+from kit.http import reading, says
+from kit.redis import RealRedis, running
+from kit.service import Program, run, serving
+from kit.sheets import changed, plausible, times
 from structlog.testing import capture_logs
 
 from ratesvc.commands.data import verify

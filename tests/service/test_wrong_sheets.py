@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-import dates
 import pytest
 from conftest import Clock, Serve, Served, eventually, in_nightly
-from dates import SATURDAY, TUESDAY
-from fake_bank import Bank, daily_xml, printed_value, workdays
-from sheets import changed, plausible, times, without
+from kit import dates
+from kit.bank import Bank, daily_xml, printed_value, workdays
+from kit.dates import SATURDAY, TUESDAY
+from kit.sheets import changed, plausible, times, without
 
 from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import ONE_DAY

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually
-from fake_bank import Bank, around_today, sheet
-from loopback import says
-from processes import engines_over, processes_over, serving
+from kit.bank import Bank, around_today, sheet
+from kit.http import says
+from kit.redis import RealRedis
+from kit.redis import running as started
+from kit.service import engines_over, processes_over, serving
 from redis.asyncio import Redis
-from redis_servers import RealRedis
-from redis_servers import running as started
 
 from ratesvc import cli
 from ratesvc.errors import EngineError, EngineNotReady

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from dates import FRIDAY, SATURDAY
-from fake_bank import daily_xml, sheet
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.bank import daily_xml, sheet
+from kit.dates import FRIDAY, SATURDAY
 
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.rates import Quote, Revision, Sheet

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 import uvloop
-from certificates import Authority
-from chaos import ChaosProxy
 from conftest import eventually
-from fake_bank import Bank, around_today
-from fleet import shared_by
-from loopback import says
-from processes import free_port, serving
+from kit.bank import Bank, around_today
+from kit.certificates import Authority
+from kit.front import ChaosProxy
+from kit.http import says
+from kit.redis import RealRedis, cluster_nodes, joined, running
+from kit.replicas import shared_by
+from kit.service import free_port, serving
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import DataError, InvalidResponse
-from redis_servers import RealRedis, cluster_nodes, joined, running
 
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage import redis as redis_module

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import eventually, patience_s, stored
-from fake_bank import daily_xml, sheet
+from kit.bank import daily_xml, sheet
 from msgspec.msgpack import encode
 from redis.asyncio import Redis
 

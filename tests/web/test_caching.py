@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve
-from dates import FRIDAY, MIDNIGHT, NOON
-from fake_bank import Bank, sheet, workdays
+from kit.bank import Bank, sheet, workdays
+from kit.dates import FRIDAY, MIDNIGHT, NOON
 
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History, on_day

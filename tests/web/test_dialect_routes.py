@@ -16,14 +16,13 @@ from typing import Any
 import aiohttp
 import brotli
 import pytest
-import wire
-from client_lines import line
 from conftest import Clock, Serve, Served, eventually, in_nightly
-from fake_bank import Bank, daily_xml, sheet, workdays
-from figures import INDENTED, UTF_8
-from loopback import says
-from processes import ROOT, serving
-from spoken import MONDAY_NOON, addresses, refused
+from kit import http as wire
+from kit.bank import Bank, daily_xml, sheet, workdays
+from kit.dialects import MONDAY_NOON, addresses, line, refused
+from kit.documents import INDENTED, UTF_8
+from kit.http import says
+from kit.service import ROOT, serving
 
 from ratesvc.bank.xml import parse_catalogue, parse_daily, parse_dynamic
 from ratesvc.config import DIALECTS, Settings

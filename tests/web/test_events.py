@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 import redis
 from conftest import Clock, Serve, Served, eventually
-from dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
-from fake_bank import Bank, around_today, sheet, workdays
-from listener import Reader, reading
-from loopback import says
-from machine import LOOSE, limit_s
-from processes import serving
+from kit.bank import Bank, around_today, sheet, workdays
+from kit.dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
+from kit.http import Reader, reading, says
+from kit.service import serving
+from kit.time import LOOSE, limit_s
 
 from ratesvc.config import Settings
 from ratesvc.domain.events import MOST_SHEETS, Event, Place, Stamp

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import Serve, Served, in_nightly
-from dates import FRIDAY
-from fake_bank import Bank, sheet
-from wire import answer_from, ending, get
+from kit.bank import Bank, sheet
+from kit.dates import FRIDAY
+from kit.http import answer_from, ending, get
 
 from ratesvc.web import connections, fast_path, server
 from ratesvc.web.responses import write

@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 import pytest
 from conftest import Clock, Serve, Served, addresses, eventually, foreign
-from dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
-from fake_bank import Bank, sheet
 from jsonschema_rs import Draft202012Validator
+from kit.bank import Bank, sheet
+from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.domain.series import MOST_POINTS

@@ -8,11 +8,11 @@ from datetime import date
 from functools import partial
 from urllib.parse import urlencode
 
-import cases
 import pytest
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
+from kit import cases
 
 from ratesvc.errors import BadRequest
 from ratesvc.render.contract import query_parameters

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually
-from dates import FRIDAY, MIDNIGHT, NOON
-from fake_bank import Bank, sheet, workdays
+from kit.bank import Bank, sheet, workdays
+from kit.dates import FRIDAY, MIDNIGHT, NOON
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ratesvc.bank.client import DEMO_HEADER

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, but, eventually, not_here
-from loopback import fetched
-from processes import listens
+from kit.http import fetched
+from kit.service import listens
 
 from ratesvc.config import Settings
 from ratesvc.service.app import Service

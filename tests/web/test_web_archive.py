@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, patience_s
-from dates import FRIDAY, THURSDAY
-from fake_bank import Bank, daily_xml
-from long_history import LongHistory
-from sheets import changed, plausible, times
+from kit.bank import Bank, daily_xml
+from kit.dates import FRIDAY, THURSDAY
+from kit.history import LongHistory
+from kit.sheets import changed, plausible, times
 
 from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.workdays import ONE_DAY

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from conftest import Clock, Serve, Served
-from fake_bank import Bank, sheet
+from kit.bank import Bank, sheet
 
 from ratesvc.render.pages.chart_page import frame_height
 

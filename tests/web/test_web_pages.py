@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 from conftest import Served, addresses
-from wire import ask, get
+from kit.http import ask, get
 from yarl import URL
 
 from ratesvc.render import contract

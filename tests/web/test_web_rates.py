@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import cases
 import pytest
 from conftest import Clock, Serve, Served, eventually
-from dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
-from fake_bank import Bank, sheet, unavailable
-from wire import ask, get
+from kit import cases
+from kit.bank import Bank, sheet, unavailable
+from kit.dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
+from kit.http import ask, get
 
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.history import History

@@ -15,10 +15,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, in_nightly, patience_s
-from dates import EVENING, FRIDAY, MONDAY, SATURDAY, THURSDAY
-from fake_bank import Bank, sheet
-from long_history import EURO_STARTS, LongHistory, rounded
-from sheets import all_times, changed
+from kit.bank import Bank, sheet
+from kit.dates import EVENING, FRIDAY, MONDAY, SATURDAY, THURSDAY
+from kit.history import EURO_STARTS, LongHistory, rounded
+from kit.sheets import all_times, changed
 
 OLD_AND_NEW = (date(1997, 12, 31), date(1998, 1, 1))
 SEED = 20261124

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually
-from dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
-from fake_bank import Bank
-from sheets import changed, plausible, times
+from kit.bank import Bank
+from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
+from kit.sheets import changed, plausible, times
 
 pytestmark = pytest.mark.usefixtures("every_sheet")
 

@@ -10,10 +10,10 @@ from decimal import Decimal
 from html import unescape
 from pathlib import Path
 
-import cases
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from kit import cases
 
 from ratesvc.config import Settings
 from ratesvc.demo import recorded_sheets

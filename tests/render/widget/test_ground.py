@@ -6,7 +6,7 @@ import re
 from itertools import product
 
 import pytest
-from widget_harness import Live, got
+from kit.browser import Live, got
 
 from ratesvc.render.widget.ground import MOVES, colour, ink, moves
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from dates import FRIDAY, SATURDAY, SUNDAY, TUESDAY
 from hypothesis import example, given
 from hypothesis import strategies as st
+from kit.dates import FRIDAY, SATURDAY, SUNDAY, TUESDAY
 from rich.console import Console
 
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, Snapshot

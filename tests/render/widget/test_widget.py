@@ -16,9 +16,9 @@ from xml.etree import ElementTree as ET
 import aiohttp
 import pytest
 from conftest import first, golden, missing
-from processes import ROOT
+from kit.browser import Live, live_service
+from kit.service import ROOT
 from release_loader import LOCK, TERSER, built, changed, integrity
-from widget_harness import Live, live_service
 
 from ratesvc.config import Server, Settings
 from ratesvc.render.language import NOTHING

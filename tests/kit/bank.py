@@ -12,9 +12,9 @@ from decimal import Decimal
 from xml.sax.saxutils import escape
 
 from aiohttp import web
-from figures import ONE_LINE, Document, Layout, Row
-from loopback import answering
 
+from kit.documents import ONE_LINE, Document, Layout, Row
+from kit.http import answering
 from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 

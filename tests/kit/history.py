@@ -12,8 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from random import Random
 
-from fake_bank import TABLE
-
+from kit.bank import TABLE
 from ratesvc.domain.workdays import WorkCalendar
 
 SPAN = date(1992, 7, 1), date(2024, 8, 2)

@@ -12,13 +12,14 @@ from datetime import date
 from itertools import cycle
 from typing import Self
 
-from conftest import Clock, Served, but, eventually, service_running
-from dates import FRIDAY, SATURDAY
-from fake_bank import Bank
-from invariant import Invariant
-from loopback import says
-from sheets import truth_of
+from conftest import Clock, Served, but, service_running
 
+from kit.bank import Bank
+from kit.dates import FRIDAY, SATURDAY
+from kit.http import says
+from kit.reader import Invariant
+from kit.sheets import truth_of
+from kit.time import eventually
 from ratesvc.bank.client import DAILY, Limits
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day

@@ -7,11 +7,10 @@ from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from dates import DAYS
-from fake_bank import Bank
-from invariant import Figures, Published
-from loopback import Answering
-
+from kit.bank import Bank
+from kit.dates import DAYS
+from kit.http import Answering
+from kit.reader import Figures, Published
 from ratesvc.domain.rates import Quote, Sheet
 
 # Code, number, the Bank's id, units of it for one dollar; made-up but plausible.

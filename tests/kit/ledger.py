@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import limit_s
-from waiting import Condition, eventually
+
+from kit.time import Condition, eventually, limit_s
 
 HANGS_S = 15.0
 ROW = re.compile(r"test_([A-G][0-9]+)_")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import Counter
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 MARK = "NOT RUN: "
 LACKS = " is missing"
+NOT_HERE = "no package brings it: "
 
 
 class NotRun:
@@ -59,3 +64,25 @@ def reason(longrepr: object) -> str:
     """The text given to pytest.skip, or of the mark."""
     text = str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
     return text.removeprefix("Skipped: ").removeprefix(MARK)
+
+
+def missing(what: str) -> NoReturn:
+    """Skip a test that cannot run here. The end of the run counts it, and TEST_ALL lets it fail."""
+    pytest.skip(f"{MARK}{what} is missing")
+
+
+def not_here(what: str) -> NoReturn:
+    """Skip a test of something that no checkout and no package brings, and count it at the end."""
+    pytest.skip(f"{MARK}{NOT_HERE}{what}")
+
+
+def path_of(*names: str) -> str | None:
+    """The path of the first of these programs that is installed. Servers may be in the sbin beside PATH's bin."""
+    places = [Path(place) for place in os.environ["PATH"].split(os.pathsep)]
+    path = os.pathsep.join(map(str, [*places, *(place.with_name("sbin") for place in places if place.name)]))
+    return next(filter(None, (shutil.which(name, path=path) for name in names)), None)
+
+
+def program(*names: str) -> str:
+    """The same for a program that the test needs. Without it the test is skipped."""
+    return path_of(*names) or missing(names[0])

@@ -11,7 +11,7 @@ from textwrap import indent
 
 from conftest import golden
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parents[1] / "golden"
 
 
 def text(name: str) -> str:

@@ -13,9 +13,9 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-from figures import ONE_LINE, SLASHES, Document, Layout, Row
+from kit.documents import ONE_LINE, SLASHES, Document, Layout, Row
 
-FOLDER = Path(__file__).with_name("recorded")
+FOLDER = Path(__file__).parents[1] / "recorded"
 LAYOUTS = {"one line": ONE_LINE, "without units": Layout(unit=False), "slashes": SLASHES}
 
 

@@ -10,9 +10,11 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import aiohttp
-from conftest import eventually, program
-from loopback import fetched
-from processes import ROOT, environment, finished, free_port, started
+
+from kit.http import fetched
+from kit.not_run import program
+from kit.service import ROOT, environment, finished, free_port, started
+from kit.time import eventually
 
 Replaced = Mapping[str, str]
 AS_SHIPPED: Replaced = MappingProxyType({})

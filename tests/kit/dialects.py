@@ -1,4 +1,4 @@
-"""What the dialects are asked in tests: each address that has a golden file, and a history that answers it."""
+"""What dialects are asked in tests, a history that answers it, and the lines that docs/dialects.md tells clients."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import cases
-from dates import FRIDAY, SATURDAY
-from fake_bank import sheet, workdays
-from figures import TABLE, Document, Row
-
+from kit import cases
+from kit.bank import sheet, workdays
+from kit.dates import FRIDAY, SATURDAY
+from kit.documents import TABLE, Document, Row
 from ratesvc.bank.xml import parse_daily
 from ratesvc.config import DIALECTS
 from ratesvc.dialects import Content, Dialect, Request
@@ -165,3 +165,19 @@ def content(name: str, address: str, now: datetime = MONDAY_NOON, held: History 
 def exact(body: bytes) -> Any:
     """JSON with its numbers as texts."""
     return json.loads(body, parse_float=str, parse_int=str)
+
+
+_PAGE = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text("utf-8")
+_TABLE = _PAGE.partition("\n## Point your client here\n")[2].partition("\n## ")[0]
+
+LINES: dict[str, str] = dict(
+    re.findall(r"^\| \[?([A-Za-z][^\]|,]*?)(?:\]\([^)]*\))?(?:,[^|]*)? \| `([^`]+)` \|", _TABLE, re.MULTILINE)
+)
+"""Client → its one line."""
+
+
+def line(client: str, url: str) -> str:
+    """Return the client's line with `url` instead of http://localhost:8080."""
+    found = LINES[client]
+    assert "localhost:8080" in found
+    return found.replace("localhost:8080", url.removeprefix("http://"))

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import redis
-from conftest import path_of, patience_s, program
-from processes import free_port
 
+from kit.not_run import path_of, program
+from kit.service import free_port
+from kit.time import patience_s
 from ratesvc.storage.embedded import find_server
 
 SLOTS = 16_384

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import eventually, patience_s, program
-from loopback import Fetched, fetched, says
 
+from kit.http import Fetched, fetched, says
+from kit.not_run import program
+from kit.time import eventually, patience_s
 from ratesvc.storage.embedded import find_server
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 class Program:

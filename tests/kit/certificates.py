@@ -6,7 +6,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
-from conftest import program
+from kit.not_run import program
 
 DAYS = ("-days", "30")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-from fake_bank import workdays
+from kit.bank import workdays
 
 THURSDAY, FRIDAY, SATURDAY, SUNDAY, MONDAY, TUESDAY = (date(2026, 4, day) for day in range(23, 29))
 # On Friday. At noon in Moscow Saturday's sheet is not set; in the evening it is, and at midnight it comes into force.

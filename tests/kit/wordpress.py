@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from chaos import Front
-from conftest import missing, patience_s, program
-from processes import ROOT, finished, free_port, output_of
+
+from kit.front import Front
+from kit.not_run import missing, program
+from kit.service import ROOT, finished, free_port, output_of
+from kit.time import patience_s
 
 PACKAGED = Path("/usr/share/wordpress")
 BROWSER = ROOT / "tests/browser"

@@ -1,23 +1,26 @@
-"""A live service with the recorded Bank behind it, pages on other origins, and a real Chromium."""
+"""A live service with the recorded Bank behind it, pages on other origins, and a Chromium that reports what it does."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from html import unescape
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from conftest import program
-from loopback import answering, fetched
 from playwright.async_api import Browser, Page, async_playwright
 
+from kit.http import answering, fetched
+from kit.not_run import program
+from kit.time import patience_s
 from ratesvc.config import Cbr, Server, Settings
 from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
 from ratesvc.domain.rates import Revision
@@ -163,4 +166,57 @@ async def browser(_chromium: Browser) -> AsyncIterator[Browser]:
     """Without any window that is open."""
     yield _chromium
     for context in _chromium.contexts:
+        await context.close()
+
+
+TELLS = """
+window.pwned = () => tell("ran in " + location.href);
+window.alert = window.confirm = window.prompt = pwned;
+addEventListener("securitypolicyviolation", e => tell("stopped " + e.violatedDirective + " " + e.blockedURI));
+"""
+# Two frames later animations have begun, and events of opening and focus have come. A sandbox would never call back.
+TWO_FRAMES = """
+origin != "null" && new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))
+"""
+LURED = re.compile(r"/(x|pwned.*)$")
+
+
+class Spy:
+    """One window. `reported` has everything that must not happen; `opens` empties it."""
+
+    def __init__(self, page: Page, home: str, *, scripts: bool) -> None:
+        self.page = page
+        self._scripts = scripts
+        self.reported: list[str] = []
+        self._home = home
+        page.on("console", lambda message: self.reported.append(f"console {message.text}"))
+        page.on("pageerror", lambda error: self.reported.append(f"error {error}"))
+        page.on("request", lambda request: self._asked(request.url))
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith(self._home) or LURED.search(url):
+            self.reported.append(f"asked {url}")
+
+    async def opens(self, url: str, until: Literal["load", "networkidle"] = "load") -> list[str]:
+        """Open a page, and return what is reported until it is quiet."""
+        self.reported.clear()
+        async with asyncio.timeout(patience_s()):
+            # On a slow machine the network is quiet, too, before the page has been read to its end.
+            await self.page.goto(url)
+            await self.page.wait_for_load_state(until)
+            if self._scripts:
+                await self.page.evaluate(TWO_FRAMES)
+        return list(self.reported)
+
+
+@asynccontextmanager
+async def spying(browser: Browser, home: str, **options: Any) -> AsyncIterator[Spy]:
+    """A window in its own context. It may request only addresses of `home`."""
+    context = await browser.new_context(**options)
+    try:
+        spy = Spy(await context.new_page(), home, scripts=options.get("java_script_enabled", True))
+        await context.expose_binding("tell", lambda _, what: spy.reported.append(what))
+        await context.add_init_script(TELLS)
+        yield spy
+    finally:
         await context.close()

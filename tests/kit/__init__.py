@@ -1,0 +1,1 @@
+"""What tests share: stand-ins, servers, clients, browsers, clocks. tests/README.md says what to take."""
