@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import compress, permutations
 
+import cases
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed
 from ratesvc.domain.history import History, certain_date, day_to_fetch, on_day, snapshot
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, InForce, Quote, Revision, Sheet
-from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
 
 CALENDAR = WorkCalendar(Calendar().extra_off)
@@ -186,42 +187,39 @@ def test_today_has_the_newest_sheet_and_says_whether_it_is_its_own(held: set[dat
 # Now
 
 
-@pytest.mark.parametrize(
-    ("clock", "late", "overdue"),
-    [
-        *(("17:59:59", False, False), ("18:00", True, False), ("20:59:59", True, False)),
-        *(("21:00", True, True), ("23:59", True, True)),
-    ],
-)
-def test_the_next_sheet_is_late_at_18_and_overdue_at_21(clock: str, *, late: bool, overdue: bool) -> None:
-    """Today's rate is not stale for that: it remains in force until midnight."""
-    held, now = holding(FRIDAY, SATURDAY), moscow(MONDAY, clock)
-    seen = snapshot(held, now)
-    assert (seen.next_late, seen.next_overdue, seen.publications_missed) == (late, overdue, int(overdue))
-    assert (seen.next_due_at, seen.stale) == (moscow(MONDAY, "18:00"), False)
+def told(question: str) -> str:
+    """The snapshot of that moment, and the day whose sheet is fetched next."""
+    days, _, now = question.partition(" at ")
+    held = holding(*(april(day) for day in days.split() if day != "nothing"))
+    at = moscow(april(now.split()[0]), now.split()[1])
+    fetched = day_to_fetch(held.days, held, at)
+    try:
+        seen = snapshot(held, at)
+    except NoSheet as error:
+        return f"{error}\nfetches {fetched}"
+    sheets = [one and str(one.effective_date) for one in (seen.previous, seen.in_force, seen.announced)]
+    is_late = {"late": seen.next_late, "overdue": seen.next_overdue, "stale": seen.stale}
+    said = [name for name, holds in is_late.items() if holds] + [f"missed {seen.publications_missed}"]
+    moments = {"due": seen.next_due_at, "changed": seen.changed_at, "since": seen.since, "until": seen.until}
+    times = [f"{name} {moment.astimezone(MOSCOW):%m-%d %H:%M}" for name, moment in moments.items()]
+    return f"{' < '.join(map(str, sheets))}: {', '.join([*said, *times])}\nfetches {fetched}"
+
+
+def april(text: str) -> date:
+    return date(2026, 4, int(text)) if len(text) == 2 else date.fromisoformat(text)
+
+
+def test_what_is_said_follows_from_the_days_held_and_the_time() -> None:
+    """Every answer about today has the day in it, so it changes at each midnight, also on days off."""
+    cases.check("history.txt", {question: told(question) for question in cases.questions("history.txt")})
+
+
+@pytest.mark.parametrize(("clock", "overdue"), [("18:00", False), ("20:59:59", False), ("21:00", True)])
+def test_a_day_that_is_not_set_says_since_when_it_is_overdue(clock: str, *, overdue: bool) -> None:
+    """With the moment at which its sheet was due."""
     with pytest.raises(NotYetSet) as caught:
-        on_day(held, TUESDAY, now)
+        on_day(holding(FRIDAY, SATURDAY), TUESDAY, moscow(MONDAY, clock))
     assert (caught.value.due_at, caught.value.overdue) == (moscow(MONDAY, "18:00"), overdue)
-
-
-@pytest.mark.parametrize(
-    ("held", "now", "changed_at", "until"),
-    [
-        ((FRIDAY, SATURDAY), (SUNDAY, "12:00"), (SUNDAY, "00:00"), (MONDAY, "00:00")),
-        ((FRIDAY, SATURDAY), (MONDAY, "17:59:59"), (MONDAY, "00:00"), (MONDAY, "18:00")),
-        ((FRIDAY, SATURDAY), (MONDAY, "18:00"), (MONDAY, "18:00"), (MONDAY, "21:00")),
-        ((FRIDAY, SATURDAY), (MONDAY, "20:59:59"), (MONDAY, "18:00"), (MONDAY, "21:00")),
-        ((FRIDAY, SATURDAY), (MONDAY, "21:00"), (MONDAY, "21:00"), (TUESDAY, "00:00")),
-        ((FRIDAY, SATURDAY), (TUESDAY, "00:00"), (TUESDAY, "00:00"), (TUESDAY, "18:00")),
-        ((SATURDAY, TUESDAY), (MONDAY, "22:00"), (MONDAY, "00:00"), (TUESDAY, "00:00")),
-    ],
-)
-def test_answers_change_at_midnight_and_when_a_sheet_is_late_or_overdue(
-    held: tuple[date, ...], now: tuple[date, str], changed_at: tuple[date, str], until: tuple[date, str]
-) -> None:
-    """Every answer about today has the day in it, so each midnight counts, also on days off."""
-    seen = snapshot(holding(*held), moscow(*now))
-    assert (seen.changed_at, seen.since, seen.until) == (moscow(*changed_at), moscow(*changed_at), moscow(*until))
 
 
 def test_answers_change_with_what_was_fetched_last() -> None:
@@ -234,31 +232,6 @@ def test_answers_change_with_what_was_fetched_last() -> None:
     later = replace(column("USD", THURSDAY, SATURDAY), fetched_at=at + timedelta(minutes=1))
     held.fill([later], Coverage(THURSDAY, SATURDAY))
     assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == later.fetched_at
-
-
-@pytest.mark.parametrize(
-    ("held", "now", "day"),
-    [
-        ([], (FRIDAY, "12:00"), FRIDAY),
-        ([SATURDAY], (FRIDAY, "17:00"), FRIDAY),
-        ([FRIDAY, SATURDAY], (FRIDAY, "17:00"), THURSDAY),
-        ([THURSDAY, FRIDAY, SATURDAY], (FRIDAY, "17:00"), None),
-        ([SATURDAY], (MONDAY, "12:00"), FRIDAY),
-        ([SATURDAY, TUESDAY], (TUESDAY, "12:00"), None),
-        ([FRIDAY, SATURDAY], (WEDNESDAY, "12:00"), None),
-        ([SATURDAY], (TUESDAY, "12:00"), FRIDAY),
-        ([SATURDAY], (WEDNESDAY, "12:00"), FRIDAY),
-        ([SATURDAY, WEDNESDAY], (TUESDAY, "12:00"), TUESDAY),
-        ([WEDNESDAY], (TUESDAY, "12:00"), TUESDAY),
-        ([date(1992, 7, 2)], (date(1992, 7, 2), "12:00"), FIRST_DAY),
-        ([FIRST_DAY], (FIRST_DAY, "12:00"), None),
-    ],
-)
-def test_todays_sheet_is_fetched_first_and_then_the_one_before(
-    held: list[date], now: tuple[date, str], day: date | None
-) -> None:
-    """A stale sheet is the Bank's newest unless tomorrow's is there, so then only its predecessor can be lacking."""
-    assert day_to_fetch(held, holding(*held), moscow(*now)) == day
 
 
 # Certainty
