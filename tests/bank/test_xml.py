@@ -319,7 +319,7 @@ def told(question: str) -> str:
     try:
         is_same = parse_daily(raw) == parse_daily(ORIGINAL)
     except BadDocument as error:
-        return str(error)
+        return str(error).partition(" (")[0]
     return " ".join(["the same" if is_same else "other figures", *unknown_parts(raw)])
 
 
