@@ -58,7 +58,9 @@ Completion, for the line in your shell's start file:
   zsh   eval "$(_RATESVC_COMPLETE=zsh_source ratesvc)"
   fish  _RATESVC_COMPLETE=fish_source ratesvc | source"""
 
-_QUARANTINE = """Documents of the Bank that were not published: look at them, and decide. NAME may be its beginning.
+_QUARANTINE = """Decide about documents of the Bank that were not published.
+
+NAME may be its beginning.
 
 \b
 list     print their names, times and reasons; the newest first
@@ -204,12 +206,18 @@ def main(context: click.Context, file: Path | None) -> None:
 
 
 @main.command()
+@click.option("--port", metavar="PORT", help="Instead of RATESVC_PORT, which is 8080 by default.")
+@click.option("--host", metavar="ADDRESS", help="Instead of RATESVC_HOST; 0.0.0.0 is every address of this machine.")
 @click.option("--check-config", is_flag=True, help="Read the settings, say whether they are right, and stop.")
 @_json("With --check-config: the result as JSON.")
 @_demo
 @click.pass_obj
-def serve(file: Path | None, *, check_config: bool, as_json: bool, demo: bool) -> None:
+def serve(
+    file: Path | None, *, port: str | None, host: str | None, check_config: bool, as_json: bool, demo: bool
+) -> None:
     """Serve the API and the widget until told to stop."""
+    given = {"RATESVC_PORT": port, "RATESVC_HOST": host}
+    os.environ |= {name: text for name, text in given.items() if text is not None}
     if check_config:
         _check_config(file, as_json=as_json)
         return
@@ -252,7 +260,7 @@ def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, **outp
 @_demo
 @click.pass_obj
 def convert(file: Path | None, /, amount: str, base: str, quote: str, date: date | None, **output: Any) -> None:
-    """Convert an AMOUNT at the rates in force; into roubles where no other currency is named."""
+    """Convert an AMOUNT of a currency, by default into roubles."""
     _run("show.convert", file, amount, (base, quote), date, **output)
 
 
@@ -267,7 +275,7 @@ def convert(file: Path | None, /, amount: str, base: str, quote: str, date: date
 def backfill(
     file: Path | None, /, since: date | None, until: date | None, *, verify: bool, repair: bool, **output: bool
 ) -> None:
-    """Fetch all of history, one request a currency; later only what is missing."""
+    """Fetch all of history; later only what is missing."""
     if verify and (since or until):
         raise click.UsageError("--verify compares all that is held: it takes neither --since nor --until.")
     if since and until and since > until:
@@ -286,7 +294,10 @@ def backfill(
 @_demo
 @click.pass_obj
 def export(file: Path | None, /, folder: Path, **output: bool) -> None:
-    """Write what the service would serve as static files into FOLDER; only what changed is written."""
+    """Write the service's answers as static files into FOLDER.
+
+    Only what changed is written.
+    """
     _run("serve.export", file, folder, **output)
 
 
@@ -315,9 +326,10 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
 @_json("The same as JSON; it needs --yes.")
 @click.pass_obj
 def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> None:
-    """Take a published sheet back: its revision before holds again, or the day has no sheet.
+    """Take a published sheet back.
 
-    Every replica learns of it. The same figures are not published again unless you release them from quarantine.
+    Its revision before holds again, or the day has no sheet. Every replica learns of it. The same figures are not
+    published again unless you release them from quarantine.
     """
     _check_asked(is_asked=True, yes=yes, as_json=as_json)
     _run("data.withdraw", file, day, yes=yes, as_json=as_json)
@@ -354,7 +366,7 @@ def _check_asked(*, is_asked: bool, yes: bool, as_json: bool) -> None:
 @_lang
 @click.pass_obj
 def watch(file: Path | None, /, codes: tuple[str, ...], **options: Any) -> None:
-    """Print each event as it happens, with the rates of CODES, until told to stop.
+    """Print each event with the rates of CODES, until told to stop.
 
     Without CODES the text has USD, EUR and CNY, and --json has all currencies. An event comes again until COMMAND has
     ended with 0. After a reset you get what differs from the figures that you got last; --json names the reset, too.

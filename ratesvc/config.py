@@ -194,7 +194,8 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
             raise ConfigError(f"{variable}: no such setting{_nearest(variable, known)}")
         path, kind = known[variable]
         _put(tree, path, _from_text(environment[variable], kind))
-    tree.setdefault("data_dir", str(_users_data(environment)))
+    if "data_dir" not in tree:
+        tree["data_dir"] = str(_users_data(environment))
     try:
         return msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
@@ -205,7 +206,10 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
 def _users_data(environment: Mapping[str, str]) -> Path:
     """Where a user's programs keep their data, https://specifications.freedesktop.org/basedir-spec/latest/."""
     named = Path(environment.get("XDG_DATA_HOME", ""))
-    home = Path(environment.get("HOME") or "~").expanduser()
+    try:
+        home = Path(environment.get("HOME") or "~").expanduser()
+    except RuntimeError:
+        raise ConfigError("RATESVC_DATA_DIR: must be set, because this user has no home folder") from None
     return (named if named.is_absolute() else home / ".local/share") / "ratesvc"
 
 
@@ -279,6 +283,8 @@ def _bare(kind: Any) -> Any:
 def _from_text(text: str, kind: Any) -> Any:
     if get_origin(_bare(kind)) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
+    if _bare(kind) is bool:
+        return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text)
     return None if text == "" and type(None) in get_args(kind) else text
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from datetime import date
 from itertools import pairwise
@@ -149,6 +150,22 @@ def test_without_a_setting_the_data_is_in_the_folder_of_a_users_data(
     ):
         assert load(None, given).data_dir == folder
     assert load(CONFIG, {}).data_dir == "data"
+
+
+def test_a_user_without_a_home_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an arbitrary number in a container, which has no entry in /etc/passwd."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 1_234_567)
+    assert load(None, {"RATESVC_DATA_DIR": "/srv"}).data_dir == "/srv"
+    with pytest.raises(ConfigError, match="RATESVC_DATA_DIR: must be set"):
+        load(None, {})
+
+
+def test_yes_and_no_are_true_and_false() -> None:
+    """In any case of letters, as YAML has them."""
+    said = [load(CONFIG, {"RATESVC_LOG_ACCESS": text}).log.access for text in ("yes", "No", "ON", "off", "1", "false")]
+    assert said == [True, False, True, False, True, False]
 
 
 def refused(question: str, folder: Path) -> str:

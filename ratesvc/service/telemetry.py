@@ -55,7 +55,7 @@ def set_up_log(form: str, *, quiet: bool) -> None:
     # By themselves tracebacks show local variables, which are passwords and readers' addresses, too.
     if form == "json":
         traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-        renderer: list[Any] = [traceback, structlog.processors.JSONRenderer()]
+        renderer: list[Any] = [traceback, structlog.processors.JSONRenderer(ensure_ascii=False)]
     else:
         colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         renderer = [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
