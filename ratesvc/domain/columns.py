@@ -195,7 +195,7 @@ class Column:
         """Set the codes of a day. Threads read `others`, so another mapping takes its place."""
         if not self.currency.code:
             self.rename(currency)
-        if currency.codes != self.currency.codes or ordinal in self.others:
+        if self.others.get(ordinal, self.currency).codes != currency.codes:
             self.others = {**self.others, ordinal: currency}
 
     def forget(self, days: Days) -> None:

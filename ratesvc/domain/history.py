@@ -37,6 +37,7 @@ class History:
         self.coverage: Coverage | None = None
         self._revisions: dict[date, dict[int, Revision]] = {}
         self._columns: Mapping[str, Column] = {}
+        self._by_code: tuple[Mapping[str, Column], list[Column]] = {}, []
         self._forget_composed()
         for revision in revisions:
             self.add(revision)
@@ -351,8 +352,11 @@ class History:
 
         An id that had several codes has a column for each.
         """
-        parts = (part for column in self._columns.values() if column.days for part in column.by_code())
-        return sorted((part for part in parts if code in (None, part.currency.code)), key=attrgetter("age"))
+        columns = self._columns
+        if self._by_code[0] is not columns:
+            parts = [part for column in columns.values() if column.days for part in column.by_code()]
+            self._by_code = columns, sorted(parts, key=attrgetter("age"))
+        return [column for column in self._by_code[1] if code in (None, column.currency.code)]
 
     def every_column(self) -> list[Column]:
         """The one column of each id, also the empty ones of ids for which the Bank has no records."""
