@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -18,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from ratesvc.errors import ConfigError
+from ratesvc.installed import FEATURES
 from ratesvc.storage.address import AUTHORITIES, TLS_OPTIONS, RedisAddress
 
 PREFIX = "RATESVC_"
@@ -26,14 +26,10 @@ DEFAULT_FILE = Path("config.yaml")
 SECRETS = ("RATESVC_REDIS_URL", "RATESVC_CBR_PROXY")
 """They may hold a password, so the same name with _FILE gives a file that holds the value."""
 
-_FILES = sorted(file.name for file in files("ratesvc").joinpath("dialects").iterdir())
-DIALECTS = tuple(name[:-3].replace("_", "-") for name in _FILES if re.fullmatch(r"[a-z][a-z0-9_]*\.py", name))
-"""The built-in wire formats of other APIs: one file each."""
-
 # If a value is wrong, the error says what it must be in the words of the description.
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
 Seconds = Annotated[float, Meta(gt=0, le=86400, description="a number of seconds above 0, up to 86400")]
-Dialect = Annotated[str, Meta(pattern=rf"^({'|'.join(DIALECTS)})\Z", description=f"one of {', '.join(DIALECTS)}")]
+Feature = Annotated[str, Meta(pattern=rf"^({'|'.join(FEATURES)})\Z", description=f"one of {', '.join(FEATURES)}")]
 _PORT = "[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _ORIGIN = rf"(?i:https?)://([^\s/]*@)?(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:({_PORT}))?"
 _BASE = rf"{_ORIGIN}(/[^\s?#]*)?"
@@ -166,7 +162,7 @@ class Settings(_Section, frozen=True):
     cbr: Cbr = Cbr()
     poll_seconds: Seconds | None = None
     calendar: Calendar = Calendar()
-    dialects: tuple[Dialect, ...] = DIALECTS
+    features: tuple[Feature, ...] = FEATURES
     log: Log = Log()
 
 

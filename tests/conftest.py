@@ -38,13 +38,14 @@ from ratesvc.bank.client import DAILY, Limits, Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
-from ratesvc.render.page import Site
+from ratesvc.installed import DIALECTS
+from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
 from ratesvc.storage.embedded import find_server
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
-from ratesvc.web import dialects
-from ratesvc.web.server import build, listening
+from ratesvc.web.features import load
+from ratesvc.web.server import build, listening, pattern_of
 
 pytest_plugins = ["kit.guardian", "kit.guarded", "kit.service", "kit.browser"]
 
@@ -354,16 +355,16 @@ class Served:
 
 def addresses(service: Service) -> set[str]:
     """The path of every route, with its variable parts in braces; a trailing slash makes no other path."""
-    resources = build(service, Site("http://x")).router.resources()
+    resources = build(service, "http://x").router.resources()
     found = {resource.canonical for resource in resources if {"GET", "HEAD"} & {route.method for route in resource}}
     return found - ({f"{path}/" for path in found} - foreign(service))
 
 
 def foreign(service: Service) -> set[str]:
     """Those of the dialects."""
-    router = web.UrlDispatcher()
-    paths = map(dialects.pattern, dialects.routes(service, Site("http://x")))
-    return {router.add_resource(path).canonical for path in paths}
+    router, features = web.UrlDispatcher(), load(DIALECTS)
+    paths = {path for feature in features.on for path in feature.routes(service, Site("http://x"), features)}
+    return {router.add_resource(pattern_of(path)).canonical for path in paths}
 
 
 @asynccontextmanager

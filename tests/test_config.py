@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from kit import cases
 
-from ratesvc.config import DIALECTS, Server, Settings, load, variables
+from ratesvc.config import Server, Settings, load, variables
 from ratesvc.errors import ConfigError
+from ratesvc.installed import FEATURES
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 SECRET = "hunter2"  # noqa: S105 -- the oldest joke about passwords
@@ -38,7 +39,7 @@ def written(folder: Path, text: str) -> Path:
 def test_config_yaml_is_the_defaults() -> None:
     """Reading the file changes nothing: without it the same program runs."""
     found = load(CONFIG, {})
-    assert found.dialects == DIALECTS, "config.yaml lists the dialects in the order of their files"
+    assert found.features == FEATURES, "config.yaml lists the features in the order of their names"
     assert {path: setting(found, path) for path in KNOWN.values()} == {
         path: setting(Settings(), path) for path in KNOWN.values()
     }
@@ -90,7 +91,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "RATESVC_POLL_SECONDS": ("2.5", 2.5),
     "RATESVC_CALENDAR_EXTRA_OFF": ("2026-05-04,2026-05-05", (date(2026, 5, 4), date(2026, 5, 5))),
     "RATESVC_CALENDAR_EXTRA_WORK": ("2026-05-02", (date(2026, 5, 2),)),
-    "RATESVC_DIALECTS": ("cbr, prebid", ("cbr", "prebid")),
+    "RATESVC_FEATURES": ("cbr, site", ("cbr", "site")),
     "RATESVC_LOG_FORMAT": ("json", "json"),
     "RATESVC_LOG_ACCESS": ("1", True),
 }
@@ -173,7 +174,7 @@ def refused(question: str, folder: Path) -> str:
     text = question.replace("\\n", "\n").replace("{this file}", __file__)
     name, _, value = text.partition("=")
     line = refusal({name: value}) if name.startswith("RATESVC_") else refusal({}, written(folder, text))
-    return line.replace(", ".join(DIALECTS), "{all dialects}").replace(f"{folder}/", "")
+    return line.replace(", ".join(FEATURES), "{all features}").replace(f"{folder}/", "")
 
 
 def test_each_wrong_setting_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ratesvc.render import contract
-from ratesvc.render.page import Site
+from ratesvc.render.contract import Site
 
 ROOT = Path(__file__).parents[1]
 LINKED = ("*.md", "*.yaml", "Dockerfile", "LICENSE", "docs/*", "deploy/**/*")

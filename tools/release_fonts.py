@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po
 from fontTools import subset
 from fontTools.ttLib import TTFont
 
-from ratesvc.render import png
+from ratesvc.features.site import png
 
 RENDER = Path(png.__file__).parent
 FONTS = RENDER / "assets" / "fonts"

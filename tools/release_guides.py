@@ -13,10 +13,10 @@ import msgspec
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from ratesvc.render.pages.guides import GUIDES
+from ratesvc.features.docs.guides import GUIDES
 
 ROOT = Path(__file__).parents[1]
-PLACE = ROOT / "ratesvc" / "render" / "templates" / "guides"
+PLACE = ROOT / "ratesvc/features/docs/templates/guides"
 OPENED = {"table": '<div class="wide" tabindex="0"><table>'}
 CLOSED = {"table": "</table></div>"}
 

@@ -1,7 +1,7 @@
 """Writes the newest release of the loader and its lock: `python tools/release_loader.py`; it needs node and git.
 
 terser is the only build step; tests/browser pins its version. What a tag of this repository has is released: pages that
-nobody changes pin its bytes, so it is never written again. Raise RELEASE in ratesvc/render/widget/releases.py instead.
+nobody changes pin its bytes, so it is never written again. Raise RELEASE in widget/releases.py instead.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ratesvc.render import page
-from ratesvc.render.widget import releases
+from ratesvc.features.site import page
+from ratesvc.features.widget import releases
 
 ROOT = Path(__file__).parents[1]
 WEB = ROOT / "tests" / "browser"
-RELEASES = Path("ratesvc/render/assets/releases")
+RELEASES = Path("ratesvc/features/widget/assets/releases")
 LOCK = RELEASES / "lock.json"
 TERSER = WEB / "node_modules" / ".bin" / "terser"
 OPTIONS = ("--compress", "passes=3,ecma=2022,unsafe_arrows,pure_getters", "--mangle", "--ecma", "2022")
@@ -30,7 +30,7 @@ Lock = dict[str, dict[str, str]]
 def built() -> dict[str, bytes]:
     """The files of a release, from their sources."""
     scripts = {name: _short(name) for name in ("rates.js", "converter.js")}
-    return {**scripts, "widget.css": page.style("widget").encode() + b"\n"}
+    return {**scripts, "widget.css": page.style("widget/widget").encode() + b"\n"}
 
 
 def _short(name: str) -> bytes:
@@ -63,7 +63,7 @@ def main() -> None:
     files = built()
     lock = releases.lock() | {releases.RELEASE: {name: integrity(content) for name, content in files.items()}}
     if names := changed(lock):
-        sys.exit(f"{', '.join(names)}: released, so raise RELEASE in ratesvc/render/widget/releases.py")
+        sys.exit(f"{', '.join(names)}: released, so raise RELEASE in ratesvc/features/widget/releases.py")
     folder = ROOT / RELEASES / releases.RELEASE
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

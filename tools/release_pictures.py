@@ -12,7 +12,7 @@ from kit.browser import chromium, hosting, live_service
 from PIL import Image
 from playwright.async_api import Page, ViewportSize
 
-from ratesvc.render import png
+from ratesvc.features.site import png
 
 DOCS = Path(__file__).parents[1] / "docs"
 FONTS = Path(png.__file__).parent / "assets" / "fonts"

@@ -15,7 +15,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 from ratesvc import __version__
-from ratesvc.render.widget import releases
+from ratesvc.features.widget import releases
 
 ROOT = Path(__file__).parents[1]
 PLUGIN = ROOT / "deploy" / "wordpress" / "cbr-rates"

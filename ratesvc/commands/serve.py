@@ -26,9 +26,9 @@ from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
 from ratesvc.render.json import PROBLEM_JSON
-from ratesvc.render.language import TRANSLATIONS
 from ratesvc.service.app import Service
 from ratesvc.service.publication import give_back_memory
+from ratesvc.web import features
 from ratesvc.web.server import listening
 
 
@@ -152,13 +152,5 @@ def _pages(service: Service) -> Iterator[tuple[str, str]]:
     yield "/v1/rates", "rates.json"
     yield "/v1/rates/next", "rates-next.json"
     yield "/v1/currencies", "currencies.json"
-    yield "/widget/rates.js", "widget/rates.js"
-    yield "/widget/manifest.json", "widget/manifest.json"
-    for tag in TRANSLATIONS:
-        yield f"/widget?lang={tag}", f"widget/widget.{tag}.html"
-        yield f"/widget/frame?lang={tag}", f"widget/frame.{tag}.html"
-        yield f"/widget/rows.json?lang={tag}", f"widget/rows.{tag}.json"
-        yield f"/widget/card.svg?lang={tag}", f"widget/card.{tag}.svg"
-    for code in sorted(service.history.codes()):
-        since = service.history.columns(code)[0].first_day
-        yield f"/v1/series.csv?codes={code}&since={since}", f"series/{code}.csv"
+    for feature in features.load(service.settings.features).on:
+        yield from feature.exports(service)

@@ -19,6 +19,8 @@ from typing import Any, cast
 
 import msgspec
 
+from ratesvc.installed import FOLDERS
+
 DEFAULT = "en"
 TRANSLATIONS = (DEFAULT, "ru", "zh-Hans")
 """The languages of our sentences; numbers, names and dates have every language of CLDR."""
@@ -256,11 +258,11 @@ def _words(tag: str) -> Mapping[str, Any]:
 
 @cache
 def catalogue(name: str) -> Mapping[str, str]:
-    """English sentence → translation, from `name`.po; empty if there is no such file."""
-    source = files("ratesvc.render").joinpath("locales", f"{name}.po")
-    if not source.is_file():
-        return {}
-    messages = (map(_unquoted, found.groups()) for found in _MESSAGE.finditer(source.read_text("utf-8")))
+    """English sentence → translation, from every `name`.po of ours and of features; empty if there is none."""
+    folders = ("render", *(f"features/{feature}" for feature in FOLDERS))
+    parts = [files("ratesvc").joinpath(folder, "locales", f"{name}.po") for folder in folders]
+    texts = [part.read_text("utf-8") for part in parts if part.is_file()]
+    messages = (map(_unquoted, found.groups()) for text in texts for found in _MESSAGE.finditer(text))
     return {sentence: translated for sentence, translated in messages if sentence and translated}
 
 

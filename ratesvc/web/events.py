@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from ratesvc.domain.events import MOST_SHEETS, Event, Place
+from ratesvc.render.contract import Site
 from ratesvc.render.json import encode
-from ratesvc.render.page import Site
 from ratesvc.service.app import Service
 from ratesvc.web.params import StrictParams
 from ratesvc.web.problems import COMMON

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -14,70 +15,74 @@ import structlog
 from aiohttp import web
 
 from ratesvc.config import Server
-from ratesvc.render.page import Site
+from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
-from ratesvc.web import (
-    archive,
-    builder,
-    charts,
-    convert,
-    dialects,
-    docs,
-    events,
-    fast_path,
-    oembed,
-    ops,
-    rate,
-    rates,
-    series,
-    widget,
-)
-from ratesvc.web import site as pages
+from ratesvc.web import events, fast_path, features, ops, problems, rates
 from ratesvc.web.connections import accepting
 from ratesvc.web.problems import preflight, wrong_method
-from ratesvc.web.responses import Handler, answering, counted, remembering
+from ratesvc.web.responses import Handler, Respond, answering, counted, remembering
 
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
 
 
-def build(service: Service, site: Site) -> web.Application:
-    """Everything on one listener; links begin with `site.public_url`."""
-    return _application(service, site, {**_public(service, site), **ops.routes(service)})
+def build(service: Service, public_url: str) -> web.Application:
+    """Everything on one listener; links begin with `public_url`. Raises ConfigError."""
+    return _public(service, public_url, ops.routes(service))
 
 
-def _application(service: Service, site: Site, paths: Mapping[str, Handler]) -> web.Application:
+def _public(service: Service, public_url: str, probes: Mapping[str, Handler]) -> web.Application:
+    """The service, and the features that are on."""
+    site = Site(public_url, service.demo, service.settings.features)
+    on = features.load(site.features)
+    paths = on.handlers
+    paths |= {**rates.routes(service), **events.routes(service, site)}
+    for feature in on.on:
+        paths |= feature.routes(service, site, on)
+    if "/" not in paths:
+        paths["/"] = _contents(public_url, [path for path in paths if "{" not in path])
+    foreign = {path for feature in on.on for path in feature.proxied}
+    others = [partial(feature.not_found, site) for feature in on.on if feature.not_found]
+    return _application(service, public_url, {**paths, **probes}, foreign, *others)
+
+
+def _application(
+    service: Service,
+    public_url: str,
+    paths: Mapping[str, Handler],
+    foreign: Collection[str] = (),
+    not_found: Respond = problems.not_found,
+) -> web.Application:
     # No middleware: a published body must cost as little as a file.
     app = web.Application(client_max_size=1)
-    own, bank = {urlsplit(site.public_url).hostname or ""}, set(service.settings.cbr.host_names)
-    foreign = dialects.root_paths(service)
+    own, bank = {urlsplit(public_url).hostname or ""}, set(service.settings.cbr.host_names)
     for path, handler in paths.items():
         answer = answering(handler, service, path, own | bank if path in foreign else own)
         # No redirect for a trailing slash: spreadsheets and scripts that do not follow it would fail. Probes have one
         # spelling, because front ends hide /health and /metrics by their exact addresses.
         has_twin = not path.endswith("/") and f"{path}/" not in paths and path not in ops.PATHS
         for ending in ("", "/") if has_twin else ("",):
-            pattern = dialects.pattern(path) + ending
+            pattern = pattern_of(path) + ending
             app.router.add_get(pattern, counted(answer, service, path))
             app.router.add_route("OPTIONS", pattern, counted(preflight, service, path))
             app.router.add_route("*", pattern, counted(wrong_method, service, path))
-    app.router.add_route("*", "/{anything:(?s:.*)}", counted(partial(pages.not_found, site), service, "none"))
+    app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, "none"))
     return app
 
 
-def _public(service: Service, site: Site) -> dict[str, Handler]:
-    ours = {
-        **rates.routes(service),
-        **series.routes(service),
-        **charts.routes(service, site),
-        **archive.routes(service),
-        **events.routes(service, site),
-        **widget.routes(service, site),
-        **oembed.routes(service, site),
-        **convert.routes(service),
-        **builder.routes(service, site),
-        **rate.routes(service, site),
-    }
-    return {**ours, **docs.routes(service, site, ours), **pages.routes(), **dialects.routes(service, site)}
+def _contents(public_url: str, paths: Collection[str]) -> Handler:
+    """The page at / where no feature has one: what else there is."""
+    text = "".join(f"{public_url}{path}\n" for path in paths).encode()
+
+    async def answer(_: web.Request) -> web.Response:
+        return problems.uncached(200, text, "text/plain; charset=utf-8")
+
+    return answer
+
+
+def pattern_of(path: str) -> str:
+    """The path for aiohttp: the folder and name of a script .asp in any case, as Windows servers match it."""
+    prefix, *script = path.rsplit("/", 2)
+    return f"{prefix}/{{script:(?i:{re.escape('/'.join(script))})}}" if path.endswith(".asp") else path
 
 
 @asynccontextmanager
@@ -87,15 +92,15 @@ async def listening(service: Service) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_bound(server, server.port))
         address = _address(server, listener)
-        site = Site((server.public_url or address).rstrip("/"), service.demo)
+        public_url = (server.public_url or address).rstrip("/")
         if server.admin_port is None:
-            app = build(service, site)
+            app = build(service, public_url)
         else:
             probes = {path: handler for path, handler in ops.routes(service).items() if path in ops.PROBES}
-            app = _application(service, site, {**_public(service, site), **probes})
+            app = _public(service, public_url, probes)
             admin = stack.enter_context(_bound(server, server.admin_port))
             service.admin_url = _address(server, admin)
-            await stack.enter_async_context(accepting(_application(service, site, ops.routes(service)), admin))
+            await stack.enter_async_context(accepting(_application(service, public_url, ops.routes(service)), admin))
         await stack.enter_async_context(accepting(app, listener, **_shortcuts(service)))
         stack.callback(service.drain)
         yield address

@@ -17,12 +17,12 @@ from kit.recorded import DATED, FOLDER, documents, effective_dates
 from ratesvc.bank import xml
 from ratesvc.bank.admission import check_sheet
 from ratesvc.bank.xml import parse_daily, parse_dynamic
-from ratesvc.dialects import Request
-from ratesvc.dialects.cbr_xml_daily import DIALECT
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import BadDocument
+from ratesvc.features.dialects import Request
+from ratesvc.features.dialects.cbr_xml_daily import DIALECT
 
 DAYS = sorted(documents())
 CALENDAR = WorkCalendar()

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.dialects import Request
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.periods import PERIODS
 from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, Snapshot, plain, rounded, trimmed
 from ratesvc.domain.series import SeriesParams
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
+from ratesvc.features.dialects import Request
 from ratesvc.render import tables
 from ratesvc.render.language import language
 

@@ -9,13 +9,13 @@ from importlib import import_module
 from itertools import product
 from urllib.parse import parse_qsl, quote, urlencode
 
-from ratesvc.config import DIALECTS
-from ratesvc.dialects import Dialect, Refused, Request
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Snapshot
+from ratesvc.features.dialects import Dialect, Refused, Request
+from ratesvc.installed import DIALECTS
 from ratesvc.render import contract
+from ratesvc.render.contract import Site
 from ratesvc.render.json import PROBLEM_JSON
-from ratesvc.render.page import Site
 
 CALLS = ("pwned()", "window['pw'+'ned']()", "top.pwned()", "self[`pwned`]``", "eval(atob('cHduZWQoKQ=='))")
 # § is where a call goes. The two at the end end a line, or turn it round, for real.
@@ -150,7 +150,7 @@ class Noting(dict[str, str]):
 def foreign_spots(history: History, snapshot: Snapshot, url: str) -> Iterator[Spot]:
     """Each parameter that a dialect's route looks up, and the usual name of a JSONP callback."""
     for speaker in DIALECTS:
-        dialect: Dialect = import_module(f"ratesvc.dialects.{speaker.replace('-', '_')}").DIALECT
+        dialect: Dialect = import_module(f"ratesvc.features.dialects.{speaker.replace('-', '_')}").DIALECT
         prefix = dialect.prefix or f"/{speaker}"
         for ask, template in {ask: path for path, ask in dialect.routes.items()}.items():
             in_path = set(re.findall(r"{(\w+)}", template))

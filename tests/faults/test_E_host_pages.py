@@ -13,8 +13,8 @@ from conftest import LONG, in_nightly
 from host_pages import ELEMENT, LINK, HostSite, Verdict, chromium_judges, firefox_judges, hosting, page, script
 from kit.browser import SESSION, Live, got, pasted
 
-from ratesvc.render.page import hashes
-from ratesvc.render.widget.releases import RELEASE
+from ratesvc.features.site.page import hashes
+from ratesvc.features.widget.releases import RELEASE
 
 pytestmark = pytest.mark.nightly
 

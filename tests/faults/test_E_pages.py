@@ -12,7 +12,7 @@ from kit.http import Answered, ask, get
 from playwright.async_api import Browser
 
 from ratesvc.render import contract
-from ratesvc.render.page import Site
+from ratesvc.render.contract import Site
 
 pytestmark = pytest.mark.nightly
 

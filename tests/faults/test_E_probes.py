@@ -34,16 +34,16 @@ from multidict import MultiDict
 
 import ratesvc
 from ratesvc.errors import BadRequest, NotEmbeddable
+from ratesvc.features.oembed.routes import _our_address
+from ratesvc.features.widget.routes import WidgetParams
 from ratesvc.render import contract
 from ratesvc.render.amounts import read_amount
+from ratesvc.render.contract import Site
 from ratesvc.render.language import language_or_default
-from ratesvc.render.page import Site
 from ratesvc.service import publication
 from ratesvc.service.publication import Body
-from ratesvc.web.oembed import _our_address
 from ratesvc.web.params import StrictParams
 from ratesvc.web.responses import has_it, preferred
-from ratesvc.web.widget import WidgetParams
 
 VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "10000"))
 READERS = 4

@@ -90,7 +90,7 @@ async def site(bank: Bank, tmp_path: Path) -> AsyncIterator[Site]:
 @pytest.mark.slow
 def test_G5_php_of_2019() -> None:
     """The lines call only functions that PHP 7.4 has, too."""
-    template = (Path(__file__).parents[2] / "ratesvc/render/templates/snippets.html").read_text("utf-8")
+    template = (Path(__file__).parents[2] / "ratesvc/features/builder/templates/snippets.html").read_text("utf-8")
     code = template.split("<?php")[1].split("?>")[0]
     assert set(re.findall(r"(?<![$\w])([a-z_0-9]+) ?\(", code)) <= set(OF_PHP_7.split())
     assert not re.search(r"\?->|\bfn\b|\bmatch\b|\?\?=", code)

@@ -30,8 +30,8 @@ with atheris.instrument_imports(include=["ratesvc", "xmltodict"]):
 
     from ratesvc.bank.xml import DAILY, parse_catalogue, parse_daily, parse_dynamic
     from ratesvc.errors import BadDocument, BadRequest
+    from ratesvc.features.widget.routes import WidgetParams
     from ratesvc.web.params import StrictParams
-    from ratesvc.web.widget import WidgetParams
 
 from kit.bank import daily_xml, sheet  # noqa: E402 -- after what is watched
 from kit.documents import LAYOUTS  # noqa: E402

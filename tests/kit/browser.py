@@ -27,6 +27,16 @@ from ratesvc.domain.rates import Revision
 from ratesvc.service.app import Service
 from ratesvc.web.server import listening
 
+WATCH = """
+window.shift = 0; window.violations = [];
+new PerformanceObserver(list => { for (const one of list.getEntries()) shift += one.value; })
+  .observe({ type: "layout-shift", buffered: true });
+addEventListener("securitypolicyviolation", event => violations.push(event.violatedDirective + " " + event.blockedURI));
+window.states = [];
+for (const kind of ["cbr-load", "cbr-error"]) addEventListener(kind, () => states.push(kind));
+"""
+PHONE = {"width": 360, "height": 740}
+
 FLAGS = [
     "--no-sandbox",
     "--disable-dev-shm-usage",

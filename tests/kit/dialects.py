@@ -18,12 +18,12 @@ from kit.bank import sheet, workdays
 from kit.dates import FRIDAY, SATURDAY
 from kit.documents import TABLE, Document, Row
 from ratesvc.bank.xml import parse_daily
-from ratesvc.config import DIALECTS
-from ratesvc.dialects import Content, Dialect, Request
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Quote, Revision
 from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.features.dialects import Content, Dialect, Request
+from ratesvc.installed import DIALECTS
 
 FETCHED = datetime(2026, 4, 24, 13, 20, 5, tzinfo=UTC)
 MONDAY_NOON = datetime(2026, 4, 27, 9, tzinfo=UTC)
@@ -91,7 +91,7 @@ rbc/days.tsv /tsv/cb/156.tsv
 
 
 def dialect(name: str) -> Dialect:
-    found: Dialect = import_module(f"ratesvc.dialects.{name.replace('-', '_')}").DIALECT
+    found: Dialect = import_module(f"ratesvc.features.dialects.{name.replace('-', '_')}").DIALECT
     return found
 
 

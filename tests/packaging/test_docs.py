@@ -11,21 +11,21 @@ import msgspec
 import pytest
 import release_guides
 import yaml
-from conftest import Serve, missing
+from conftest import Serve, foreign, missing
 from kit.browser import Live, pasted
 from kit.service import ROOT, ran
 from release_docs import gather
 
 from ratesvc.cli import main
 from ratesvc.config import Calendar
+from ratesvc.features.docs import guides
+from ratesvc.features.rate.rate_page import LEGAL_BASES
+from ratesvc.features.site.page import asset
 from ratesvc.render import contract
+from ratesvc.render.contract import Site
 from ratesvc.render.language import catalogue
-from ratesvc.render.page import ASSETS, Site
-from ratesvc.render.pages import guides
-from ratesvc.render.pages.rate import LEGAL_BASES
 from ratesvc.service.schedule import TICK_S
 from ratesvc.storage.address import RedisAddress
-from ratesvc.web import dialects
 
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "properdocs.yml").read_bytes())
@@ -89,7 +89,7 @@ def test_the_guides_are_translated() -> None:
 async def test_the_page_of_dialects_has_every_address(serve: Serve) -> None:
     """docs/dialects.md names the last part of each route; it shows a day by an example."""
     async with serve() as served:
-        paths = dialects.routes(served.service, Site("http://x"))
+        paths = foreign(served.service)
     last = {path.rpartition("/")[2].partition(".")[0].lower().removeprefix("xml") for path in paths}
     names = {name for name in last if "{" not in name}
     assert len(names) > 15
@@ -99,7 +99,7 @@ async def test_the_page_of_dialects_has_every_address(serve: Serve) -> None:
 @pytest.mark.parametrize("name", ["widget.md", "widget.ru.md"])
 def test_the_pages_of_the_widget_name_every_attribute_and_part(name: str) -> None:
     """In both languages."""
-    types = ASSETS.joinpath("rates.d.ts").read_text("utf-8").partition("export type")[0]
+    types = asset("widget/rates.d.ts").read_text("utf-8").partition("export type")[0]
     attributes = re.findall(r"^  (\w+)\?:", types, re.MULTILINE)
     assert len(attributes) > 15
     assert [one for one in attributes if not re.search(rf"`(?:<cbr-rates )?{one}\b", PAGES[name])] == []

@@ -26,9 +26,9 @@ from kit.service import ROOT, Program, finished, ran, serving, without_make
 from release_settings import PAGE as SETTINGS
 from release_settings import written
 
+from ratesvc.features.docs.routes import EXAMPLES
 from ratesvc.render import contract
-from ratesvc.render.page import Site
-from ratesvc.web.docs import EXAMPLES
+from ratesvc.render.contract import Site
 
 READMES = ("README.md", "README.ru.md")
 GUIDES = [f"docs/{name}.md" for name in ("calling", "commands", "deploying", "operations", "widget")]

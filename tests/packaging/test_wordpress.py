@@ -31,7 +31,7 @@ from release_wordpress import PLUGIN, packed, taken
 
 from ratesvc import __version__
 from ratesvc.render import contract
-from ratesvc.render.page import Site
+from ratesvc.render.contract import Site
 
 pytestmark = pytest.mark.nightly
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,20 @@ from babel import Locale, localedata
 from babel.core import get_global
 from babel.dates import format_date, format_skeleton, format_time
 from babel.lists import format_list
-from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, get_currency_name, get_currency_symbol, get_decimal_symbol, get_group_symbol
 from conftest import first
 from holidays import country_holidays
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ratesvc
+from ratesvc.features.builder import builder_page as builder
+from ratesvc.features.site.page import LINK
 from ratesvc.render.contract import contract
 from ratesvc.render.language import TRANSLATIONS, Language, catalogue, language, language_or_default
-from ratesvc.render.page import LINK
-from ratesvc.render.widget import builder
 
 DAY = date(2026, 4, 25)
-LOCALES = files("ratesvc.render").joinpath("locales")
-SOURCES = ("render.templates", "render", "render.pages", "render.widget", "dialects", "web")
+PACKAGE = Path(ratesvc.__file__).parent
 
 
 def spoken(tag: str) -> Language:
@@ -138,8 +136,9 @@ def test_more_languages_have_the_words_of_the_widget(tag: str) -> None:
     assert found.keys() == catalogue("widget/kk").keys() < catalogue("ru").keys()
     for sentence, translated in found.items():
         assert set(re.findall(r"{\w+}", sentence)) == set(re.findall(r"{\w+}", translated))
-    widget = files("ratesvc.render").joinpath("widget")
-    sources = "".join(widget.joinpath(name).read_text("utf-8") for name in ("rows.py", "card.py", "fragment.py"))
+    sources = "".join(
+        (PACKAGE / "features/widget" / name).read_text("utf-8") for name in ("rows.py", "card.py", "fragment.py")
+    )
     assert set(re.findall(r'\bsay\("(.+?)"', sources)) <= found.keys()
     assert {LINK, builder.LINK_IN_A_SENTENCE, builder.SENTENCE} <= found.keys()
     one = spoken(tag)
@@ -154,35 +153,31 @@ def test_a_script_without_a_catalogue_keeps_english_words() -> None:
     ]
 
 
-CATALOGUES = [entry.name for entry in LOCALES.iterdir() if entry.name.endswith(".po")]
-
-
 def written() -> str:
     """The templates, the code that fills them, and the errors of parameters."""
-    folders = [files("ratesvc").joinpath(*name.split(".")) for name in SOURCES]
-    entries = [entry for folder in folders for entry in folder.iterdir() if entry.name.endswith((".html", ".py"))]
+    folders = (PACKAGE / name for name in ("features", "render", "web"))
+    entries = [entry for folder in folders for entry in folder.rglob("*.*") if entry.suffix in (".html", ".py")]
     # The reference has a catalogue of its own; tests/web/test_openapi.py reads it.
-    entries = [entry for entry in entries if entry.name not in ("docs.html", "reference.py")]
+    entries = [
+        entry for entry in entries if entry.name not in ("docs.html", "reference.py") and entry.parent.name != "guides"
+    ]
     # A long sentence stands on several lines in the code.
     sources = re.sub(r'"\n +"', "", "".join(entry.read_text("utf-8") for entry in entries))
     parameters = contract()["components"]["parameters"].values()
     return sources + "".join(f"{one['name']} takes {one.get('x-takes')}." for one in parameters)
 
 
-@pytest.mark.parametrize("name", CATALOGUES)
-def test_every_sentence_of_the_pages_is_in_every_catalogue(name: str) -> None:
+@pytest.mark.parametrize("tag", TRANSLATIONS[1:])
+def test_every_sentence_of_the_pages_is_in_every_catalogue(tag: str) -> None:
     """A catalogue has every sentence of the pages, no other sentence, and the same {words}."""
-    with LOCALES.joinpath(name).open("rb") as file:
-        catalogue = {str(message.id): str(message.string) for message in read_po(file) if message.id}
-    pages = written()
+    translations, pages = catalogue(tag), written()
     said = {match[2] for match in re.finditer(r"""\b(?:t|say)\(\s*(["'])(.+?)\1""", pages)}
-    assert said <= catalogue.keys()
+    assert said <= translations.keys()
     # The calendar's holidays reach the page by their English names.
     holidays = set(country_holidays("RU", years=range(1992, 2030), language="en_US").values())
     holidays = {part.removesuffix(" (observed)") for names in holidays for part in names.split("; ")}
-    assert [sentence for sentence in catalogue if sentence not in pages and sentence not in holidays] == []
-    for sentence, translated in catalogue.items():
-        assert translated
+    assert [sentence for sentence in translations if sentence not in pages and sentence not in holidays] == []
+    for sentence, translated in translations.items():
         assert set(re.findall(r"{\w+}", sentence)) == set(re.findall(r"{\w+}", translated))
 
 
@@ -196,7 +191,7 @@ def test_the_list_of_languages_is_that_of_cldr() -> None:
     listed = [[one.tag, name[:1].upper() + name[1:]] for one in found if (name := one.name)]
     if os.environ.get("UPDATE_GOLDEN"):
         lines = ",\n".join(json.dumps(pair, ensure_ascii=False) for pair in listed)
-        Path("ratesvc/render/assets/languages.json").write_text(f"[\n{lines}\n]\n", "utf-8")
+        Path("ratesvc/features/builder/assets/languages.json").write_text(f"[\n{lines}\n]\n", "utf-8")
         builder.languages.cache_clear()
     assert [list(pair) for pair in builder.languages()] == listed
 

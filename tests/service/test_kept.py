@@ -21,10 +21,10 @@ from kit.dates import DAYS, FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY, TUESDAY
 from kit.http import reading
 from kit.sheets import without
 
-from ratesvc import dialects
-from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision
 from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.features import dialects
+from ratesvc.installed import DIALECTS
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, SETTLED, caching_of
 
@@ -195,10 +195,10 @@ async def seconds(served: Served, path: str) -> int:
     return int(headers["Cache-Control"].partition("max-age=")[2].partition(",")[0])
 
 
-@pytest.mark.parametrize("name", Settings().dialects)
+@pytest.mark.parametrize("name", DIALECTS)
 def test_no_dialect_keeps_an_exception(name: str) -> None:
     """An exception that is raised again and again keeps the frames of every request."""
-    room = import_module(f"ratesvc.dialects.{name.replace('-', '_')}")
+    room = import_module(f"ratesvc.features.dialects.{name.replace('-', '_')}")
     assert not [key for key, kept in {**vars(room), **vars(dialects)}.items() if isinstance(kept, BaseException)]
 
 

@@ -18,9 +18,11 @@ from kit.bank import TABLE, Bank, sheet
 
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.domain.series import MOST_POINTS, SeriesParams
-from ratesvc.render import png, tables
-from ratesvc.render.pages import rate
-from ratesvc.render.widget import builder, rows
+from ratesvc.features.builder import builder_page as builder
+from ratesvc.features.rate import rate_page as rate
+from ratesvc.features.site import png
+from ratesvc.features.widget import rows
+from ratesvc.render import tables
 from ratesvc.service.publication import MOST_WAITING, Body, Queue
 
 EVERY = ",".join(row[0] for row in TABLE)
@@ -115,7 +117,7 @@ async def test_too_many_long_answers_are_refused(
 ) -> None:
     """Each route answers in its own shape, with a time to retry. Small answers wait for no long one."""
     bounded(monkeypatch, {Queue.LONG: 2, Queue.PICTURES: 0})
-    monkeypatch.setattr("ratesvc.dialects.Request.check_size", lambda *_, **__: 2000)
+    monkeypatch.setattr("ratesvc.features.dialects.Request.check_size", lambda *_, **__: 2000)
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR")]
     await eventually(lambda: whole.service.workers.waiting[Queue.LONG] == 2)
     shapes = {

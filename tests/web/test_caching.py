@@ -16,7 +16,7 @@ from ratesvc.domain.columns import Coverage
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
-from ratesvc.render.widget.releases import RELEASE
+from ratesvc.features.widget.releases import RELEASE
 from ratesvc.web import caching
 from ratesvc.web.caching import FOR_EVER, RATES, Caching, caching_of, caching_until
 

@@ -24,7 +24,7 @@ from kit.time import LOOSE, limit_s
 from ratesvc.config import Settings
 from ratesvc.domain.events import MOST_SHEETS, Event, Place, Stamp
 from ratesvc.domain.rates import Revision
-from ratesvc.render.page import Site
+from ratesvc.render.contract import Site
 from ratesvc.service import event_feed
 from ratesvc.storage.store import Store
 from ratesvc.web import connections, events

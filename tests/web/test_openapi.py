@@ -26,12 +26,14 @@ from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.domain.series import MOST_POINTS
 from ratesvc.errors import RatesvcError
-from ratesvc.render import contract, png
+from ratesvc.features.docs import guides, reference
+from ratesvc.features.site import png
+from ratesvc.features.site.page import FRAME_THEMES, OEMBED_SIZES
+from ratesvc.features.widget import card, choice, releases, view
+from ratesvc.render import contract
+from ratesvc.render.contract import Site
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.language import TRANSLATIONS, catalogue
-from ratesvc.render.page import Site
-from ratesvc.render.pages import guides, reference
-from ratesvc.render.widget import card, choice, releases, view
 from ratesvc.service.publication import MOST_WAITING, Queue
 from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
 
@@ -329,7 +331,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     lenient = {name: schema["anyOf"][0] for name, schema in schemas.items() if "anyOf" in schema}
     words = {
         "shown-theme": view.THEMES,
-        "frame-theme": view.FRAME_THEMES,
+        "frame-theme": FRAME_THEMES,
         "card-theme": card.THEMES,
         "updown": view.UPDOWNS,
         "style": view.STYLES,
@@ -343,7 +345,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     assert set(re.findall(r"\w+", lenient["columns"]["pattern"])) == set(view.COLUMNS)
     assert lenient["heading"]["maxLength"] == view.LONGEST_HEADING
     assert lenient["href"]["maxLength"] == view.LONGEST_ADDRESS
-    sizes = {"shown-width": choice.WIDTHS, "shown-height": choice.HEIGHTS, "maxwidth": choice.OEMBED_SIZES}
+    sizes = {"shown-width": choice.WIDTHS, "shown-height": choice.HEIGHTS, "maxwidth": OEMBED_SIZES}
     for name, size in sizes.items():
         assert (lenient[name]["minimum"], lenient[name]["maximum"] + 1) == (size.start, size.stop)
     assert schemas["density"]["enum"] == list(png.SCALES)
@@ -504,8 +506,8 @@ def sentences(part: Mapping[str, Any]) -> Iterator[str]:
 
 def test_the_reference_is_translated() -> None:
     """locales/reference/ru.po has every sentence of the contract and of the page's template, and no other."""
-    ours = files("ratesvc.render")
-    names = ("templates/docs.html", "pages/reference.py")
+    ours = files("ratesvc.features.docs")
+    names = ("templates/docs.html", "reference.py")
     page = "".join(ours.joinpath(*name.split("/")).read_text("utf-8") for name in names)
     said = {match[2] for match in re.finditer(r"""\bt\((["'])(.+?)\1\)""", page)}
     said |= {text for tag in DOCUMENT["tags"] for text in (tag["name"], tag["description"])}

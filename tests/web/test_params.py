@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from kit import cases
 
 from ratesvc.errors import BadRequest
+from ratesvc.features.site.routes import page_language
+from ratesvc.features.widget.routes import WidgetParams
+from ratesvc.features.widget.view import DEFAULT_COLUMNS, ONE_DAY_COLUMNS, Figures, Look, View
 from ratesvc.render.contract import query_parameters
-from ratesvc.render.widget.view import DEFAULT_COLUMNS, ONE_DAY_COLUMNS, Figures, Look, View
 from ratesvc.web.params import StrictParams, day_of, one_code
 from ratesvc.web.params import _hint as hint
-from ratesvc.web.site import page_language
-from ratesvc.web.widget import WidgetParams
 
 TODAY = date(2026, 4, 24)
 LINK = "https://a.example/{code}"

@@ -1,0 +1,1 @@
+"""The page at / that chooses a widget and shows its code."""

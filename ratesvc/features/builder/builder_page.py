@@ -1,0 +1,222 @@
+"""Our page at /: choose, see the widget on light and dark ground, copy the code for any way to embed it.
+
+The page is a GET form, so its address keeps its state. Every value is escaped for the language that it goes into.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import cache
+from urllib.parse import urlencode
+
+from ratesvc.domain.rates import plain, trimmed
+from ratesvc.features.site import png
+from ratesvc.features.site.page import FRAME_STYLE, LINK, asset, hashes, iframe, page
+from ratesvc.features.widget import view as views
+from ratesvc.features.widget.choice import HEIGHTS, WIDTH_OF, WIDTHS, Choice, embed_url, parameters, query
+from ratesvc.features.widget.ground import rule
+from ratesvc.features.widget.height import PADDING, height
+from ratesvc.features.widget.releases import RELEASE, lock
+from ratesvc.features.widget.rows import Table
+from ratesvc.features.widget.view import THEMES, View
+from ratesvc.render.contract import Site
+from ratesvc.render.json import bank_page
+from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
+
+PHONE = 328
+"""The width in pixels of a column on a phone."""
+DEFAULT_GROUND = "#0b5cad"
+"""What the field for an own colour begins with."""
+LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
+
+SENTENCE = "{unit} is {rate} at the Bank of Russia's rate."
+"""What the preview of a rate in a sentence says."""
+PRESETS = {
+    "Header": {"layout": "line", "codes": "USD,EUR,CNY"},
+    "Column": {"codes": "USD,EUR,CNY", "columns": "next,change", "heading": "short", "head": "0", "width": "240"},
+    "Card": {"columns": "today,next,change", "heading": "short", "spark": "30", "converter": "1", "theme": "light"},
+}
+"""Name → parameters: a line above a page, a narrow column, a card of its own."""
+
+Notice = tuple[str, str]
+"""A sentence, and what its {limits} are."""
+
+
+def builder(
+    choice: Choice, words: Language, table: Table, codes: Collection[str], site: Site, notices: Sequence[Notice] = ()
+) -> str:
+    """The page in `words`, about a widget in the language of `choice`, with this `table`."""
+    others = sorted(set(codes) - set(choice.ticked))
+    names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
+    theme = choice.look.theme if choice.look.theme in ("light", "dark") or choice.look.is_own else ""
+    return page(
+        "builder/builder.html",
+        t=words.say,
+        words=words,
+        choice=choice,
+        site=site,
+        **_code(choice, table, site),
+        table=table,
+        default_heading=views.TITLE,
+        default_ground=DEFAULT_GROUND,
+        sentence=_sentence(choice, table),
+        address=address(choice, words),
+        presets=[(name, _preset(asked, choice, words)) for name, asked in PRESETS.items()],
+        more_is_open=_has_more(choice),
+        languages=_languages(choice.language),
+        uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, TRANSLATIONS)],
+        chosen_size=_chosen_size(choice),
+        notices=[words.say(sentence, limits=limits) for sentence, limits in notices],
+        columns=list(zip(views.COLUMNS, names, strict=True)),
+        longest_address=views.LONGEST_ADDRESS,
+        longest_heading=views.LONGEST_HEADING,
+        widths=WIDTHS,
+        heights=HEIGHTS,
+        previews=[(ground, query(choice, theme=theme or ground)) for ground in ("light", "dark")],
+        currencies=[(code, words.currency(code)) for code in (*choice.ticked, *others)],
+    )
+
+
+def not_ready(words: Language, site: Site) -> str:
+    """The page while nothing is stored yet."""
+    return page("builder/not_ready.html", t=words.say, language=words, site=site)
+
+
+def words_of(tag: str, of_widget: Language) -> Language:
+    """The page's own language: the requested one, else the widget's if the page is translated, else English."""
+    wanted = (language(tag) or of_widget).primary
+    translated = map(language_or_default, TRANSLATIONS)
+    return next((words for words in translated if words.primary == wanted), language_or_default(None))
+
+
+def address(choice: Choice, words: Language) -> str:
+    """The query of the page itself: what differs from the defaults."""
+    kept = replace(choice, view=replace(choice.view, codes=choice.ticked))
+    more = _chosen_size(choice) | ({"csp": "1"} if choice.strict else {})
+    return query(kept, **more, **_ui(choice, words))
+
+
+def _preset(asked: Mapping[str, str], choice: Choice, words: Language) -> str:
+    """The address of a preset in the languages of the choice and of the page."""
+    return urlencode(dict(asked) | {"lang": choice.language.tag} | _ui(choice, words), safe=",")
+
+
+def _ui(choice: Choice, words: Language) -> dict[str, str]:
+    """The page's language, where that of the widget does not tell it."""
+    return {"ui": words.tag} if words.tag != words_of("", choice.language).tag else {}
+
+
+def _has_more(choice: Choice) -> bool:
+    """Whether one of the choices that are folded away is not the usual one."""
+    view = choice.view
+    usual = replace(View.usual(view.layout), codes=view.codes, columns=view.columns, heading=view.heading)
+    usual = replace(usual, spark=view.spark, converter=view.converter)
+    return view != usual or choice.strict or bool(_chosen_size(choice))
+
+
+def _sentence(choice: Choice, table: Table) -> list[str]:
+    """The words before and after a rate in a sentence."""
+    unit, quote = table.rows[0].unit, choice.view.codes[0]
+    count = unit.partition("\u00a0")[0] if "\u00a0" in unit else "1"
+    return choice.language.say(SENTENCE, unit=f"{count}\u00a0{quote}", rate="\0").split("\0")
+
+
+def _chosen_size(choice: Choice) -> dict[str, str]:
+    """Width and height, where they are not the usual ones."""
+    size = choice.size
+    width = {"width": str(size.width)} if size.width != WIDTH_OF[choice.view.layout] else {}
+    return width | ({"height": str(size.height)} if size.height != size.usual_height else {})
+
+
+def _in_words(choice: Choice, words: Language, ui: Language) -> str:
+    """The address of the same choice with the page in another language. The widget's follows if it was the same."""
+    is_same = choice.language.primary == words.primary
+    return address(replace(choice, language=ui) if is_same else choice, ui)
+
+
+def _languages(chosen: Language) -> list[tuple[str, str]]:
+    """The list, with the chosen language in front if it has a region."""
+    listed = languages()
+    if chosen.tag in dict(listed):
+        return listed
+    name = chosen.name or chosen.tag
+    return [(chosen.tag, name[:1].upper() + name[1:]), *listed]
+
+
+@cache
+def languages() -> list[tuple[str, str]]:
+    """Every language of CLDR that has a name for itself, without regions; the three translated ones first.
+
+    A file holds the names, because the 331 languages would take half a second.
+    """
+    source = asset("builder/languages.json").read_bytes()
+    return [(tag, name) for tag, name in json.loads(source)]
+
+
+def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
+    """The values of snippets.html."""
+    path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
+    return {
+        "bank": bank_page(choice.language),
+        "link_text": choice.language.say(LINK),
+        "fallback": _fallback(choice),
+        "box": _box(choice, table),
+        "release": RELEASE,
+        "pins": lock()[RELEASE],
+        "parameters": parameters(choice),
+        "query": query,
+        "jsx": _jsx,
+        "jsx_style": _jsx_style,
+        "iframe": iframe,
+        "frame_style": FRAME_STYLE,
+        "frame_size": (choice.size.width, _high(choice, table)),
+        "image": f"{path}?{query(choice, **more)}",
+        "image_size": choice.size.picture,
+        "embed_url": embed_url(choice, site, sized=True),
+        "ground_hash": hashes(rule(choice.look)) if choice.look.is_own else "",
+        "plain_query": urlencode(parameters(choice, look=False), safe=","),
+    }
+
+
+def _fallback(choice: Choice) -> str:
+    """The words of the link that stands where the rows will be."""
+    usual = {"line": views.SHORT_TITLE, "inline": LINK_IN_A_SENTENCE}.get(choice.view.layout, LINK)
+    return choice.view.own_heading or choice.language.say(usual)
+
+
+def _box(choice: Choice, table: Table) -> str:
+    """The style that gives the element its place before the rows come."""
+    if choice.view.layout == "line":
+        return "display:block;flex:1;height:2em;line-height:2em;overflow:hidden"
+    high = _high(choice, table)
+    # A ground of ours has pixels. Without one there is no padding, and the letters are the host's.
+    unit = f"{high}px" if choice.look.theme != THEMES[0] else f"{_em(high - PADDING)}"
+    return f"display:block;min-height:{unit}"
+
+
+def _high(choice: Choice, table: Table) -> int:
+    """The height in the code: that of the chosen width or of a phone, the larger, or one that somebody chose."""
+    size = choice.size
+    return size.height if size.height != size.usual_height else max(size.height, height(table, PHONE))
+
+
+def _em(pixels: int) -> str:
+    """Pixels of a page whose font has 16, in tenths of an em."""
+    return f"{plain(trimmed(Decimal(-(-pixels * 10 // 16)).scaleb(-1)))}em"
+
+
+def _jsx(text: str, around: str = '"') -> str:
+    """A text in JSX: an attribute, where quotes know no backslash, or with nothing `around` it between tags."""
+    is_plain = re.fullmatch(r"[^\"&\\{}<>]*", text)
+    return f"{around}{text}{around}" if is_plain else f"{{{json.dumps(text, ensure_ascii=False)}}}"
+
+
+def _jsx_style(declarations: str) -> str:
+    """A style as an object of JavaScript, which React asks for."""
+    pairs = (declaration.split(":", 1) for declaration in declarations.split(";"))
+    named = ((re.sub("-(.)", lambda found: found[1].upper(), name), json.dumps(value)) for name, value in pairs)
+    return f"{{{{ {', '.join(map(': '.join, named))} }}}}"

@@ -1,0 +1,101 @@
+"""The builder of widgets at /."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from aiohttp import web
+from multidict import MultiDict, MultiMapping
+
+from ratesvc.errors import NoSheet
+from ratesvc.features.builder import builder_page
+from ratesvc.features.builder.builder_page import Notice
+from ratesvc.features.site.page import own_page
+from ratesvc.features.site.routes import html, in_the_readers_language
+from ratesvc.features.widget.choice import HEIGHTS, WIDTHS, Choice
+from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, picture_size
+from ratesvc.features.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
+from ratesvc.render.contract import Site
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body, Queue
+from ratesvc.web.caching import NO_STORE
+from ratesvc.web.features import Feature, Features
+from ratesvc.web.params import wants_packed
+from ratesvc.web.problems import see_other
+from ratesvc.web.responses import Answer, Handler
+
+BUILDER_HEADERS = own_page(
+    "site/home", "builder/builder", img_src="'self'", frame_src="'self'", connect_src="'self'", form_action="'self'"
+)
+SWITCHES = ("unit", "symbols", "head", "pending")
+OWN = {"heading": "own", "theme": "ground"}
+"""Choice → the field for the host's own."""
+NO_SENTENCE_HAS = (*OWN, "updown")
+OF_ONE_LAYOUT = (*("columns", "decimals", "unit", "symbols", "head"), *("spark", "converter", "width", "height"))
+
+
+def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
+    """Path → handler."""
+    return {"/": in_the_readers_language(partial(_home, service, site))}
+
+
+async def _home(service: Service, site: Site, request: web.Request) -> Answer | web.Response:
+    params = WidgetParams(_of_form(request.query), packed=wants_packed(request))
+    ui, first = params.text("ui", 10), params.text("first", 3).upper()
+    try:
+        shown = Embedding(params, service, dated=False)
+    except NoSheet:
+        page = builder_page.not_ready(builder_page.words_of(ui, params.language()), site)
+        return Answer(html(page, *BUILDER_HEADERS), NO_STORE, 503)
+    choice = await shown.measured(first, Queue.BUILDER)
+    words, codes = builder_page.words_of(ui, choice.language), service.history.codes()
+    notices = _notices(params, choice)
+    if "was" in request.query and not notices:
+        return see_other(f"?{builder_page.address(choice, words)}")
+
+    def render() -> Body:
+        table = shown.table_in(choice.language, choice.view)
+        drawn = replace(choice, size=replace(choice.size, picture=picture_size(shown)))
+        return html(builder_page.builder(drawn, words, table, codes, site, notices), *BUILDER_HEADERS)
+
+    # It costs as much as twenty widgets, so none of them waits behind it.
+    return await shown.answer(("home", choice, words.tag, notices), render, queue=Queue.BUILDER)
+
+
+def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
+    """What a form means: a switch that it does not send is off, and choices for another layout do not count.
+
+    It says in `was` which layout it was made for, and has fields of its own for the host's words and colour.
+    """
+    if "was" not in query:
+        return query
+    layout = query.get("layout", LAYOUTS[0])
+    meant = [(name, query.get(own if query.get(name) == "own" else name, "")) for name, own in OWN.items()]
+    is_other = query["was"] != layout
+    off = () if is_other else tuple((name, "0") for name in SWITCHES if name not in query)
+    kept = [*((name, value) for name, value in query.items() if name not in OWN), *off, *meant]
+    left_out = {*(OF_ONE_LAYOUT if is_other else ()), *(NO_SENTENCE_HAS if layout == "inline" else ())}
+    return MultiDict([(name, value) for name, value in kept if name not in left_out])
+
+
+def _notices(params: WidgetParams, choice: Choice) -> tuple[Notice, ...]:
+    """What the form asked for and the widget does not show, each with the limits."""
+    view, was = choice.view, params.text("was", 10)
+    lacks_columns = was == view.layout != "inline" and not params.words("columns", 1)
+    has_too_many = len(params.words("codes", 2 * MOST_CODES)) > MOST_CODES
+    has_wrong_link = params.text("href", 2 * LONGEST_ADDRESS) and not view.href
+    width, height = map(str, (choice.size.width, choice.size.height))
+    widths, heights = (f"{allowed[0]}\u2013{allowed[-1]}" for allowed in (WIDTHS, HEIGHTS))
+    notices = (
+        (was and not params.words("codes", 1), "No currency is chosen, so you see the default ones.", ""),
+        (has_too_many, "The first {limits} currencies are shown.", str(MOST_CODES)),
+        (lacks_columns, "No column is chosen, so you see the default ones.", ""),
+        (has_wrong_link, "The link must begin with https:// or http://.", ""),
+        (params.text("width", 20) not in ("", width), "Width: {limits} pixels.", widths),
+        (params.text("height", 20) not in ("", height), "Height: {limits} pixels.", heights),
+    )
+    return tuple((text, limits) for is_due, text, limits in notices if is_due)
+
+
+FEATURE = Feature("builder", routes, needs=("widget",), embeds={"/": embedded})

@@ -1,0 +1,1 @@
+"""Charts of rates: the page /chart, its frame, and pictures."""

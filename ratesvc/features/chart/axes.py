@@ -1,0 +1,222 @@
+"""The geometry of a chart: round ticks, thinned series, labels that do not touch, and the lines themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import count, groupby, pairwise
+from operator import itemgetter
+from typing import Literal
+
+from ratesvc.domain.rates import EXACT, rounded, trimmed
+from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.features.site.text import PIXEL
+
+Point = tuple[date, Decimal]
+Place = tuple[int, int]
+"""A point on the picture, in tenths of a pixel."""
+Unit = Literal["day", "month", "year"]
+
+LABEL_GAP = 17 * PIXEL
+MOST_DRAWN = 5000
+"""The points of all lines together: so many keep the longest chart under 60 kB."""
+
+_DAY_STEPS: tuple[tuple[Unit, int], ...] = (
+    *(("day", days) for days in (1, 2, 7, 14)),
+    *(("month", months) for months in (1, 2, 3, 6)),
+    *(("year", years) for years in (1, 2, 5, 10, 20, 50)),
+)
+_MOST_DAY_TICKS = 60
+_DAYS_OF: dict[Unit, int] = {"day": 1, "month": 30, "year": 365}
+
+LONGEST_SILENCE = timedelta(days=14)
+"""The Bank has never set a sheet for longer: a rate that pauses longer was missing from sheets in between."""
+
+# Relative paths around a centre: disc, square, triangle, diamond, triangle upside down, cross.
+_MARKERS = (
+    "m-3.8 0a3.8 3.8 0 1 0 7.6 0a3.8 3.8 0 1 0-7.6 0z",
+    "m-3.5-3.5h7v7h-7z",
+    "m0-4.6 4.6 8h-9.2z",
+    "m0-5 4.6 5-4.6 5-4.6-5z",
+    "m0 4.6 4.6-8h-9.2z",
+    "m-1.6-4.6h3.2v3h3v3.2h-3v3h-3.2v-3h-3v-3.2h3z",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A linear scale from numbers to tenths of a pixel: `low` lies at `start`, `high` at `end`."""
+
+    low: Decimal
+    high: Decimal
+    start: int
+    end: int
+
+    def at(self, number: Decimal) -> int:
+        """The place of a number; an axis without extent has everything in its middle."""
+        if self.low == self.high:
+            return (self.start + self.end) // 2
+        distance = EXACT.multiply(EXACT.subtract(number, self.low), Decimal(self.end - self.start))
+        return self.start + int(rounded(distance, EXACT.subtract(self.high, self.low), places=0))
+
+    def at_day(self, day: date) -> int:
+        """The place of a day on an axis whose ends are ordinals."""
+        return self.at(Decimal(day.toordinal()))
+
+
+def value_ticks(low: Decimal, high: Decimal, most: int) -> list[Decimal]:
+    """Multiples of 1, 2 or 5 times a power of ten that reach from at most `low` to at least `high`, both positive.
+
+    They have the finest step that needs at most `most` intervals, and at least two intervals.
+    """
+    if low == high:
+        margin = low.scaleb(-1)
+        low, high = EXACT.subtract(low, margin), EXACT.add(high, margin)
+    for exponent in count(EXACT.subtract(high, low).adjusted() - 2):
+        for digit in (1, 2, 5):
+            step = Decimal(digit).scaleb(exponent)
+            first, last = _floor(low, step), -_floor(-high, step)
+            if last - first <= max(most, 2):
+                return [trimmed(EXACT.multiply(step, Decimal(number))) for number in range(first, last + 1)]
+    raise AssertionError  # pragma: no cover -- a step of some size always fits
+
+
+def _floor(number: Decimal, step: Decimal) -> int:
+    whole, rest = EXACT.divmod(number, step)
+    return int(whole) - (rest < 0)
+
+
+def decimals(number: Decimal) -> int:
+    """How many decimals show the number exactly."""
+    exponent = trimmed(number).as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def day_ticks(first: date, last: date) -> Iterator[tuple[Unit, list[date]]]:
+    """Ways to mark the days from `first` to `last`, the closest marks first; a way without any mark is left out."""
+    days = (last - first).days
+    for unit, step in _DAY_STEPS:
+        if days // (step * _DAYS_OF[unit]) <= _MOST_DAY_TICKS:
+            marks = _marks(first, last, unit, step)
+            if marks:
+                yield unit, marks
+
+
+def _marks(first: date, last: date, unit: Unit, step: int) -> list[date]:
+    if unit == "day":
+        # Weeks begin on Mondays; ordinal 1 is one.
+        start = first.toordinal() if step < 7 else first.toordinal() + (1 - first.toordinal()) % step
+        return [date.fromordinal(day) for day in range(start, last.toordinal() + 1, step)]
+    step *= 12 if unit == "year" else 1
+    months = range(first.year * 12 // step * step, last.year * 12 + 12, step)
+    firsts = (date(month // 12, month % 12 + 1, 1) for month in months if month >= 12)
+    return [day for day in firsts if first <= day <= last]
+
+
+def held(points: Sequence[Point]) -> Iterator[Point]:
+    """The points, and each rate again on the last of the days without a sheet that follow: it is in force on them."""
+    for before, after in pairwise(points):
+        yield before
+        if ONE_DAY < after[0] - before[0] <= LONGEST_SILENCE:
+            yield after[0] - ONE_DAY, before[1]
+    yield points[-1]
+
+
+def thinned(points: Sequence[Point], columns: int) -> list[Point]:
+    """The lowest and the highest point of each of `columns` columns of equal width, and both ends."""
+    if len(points) <= 2 * columns:
+        return list(points)
+    begin = points[0][0].toordinal()
+    days = points[-1][0].toordinal() - begin + 1
+    kept = {points[0], points[-1]}
+    for _, group in groupby(points, lambda point: (point[0].toordinal() - begin) * columns // days):
+        members = list(group)
+        kept |= {min(members, key=itemgetter(1)), max(members, key=itemgetter(1))}
+    return sorted(kept)
+
+
+def spread(ideal: Sequence[int], gap: int, low: int, high: int) -> list[int]:
+    """Positions at least `gap` apart within [low, high], in the order of `ideal` and as close to it as a mean is.
+
+    If they cannot all fit, the gaps are kept and the last ones lie beyond `high`.
+    """
+    order = sorted(range(len(ideal)), key=ideal.__getitem__)
+    blocks: list[list[int]] = []
+    for rank, index in enumerate(order):
+        blocks.append([ideal[index] - rank * gap])
+        while len(blocks) > 1 and _mean(blocks[-2]) >= _mean(blocks[-1]):
+            last = blocks.pop()
+            blocks[-1] += last
+    level = [_mean(block) for block in blocks for _ in block]
+    top = max(low, high - gap * (len(order) - 1))
+    places = [0] * len(order)
+    for rank, index in enumerate(order):
+        places[index] = min(max(level[rank], low), top) + rank * gap
+    return places
+
+
+def _mean(block: Sequence[int]) -> int:
+    return sum(block) // len(block)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line as drawn: its code, the figure at its end, and its points."""
+
+    code: str
+    figure: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line as it is drawn: three paths, and the label with its place. `marker` is at its end."""
+
+    path: str
+    leader: str
+    marker: str
+    label: Place
+    code: str
+    figure: str = ""
+
+
+def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tuple[str, ...]]) -> list[Line]:
+    """The curves between these axes. They differ by dash, marker and label, and only then by colour."""
+    columns = max(1, min((time.end - time.start) // PIXEL, MOST_DRAWN // (2 * len(curves))))
+
+    def placed(points: Sequence[Point]) -> list[Place]:
+        return [(time.at_day(day), level.at(rate)) for day, rate in points]
+
+    paths = [placed(thinned(list(held(curve.points)), columns)) for curve in curves]
+    heights = spread([path[-1][1] for path in paths], LABEL_GAP, level.end, level.start)
+    drawn = []
+    for path, height, label, marker in zip(paths, heights, labels, _MARKERS, strict=False):
+        x, y = path[-1]
+        place = time.end + 14 * PIXEL, height
+        leader = _leader(path[-1], time.end, place)
+        drawn.append(Line(_joined(path), leader, f"M{px(x)} {px(y)}{marker}", place, *label))
+    return drawn
+
+
+def _joined(path: Sequence[Place]) -> str:
+    """Relative steps between whole tenths: short, and without an error that adds up."""
+    (x, y), *_ = path
+    steps = [f"{px(b[0] - a[0])} {px(b[1] - a[1])}" for a, b in pairwise(path)]
+    return f"M{px(x)} {px(y)}" + (f"l{' '.join(steps)}" if steps else "")
+
+
+def _leader(end: Place, edge: int, label: Place) -> str:
+    """A thin line to the label, unless the label stands beside the line's end."""
+    x, y = end
+    if abs(label[1] - y) <= 4 * PIXEL and x == edge:
+        return ""
+    return f"M{px(x)} {px(y)}H{px(max(x, edge))}L{px(label[0] - 3 * PIXEL)} {px(label[1])}"
+
+
+def px(tenths: int) -> str:
+    """Tenths as the shortest number of pixels: 120 → 12, 5 → .5, -15 → -1.5."""
+    whole, rest = divmod(abs(tenths), PIXEL)
+    text = (str(whole) if whole or not rest else "") + (f".{rest}" if rest else "")
+    return f"-{text}" if tenths < 0 else text

@@ -1,0 +1,242 @@
+"""The page /chart: figures, pictures, the rows behind them, and what leads on. Without the latter it is a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from urllib.parse import urlencode
+
+from ratesvc.domain.columns import Days
+from ratesvc.domain.periods import month
+from ratesvc.domain.rates import EXACT, FIRST_DAY, MOST_USED, REDENOMINATION, Change, plain, trimmed
+from ratesvc.errors import RatesvcError
+from ratesvc.features.chart.axes import Point, px
+from ratesvc.features.chart.drawing import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed
+from ratesvc.features.site.page import LINK, iframe, page
+from ratesvc.features.site.reasons import Reason, choices, of_sentences
+from ratesvc.render.contract import Site
+from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS, Language, language_or_default
+
+USUAL_CODES, USUAL_PERIOD, USUAL_THEME = MOST_USED[:1], "year", "light"
+PERIODS = {"week": "{days} days", "month": "Month", "year": "Year", "5years": "5 years", "all": "All years"}
+_MONTHS = {"month": 1, "year": 12, "5years": 60}
+
+PICTURES = ((30, 360, 280), (44, 520, 320), (0, 840, 400))
+"""The pictures: the widest window in rem for which one is meant (the last is for all wider ones), width and height."""
+REM = 16
+"""Pixels, in conditions about the width of a window."""
+PREVIEW = "width=600&height=315&density=2"
+"""How a preview of the page shows the chart."""
+EMBED_WIDTH = 720
+FRAME_EDGE, FRAME_GAP, FRAME_FOOT = 12, 8, 36
+"""Pixels of chart-page.css: the edge of a frame, the gap between figures, what is below the picture."""
+FRAME_CELLS = ((148, 136), (200, 132))
+"""The least width and the height of a figure in a frame for a phone, and in a wider one."""
+
+MOST_ROWS = 420
+"""Of the table: all sheets of a year, the weeks of eight years, or the months since 1992."""
+_STEPS: tuple[tuple[str, Callable[[date], Hashable]], ...] = (
+    ("Every rate", date.toordinal),
+    ("The last rate of each week", lambda day: day.isocalendar()[:2]),
+    ("The last rate of each month", lambda day: (day.year, day.month)),
+)
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Currencies, and a period up to today, or where `period` is empty days of the reader's own."""
+
+    codes: tuple[str, ...]
+    period: str
+    days: Days
+
+    def query(self, language: Language, **more: str) -> str:
+        """The parameters of the page."""
+        own = {"since": str(self.days.since), "until": str(self.days.until)}
+        days = {"period": self.period} if self.period else own
+        return urlencode({"codes": ",".join(self.codes), **days, "lang": language.tag, **more}, safe=",")
+
+    def dated(self, language: Language, **more: str) -> str:
+        """The parameters of the same days for ever."""
+        return replace(self, period="").query(language, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is asked for, and how it is shown: a page, or with a `theme` a frame."""
+
+    asked: Asked
+    language: Language
+    site: Site
+    theme: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """The last rate of one currency, how it moved since the first one, and their days."""
+
+    code: str
+    name: str
+    rate: str = NOTHING
+    move: str = "same"
+    change: str = ""
+    percent: str = ""
+    days: str = ""
+
+
+def days_of(period: str, today: date, begins: date) -> Days:
+    """The days of a period up to today."""
+    if period == "week":
+        return Days(max(begins, today - timedelta(days=7)), today)
+    if period not in _MONTHS:
+        return Days(begins, today)
+    months = today.year * 12 + today.month - 1 - _MONTHS[period]
+    first = date(months // 12, months % 12 + 1, 1)
+    return Days(max(begins, min(first + timedelta(days=today.day - 1), month(first).until)), today)
+
+
+def answered(
+    shown: Shown, codes: Collection[str], series: Mapping[str, Sequence[Point]], unconfirmed: Sequence[date]
+) -> str:
+    """The page about these rates, in which the `unconfirmed` days are missing; `codes` may be chosen."""
+    language, indexed = shown.language, is_better_indexed(series)
+    drawing = Drawing(series, ChartLook(language, demo=shown.site.demo), indexed=indexed)
+    pictures = [(widest, drawing.resized(width, height)) for widest, width, height in PICTURES]
+    figures = [_figure(code, drawing.rates.get(code, ()), language) for code in shown.asked.codes]
+    step, days = _days(drawing.rates)
+    roubles = {"roubles": "new"} if shown.asked.days.since < REDENOMINATION else {}
+    return _page(
+        shown,
+        codes,
+        title=drawing.title,
+        description=_described(figures, drawing.subtitle),
+        alternative=drawing.in_words or drawing.title,
+        figures=figures,
+        pictures=[_picture(shown, widest, resized) for widest, resized in pictures],
+        indexed=indexed,
+        step=language.say(step),
+        rows=_rows(days, drawing.rates, shown),
+        missing=_missing(unconfirmed, language),
+        csv=f"{shown.site.public_url}/v1/series.csv?{shown.asked.dated(language, locale=language.tag, **roubles)}",
+    )
+
+
+def refused(shown: Shown, codes: Collection[str], error: RatesvcError, why: Reason | None) -> str:
+    """The page with its form and the reason why there is no chart, or the error of a parameter."""
+    say, detail = shown.language.say, ""
+    if why:
+        begins = of_sentences(shown.language).day(why.effective) if why.effective else ""
+        problem = say(why.kind.value, effective=begins, code=getattr(error, "code", ""))
+    else:
+        problem = say("The request was not understood. Please choose currencies and days.")
+        detail = shown.language.translated(str(error))
+    return _page(shown, codes, problem=problem, detail=detail)
+
+
+def heading(shown: Shown) -> str:
+    """The title of every chart."""
+    return shown.language.say(LINK)
+
+
+def frame_address(shown: Shown) -> str:
+    """The address for an iframe."""
+    theme = {"theme": shown.theme} if shown.theme not in ("", USUAL_THEME) else {}
+    return f"{shown.site.public_url}/chart/frame?{shown.asked.query(shown.language, **theme)}"
+
+
+def frame_height(width: int, count: int) -> int:
+    """The height in pixels that a frame of this width needs for so many currencies."""
+    space, cell = width - 2 * FRAME_EDGE, FRAME_CELLS[width > PICTURES[0][0] * REM]
+    across = max(1, (space + FRAME_GAP) // (cell[0] + FRAME_GAP))
+    figures = -(-count // across) * (cell[1] + FRAME_GAP)
+    wide, high = next((wide, high) for widest, wide, high in PICTURES if width <= widest * REM or not widest)
+    return 2 * FRAME_EDGE + figures + -(-space * high // wide) + FRAME_FOOT
+
+
+def _page(shown: Shown, codes: Collection[str], **values: object) -> str:
+    asked, language, site = shown.asked, shown.language, shown.site
+    others = [choice for choice in choices(codes, language) if choice[0] not in asked.codes]
+    nothing = {"title": "", "description": "", "figures": (), "problem": "", "detail": "", "missing": ""}
+    return page(
+        "chart/chart.html",
+        **nothing | values,
+        t=language.say,
+        heading=heading(shown),
+        embed=iframe(frame_address(shown), heading(shown), (EMBED_WIDTH, frame_height(EMBED_WIDTH, len(asked.codes)))),
+        page=of_sentences(language),
+        language=language,
+        uis=[language_or_default(tag) for tag in TRANSLATIONS],
+        site=site,
+        theme=shown.theme,
+        rules=STYLE,
+        preview=PREVIEW,
+        asked=asked,
+        earliest=FIRST_DAY,
+        others=others if len(asked.codes) < MOST_CURRENCIES else [],
+        periods=[(language.say(name, days="7"), replace(asked, period=key)) for key, name in PERIODS.items()],
+        alone=lambda code: replace(asked, codes=(code,)),
+        without=lambda code: replace(asked, codes=tuple(one for one in asked.codes if one != code)),
+    )
+
+
+def _figure(code: str, points: Sequence[Point], language: Language) -> Figure:
+    name = language.currency(code)
+    if not points:
+        return Figure(code, name)
+    (first, before), (last, now) = points[0], points[-1]
+    rate = language.roubles(language.number(now, PLACES))
+    if first == last:
+        return Figure(code, name, rate, days=language.day(last))
+    moved = EXACT.subtract(now, before)
+    change = Change(trimmed(moved), moved, before)
+    move = "up" if moved > 0 else "down" if moved < 0 else "same"
+    changes = language.signed(change.absolute, PLACES), language.percent(change.percent(2))
+    return Figure(code, name, rate, move, *changes, language.period(first, last))
+
+
+def _described(figures: Sequence[Figure], subtitle: str) -> str:
+    """The first figures, for previews."""
+    shown = (f"{figure.code} {figure.rate} {figure.percent}".rstrip() for figure in figures[:3])
+    return " · ".join([*shown, subtitle])
+
+
+def _picture(shown: Shown, widest: int, drawing: Drawing) -> dict[str, object]:
+    """The address and the size of a picture; and in `plot` the edges of its lines in pixels, and what they mean."""
+    size = drawing.size
+    more = {"theme": shown.theme or "auto", "width": str(size[0]), "height": str(size[1])}
+    plot = ""
+    if drawing.axes:
+        time, level = drawing.axes
+        edges = (time.start, time.end, level.end, level.start)
+        plot = " ".join([*map(px, edges), plain(level.low), plain(level.high)])
+    address = f"{shown.site.public_url}/chart.svg?{shown.asked.dated(shown.language, **more)}"
+    return {"media": widest, "address": address, "size": size, "plot": plot}
+
+
+def _days(rates: Mapping[str, Sequence[Point]]) -> tuple[str, list[date]]:
+    """The days of the table, oldest first: all, or the last of each week or month and the ends of the lines."""
+    every = sorted({day for points in rates.values() for day, _ in points})
+    ends = {points[end][0] for points in rates.values() for end in (0, -1)}
+    ways = [(name, sorted({*{key(day): day for day in every}.values(), *ends})) for name, key in _STEPS]
+    return next((way for way in ways if len(way[1]) <= MOST_ROWS), ways[-1])
+
+
+def _rows(
+    days: Sequence[date], rates: Mapping[str, Sequence[Point]], shown: Shown
+) -> list[tuple[str, str, Sequence[str]]]:
+    """Each day, the newest first: for programs, for people, and with its rates."""
+    language, columns = shown.language, [dict(rates.get(code, ())) for code in shown.asked.codes]
+
+    def cells(day: date) -> list[str]:
+        return [language.number(column[day], PLACES) if day in column else NOTHING for column in columns]
+
+    return [(str(day), language.day(day), cells(day)) for day in reversed(days)]
+
+
+def _missing(unconfirmed: Sequence[date], language: Language) -> str:
+    named = [of_sentences(language).day(day) for day in unconfirmed[:_MOST_NAMED]]
+    more = ["…"] if len(unconfirmed) > _MOST_NAMED else []
+    days = ", ".join([*named, *more])
+    return language.say("Without {days}: the rates are not confirmed yet.", days=days) if named else ""

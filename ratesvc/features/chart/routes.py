@@ -1,0 +1,219 @@
+"""The page /chart, its frame for other pages, and the pictures /chart.svg and /chart.png, all of them from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from functools import cache, partial
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from ratesvc.domain import series
+from ratesvc.domain.columns import Days
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
+from ratesvc.domain.series import SeriesParams
+from ratesvc.domain.workdays import iso_day, moscow_day
+from ratesvc.errors import BadRequest, RatesvcError
+from ratesvc.features.chart import chart_page, drawing
+from ratesvc.features.chart.chart_page import Asked, Shown
+from ratesvc.features.site import png, reasons
+from ratesvc.features.site.page import (
+    FRAME_THEMES,
+    OEMBED_SIZES,
+    OLD_FRAME,
+    framed_page,
+    hashes,
+    iframe,
+    own_page,
+    policy,
+    script,
+    style,
+)
+from ratesvc.features.site.routes import NOINDEX, html, in_the_readers_language
+from ratesvc.render.contract import Site
+from ratesvc.render.language import language_or_default
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body, Queue
+from ratesvc.web.caching import NO_STORE
+from ratesvc.web.features import Embedded, Feature, Features
+from ratesvc.web.params import LenientParams, StrictParams
+from ratesvc.web.problems import problem_of
+from ratesvc.web.ranges import check_combined, days_of, long_answer, series_params
+from ratesvc.web.rates import known
+from ratesvc.web.responses import Answer, Handler
+
+CHART_POLICY = ("Content-Security-Policy", policy(drawing.STYLE, frame_ancestors="*"))
+PAGE, FRAME = "/chart", "/chart/frame"
+REFUSED: tuple[type[RatesvcError], ...] = (BadRequest, *reasons.EXPLAINED)
+
+
+def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
+    """Path → handler."""
+    return {
+        PAGE: in_the_readers_language(partial(page, service, site, PAGE)),
+        FRAME: partial(page, service, site, FRAME),
+        "/chart.svg": partial(_lines, service),
+        "/chart.png": partial(_pixels, service),
+    }
+
+
+async def page(service: Service, site: Site, path: str, request: web.Request) -> Answer:
+    """The page, or its frame."""
+    try:
+        return await _answered(service, site, path, request)
+    except REFUSED as error:
+        refusal = html(_refusal(service, site, path, request, error), *_headers(site, path))
+        return Answer(refusal, NO_STORE, problem_of(error).status)
+
+
+async def _answered(service: Service, site: Site, path: str, request: web.Request) -> Answer:
+    params, today, history = StrictParams(request, path), moscow_day(service.clock()), service.history
+    asked = charted(params, service)
+    wanted = SeriesParams(asked.codes, asked.days)
+    shown = Shown(asked, params.language(), site, params.text("theme"))
+    series.points_of(history, wanted, today)  # raises TooManyPoints
+
+    def render() -> Body:
+        rates = {code: series.dated_rates(history, code, wanted) for code in asked.codes}
+        unconfirmed = history.lacking(wanted.days, today)
+        return html(chart_page.answered(shown, history.codes(), rates, unconfirmed), *_headers(site, path))
+
+    # It draws three pictures, so no widget waits behind it.
+    key, queue = ("page", path, shown), Queue.PICTURES
+    return await long_answer(service, key, wanted.days, render, queue, packed=params.packed)
+
+
+def charted(params: StrictParams, service: Service) -> Asked:
+    """Currencies and days. Raises what `series_params` raises."""
+    check_combined(params)
+    today, codes = moscow_day(service.clock()), params.codes() or chart_page.USUAL_CODES
+    _check_count(tuple(code for code in codes if code != "RUB"), params)
+    codes = tuple(known(code, service) for code in codes if code != "RUB")
+    if params.has("since") or params.has("until"):
+        return Asked(codes, "", _with_a_sheet(days_of(params, service, today), service.history, today))
+    period = params.text("period")
+    days = chart_page.days_of(period, today, service.history.begins)
+    return Asked(codes, period, _with_a_sheet(days, service.history, today))
+
+
+def _with_a_sheet(days: Days, history: History, today: date) -> Days:
+    """These days. If they have no sheet, as on a holiday, they begin with the sheet in force on the last of them."""
+    in_force = history.certain_on(min(days.until, today)) if days.since <= today else None
+    return Days(min(days.since, in_force.effective_date), days.until) if in_force else days
+
+
+def _refusal(service: Service, site: Site, path: str, request: web.Request, error: RatesvcError) -> str:
+    """The page with the well-formed parts of the request in its form, and the error."""
+    params, now, history = LenientParams(request), service.clock(), service.history
+    given = [code.upper() for code in params.words("codes", drawing.MOST_CURRENCIES)]
+    codes = tuple(code for code in dict.fromkeys(given) if code in history.codes()) or chart_page.USUAL_CODES
+    since, until = (iso_day(params.text(name, 10)) for name in ("since", "until"))
+    period = "" if since or until else params.choice("period", (chart_page.USUAL_PERIOD, *chart_page.PERIODS))
+    usual = chart_page.days_of(period or chart_page.USUAL_PERIOD, moscow_day(now), history.begins)
+    asked = Asked(codes, period, Days(since or usual.since, until or usual.until))
+    theme = params.choice("theme", FRAME_THEMES) if path == FRAME else ""
+    why = None if isinstance(error, BadRequest) else reasons.reason(error, "", now, history.calendar)
+    shown = Shown(asked, params.language(), site, theme)
+    return chart_page.refused(shown, history.codes(), error, why)
+
+
+@cache
+def _headers(site: Site, path: str) -> tuple[tuple[str, str], ...]:
+    """The page's headers. Its pictures have the public address, as those of /rate."""
+    styles = hashes(style("site/rate"), style("chart/chart-page"), drawing.STYLE)
+    allowed = {"img_src": f"'self' {site.public_url}/", "style_src": styles}
+    if path == PAGE:
+        return own_page("site/rate", "chart/chart-page", **allowed, form_action="'self'")
+    scripts = hashes(*map(script, ("chart/chart-page", "site/frame")))
+    framed = policy(**allowed, script_src=scripts, require_trusted_types_for="'script'", frame_ancestors="*")
+    return *framed_page(framed), ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX
+
+
+def _embedded(
+    service: Service, site: Site, path: str, query: MultiMapping[str], limits: LenientParams
+) -> Callable[[], Embedded]:
+    params = StrictParams(query, path)
+    shown = Shown(charted(params, service), params.language(), site, params.text("theme"))
+    width = min(chart_page.EMBED_WIDTH, limits.number("maxwidth", chart_page.EMBED_WIDTH, OEMBED_SIZES))
+    needed = chart_page.frame_height(width, len(shown.asked.codes))
+    size = width, min(needed, limits.number("maxheight", needed, OEMBED_SIZES))
+    title = chart_page.heading(shown)
+    return lambda: (title, iframe(chart_page.frame_address(shown), title, size, OLD_FRAME), size)
+
+
+async def _lines(service: Service, request: web.Request) -> Answer:
+    picture = _Picture(StrictParams(request, "/chart.svg"), service)
+
+    def render() -> Body:
+        return Body(picture.svg(picture.look).encode(), drawing.CONTENT_TYPE, (CHART_POLICY, NOINDEX))
+
+    return await long_answer(service, ("chart", picture.key), picture.series.days, render, Queue.of(picture.points))
+
+
+async def _pixels(service: Service, request: web.Request) -> Answer:
+    params = StrictParams(request, "/chart.png")
+    picture, density = _Picture(params, service), params.number("density")
+    if picture.look.width * picture.look.height * density**2 > png.MOST_PIXELS:
+        text = f"width × height × density² is at most {png.MOST_PIXELS:,}. Ask for a smaller picture."
+        raise BadRequest(text, "width", params.text("width"))
+
+    def render() -> Body:
+        # In English where the fonts lack the reader's script.
+        looks = (picture.look, replace(picture.look, language=language_or_default(None)))
+        return Body(png.png(png.first_drawable(map(picture.svg, looks)), density), png.CONTENT_TYPE, (NOINDEX,))
+
+    return await long_answer(service, ("pixels", picture.key, density), picture.series.days, render, Queue.PICTURES)
+
+
+class _Picture:
+    """One chart: its series and its look."""
+
+    def __init__(self, params: StrictParams, service: Service) -> None:
+        self._history, self._today = service.history, moscow_day(service.clock())
+        self.series = series_params(params, service)
+        _check_count(self.series.codes, params)
+        language, theme, title = params.language(), params.text("theme"), params.text("title").strip()
+        size = params.number("width"), params.number("height")
+        self.look = drawing.ChartLook(language, theme, *size, service.demo, title)
+        self._scale = params.text("scale")
+        self.points = series.points_of(self._history, self.series, self._today)
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal pictures."""
+        return self.series, self.look, self._scale
+
+    def svg(self, look: drawing.ChartLook) -> str:
+        """The picture as SVG."""
+        params = self.series
+        rates = {code: series.dated_rates(self._history, code, params) for code in params.codes}
+        indexed = self._scale == "indexed" or (self._scale == "auto" and drawing.is_better_indexed(rates))
+        return drawing.Drawing(rates, look, quote=params.quote, indexed=indexed, exact=self._exact).svg()
+
+    def _exact(self, code: str, day: date) -> drawing.Ratio | None:
+        """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""
+        if self.series.quote == "RUB":
+            return None
+        roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
+        units = [(day, roubles)] if code == "RUB" else self._history.series(code, Days(day, day))
+        divisors = self._history.series(self.series.quote, Days(day, day))
+        return (units[0][1], divisors[0][1]) if units and divisors else None
+
+
+def _check_count(codes: Sequence[str], params: StrictParams) -> None:
+    if not 1 <= len(codes) <= drawing.MOST_CURRENCIES:
+        text = f"A chart shows 1 to {drawing.MOST_CURRENCIES} currencies other than its quote."
+        raise BadRequest(text, "codes", params.text("codes"))
+
+
+FEATURE = Feature(
+    "chart",
+    routes,
+    needs=("site",),
+    embeds={PAGE: _embedded, FRAME: _embedded},
+    robots=("Disallow: /chart?", "Disallow: /chart.svg", "Disallow: /chart/"),
+)

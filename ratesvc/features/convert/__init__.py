@@ -1,0 +1,1 @@
+"""/v1/convert: an amount in another currency."""

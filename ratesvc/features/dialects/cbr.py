@@ -1,0 +1,134 @@
+"""The Bank of Russia's own scripts, for programs that read its XML: https://www.cbr.ru/development/sxml/.
+
+Like the Bank, this dialect answers a day without a sheet with the earlier sheet under its own date, a future day with
+the newest sheet, and a wrong parameter with 200 and «Error in parameters». It refuses the obsolete monthly list (d=1),
+and a day in a parameter that the Bank does not know: such a client wants that day, not the newest sheet. Names of
+parameters may have any case, as at the Bank.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from operator import attrgetter
+
+from ratesvc.bank import xml
+from ratesvc.domain.columns import Days
+from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.errors import BadDocument, BeforeHistory, HistoryLoading, RatesvcError
+from ratesvc.features.dialects import Content, Dialect, Refusal, Refused, Request, status
+
+DAILY = "text/xml; charset="
+DYNAMIC = "application/xml; charset=windows-1251"
+_CBR_ID = re.compile(r"[A-Za-z0-9]{1,12}")
+_ONE_DIGIT = re.compile(r"\b[0-9]\b")
+_DAY_NAME = re.compile(r"(?i)(?<!up)dat[ae]")
+_DAY_TEXT = re.compile(r"[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}|[0-9]{4}[./-][0-9]{1,2}[./-][0-9]|(?:19|20)[0-9]{6}$")
+
+
+def daily(request: Request, *, english: bool) -> Content:
+    """XML_daily: the Bank's own bytes of a fetched sheet. XML_daily_eng is written here, with the catalogue's names."""
+    _refuse_monthly(request)
+    text = _text(request, "date_req")
+    if text is None and _has_misspelt_day(request):
+        raise Refused(200, xml.ERROR)
+    until = date.max if text is None else _day(text)
+    if until <= request.snapshot.today:
+        revision = request.on(until)
+    else:
+        revision = request.newest if request.newest.effective_date <= until else request.snapshot.in_force
+    if not english:
+        document = revision.raw or xml.write_daily(revision.sheet)
+        return Content(("daily", revision.key), DAILY + xml.charset_of(document), lambda: document, until)
+
+    def write() -> bytes:
+        return xml.write_daily(revision.sheet, request.english_names())
+
+    return Content(("english", revision.key), DAILY + xml.ENCODING, write, until)
+
+
+def dynamic(request: Request) -> Content:
+    """XML_dynamic: the records of one id, none for an unknown id. Raises HistoryLoading."""
+    cbr_id = _text(request, "VAL_NM_RQ") or ""
+    since, until = _day(_text(request, "date_req1") or ""), _day(_text(request, "date_req2") or "")
+    if not _CBR_ID.fullmatch(cbr_id):
+        raise Refused(200, xml.ERROR)
+    days = Days(since, until)
+    request.check_no_gap(days)
+    columns = [column for column in request.history.columns() if column.currency.cbr_id == cbr_id]
+    points = sum(last - first for first, last in (column.places(days) for column in columns))
+
+    def write() -> bytes:
+        held = {day: column for column in columns for day, _ in column.unit_rates(days)}
+        records = ((day, quote) for day, column in sorted(held.items()) if (quote := column.quote(day)))
+        return xml.write_dynamic(cbr_id, since, until, records)
+
+    return Content(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points, since)
+
+
+def catalogue(request: Request, *, full: bool) -> Content:
+    """XML_val and XML_valFull: every id that is held.
+
+    Raises HistoryLoading until all of history is loaded, because a mirror would take a part of it for the whole.
+    """
+    _refuse_monthly(request)
+    if request.history.coverage is None:
+        raise HistoryLoading(FIRST_DAY)
+    # If an id had several codes, its last one counts.
+    by_age = sorted(request.history.columns(), key=attrgetter("last_day"))
+    columns = {column.currency.cbr_id: column for column in by_age}
+    names = request.english_names()
+    rows = [
+        (replace(column.currency, english_name=names[column.currency.code]), last.nominal)
+        for _, column in sorted(columns.items())
+        if (last := column.quote(column.last_day))
+    ]
+    return Content(("catalogue", full), DAILY + xml.ENCODING, lambda: xml.write_catalogue(rows, full=full))
+
+
+def _text(request: Request, name: str) -> str | None:
+    """The parameter, whatever the case of its name."""
+    spelt = [given for given in request.given if given.lower() == name.lower()]
+    return next(filter(None, map(request.given.get, [name, *spelt])), None)
+
+
+def _has_misspelt_day(request: Request) -> bool:
+    """Whether another parameter than date_req is about a day, by its name or its value."""
+    unknown = {name: value for name, value in request.given.items() if name.lower() != "date_req"}
+    return any(map(_DAY_NAME.search, unknown)) or any(map(_DAY_TEXT.match, (*unknown, *unknown.values())))
+
+
+def _day(text: str) -> date:
+    """dd/mm/yyyy or dd.mm.yyyy, the day and the month with one digit or two. Raises Refused."""
+    try:
+        return xml.parse_date(_ONE_DIGIT.sub(r"0\g<0>", text))
+    except BadDocument:
+        raise Refused(200, xml.ERROR) from None
+
+
+def _refuse_monthly(request: Request) -> None:
+    if _text(request, "d") == "1":
+        raise Refused(200, xml.ERROR)
+
+
+def refuse(error: RatesvcError) -> Refusal:
+    """The Bank's own words if it refuses too, otherwise our words in its XML."""
+    media = DAILY + xml.ENCODING
+    if isinstance(error, BeforeHistory):
+        return Refusal(200, media, xml.write_refusal())
+    return Refusal(status(error), media, xml.write_refusal(str(error)))
+
+
+DIALECT = Dialect(
+    {
+        "/scripts/XML_daily.asp": partial(daily, english=False),
+        "/scripts/XML_daily_eng.asp": partial(daily, english=True),
+        "/scripts/XML_dynamic.asp": dynamic,
+        "/scripts/XML_val.asp": partial(catalogue, full=False),
+        "/scripts/XML_valFull.asp": partial(catalogue, full=True),
+    },
+    refuse,
+    root="",
+)

@@ -1,0 +1,255 @@
+"""Frankfurter v2: https://frankfurter.dev. Each record has the effective date of its sheet.
+
+The only provider is the Bank of Russia. Ranges and days to come are answered as in v1. Where v1 finds no rate, the
+list is empty, as in the original. A week begins on its Monday. Weeks and months are means of the rates of their sheets,
+as in /v1/series.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+from ratesvc.domain import periods
+from ratesvc.domain.columns import Days
+from ratesvc.domain.periods import Bounds
+from ratesvc.domain.rates import FIRST_DAY, cross_rate, plain
+from ratesvc.domain.series import iso
+from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
+from ratesvc.features.dialects import JSON, Content, Dialect, Refusal, Refused, Request, split, status, with_point
+from ratesvc.render.json import ROUBLE, bank_page, encode
+from ratesvc.render.language import language_or_default
+
+NDJSON, CSV = "application/x-ndjson", "text/csv"
+NOT_FOUND = "not found"
+PROVIDER = "CBR"
+LOOKBACK, ACTIVE = timedelta(days=14), timedelta(days=30)
+_PARAMS = ("base", "quotes", "providers", "date", "from", "to", "group", "expand")
+_COLUMNS = ("date", "base", "quote", "rate")
+
+Rows = Iterable[tuple[str, Sequence[str]]]
+"""ISO days with one text for each code, empty where there is no rate."""
+
+
+def about(_: Request) -> Content:
+    """v2: what it is, and where the original's contract is."""
+    contract, docs = "https://api.frankfurter.dev/v2/openapi.json", "https://frankfurter.dev"
+    document = {"version": "v2", "status": "current", "openapi": contract, "docs": docs}
+    return Content("about", JSON, lambda: encode(document))
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """What the parameters ask for: rates of one base in each of `codes`, and three fields of Content."""
+
+    base: str
+    codes: Sequence[str]
+    expand: bool
+    rows: Callable[[], Rows] = tuple
+    until: date = date.max
+    points: int = 0
+    since: date = date.max
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        """Day, quote and rate of each record, by day, then by quote."""
+        for day, texts in self.rows():
+            yield from ((day, code, with_point(text)) for code, text in zip(self.codes, texts, strict=True) if text)
+
+    def objects(self) -> Iterator[str]:
+        """Each record as a JSON object."""
+        for day, code, rate in self:
+            source = f',"providers":[{{"key":"{PROVIDER}","date":"{day}","rate":{rate}}}]'
+            more = source if self.expand and code != self.base else ""
+            yield f'{{"date":"{day}","base":"{self.base}","quote":"{code}","rate":{rate}{more}}}'
+
+    def lines(self) -> Iterator[str]:
+        """A table with a line for each record."""
+        yield ",".join((*_COLUMNS, "providers") if self.expand else _COLUMNS)
+        for day, code, rate in self:
+            source = f"{PROVIDER}:{rate}" if code != self.base else ""
+            yield ",".join((day, self.base, code, rate, source) if self.expand else (day, self.base, code, rate))
+
+
+def rates(request: Request, *, media: str = "") -> Content:
+    """rates, rates.csv, providers/cbr/rates: a list, a table or lines of JSON, as the header Accept says."""
+    records = _records(request)
+    chosen = media or next((known for known in (CSV, NDJSON) if known in request.accept), JSON)
+
+    def write() -> bytes:
+        if chosen == JSON:
+            return f"[{','.join(records.objects())}]".encode()
+        return "".join(f"{line}\n" for line in (records.lines() if chosen == CSV else records.objects())).encode()
+
+    # Not the texts of codes, which may be long.
+    texts = tuple(request.given.get(name, "") for name in ("date", "from", "to", "group"))
+    key = ("rates", chosen, records.base, tuple(records.codes), records.expand, texts)
+    return Content(key, chosen, write, records.until, records.points, records.since, by_accept=not media)
+
+
+def rate(request: Request) -> Content:
+    """rate/BASE/QUOTE: the first record."""
+    given = dict(request.given)
+    quote = given.pop("quote")
+    if "," in quote:
+        raise Refused(422, f"invalid currency: {quote}")
+    records = _records(replace(request, given={**given, "quotes": quote}))
+    if first := next(records.objects(), None):
+        return Content(("rate", first), JSON, first.encode, records.until)
+    raise Refused(404, NOT_FOUND)
+
+
+def _records(request: Request) -> _Records:
+    """What the parameters ask for. Raises Refused."""
+    given, known = request.given, request.known()
+    if unknown := [name for name in given if name not in _PARAMS]:
+        raise Refused(422, f"unknown parameter: {', '.join(unknown)}")
+    days = {name: request.iso_day(given[name], "invalid date", 422) for name in ("date", "from", "to") if name in given}
+    if "date" in days and len(days) > 1:
+        raise Refused(422, "conflicting params")
+    for name, allowed in (("group", _PERIODS), ("expand", ("providers",))):
+        if name in given and given[name].lower() not in allowed:
+            raise Refused(422, f"invalid {name}")
+    base, quotes = given.get("base", "EUR").upper(), split(given["quotes"]) if "quotes" in given else known
+    named = language_or_default(None).currency
+    if invalid := [code for code in (base, *sorted(quotes)) if code not in known and named(code) == code]:
+        raise Refused(422, f"invalid currency: {','.join(invalid)}")
+    records = _Records(base, sorted(quotes & known) if _is_ours(request) else (), "expand" in given)
+    # `to` without `from` is ignored, as in the original.
+    return _over(request, records, days) if "from" in days else _of_one_day(request, records, days.get("date"))
+
+
+def _is_ours(request: Request) -> bool:
+    """Whether the request takes rates of the Bank of Russia."""
+    return "providers" not in request.given or PROVIDER in split(request.given["providers"])
+
+
+def _of_one_day(request: Request, records: _Records, day: date | None) -> _Records:
+    """The sheet of a day, or the newest sheet: in the evening tomorrow's, as in the original."""
+    try:
+        sheet = (request.on(day, ahead=LOOKBACK) if day else request.newest).sheet
+    except BeforeHistory:
+        return records
+    costs, base = sheet.costs, sheet.costs.get(records.base)
+    texts = [plain(cross_rate(base, costs[code])) if base and code in costs else "" for code in records.codes]
+    return replace(records, rows=lambda: [(str(sheet.effective_date), texts)], until=day or date.max)
+
+
+def _over(request: Request, records: _Records, days: Mapping[str, date]) -> _Records:
+    """The sheets of a range, or the means of its weeks or months, which are whole, as in the original."""
+    period, today = _PERIODS.get(request.given.get("group", "").lower()), request.snapshot.today
+    since, until = max(days["from"], FIRST_DAY), days.get("to", today)
+    if since > until or (period and since > today):
+        return records
+    if period:
+        last = max(today, request.newest.effective_date)
+        held = Days(max(period(since).since, FIRST_DAY), period(min(until, last)).until)
+        request.check_no_gap(held)
+    else:
+        try:
+            held = request.complete(since, until, ahead=LOOKBACK)
+        except NotYetSet:
+            return records
+    points = request.check_size(len(records.codes), held)
+
+    def rows() -> Rows:
+        if period:
+            return _means(request, records, held, period)
+        return ((iso(day), texts) for day, texts in request.per_base(records.base, records.codes, held))
+
+    return replace(records, rows=rows, until=held.until if "to" in days else date.max, points=points, since=held.since)
+
+
+def _means(request: Request, records: _Records, days: Days, bounds: Bounds) -> Rows:
+    """The first day of each week or month, and the means."""
+    table: dict[str, dict[str, str]] = defaultdict(dict)
+    for code in records.codes:
+        for first, mean in periods.means(request.history, records.base, code, days, bounds):
+            table[str(first)][code] = plain(mean)
+    return [(first, [table[first].get(code, "") for code in records.codes]) for first in sorted(table)]
+
+
+_PERIODS: Mapping[str, Bounds] = {"week": periods.week, "month": periods.month}
+
+
+def currency(request: Request) -> Content:
+    """currency/USD."""
+    code = request.given["code"].upper()
+    if code not in request.known():
+        raise Refused(404, NOT_FOUND)
+    return Content(("currency", code), JSON, lambda: encode({**_details(request, code), "providers": [PROVIDER]}))
+
+
+def currencies(request: Request) -> Content:
+    """currencies: those of the last thirty days; with scope=all or providers=cbr, all of them."""
+    is_ours, is_all = _is_ours(request), "providers" in request.given or request.given.get("scope") == "all"
+
+    def write() -> bytes:
+        details = [_details(request, code) for code in sorted(request.known())] if is_ours else []
+        since = request.snapshot.today - ACTIVE
+        return encode([currency for currency in details if is_all or currency["end_date"] >= since])
+
+    return Content(("currencies", is_ours, is_all), JSON, write)
+
+
+def _details(request: Request, code: str) -> dict[str, Any]:
+    english, columns = language_or_default(None), request.history.columns(code)
+    symbol = english.symbol(code)
+    return {
+        "iso_code": code,
+        "iso_numeric": columns[-1].currency.numeric_code if columns else ROUBLE,
+        "name": english.currency(code),
+        "symbol": symbol if symbol != code else None,
+        "start_date": columns[0].first_day if columns else request.history.days[0],
+        "end_date": max((column.last_day for column in columns), default=request.newest.effective_date),
+    }
+
+
+def providers(request: Request) -> Content:
+    """providers: the Bank of Russia."""
+    document = {
+        "key": PROVIDER,
+        "name": "Bank of Russia",
+        "country_code": "RU",
+        "rate_type": "official rate",
+        "pivot_currency": "RUB",
+        "data_url": bank_page(),
+        "terms_url": "https://www.cbr.ru/eng/user_agreement/",
+        "start_date": request.history.days[0],
+        "end_date": request.newest.effective_date,
+        "publish_cadence": "daily",
+        "publishes_missed": request.snapshot.publications_missed,
+        "currencies": sorted(request.known()),
+    }
+    return Content("providers", JSON, lambda: encode([document]))
+
+
+def no_table(_: Request) -> Content:
+    """currencies.csv and the like."""
+    raise Refused(406, "Only rates have a table.")
+
+
+def refuse(error: RatesvcError) -> Refusal:
+    """`status` and `message`."""
+    code = 422 if isinstance(error, TooManyPoints) else status(error)
+    return Refusal(code, JSON, encode({"status": code, "message": NOT_FOUND if code == 404 else str(error)}))
+
+
+DIALECT = Dialect(
+    {
+        "": about,
+        "/rates": rates,
+        "/rates.csv": partial(rates, media=CSV),
+        "/rate/{base}/{quote}": rate,
+        "/currencies": currencies,
+        "/currency/{code}": currency,
+        "/providers": providers,
+        "/providers/{providers}/rates": rates,
+        "/{anything:(?s:.*)}.csv": no_table,
+    },
+    refuse,
+    prefix="/frankfurter/v2",
+)

@@ -1,0 +1,1 @@
+"""/docs and its guides for people; /openapi.json and others for programs."""

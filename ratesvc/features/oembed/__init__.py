@@ -1,0 +1,1 @@
+"""/oembed: the code of a frame for an address of this service."""

@@ -1,0 +1,1 @@
+"""The page /rate: which rate applies to a document of a day."""

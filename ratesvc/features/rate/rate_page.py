@@ -1,0 +1,190 @@
+"""The page «Which rate applies to a document dated X?»: the decision, the form, and a receipt to print and keep."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from ratesvc.domain.rates import (
+    FIRST_DAY,
+    REDENOMINATION,
+    InForce,
+    Quote,
+    Revision,
+    convert,
+    minor_places,
+    plain,
+)
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, usual_at
+from ratesvc.errors import (
+    BadRequest,
+)
+from ratesvc.features.site.page import page
+from ratesvc.features.site.reasons import SATURDAY, Kind, Reason, choices, of_sentences
+from ratesvc.render.contract import Site
+from ratesvc.render.json import source_url
+from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS, Language, language_or_default
+
+MONTH = 30
+"""Days of the line below an answer."""
+AN_AMOUNT = Decimal("1234.50")
+LEGAL_BASES = (
+    (date(2024, 12, 28), "Bank of Russia Ordinance No. 6956-U of 2 December 2024"),
+    (date(2022, 11, 1), "Bank of Russia Ordinance No. 6290-U of 3 October 2022"),
+    (date(2020, 1, 1), "Bank of Russia Ordinance No. 5094-U of 14 March 2019"),
+    (date(2003, 1, 1), "Federal Law No. 86-FZ of 10 July 2002, Article 53"),
+)
+"""The rule by which a rate was set, and an effective date from which it certainly held; the newest rule first.
+
+https://cbr.ru/eng/press/PR/?file=638708265616904942ENG_STAT.htm (27 December 2024) names 6956-U.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The contents of the form: the document's day, the currency, an amount of it, and the codes to choose from.
+
+    `unread` is what was typed in place of an amount that could be read.
+    """
+
+    day: date
+    code: str
+    codes: Collection[str]
+    amount: Decimal | None = None
+    unread: str = ""
+
+    @property
+    def written(self) -> str:
+        """The amount as a decimal literal, or nothing."""
+        return "" if self.amount is None else plain(self.amount)
+
+    def typed(self, language: Language) -> str:
+        """The amount as a reader of the language would type it: a point may group thousands there."""
+        return self.unread or self.written.replace(".", language.decimal_mark)
+
+    @property
+    def days_beside(self) -> tuple[date | None, date | None]:
+        """The calendar days before and after, where there are official rates."""
+        before = self.day - ONE_DAY if self.day > FIRST_DAY else None
+        return before, self.day + ONE_DAY if FIRST_DAY <= self.day < date.max else None
+
+
+def answered(
+    question: Question, why: Reason, answer: InForce | None, language: Language, site: Site, *, has_line: bool = False
+) -> str:
+    """The page with an answer; `answer` is None if there is no sheet for that day.
+
+    `has_line` says whether the rates of the month before are held, which it pictures.
+    """
+    quote = answer.revision.sheet.by_code.get(question.code) if answer else None
+    is_old = quote and answer and answer.revision.effective_date < REDENOMINATION
+    exact = f"/v1/rates/{question.day}?codes={question.code}"
+    if question.written and site.has("convert"):
+        exact = f"/v1/convert?amount={question.written}&from={question.code}&to=RUB&date={question.day}"
+    shown = {
+        "headline": language.weekday(question.day),
+        "equations": _equations(quote, question.amount, answer, language) if quote and answer else [],
+        "sentences": [*_sentences(why, question, language), *([language.say(OLD_ROUBLES)] if is_old else [])],
+        "facts": _facts(why, answer.revision, language) if answer else [],
+        "bank": source_url(answer.revision.effective_date, language) if answer else "",
+        "json": site.public_url + exact if quote else "",
+    }
+    line = _line(question, language) if has_line else ""
+    return _page(question, language, site, line, answer=shown, problem="", detail="", wrong="")
+
+
+def refused(question: Question, error: BadRequest, language: Language, site: Site) -> str:
+    """The page with the form and its error. An amount is named; what else is wrong only authors of addresses write.
+
+    Their detail is left out if the page has no translation of it.
+    """
+    if error.parameter == "amount" and question.unread:
+        problem = language.say(
+            "“{given}” is no amount. Enter a number such as {example}.",
+            given=question.unread,
+            example=language.number(AN_AMOUNT, 2),
+        )
+        return _page(question, language, site, answer=None, problem=problem, detail="", wrong=error.parameter)
+    problem = language.say("The request was not understood. Please choose a day and a currency.")
+    return _page(
+        question, language, site, answer=None, problem=problem, detail=language.translated(str(error)), wrong=""
+    )
+
+
+def _line(question: Question, language: Language) -> str:
+    """The parameters of the chart of the month before."""
+    since = question.day - timedelta(days=MONTH)
+    return f"codes={question.code}&since={since}&until={question.day}&lang={language.tag}"
+
+
+def _page(question: Question, language: Language, site: Site, line: str = "", **values: object) -> str:
+    return page(
+        "rate/rate.html",
+        t=language.say,
+        page=of_sentences(language),
+        language=language,
+        uis=[language_or_default(tag) for tag in TRANSLATIONS],
+        site=site,
+        question=question,
+        line=line,
+        earliest=FIRST_DAY,
+        choices=choices({*question.codes, question.code}, language),
+        **values,
+    )
+
+
+def _equations(quote: Quote, amount: Decimal | None, answer: InForce, language: Language) -> list[str]:
+    """The amount in roubles, if there is one; the rate as printed; and for one unit if the nominal is not 1."""
+    rates: list[tuple[str, Decimal, int]] = [(language.whole(quote.nominal), quote.value, PLACES)]
+    rates += [("1", quote.unit_rate, PLACES)] if quote.nominal != 1 else []
+    if amount is not None:
+        roubles, kopecks = convert(answer.revision.sheet, amount, quote.code, "RUB").rounded, minor_places("RUB")
+        rates.insert(0, (language.number(amount, kopecks), roubles, kopecks))
+    currency = language.say("RUB")
+    return [
+        f"{count}\u00a0{quote.code} = {language.number(rate, places)}\u00a0{currency}" for count, rate, places in rates
+    ]
+
+
+def _sentences(why: Reason, question: Question, language: Language) -> Iterator[str]:
+    """The reason, then what else a reader should know."""
+    say, day = language.say, of_sentences(language).day
+    first, last = why.days_off or (None, None)
+    dates = {"effective": why.effective, "first": first, "last": last}
+    words = {name: day(dated) for name, dated in dates.items() if dated}
+    names = ", ".join(map(say, why.holidays))
+    yield say(why.kind.value, code=question.code, names=say(" ({names})", names=names) if names else "", **words)
+    if why.until:
+        yield say("It applies until {until} inclusive.", until=day(why.until))
+    if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() >= SATURDAY:
+        yield say("It was set on {day}, a working day at the weekend.", day=day(why.set_on))
+    if why.due_at:
+        expected = "It usually comes at about {usual}, by {time} Moscow time on {day}."
+        sentence = "It was expected by {time} Moscow time on {day}." if why.kind is Kind.LATE else expected
+        yield _at(sentence, why.due_at, language)
+        if why.effective and why.effective != question.day:
+            yield say("The rate of {effective} will apply.", effective=day(why.effective))
+    if why.kind is Kind.STALE:
+        yield say("Please check it on the Bank's page.")
+
+
+def _at(sentence: str, moment: datetime, language: Language) -> str:
+    local = moment.astimezone(MOSCOW)
+    usual, clock = (time.strftime("%H:%M") for time in (usual_at(moment), local))
+    return language.say(sentence, day=of_sentences(language).day(local.date()), time=clock, usual=usual)
+
+
+def _facts(why: Reason, revision: Revision, language: Language) -> list[tuple[str, str, bool]]:
+    """What an accountant writes down, as name, fact, and whether the fact is in the language of days."""
+    say, days = language.say, {"Effective date": revision.effective_date}
+    if why.set_on:
+        days["Set on"] = why.set_on
+    rules = [rule for since, rule in LEGAL_BASES if revision.effective_date >= since]
+    return [
+        *((say(name), language.weekday(day), True) for name, day in days.items()),
+        (say("Revision"), language.whole(revision.number), True),
+        (say("Received"), _at("{day} at {time} Moscow time", revision.fetched_at, language), False),
+        *((say("Legal basis"), say(rule), False) for rule in rules[:1]),
+    ]

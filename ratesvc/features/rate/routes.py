@@ -1,0 +1,102 @@
+"""/rate: which rate applies to a document of a day."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import date, timedelta
+from functools import cache, partial
+
+from aiohttp import web
+
+from ratesvc.domain.columns import Days
+from ratesvc.domain.history import on_day
+from ratesvc.domain.rates import InForce
+from ratesvc.domain.workdays import iso_day, moscow_day
+from ratesvc.errors import BadRequest, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
+from ratesvc.features.rate import rate_page
+from ratesvc.features.rate.rate_page import Question
+from ratesvc.features.site.page import own_page
+from ratesvc.features.site.reasons import reason
+from ratesvc.features.site.routes import html, in_the_readers_language
+from ratesvc.render.contract import Site
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body, Queue
+from ratesvc.web.caching import NO_STORE, caching_of
+from ratesvc.web.features import Feature, Features
+from ratesvc.web.params import LenientParams, StrictParams, one_code
+from ratesvc.web.problems import problem_of
+from ratesvc.web.rates import day_named
+from ratesvc.web.responses import Answer, Handler
+
+LONGEST_AMOUNT = 30
+
+
+def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
+    """Path → handler."""
+    return {"/rate": in_the_readers_language(partial(_rate, service, site))}
+
+
+async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
+    """Which rate applies to a document dated X, or why there is none."""
+    now, history = service.clock(), service.history
+    try:
+        params = StrictParams(request, "/rate")
+        language, day, code = params.language(), _day_asked(params, service), params.code("code")
+        question = Question(day, code, history.codes(), params.typed_amount(code, language))
+    except BadRequest as error:
+        return _rate_refused(request, service, site, error)
+    outcome = _outcome(question, service)
+    why, headers = reason(outcome, code, now, history.calendar), _rate_headers(site)
+    if isinstance(outcome, InForce) and code in outcome.revision.sheet.by_code:
+        days = Days(day - timedelta(days=rate_page.MONTH), day)
+        has_line = site.has("chart") and history.first_unfetched(days) is None
+
+        def render() -> Body:
+            return html(rate_page.answered(question, why, outcome, language, site, has_line=has_line), *headers)
+
+        # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
+        key, publication = ("rate", language.tag, day, code, question.written), service.require_publication()
+        body = await publication.body_in_thread(key, render, service.workers, Queue.PAGES, packed=params.packed)
+        return Answer(body, caching_of(service, outcome))
+    answer, refusal = (outcome, UnknownCurrency(code)) if isinstance(outcome, InForce) else (None, outcome)
+    page = rate_page.answered(question, why, answer, language, site)
+    return Answer(html(page, *headers), NO_STORE, problem_of(refusal).status)
+
+
+def _day_asked(params: StrictParams, service: Service) -> date:
+    """The day of the document. A next day that is not announced yet is a day all the same."""
+    try:
+        return day_named(params.text("date"), service)
+    except NotYetSet as error:
+        return error.day
+    except NoSheet:
+        return moscow_day(service.clock())
+
+
+@cache
+def _rate_headers(site: Site) -> tuple[tuple[str, str], ...]:
+    """Its pictures have the public address, under which not everybody may have opened it."""
+    return own_page("site/rate", img_src=f"'self' {site.public_url}/", form_action="'self'")
+
+
+def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
+    try:
+        service.require_publication()
+        answer = on_day(service.history, question.day, service.clock())
+    except RatesvcError as error:
+        return error
+    return answer if question.code in service.history.codes() else UnknownCurrency(question.code)
+
+
+def _rate_refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:
+    """The form with the well-formed parts of the question and the amount as it was typed, and the error."""
+    params = LenientParams(request)
+    day, code = iso_day(request.query.get("date", "")) or moscow_day(service.clock()), "USD"
+    with suppress(BadRequest):
+        code = one_code(request.query.get("code", ""))
+    question = Question(day, code, service.history.codes(), unread=params.text("amount", 200)[:LONGEST_AMOUNT])
+    page = rate_page.refused(question, error, params.language(), site)
+    return Answer(html(page, *_rate_headers(site)), NO_STORE, 400)
+
+
+FEATURE = Feature("rate", routes, needs=("site",), robots=("Disallow: /rate?",))

@@ -1,0 +1,1 @@
+"""/v1/series: the rates of a range of days."""

@@ -1,0 +1,57 @@
+"""/v1/series: the rates of a range of days, all of it from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from aiohttp import web
+
+from ratesvc.domain import series
+from ratesvc.domain.workdays import moscow_day
+from ratesvc.render import json, tables
+from ratesvc.render.contract import Site
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body, Queue
+from ratesvc.web.features import Feature, Features
+from ratesvc.web.params import StrictParams
+from ratesvc.web.ranges import long_answer, series_params
+from ratesvc.web.responses import Answer, Handler
+
+
+def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
+    """Path → handler."""
+    return {f"/v1/series{form}": partial(_many_days, service, f"/v1/series{form}") for form in ("", ".jsonl", ".csv")}
+
+
+async def _many_days(service: Service, path: str, request: web.Request) -> Answer:
+    query = StrictParams(request, path)
+    params = series_params(query, service)
+    names, locale = query.given_language("lang"), query.given_language("locale")
+    history, today = service.history, moscow_day(service.clock())
+    points = series.points_of(history, params, today)
+
+    def render() -> Body:
+        series.check_complete(history, params.days)
+        head = tables.about(params, history, today, demo=service.demo)
+        rows = (tables.rows_of(history, code, params, today) for code in params.codes)
+        if path.endswith(".csv"):
+            shown = (tables.for_readers(part, names, has_old_roubles="denomination" in head) for part in rows)
+            name = f"rates-{params.quote}-{params.days.since}-{params.days.until}.csv"
+            disposition = ("Content-Disposition", f'attachment; filename="{name}"')
+            return Body(tables.to_csv(shown, locale), tables.CSV, (disposition,))
+        if path.endswith(".jsonl"):
+            return Body(tables.to_lines(head, rows), tables.NDJSON)
+        return Body(tables.to_json(head, rows), json.JSON)
+
+    key = ("series", path, params, tuple(language and language.tag for language in (names, locale)))
+    return await long_answer(service, key, params.days, render, Queue.of(points), packed=query.packed)
+
+
+def _exports(service: Service) -> Iterator[tuple[str, str]]:
+    for code in sorted(service.history.codes()):
+        since = service.history.columns(code)[0].first_day
+        yield f"/v1/series.csv?codes={code}&since={since}", f"series/{code}.csv"
+
+
+FEATURE = Feature("series", routes, exports=_exports)

@@ -1,0 +1,127 @@
+"""What the widget and all pages share: the service's address, templates, styles, and Content-Security-Policies."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
+
+from ratesvc.features.site import png
+from ratesvc.render.contract import Site
+
+HTML = "text/html; charset=utf-8"
+LINK = "Bank of Russia official exchange rates"
+"""The words of a link to rates, and the title of a frame with some."""
+FRAME_STYLE = "border:0;max-width:100%"
+OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
+"""The looks of a frame for programs that leave out styles, as WordPress does, but not this old attribute."""
+PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+
+FRAME_THEMES = ("light", "dark", "auto")
+OEMBED_SIZES = range(1, 10_000)
+
+_FEATURES = files("ratesvc.features")
+
+
+def asset(name: str) -> Traversable:
+    """A file of a feature: `site/icon.svg` is icon.svg in the assets of site."""
+    owner, _, file = name.partition("/")
+    return _FEATURES.joinpath(owner, "assets", file)
+
+
+def _template(name: str) -> str:
+    owner, _, file = name.partition("/")
+    return _FEATURES.joinpath(owner, "templates", file).read_text("utf-8")
+
+
+_ENVIRONMENT = Environment(
+    loader=FunctionLoader(_template),
+    autoescape=select_autoescape(("html", "svg"), default_for_string=True, default=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def page(template: str, **values: object) -> str:
+    """One of our templates, every value escaped."""
+    ours = {"style": style, "script": script, "named": _named, "picture_of": picture_of}
+    return _ENVIRONMENT.get_template(template).render(**ours, **values)
+
+
+def picture_of(site: Site, path: str) -> str:
+    """The address of a PNG of this service, which begins with its feature; empty where there is none."""
+    is_drawn = site.has(path.partition("/")[0].partition(".")[0]) and png.installed()
+    return f"{site.public_url}/{path}" if is_drawn else ""
+
+
+def iframe(address: str, title: str, size: tuple[int, int], looks: str = f'style="{FRAME_STYLE}"') -> str:
+    """The code of a frame of this size, or narrower with its host; `looks` is the attribute that gives it its style."""
+    code = '<iframe src="{}" width="{}" height="{}" {} loading="lazy" title="{}"></iframe>'
+    return code.format(escape(address), *size, looks, escape(title))
+
+
+@cache
+def _named(kinds: str, parts: bool) -> Markup:
+    """The attributes of an element of these kinds: its classes, and its parts if others may style them."""
+    classes = " ".join(f"cbr-{kind}" for kind in kinds.split())
+    return Markup(' class="{}" part="{}"' if parts else ' class="{}"').format(classes, kinds)  # noqa: S704 -- two constants
+
+
+@cache
+def lines(name: str) -> list[str]:
+    """A text file of ours as lines without indentation: of a style sheet, rules, or the ends of a group of rules."""
+    return [line.strip() for line in asset(name).read_text("utf-8").splitlines()]
+
+
+@cache
+def style(name: str) -> str:
+    """A style sheet, one line: its bytes are constant for a release, and so is their hash."""
+    return "".join(lines(f"{name}.css"))
+
+
+def script(name: str) -> str:
+    """A script for a page of ours, without blank lines and comment lines."""
+    return "\n".join(line for line in lines(f"{name}.js") if line and not line.startswith("//"))
+
+
+def hashes(*texts: str) -> str:
+    """The hash sources that allow these inline texts, byte for byte (CSP Level 3, 2.3.1)."""
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+    return " ".join(f"'sha256-{digest}'" for digest in digests)
+
+
+def policy(*styles: str, **directives: str) -> str:
+    """A Content-Security-Policy that allows only these inline styles, and the `directives` that add or replace rules.
+
+    Underscores in the names of directives stand for hyphens.
+    """
+    everything = {
+        "default-src": "'none'",
+        "style-src": hashes(*styles),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        **{name.replace("_", "-"): value for name, value in directives.items()},
+    }
+    return "; ".join(f"{name} {value}" for name, value in everything.items())
+
+
+def framed_page(csp: str) -> tuple[tuple[str, str], ...]:
+    """The headers of a page that others may frame. It gives up permissions such as the camera."""
+    return ("Content-Security-Policy", csp), PERMISSIONS
+
+
+def own_page(style_name: str, script_name: str = "", **directives: str) -> tuple[tuple[str, str], ...]:
+    """The headers of a page in its own window, which shares nothing with the page that opened it.
+
+    It has one style sheet and at most one script; the `directives` allow it more, as in `policy`.
+    """
+    scripts = {"script_src": hashes(script(script_name))} if script_name else {}
+    csp = policy(style(style_name), **scripts, **directives)
+    return *framed_page(csp), ("Cross-Origin-Opener-Policy", "same-origin")

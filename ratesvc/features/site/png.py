@@ -1,0 +1,120 @@
+"""Pictures as PNG: our SVG drawn by resvg with our own fonts, so that they look the same on every machine.
+
+resvg and Pillow are the extra `png`. The fonts have Latin, Greek and Cyrillic, and the Han characters of our Chinese
+texts; `tools/release_fonts.py` writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
+from typing import Any
+
+from ratesvc.errors import NotSupported
+
+CONTENT_TYPE = "image/png"
+SCALES = ("1", "2")
+FAMILY = "Noto Sans"
+MOST_COLOURS = 64
+FEWEST_COLOURS = 17
+STRIP_PIXELS = 100_000
+MOST_PIXELS = 1_200_000
+"""The largest chart: the usual size at double density, which takes a quarter of a second."""
+
+TEXT_ABOVE, TEXT_BELOW = 24, 8
+"""No text reaches further from its line, in pixels: the largest is 17 pixels high."""
+
+_SIZE = re.compile(r'width="([0-9]+)" height="([0-9]+)" viewBox="0 0 [0-9]+ [0-9]+"')
+_TEXT = re.compile(r'<text\b[^>]* y="([0-9.]+)"[^>]*>.*?</text>')
+_UNSEEN = re.compile(r"<(title|desc)\b.*?</\1>", re.DOTALL)
+_FONTS = files("ratesvc.features.site").joinpath("assets", "fonts")
+
+
+def installed() -> bool:
+    """Whether the extra is installed."""
+    try:
+        _libraries()
+    except NotSupported:
+        return False
+    return True
+
+
+def png(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
+    """The picture with `scale` times its size in pixels, in some 100 ms. Raises NotSupported without the extra.
+
+    It is reduced to `colours`, #rrggbb and the ground first, or to the colours that it needs most.
+    """
+    images, read, svg_to_bytes = _libraries()
+    width, height = size_of(svg)
+    image, packed = images.new("RGB", (width * scale, height * scale)), BytesIO()
+    options = {"skip_system_fonts": True, "font_files": _fonts(), "font_family": FAMILY}
+    # No other thread runs while resvg draws, and it takes four bytes a pixel: hence in strips.
+    rows = max(1, STRIP_PIXELS // (width * scale * scale))
+    for top in range(0, height, rows):
+        strip = _strip(svg, width, top, min(rows, height - top))
+        drawn = svg_to_bytes(strip, zoom=scale, background=colours[0] if colours else None, **options)
+        image.paste(read(BytesIO(drawn)).convert("RGB"), (0, top * scale))
+    chosen = None
+    if colours:
+        # With 16 colours or fewer PNG packs two pixels into a byte, and its compression no longer finds equal letters.
+        padded = [*colours, *[colours[0]] * (FEWEST_COLOURS - len(colours))]
+        chosen = images.new("P", (1, 1))
+        chosen.putpalette([part for colour in padded for part in bytes.fromhex(colour[1:])])
+    image.quantize(MOST_COLOURS, palette=chosen, dither=images.Dither.NONE).save(packed, "PNG", optimize=bool(colours))
+    return packed.getvalue()
+
+
+def _strip(svg: str, width: int, top: int, height: int) -> str:
+    """A part of a picture. It lacks the texts of the other parts, which take most of the time."""
+
+    def visible(text: re.Match[str]) -> str:
+        return text[0] if top - TEXT_BELOW < Decimal(text[1]) < top + height + TEXT_ABOVE else ""
+
+    size = f'width="{width}" height="{height}" viewBox="0 {top} {width} {height}"'
+    return _TEXT.sub(visible, _SIZE.sub(size, svg, count=1))
+
+
+def size_of(svg: str) -> tuple[int, int]:
+    """Width and height of the picture in pixels, at scale 1."""
+    width, height, *_ = map(int, _SIZE.findall(svg)[0])
+    return width, height
+
+
+def drawable(svg: str) -> bool:
+    """Whether our fonts have every visible character."""
+    return _characters().issuperset(_UNSEEN.sub("", svg))
+
+
+def first_drawable(pictures: Iterable[str]) -> str:
+    """The first picture that our fonts can write, or else the last, which is in English."""
+    picture = ""
+    for picture in pictures:
+        if drawable(picture):
+            break
+    return picture
+
+
+def _libraries() -> tuple[Any, Any, Callable[..., bytes]]:
+    try:
+        from PIL import Image  # noqa: PLC0415 -- an extra that most installations lack
+        from PIL.PngImagePlugin import PngImageFile  # noqa: PLC0415 -- the same
+        from resvg_py import svg_to_bytes  # noqa: PLC0415 -- the same
+    except ImportError:
+        raise NotSupported(
+            "PNG pictures need two more packages: pip install pillow resvg-py. The same picture is available as SVG."
+        ) from None
+    return Image, PngImageFile, svg_to_bytes
+
+
+@cache
+def _fonts() -> list[str]:
+    return sorted(str(font) for font in _FONTS.iterdir() if font.name.endswith(".ttf"))
+
+
+@cache
+def _characters() -> frozenset[str]:
+    return frozenset(_FONTS.joinpath("characters.txt").read_text("utf-8") + "\n")

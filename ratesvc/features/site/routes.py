@@ -1,0 +1,92 @@
+"""What all pages share over HTTP: their language, the icon, /robots.txt, and the page of every other address."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from operator import itemgetter
+
+from aiohttp import hdrs, web
+
+from ratesvc.features.site.page import HTML, asset, own_page, page
+from ratesvc.render.contract import Site
+from ratesvc.render.language import TRANSLATIONS, language_or_default
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body
+from ratesvc.web import problems
+from ratesvc.web.caching import HOURLY, ICON, Caching
+from ratesvc.web.features import Feature, Features
+from ratesvc.web.problems import uncached
+from ratesvc.web.responses import Answer, Handler, weights
+
+ICON_FILE = asset("site/icon.svg")
+NOT_FOUND_HEADERS = own_page("site/home", img_src="'self'")
+TEXT = "text/plain; charset=utf-8"
+NOINDEX = ("X-Robots-Tag", "noindex")
+"""What is embedded belongs to another page, so search engines should not list it by itself."""
+PICTURE_POLICY = ("Content-Security-Policy", "default-src 'none'; sandbox")
+
+
+def routes(_service: Service, _: Site, features: Features) -> dict[str, Handler]:
+    """Path → handler."""
+    return {
+        "/favicon.ico": fixed(Body(ICON_FILE.read_bytes(), "image/svg+xml", (PICTURE_POLICY,)), ICON),
+        "/robots.txt": fixed(Body(_robots(features), TEXT), HOURLY),
+    }
+
+
+def _robots(features: Features) -> bytes:
+    """Pages may be searched, but not every rate of every day, nor what other pages embed. Previews need pictures."""
+    lines = ["User-agent: *", *(line for feature in features.on for line in feature.robots)]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def in_the_readers_language(handler: Handler) -> Handler:
+    """The handler; where `lang` is missing, the browser's Accept-Language chooses among our translations."""
+
+    async def answer(request: web.Request) -> Answer | web.StreamResponse:
+        if "lang" in request.query:
+            return await handler(request)
+        tag = page_language(",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ())))
+        asked = request.clone(rel_url=request.rel_url.update_query(lang=tag))
+        asked._match_info = request._match_info  # noqa: SLF001 -- clone has no argument for it
+        said = await handler(asked)
+        return replace(said, by_header=hdrs.ACCEPT_LANGUAGE) if isinstance(said, Answer) else said
+
+    return answer
+
+
+@lru_cache(maxsize=512)
+def page_language(accepted: str) -> str:
+    """The tag of the translation that Accept-Language weights highest, or English (RFC 9110, 12.5.4)."""
+    translated = {tag.partition("-")[0]: tag for tag in TRANSLATIONS}
+    named = ((weight, tag.partition("-")[0]) for tag, weight in weights(accepted).items())
+    usable = [(weight, translated[name]) for weight, name in named if weight and name in translated]
+    return max(usable, key=itemgetter(0), default=(0.0, TRANSLATIONS[0]))[1]
+
+
+async def not_found(site: Site, request: web.Request) -> web.Response:
+    """404 for every other address: a page for a browser, a problem for a program."""
+    if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
+        return await problems.not_found(request, "/docs lists every address." if site.has("docs") else "")
+    words = language_or_default(page_language(",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ()))))
+    answer = uncached(404, page("site/not_found.html", t=words.say, language=words, site=site).encode(), HTML)
+    answer.headers.update(NOT_FOUND_HEADERS)
+    return answer
+
+
+def fixed(body: Body, caching: Caching) -> Handler:
+    """A handler that always answers the same."""
+
+    async def answer(_: web.Request) -> Answer:
+        return Answer(body, caching)
+
+    return answer
+
+
+def html(text: str, *headers: tuple[str, str]) -> Body:
+    """A page or a part of one."""
+    return Body(text.encode(), HTML, headers)
+
+
+FEATURE = Feature("site", routes, not_found=not_found)

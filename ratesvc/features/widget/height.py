@@ -1,0 +1,68 @@
+"""How high a frame must be where no browser can say: for oEmbed, and for the builder's first answer.
+
+Lines of text are counted in the widest common font, so a frame is rather too high than too low. The builder's script
+measures its preview, and writes that height into the code.
+"""
+
+from __future__ import annotations
+
+from ratesvc.features.site.text import PIXEL, text_width, wrapped
+from ratesvc.features.widget.rows import Table
+
+# Pixels of widget.css in a frame, whose font has 15: padding, lines of 1em and of .8em, a row's padding and its rule.
+PADDING, _FONT = 24, 15
+_LINE, _SMALL_LINE, _ROW = 21, 17, 13
+_HEADS, _NOTE, _CELL_GAP, _ONE_LINE = 47, 8, 8, 32
+_COLUMN = 90
+"""The usual width of a column."""
+_WIDEST = 600 - PADDING
+_OWN_LINES = 157
+"""Below this width changes have a line of their own."""
+_CELL = 105
+_FIELDS = ((300, 140), (260, 172), (0, 242))
+"""From this width on <cbr-converter> has that height: its labels wrap, and then its fields stand one by one."""
+
+
+def height(table: Table, width: int) -> int:
+    """The height in pixels that a frame of this width needs."""
+    if table.layout in ("line", "inline"):
+        return _ONE_LINE
+    room = max(width - PADDING, _FONT)
+    high = PADDING + (_LINE * _lines(table.heading, 16, room) if table.titled else 0)
+    if table.converter:
+        high += next(fields for least, fields in _FIELDS if width >= least)
+    if table.layout == "bar":
+        across = _across(len(table.rows), room)
+        cells = len({*table.kinds} - {"name", "trend"}) + 1
+        high += -(-len(table.rows) // across) * (_LINE * cells + _CELL_GAP)
+        return high + (_NOTE + _SMALL_LINE * _lines(table.note, 12, room) if table.note else 0)
+    if not table.layout:
+        high += _rows(table, min(room, _WIDEST))
+    return high + _NOTE + _SMALL_LINE * _lines(f"{table.note} {table.credit} · cbr.ru", 12, room)
+
+
+def _across(count: int, room: int) -> int:
+    """How many cells of a bar stand side by side: all, or about half of them, or as many as there is room for."""
+    if count * _CELL <= room:
+        return count
+    return max(1, room // max(_CELL, 20 * room // (10 * count + 12) if count <= 8 else _CELL))
+
+
+def _rows(table: Table, room: int) -> int:
+    """The height of a table's heads and rows."""
+    kinds = {*table.kinds}
+    columns, heads = len(kinds) - 1, 0 if table.headless else _HEADS
+    if room >= table.threshold * _FONT:
+        names = room - columns * _COLUMN
+        return heads + sum(
+            _ROW + _LINE + _SMALL_LINE * (_lines(row.name, 12, names) if row.name else 0) for row in table.rows
+        )
+    lines = 2 + ("percent" in kinds) + (room < _OWN_LINES and "change" in kinds)
+    names = room - 6 * _FONT * ("trend" in kinds and room >= _OWN_LINES)
+    return heads + sum(_ROW + _LINE * (lines - 1 + _lines(f"{row.unit} {row.name}", 14, names)) for row in table.rows)
+
+
+def _lines(text: str, size: int, room: int) -> int:
+    width = max(room, _FONT) * PIXEL
+    # A word that is wider than the room is broken.
+    return sum(max(1, -(-text_width(line, size) // width)) for line in wrapped(text, size, width))

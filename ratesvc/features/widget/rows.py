@@ -1,0 +1,386 @@
+"""The widget's rows as plain text, formatted once. Element, frame, fragment, card and rows.json all show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+
+from ratesvc.domain.rates import (
+    EXACT,
+    REDENOMINATION,
+    InForce,
+    Snapshot,
+    in_one_rouble,
+    plain,
+    rate_change,
+    rounded,
+    trimmed,
+)
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
+from ratesvc.features.widget.view import (
+    DATED_TITLE,
+    HEADS,
+    LAYOUTS,
+    NO_HEADING,
+    SHORT_HEADING,
+    SHORT_TITLE,
+    TITLE,
+    View,
+)
+from ratesvc.render.json import converter_data, encode, source_url
+from ratesvc.render.language import HARD_BLANK, NOTHING, OLD_ROUBLES, PLACES, Language
+
+PERCENT_PLACES = 2
+MARKS = {"up": "\u25b2", "down": "\u25bc"}
+SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 60, 18, 2
+FEWEST_POINTS = 3
+NAMED_WIDTHS, NAMELESS_WIDTHS, WIDEST_LINE, EVEN_BAR = (12, 18, 24, 30, 36), (12, 16, 20, 28, 32), 60, 8
+"""What widget.css has rules for: thresholds in em by the number of columns, of lines; cells of a bar in even rows."""
+STOPS = ".\u3002\u0589"
+
+Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
+"""The unit rates of a currency over so many days, oldest first; possibly few, or none."""
+
+
+class Head(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A column's head. `kind` is name, trend, today, value, change or percent: its class and its part.
+
+    `value` is the newest rate and `today` the rate beside it. Dated columns have `iso`. If both are shown, `label` says
+    today or tomorrow.
+    """
+
+    kind: str
+    text: str
+    label: str = ""
+    iso: str = msgspec.field(name="date", default="")
+
+
+class Row(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One line: `cells` for all columns but the name, and `exact` their figures if one of them is rounded.
+
+    `move` is up, down, same, or empty if there is no earlier rate; `mark` is its arrow and `words` say it aloud.
+    `points` is the trend line.
+    """
+
+    code: str = ""
+    href: str = ""
+    unit: str
+    name: str = ""
+    move: str = ""
+    mark: str = ""
+    words: str = ""
+    points: str = ""
+    cells: tuple[str, ...]
+    exact: tuple[str, ...] = ()
+
+    @property
+    def trend(self) -> str:
+        """The direction of the trend line: up, down or empty."""
+        first, last = (Decimal(self.points.split(" ")[at].partition(",")[2]) for at in (0, -1))
+        return "up" if last < first else "down" if last > first else ""
+
+    @property
+    def end(self) -> str:
+        """The dot at the end of the trend line: a line of no length."""
+        last = self.points.rpartition(" ")[2]
+        return f"{last} {last}"
+
+
+class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Everything that is shown, and as JSON rows.json. A text that is empty has no field there.
+
+    `foreign` is the language of our sentences if it is not the page's language. `title_foreign` is that of the title,
+    which may be the host's own words. `converter` is the data of its element. `day` is the part of a line's title that
+    stays where there is no room for all of it, `credit` the Bank and a day before the source. rows.json has neither.
+    """
+
+    tag: str = msgspec.field(name="lang")
+    direction: str = msgspec.field(name="dir")
+    title: str
+    titled: bool
+    headless: bool = False
+    layout: str = ""
+    href: str = ""
+    stale: bool
+    columns: tuple[Head, ...]
+    rows: tuple[Row, ...]
+    source: str = msgspec.field(name="source_url")
+    foreign: str = msgspec.field(name="words_lang", default="")
+    title_foreign: str = msgspec.field(name="title_lang", default="")
+    badge: str = ""
+    note: str = ""
+    converter: str = ""
+    day: str = ""
+    credit: str = ""
+
+    @property
+    def classes(self) -> str:
+        """The classes of its layout, and of the width in em below which that changes."""
+        names = [self.layout] if self.layout else []
+        names += [f"at-{self.threshold}"] if self.layout in ("", "line") else []
+        names += [f"of-{len(self.rows)}"] if self.layout == "bar" and len(self.rows) <= EVEN_BAR else []
+        return "".join(f" cbr-{name}" for name in names)
+
+    @property
+    def threshold(self) -> int:
+        """The width in em that all columns of a table need side by side, or the heading of a line before a currency."""
+        if self.layout == "line":
+            return min(WIDEST_LINE, 12 + 4 * -(-len(self.heading) * 3 // 20))
+        return (NAMED_WIDTHS if any(row.name for row in self.rows) else NAMELESS_WIDTHS)[len(self.columns) - 2]
+
+    @property
+    def heading(self) -> str:
+        """The heading as it is seen."""
+        title = f"{self.title} {self.badge}" if self.badge else self.title
+        return title if self.titled else ""
+
+    @property
+    def title_parts(self) -> tuple[str, str, str]:
+        """The words before the day of a line, the day, and the words after it."""
+        return self.title.rpartition(self.day)
+
+    @property
+    def spark_box(self) -> str:
+        """The viewBox of a trend line."""
+        return f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The columns' kinds, in order."""
+        return tuple(column.kind for column in self.columns)
+
+
+def table(
+    shown: Sequence[InForce], language: Language, view: View, recent: Recent, *, today: date, demo: bool = False
+) -> Table:
+    """The rows of one sheet, or of today's and tomorrow's. A currency is left out if no sheet has it.
+
+    If no sheet has any of them, their rows have no figures, and the note says so.
+    """
+    writer = _Writer(shown, language, view)
+    quoted = [code for code in view.codes if _nominal(shown, code)]
+    rows = [writer.row(code, recent) for code in quoted or view.codes]
+    columns = _columns(shown, language, view, today, trending=any(row.points for row in rows))
+    if columns[1].kind != "trend":
+        rows = [msgspec.structs.replace(row, cells=row.cells[1:], exact=row.exact[1:]) for row in rows]
+    exact = next((text for row in rows for text in row.exact if text), "")
+    is_inline, is_line, is_table = (view.layout == layout for layout in ("inline", "line", LAYOUTS[0]))
+    day = _short_day(shown, language)
+    if is_inline:
+        rate = language.roubles(rows[0].cells[0])
+        # A hint is not seen on a phone, so an old rate, and tomorrow's, has its day in the text.
+        is_todays = not shown[0].stale and shown[0].revision.effective_date <= today
+        said = day if language.foreign else language.say("as of {day}", day=day)
+        cell = rate if is_todays else f"{rate} ({said.replace(' ', HARD_BLANK)})"
+        rows, columns = [msgspec.structs.replace(rows[0], cells=(cell,), exact=())], columns[:2]
+    source = source_url(shown[-1].revision.effective_date, language)
+    title, note = _title(shown, language, view, exact, today), _note(shown[0], language, view, today)
+    if not quoted:
+        codes = ", ".join(view.codes)
+        note = language.say("The Bank of Russia has no rate for {codes}.", codes=codes)
+    # A line is cut at its end, so there a warning stands in the heading's place.
+    is_warning = is_line and (not quoted or shown[0].stale)
+    if is_warning:
+        title, note, day = (title, "", day) if quoted else (note.rstrip(STOPS), "", codes)
+    return Table(
+        tag=language.tag,
+        direction=language.direction,
+        title=f"{title} · {note}" if is_inline and note else title,
+        titled=view.heading != NO_HEADING or (not view.has_heads and view.layout in ("table", "line", "bar")),
+        headless=not view.has_heads,
+        layout="" if is_table else view.layout,
+        href=view.link(view.codes[0] if is_inline else "") or ("" if is_table else source),
+        stale=shown[0].stale,
+        columns=columns,
+        rows=tuple(rows),
+        source=source,
+        foreign=language.foreign,
+        title_foreign=language.foreign if is_warning or not (is_inline or view.own_heading or title == day) else "",
+        badge=language.say("demo") if demo else "",
+        note=note,
+        converter=converter_data(shown[0], quoted, language) if view.converter and quoted else "",
+        day=day if is_line else "",
+        credit=_credit(shown[0], language) if not shown[0].stale else "",
+    )
+
+
+def rows_json(table: Table) -> bytes:
+    """rows.json."""
+    return encode(msgspec.structs.replace(table, day="", credit=""))
+
+
+def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:
+    """Today's sheet, tomorrow's once it is announced, or both, as the view says; never nothing."""
+    following = snapshot.for_next() if "next" in view.columns else None
+    # A line shows today's where it has no room for tomorrow's day.
+    is_alone = view.layout != "line" and ("today" not in view.columns or not view.has_heads)
+    today = () if following and is_alone else (snapshot.for_today(),)
+    return (*today, following) if following else today
+
+
+def _columns(
+    shown: Sequence[InForce], language: Language, view: View, today: date, *, trending: bool
+) -> tuple[Head, ...]:
+    trend = [Head("trend", language.say("{days} days", days=str(view.spark)))] if trending else []
+    kinds = ("today", "value")[-len(shown) :]
+    dated = [_dated(kind, answer, language, today) for kind, answer in zip(kinds, shown, strict=True)]
+    moves = [Head(kind, language.say(HEADS[column])) for kind, column in view.changes]
+    return (Head("name", language.say("Currency")), *trend, *dated, *moves)
+
+
+def _dated(kind: str, answer: InForce, language: Language, today: date) -> Head:
+    """The head of a day: today or tomorrow, and since when its sheet applies if that is another day."""
+    effective = answer.revision.effective_date
+    if answer.next_due_at is None:
+        return Head(kind, language.day(effective), iso=effective.isoformat())
+    day, label = language.day_and_month(effective), ""
+    # Only the catalogues have these words; elsewhere the dates say enough.
+    if not language.foreign and not answer.stale:
+        days = {today: "Today", today + ONE_DAY: "Tomorrow"}
+        label = language.say(days[answer.requested_date]) if answer.requested_date in days else ""
+        is_exact = bool(label) and effective == answer.requested_date
+        day = day if is_exact else language.say("since {day}" if effective < today else "from {day}", day=day)
+    return Head(kind, day, label, effective.isoformat())
+
+
+def _short_day(shown: Sequence[InForce], language: Language) -> str:
+    """The day of the newest figures, with its year if they are not those of these days."""
+    newest = shown[-1]
+    is_past = newest.stale or newest.next_due_at is None
+    return language.shortest_day(newest.revision.effective_date, has_year=is_past)
+
+
+def _title(shown: Sequence[InForce], language: Language, view: View, exact: str, today: date) -> str:
+    """The heading. Where no head names the day, it ends with the day. In a text it is a hint, with the exact rate.
+
+    That of a line that is out of date is the warning.
+    """
+    day = _short_day(shown, language)
+    if view.layout == "inline":
+        hint = language.say("Bank of Russia, {day}", day=language.day(shown[-1].revision.effective_date))
+        return f"{hint}, {language.roubles(exact)}" if exact else hint
+    if view.layout == "line" and shown[0].stale:
+        return language.say("Not updated since {day}.", day=day).rstrip(STOPS)
+    title = view.own_heading or language.say(SHORT_TITLE if view.heading == SHORT_HEADING else TITLE)
+    if view.has_heads or (view.layout == "converter" and view.heading == NO_HEADING):
+        return title
+    if view.heading == NO_HEADING:
+        return day
+    title = f"{title}, {day}" if view.own_heading else language.say(DATED_TITLE, day=day)
+    is_tomorrows = (
+        view.layout == "bar" and not language.foreign and shown[-1].revision.effective_date == today + ONE_DAY
+    )
+    return f"{title} ({language.say('Tomorrow').lower()})" if is_tomorrows else title
+
+
+def _credit(answer: InForce, language: Language) -> str:
+    return language.say("Bank of Russia, {day}", day=language.day(answer.revision.effective_date))
+
+
+def _note(answer: InForce, language: Language, view: View, today: date) -> str:
+    effective, expected = answer.revision.effective_date, answer.next_due_at
+    if effective < REDENOMINATION:
+        return language.say(OLD_ROUBLES)
+    if answer.stale:
+        return language.say("Not updated since {day}.", day=language.day(effective))
+    is_awaited = view.pending and expected and not answer.following and not answer.next_overdue
+    if is_awaited and expected and moscow_day(expected) == today:
+        usual, due = (language.time(moment.astimezone(MOSCOW)) for moment in (usual_at(expected), expected))
+        return language.say("Tomorrow: about {usual}, by {time}", usual=usual, time=due)
+    return ""
+
+
+def _nominal(shown: Sequence[InForce], code: str) -> int:
+    """The nominal of the newest sheet that has the currency; 0 if none has it."""
+    sheets = [answer.revision.sheet for answer in reversed(shown)]
+    return next((sheet.by_code[code].nominal for sheet in sheets if code in sheet.by_code), 0)
+
+
+class _Writer:
+    """Writes rows, all numbers of a row for the same number of units."""
+
+    def __init__(self, shown: Sequence[InForce], language: Language, view: View) -> None:
+        self._shown, self._language, self._view = shown, language, view
+        self._symbols = language.symbols(view.codes) if view.figures.symbols else {}
+
+    def row(self, code: str, recent: Recent) -> Row:
+        """The row; its first cell is the trend."""
+        view, language = self._view, self._language
+        nominal = _nominal(self._shown, code) or 1
+        units = view.figures.units(nominal)
+        trend_rates = recent(code, view.spark) if view.spark else ()
+        points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in trend_rates], language)
+        values, exact, places = self._values(code, units)
+        move, changes = self._changes(code, units, places)
+        name = self._symbols.get(code, code)
+        return Row(
+            code=code,
+            href=view.link(code),
+            unit=name if units == 1 else f"{language.whole(nominal)}\u00a0{name}",
+            name=language.currency(code, int(units)) if "name" in view.columns else "",
+            move=move,
+            mark=MARKS.get(move, ""),
+            words=language.say(move) if move in MARKS else "",
+            points=points,
+            cells=(trend, *values, *(changes[column] for _, column in view.changes)),
+            exact=("", *exact, *("" for _ in view.changes)) if any(exact) else (),
+        )
+
+    def _values(self, code: str, units: Decimal) -> tuple[list[str], list[str], int]:
+        """The rates of the days, their figures before they were rounded, and the decimals of the newest."""
+        figures, texts, exact, places = self._view.figures, [], [], PLACES
+        for answer in self._shown:
+            quote = answer.revision.sheet.by_code.get(code)
+            if quote is None:
+                texts.append(NOTHING)
+                exact.append("")
+                continue
+            amount = EXACT.multiply(quote.unit_rate, units)
+            places = figures.places(amount)
+            shown = figures.rounded(amount, places)
+            texts.append(self._language.number(shown, places))
+            exact.append(self._language.number(amount, places) if shown != amount else "")
+        return texts, exact, places
+
+    def _changes(self, code: str, units: Decimal, places: int) -> tuple[str, dict[str, str]]:
+        """The move, and the cells of change."""
+        newest, figures, language = self._shown[-1], self._view.figures, self._language
+        change = rate_change(newest.revision.sheet, newest.previous.sheet if newest.previous else None, code)
+        if not change:
+            return "", {"change": NOTHING, "percent": NOTHING}
+        exact, percent = EXACT.multiply(change.absolute, units), change.percent(PERCENT_PLACES)
+        # An arrow beside 0.00 would say both, so a change keeps digits that are not 0, and per cent have no arrow.
+        places = places if figures.rounded(exact, places) else figures.places(exact)
+        absolute = figures.rounded(exact, places)
+        is_line = self._view.layout == "line"  # there the arrow is the sign
+        written = language.number(abs(absolute), places) if is_line else language.signed(absolute, places)
+        beside = exact if "change" in self._view.columns else percent
+        move = "up" if beside > 0 else "down" if beside < 0 else "same"
+        return move, {"change": written, "percent": language.percent(percent)}
+
+
+def spark(rates: Sequence[tuple[date, Decimal]], language: Language) -> tuple[str, str]:
+    """A small line as the points of an SVG polyline, in a box of SPARK_WIDTH by SPARK_HEIGHT, and as words.
+
+    Both are empty if fewer than three sheets are held. Old roubles and new roubles make no line.
+    """
+    rates = in_one_rouble(rates)
+    if len(rates) < FEWEST_POINTS:
+        return "", ""
+    (first, start), (last, end) = rates[0], rates[-1]
+    low, high = min(rate for _, rate in rates), max(rate for _, rate in rates)
+    across, down = Decimal((last - first).days), EXACT.subtract(high, low)
+    xs = [_place(Decimal((day - first).days), across, SPARK_WIDTH) for day, _ in rates]
+    ys = [_place(EXACT.subtract(high, rate), down, SPARK_HEIGHT) for _, rate in rates]
+    ends = {"first": language.number(start, PLACES), "last": language.number(end, PLACES)}
+    return " ".join(map(",".join, zip(xs, ys, strict=True))), language.say("from {first} to {last}", **ends)
+
+
+def _place(part: Decimal, whole: Decimal, size: int) -> str:
+    """The place between the margins; the middle if nothing moves."""
+    space = Decimal(size - 2 * SPARK_MARGIN)
+    offset = rounded(EXACT.multiply(part, space), whole, places=1) if whole else rounded(space, Decimal(2), places=1)
+    return plain(trimmed(offset + SPARK_MARGIN))

@@ -1,1 +1,0 @@
-"""Pages for people: which rate applies, charts, the reference of the API."""

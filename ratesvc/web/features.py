@@ -1,0 +1,67 @@
+"""Features: what one adds to the service, and which of them are on. A feature's folder is ratesvc/features/NAME."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import MappingProxyType
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from ratesvc.errors import ConfigError
+from ratesvc.installed import DIALECTS
+from ratesvc.render.contract import Site
+from ratesvc.service.app import Service
+from ratesvc.web.params import LenientParams
+from ratesvc.web.responses import Handler
+
+Embedded = tuple[str, str, tuple[int, int]]
+"""The title, the code of the frame, and its width and height in pixels."""
+Embed = Callable[[Service, Site, str, MultiMapping[str], LenientParams], Callable[[], Embedded]]
+"""Service, site, path and query of an address, and the limits of the frame → what a worker thread computes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One feature, as `routes.py` of its folder declares it.
+
+    `needs` are the features that it imports or shows. `embeds` are the paths that others may put into frames, `robots`
+    its lines of /robots.txt, and `exports` the addresses and files of `ratesvc export`. `not_found` answers for
+    addresses that do not exist. `proxied` are the paths that a client may also ask of the Bank's own host, with this
+    service as its proxy.
+    """
+
+    name: str
+    routes: Callable[[Service, Site, Features], Mapping[str, Handler]]
+    needs: tuple[str, ...] = ()
+    embeds: Mapping[str, Embed] = MappingProxyType({})
+    robots: tuple[str, ...] = ()
+    exports: Callable[[Service], Iterable[tuple[str, str]]] = lambda _: ()
+    not_found: Callable[[Site, web.Request], Awaitable[web.StreamResponse]] | None = None
+    proxied: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The features that are on, and every handler by its path."""
+
+    on: tuple[Feature, ...]
+    handlers: dict[str, Handler] = field(default_factory=dict)
+
+
+def load(names: Collection[str]) -> Features:
+    """The features of these names. Raises ConfigError if one of them needs another that is off."""
+    features = Features(tuple(map(_loaded, names)))
+    for feature in features.on:
+        if off := [name for name in feature.needs if name not in names]:
+            raise ConfigError(f"features: {feature.name} needs {off[0]}")
+    return features
+
+
+def _loaded(name: str) -> Feature:
+    folder = "dialects" if name in DIALECTS else name
+    routes = import_module(f"ratesvc.features.{folder}.routes")
+    feature: Feature = routes.feature(name) if name in DIALECTS else routes.FEATURE
+    return feature

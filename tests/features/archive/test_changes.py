@@ -1,0 +1,167 @@
+"""What a reader of /v1/sheets does not know: nothing is lost, and hardly anything is told twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kit.bank import sheet, workdays
+
+from ratesvc.domain.columns import Column, Coverage, Currency, Days
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
+from ratesvc.features.archive.changes import Cursor, Holdings
+
+CALENDAR = WorkCalendar()
+FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
+DAYS = [day for year in (2024, 2025, 2026) for day in workdays(date(year, 3, 2), 14)]
+LAST = DAYS[-1]
+ALL = Days(FIRST_DAY, LAST)
+
+
+@cache
+def figures(day: date, shift: int) -> Sheet:
+    return sheet(day, shift)
+
+
+def admit(history: History, day: date, shift: int) -> None:
+    """The replica admits these figures, under the number that it happens to have free."""
+    held = history.of_date(day)
+    number = held.number + 1 if held else 1
+    history.add(Revision(figures(day, shift), number, FETCHED))
+
+
+def holding(*days: date) -> History:
+    return History(CALENDAR, (Revision(figures(day, 0), 1, FETCHED) for day in days))
+
+
+def from_columns(*sheets: Sheet) -> History:
+    """A replica that lost its documents, and asked the Bank for all series again."""
+    columns: dict[str, Column] = {}
+    for shown in sheets:
+        for quote in shown.quotes:
+            currency = Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
+            column = columns.setdefault(quote.cbr_id, Column(currency, FETCHED + timedelta(days=1)))
+            column.put(shown.effective_date, quote.nominal, quote.value)
+    history = History(CALENDAR)
+    history.fill(columns.values(), Coverage(FIRST_DAY, sheets[-1].effective_date))
+    return history
+
+
+def at(history: History, days: Days = ALL) -> Cursor:
+    return Cursor.at(Holdings.of(history), days)
+
+
+def unknown(cursor: Cursor, history: History, days: Days = ALL) -> list[date]:
+    return cursor.unknown(Holdings.of(history), days)
+
+
+replicas = st.integers(0, 1)
+steps = st.one_of(
+    st.tuples(st.just("admits"), replicas, st.sampled_from(DAYS), st.integers(0, 2)),
+    st.tuples(st.just("asks"), replicas, st.sampled_from([FIRST_DAY, DAYS[0], DAYS[5], DAYS[20], LAST]), st.just(0)),
+)
+
+
+@given(st.lists(steps, max_size=30))
+def test_a_reader_that_follows_cursors_holds_what_the_replicas_hold(story: list[tuple[str, int, date, int]]) -> None:
+    """Whichever replica it asks, whatever is corrected, comes late or is not known there yet, and from which day on."""
+    histories, reader = (holding(DAYS[4], LAST), holding(DAYS[4], LAST)), dict[date, str]()
+    cursor: Cursor | None = None
+
+    def ask(history: History, since: date) -> None:
+        nonlocal cursor
+        days = Days(since, LAST)
+        new = unknown(cursor, history, days) if cursor else Holdings.of(history).sheets(days)
+        for day in new:
+            revision = history.of_date(day)
+            assert revision
+            reader[day] = revision.sheet.checksum
+        cursor = Cursor.from_text(str(at(history, days)))
+        assert cursor
+
+    for what, which, day, shift in story:
+        if what == "admits":
+            admit(histories[which], day, shift)
+        else:
+            ask(histories[which], day)
+    for history in histories:
+        ask(history, FIRST_DAY)
+        held = {day: found.sheet.checksum for day in history.days if (found := history.of_date(day))}
+        assert {day: reader[day] for day in held} == held
+
+
+def test_of_the_last_month_only_the_corrected_sheet_is_told_again() -> None:
+    """And nothing where nothing has changed."""
+    history = holding(*DAYS)
+    cursor = at(history)
+    assert unknown(cursor, history) == []
+    admit(history, DAYS[-3], 1)
+    assert unknown(cursor, history) == [DAYS[-3]]
+    assert unknown(at(history), history) == []
+
+
+def test_a_sheet_before_the_last_month_brings_the_sheets_of_its_year() -> None:
+    """A year has one checksum: a cursor with one for each of 8,000 sheets would be too long for an address."""
+    history = holding(*DAYS)
+    cursor = at(history)
+    late = DAYS[0] + ONE_DAY * 40
+    admit(history, late, 0)
+    assert unknown(cursor, history) == [*DAYS[:14], late]
+
+
+def test_a_replica_that_lost_redis_tells_only_of_other_figures() -> None:
+    """Its corrected sheets are first revisions again, fetched later. What a reader knows is figures."""
+    history = holding(*DAYS)
+    admit(history, DAYS[-2], 1)
+    cursor = at(history)
+    figures_now = [figures(day, 1 if day == DAYS[-2] else 0) for day in DAYS]
+    assert unknown(cursor, from_columns(*figures_now)) == []
+    figures_now[-4] = figures(DAYS[-4], 5)
+    assert unknown(cursor, from_columns(*figures_now)) == [DAYS[-4]]
+
+
+def test_a_sheet_that_is_admitted_while_the_answer_is_written_stays_unknown() -> None:
+    """A thread writes the answer of one moment, also for days to come. A later sheet in its cursor would be lost."""
+    history = holding(*DAYS[:-1])
+    held = Holdings.of(history)
+    admit(history, LAST, 0)
+    assert held.sheets(ALL) == DAYS[:-1]
+    assert unknown(Cursor.at(held, ALL), history) == [LAST]
+
+
+def test_days_outside_of_the_range_of_a_cursor_are_new() -> None:
+    """The sheets after it, and earlier ones for a reader that asks for more than before."""
+    history = holding(*DAYS[:-1])
+    cursor = at(history, Days(DAYS[30], LAST))
+    admit(history, LAST, 0)
+    assert unknown(cursor, history, Days(DAYS[30], LAST)) == [LAST]
+    assert unknown(cursor, history, Days(DAYS[28], LAST)) == [*DAYS[28:30], LAST]
+
+
+def test_a_cursor_is_short_and_only_one_of_ours_is_read() -> None:
+    """All of history fits into 300 characters; a range without a sheet has a cursor, too."""
+    history = holding(*DAYS)
+    text = str(at(history))
+    assert len(text) < 300
+    assert Cursor.from_text(text) == at(history)
+    empty = at(history, Days(LAST + ONE_DAY, LAST + 5 * ONE_DAY))
+    assert Cursor.from_text(str(empty)) == empty
+    assert unknown(empty, history, Days(LAST, LAST)) == [LAST]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "_", "__", "2026-04-24", "2026-04-24_2026-04-24_", "2026-04-24_2026-04-24_AAA", "x_2026-04-24_AAAA"),
+        *("2026-04-24_2026-04-22_", "2026-04-24_2026-04-24_AAAAAAAA", "1992-06-30_1992-06-30_AAAA"),
+        *("2026-02-30_2026-04-24_AAAA", "0001-01-01_0001-01-01_AAAA", "2026-04-24_9999-12-31_AAAA"),
+        *("2026-04-24_2026-04-24_ÄÄÄÄ", "2026-04-24_2026-04-24_AA=A", "9999-12-31_9999-12-31_"),
+    ],
+)
+def test_a_text_that_is_no_cursor_is_refused(text: str) -> None:
+    assert Cursor.from_text(text) is None

@@ -1,0 +1,240 @@
+"""/v1/history.csv and .jsonl: every figure of every sheet in one answer, compressed once, and never whole in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import io
+import json
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from conftest import Clock, Serve, Served, eventually, patience_s
+from kit.bank import Bank, daily_xml
+from kit.dates import FRIDAY, THURSDAY
+from kit.history import LongHistory
+from kit.sheets import changed, plausible, times
+
+from ratesvc.domain.columns import Column, Currency, Days
+from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.features.archive import formats as archive
+from ratesvc.render.tables import CSV, NDJSON
+
+ADDRESSES = ("/v1/history.csv", "/v1/history.jsonl")
+OLD, NEW = date(1997, 12, 31), date(1998, 1, 1)
+HEADING = "effective_date,code,nominal,value,unit_rate,revision,roubles"
+
+
+@pytest.fixture
+async def held(bank: Bank, serve_whole: Serve) -> AsyncIterator[Served]:
+    """Some sheets of three years, and history is complete."""
+    bank.publish(*map(plausible, (OLD, NEW, date(2025, 12, 31), THURSDAY, FRIDAY)))
+    async with serve_whole() as running:
+        yield running
+
+
+def rows(text: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text.decode())))
+
+
+def records(text: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The first line, and all others."""
+    first, *others = [json.loads(line, parse_float=str, parse_int=str) for line in text.splitlines()]
+    return first, others
+
+
+async def test_every_figure_is_there_as_the_bank_printed_it(held: Served) -> None:
+    """By day and code, in both forms, and old roubles say so."""
+    table = rows((await held.get(ADDRESSES[0]))[2])
+    expected = [
+        {
+            "effective_date": str(day),
+            "code": code,
+            "nominal": str(quote.nominal),
+            "value": str(quote.value),
+            "unit_rate": f"{quote.unit_rate:f}",
+            "revision": "1",
+            "roubles": "old" if day == OLD else "new",
+        }
+        for day in held.service.history.days
+        for code, quote in sorted(held.held(day).sheet.by_code.items())
+    ]
+    assert table == expected
+    assert len({row["effective_date"] for row in table}) == 5
+    about, lines = records((await held.get(ADDRESSES[1]))[2])
+    assert lines == [{name: value for name, value in row.items() if name != "roubles"} for row in expected]
+    assert (about["since"], about["until"]) == ("1992-07-01", str(FRIDAY))
+    assert about["denomination"]["before"] == "1998-01-01"
+
+
+async def test_codes_and_since_narrow_it(held: Served) -> None:
+    """Whichever is asked first. Unknown codes are refused; a day after all sheets leaves the heading."""
+
+    async def narrowed(codes: str = "", since: date = OLD) -> list[dict[str, str]]:
+        found = rows((await held.get(f"/v1/history.csv?codes={codes}&since={since}"))[2])
+        assert {row["code"] for row in found} == {*codes.upper().split(",")} or not codes
+        return found
+
+    await narrowed("PLN", date(1992, 7, 1))
+    whole = rows((await held.get("/v1/history.csv"))[2])
+    assert len({row["code"] for row in whole}) > 20
+    for codes, since in (("usd,PLN", NEW), ("USD", NEW), ("USD", FRIDAY), ("usd,PLN", OLD), ("EUR", OLD)):
+        kept = [row for row in whole if row["code"] in codes.upper() and row["effective_date"] >= str(since)]
+        assert await narrowed(codes, since) == kept
+    assert (await held.get("/v1/history.csv?codes=XQZ"))[0] == 404
+    assert (await held.get("/v1/history.csv?since=2030-01-01"))[2].decode() == f"{HEADING}\r\n"
+    about, lines = records((await held.get("/v1/history.jsonl?since=2025-12-31&codes=USD"))[2])
+    assert ("denomination" not in about, [line["effective_date"] for line in lines]) == (
+        True,
+        ["2025-12-31", str(THURSDAY), str(FRIDAY)],
+    )
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_gzip_and_plain_bytes_are_one_answer(held: Served, address: str) -> None:
+    """With a strong tag for each, 304 for both, and no body for HEAD. No client gets brotli."""
+    _, headers, plain = await held.get(address)
+    assert int(headers["Content-Length"]) == len(plain)
+    _, packed_headers, packed = await held.get(address, Accept_Encoding="gzip, br")
+    assert packed_headers["Content-Encoding"] == "gzip"
+    assert int(packed_headers["Content-Length"]) == len(packed)
+    assert headers["Content-Disposition"] == f'attachment; filename="{address.removeprefix("/v1/")}"'
+    assert gzip.decompress(packed) == plain
+    assert zlib.decompressobj(31).decompress(packed) == plain, "one member, because some clients read no other"
+    assert packed_headers["ETag"] == headers["ETag"][:-1] + '-gzip"'
+    for tag in (headers["ETag"], packed_headers["ETag"]):
+        assert (await held.get(address, If_None_Match=tag))[0] == 304
+    async with held.http.head(held.url + address) as answer:
+        assert (answer.headers["Content-Length"], await answer.read()) == (str(len(plain)), b"")
+
+
+async def test_only_a_year_whose_figures_change_is_written_again(
+    bank: Bank, held: Served, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """Its lines have the new revision. Nothing else is kept: of a range that begins within a year, or of some codes."""
+    written: list[tuple[int, int]] = []
+    write = archive.lines
+
+    def noting(columns: Any, days: Any, *more: Any) -> bytes:
+        written.append((days.since.year, days.until.year))
+        return write(columns, days, *more)
+
+    monkeypatch.setattr(archive, "lines", noting)
+    before = rows((await held.get(ADDRESSES[0]))[2])
+    assert len(written) == 2026 - 1992 + 1
+    for query in ("since=2025-12-31", "codes=PLN"):
+        await held.get(f"{ADDRESSES[0]}?{query}")
+    written.clear()
+    # The second correction takes the first one back.
+    for wording in (changed(plausible(FRIDAY), PLN=times("1.01")), plausible(FRIDAY)):
+        bank.publish(wording)
+        for _ in range(2):
+            await held.service.poll()
+    after = rows((await held.get(ADDRESSES[0]))[2])
+    assert written == [(2026, 2026)]
+    assert [row for row in after if row not in before] == [row for row in after if row["effective_date"] == str(FRIDAY)]
+    assert {row["revision"] for row in after if row["effective_date"] == str(FRIDAY)} == {"3"}
+    await held.get(f"{ADDRESSES[0]}?since=2025-12-31")
+    assert written == [(2026, 2026), (2025, 2025)]
+    bank.publish(plausible(FRIDAY + ONE_DAY))
+    clock.advance(hours=5)
+    await held.service.poll()
+    assert rows((await held.get(ADDRESSES[0]))[2])[-1]["effective_date"] == str(FRIDAY + ONE_DAY)
+
+
+async def test_an_answer_names_the_days_that_are_not_admitted(bank: Bank, serve_whole: Serve) -> None:
+    """They are in it once they are."""
+    day = date(2025, 12, 31)
+    bank.publish(*map(plausible, (day - ONE_DAY, day, THURSDAY, FRIDAY)))
+    right, bank.documents[day] = bank.documents[day], daily_xml(changed(plausible(day), KZT=times("10")))
+    bank.series["R01335"][day] = (100, Decimal("99.9999"))
+    async with serve_whole() as running:
+        _, headers, body = await running.get(ADDRESSES[1])
+        assert (headers["Unconfirmed-Days"], records(body)[0]["unconfirmed"]) == (str(day), [str(day)])
+        assert (await running.samples())["ratesvc_history_loading"] == "0.0", "it has been asked for"
+        bank.documents[day] = right
+        await running.service._fill()  # noqa: SLF001 -- what its schedule runs
+        _, headers, body = await running.get(ADDRESSES[1])
+        assert "Unconfirmed-Days" not in headers
+        assert [line["code"] for line in records(body)[1] if line["effective_date"] == str(day)].count("KZT") == 1
+
+
+def test_the_first_line_says_that_it_is_a_demo_and_of_two_ids_the_earlier_counts() -> None:
+    """As in /v1/series."""
+    days, columns = Days(OLD, NEW), []
+    for value in ("1", "2"):
+        column = Column(Currency(value, value, "TRY", "949", "x"), datetime(2026, 1, 1, tzinfo=UTC))
+        column.put(NEW, 10, Decimal(value))
+        columns.append(column)
+    assert b'"demo":true' in archive.heading(NDJSON, days, (), demo=True)
+    assert archive.lines(columns, days, CSV, {}) == b"1998-01-01,TRY,10,1.0000,0.1,1,new\r\n"
+
+
+async def test_nobody_gets_a_part_while_history_is_loading(bank: Bank, serve: Serve) -> None:
+    """A table with a hole would pass for all that there is."""
+    bank.publish(plausible(FRIDAY))
+    bank.series.clear()
+    async with serve() as loading:
+        await loading.ready()
+        for address in ADDRESSES:
+            status, _, body = await loading.get(address)
+            assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:history_loading")
+
+
+@pytest.fixture
+async def long(bank: Bank, serve: Serve, clock: Clock) -> AsyncIterator[tuple[LongHistory, Served]]:
+    """Thirteen currencies since 1992."""
+    known = LongHistory.invented()
+    for code, records in known.series.items():
+        cbr_id, number = known.ids[code]
+        bank.currencies[cbr_id] = (code, number, code)
+        bank.series[cbr_id] = records
+    clock.moment = datetime.combine(known.days[-1], datetime.min.time().replace(hour=9), UTC)
+    async with serve() as running:
+        await eventually(
+            lambda: running.service.history.coverage and not running.service.backfilling, within_s=6 * patience_s()
+        )
+        yield known, running
+
+
+@pytest.mark.nightly
+async def test_thirty_years_agree_and_ten_clients_hold_nobody_up(long: tuple[LongHistory, Served]) -> None:
+    """One of ten builds it. The memory of the plain bytes is never taken, and small answers go on."""
+    known, served = long
+    tracemalloc.start()
+    tracemalloc.reset_peak()
+    begun, _ = tracemalloc.get_traced_memory()
+
+    async def read(encoding: str) -> int:
+        """Its length; the bytes themselves are dropped, because this process is also the client."""
+        length = 0
+        async with served.http.get(served.url + ADDRESSES[1], headers={"Accept-Encoding": encoding}) as answer:
+            assert answer.status == 200
+            async for piece in answer.content.iter_any():
+                length += len(piece)
+        return length
+
+    asked = [asyncio.create_task(read(encoding)) for encoding in ("identity", "gzip") * 5]
+    answered = 0
+    while not all(task.done() for task in asked):
+        assert (await served.get("/livez"))[0] == 200
+        answered += 1
+    plain, packed = {task.result() for task in asked[::2]}, {task.result() for task in asked[1::2]}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(plain), len(packed), answered > 10) == (1, 1, True)
+    assert max(plain) > 9_000_000 > 5 * max(packed)
+    assert peak - begun < max(plain), "what one reader gets"
+    table = rows((await served.get(ADDRESSES[0]))[2])
+    assert len(table) == sum(map(len, known.series.values()))
+    for row in table[:: len(table) // 500]:
+        nominal, value = known.series[row["code"]][date.fromisoformat(row["effective_date"])]
+        assert (int(row["nominal"]), Decimal(row["value"])) == (nominal, value)
+        assert Fraction(row["unit_rate"]) == Fraction(value) / nominal

@@ -1,0 +1,289 @@
+"""The chart: golden drawings, and the rules for every drawing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from conftest import golden
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ImageColor
+
+from ratesvc.domain.rates import REDENOMINATION
+from ratesvc.features.chart.axes import LABEL_GAP, Point, day_ticks, px, spread, thinned, value_ticks
+from ratesvc.features.chart.drawing import STYLE, ChartLook, Drawing, is_better_indexed
+from ratesvc.features.site.text import PIXEL, text_width, wrapped
+from ratesvc.render.contract import query_parameters
+from ratesvc.render.language import language_or_default
+
+SVG = "{http://www.w3.org/2000/svg}"
+CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
+
+
+def sheets(first: date, count: int, start: int, salt: int) -> list[Point]:
+    """`count` rates on Tuesdays to Saturdays, which wander from `start` ten-thousandths in a fixed way."""
+    points: list[Point] = []
+    day, level = first, start
+    while len(points) < count:
+        if day.isoweekday() in range(2, 7):
+            level += (day.toordinal() * salt * 7919 % 201 - 100) * start // 20000
+            points.append((day, Decimal(level).scaleb(-4)))
+        day += timedelta(days=1)
+    return points
+
+
+def several(codes: Sequence[str], first: date, count: int) -> dict[str, list[Point]]:
+    return {code: sheets(first, count, 900_000 // (salt * salt), salt) for salt, code in enumerate(codes, 1)}
+
+
+def chart(series: Mapping[str, Sequence[Point]], look: ChartLook, **others: Any) -> str:
+    return Drawing(series, look, **others).svg()
+
+
+def look(tag: str = "en", **others: Any) -> ChartLook:
+    return ChartLook(language_or_default(tag), **others)
+
+
+OLD = [(day, rate * 1000 if day < REDENOMINATION else rate) for day, rate in sheets(date(1992, 7, 1), 8400, 300_000, 3)]
+
+DRAWINGS = {
+    "one-month-en-light": lambda: chart(several(CODES[:1], date(2024, 7, 2), 24), look(theme="light")),
+    "three-year-ru-dark": lambda: chart(several(CODES[:3], date(2023, 8, 3), 250), look("ru", theme="dark")),
+    "six-indexed-ar-auto": lambda: chart(several(CODES, date(2024, 1, 10), 60), look("ar"), indexed=True),
+    "thirty-two-years-zh-narrow": lambda: chart({"USD": OLD}, look("zh-Hans", width=360, height=240, demo=True)),
+    "nothing-ru": lambda: chart({"USD": []}, look("ru", height=200)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_golden(name: str) -> None:
+    golden(f"chart/{name}.svg", DRAWINGS[name]())
+
+
+def parsed(drawing: str) -> ET.Element:
+    return ET.fromstring(drawing)  # noqa: S314 -- our own drawing
+
+
+def curves(drawing: str) -> Iterator[list[tuple[Decimal, Decimal]]]:
+    """The absolute points of every line."""
+    for group in parsed(drawing).iter(f"{SVG}g"):
+        if (group.get("class") or "").startswith("line"):
+            path = group.find(f"{SVG}path")
+            assert path is not None
+            numbers = [Decimal(number) for number in re.findall(r"-?[\d.]+", path.get("d") or "")]
+            x = y = Decimal(0)
+            points = []
+            for dx, dy in zip(numbers[::2], numbers[1::2], strict=True):
+                x, y = x + dx, y + dy
+                points.append((x, y))
+            yield points
+
+
+rates = st.decimals("0.0000001", "1000000", places=7)
+days = st.dates(date(1992, 7, 1), date(2026, 12, 31))
+one_series = st.dictionaries(days, rates, min_size=1, max_size=40).map(lambda found: sorted(found.items()))
+some_series = st.dictionaries(st.sampled_from(CODES), one_series, min_size=1, max_size=6)
+bounds = [query_parameters("/chart.svg")[name]["schema"] for name in ("width", "height")]
+sizes = st.tuples(*(st.integers(one["minimum"], one["maximum"]) for one in bounds))
+
+
+@pytest.mark.nightly
+@settings(max_examples=60)
+@given(some_series, sizes, st.booleans(), st.sampled_from(["en", "ru", "zh-Hans", "ar"]))
+def test_everything_lies_inside(series: dict[str, list[Point]], size: tuple[int, int], indexed: bool, tag: str) -> None:
+    """No point, label or text leaves the picture, and labels keep their distance."""
+    drawing = chart(series, look(tag, width=size[0], height=size[1]), indexed=indexed)
+    root = parsed(drawing)
+    width, height = Decimal(root.get("width") or 0), Decimal(root.get("height") or 0)
+    assert width == size[0]
+    assert height >= size[1]
+    for points in curves(drawing):
+        assert all(0 < x < width and 0 < y < height for x, y in points)
+    rows = []
+    for text in root.iter(f"{SVG}text"):
+        assert 0 < Decimal(text.get("x") or 0) < width
+        assert 0 < Decimal(text.get("y") or 0) < height
+        if text.find(f"{SVG}tspan") is not None:
+            words = "".join(text.itertext())
+            assert Decimal(text.get("x") or 0) * PIXEL + text_width(words, 13) <= width * PIXEL
+            rows.append(Decimal(text.get("y") or 0) * PIXEL)
+    rows.sort()
+    assert all(lower - upper >= LABEL_GAP for upper, lower in pairwise(rows))
+
+
+@given(rates, rates, st.integers(2, 12))
+def test_ticks_are_round_and_cover(one: Decimal, other: Decimal, most: int) -> None:
+    """Steps are 1, 2 or 5 times a power of ten; they are equal, few, and reach beyond both ends."""
+    low, high = sorted((one, other))
+    ticks = value_ticks(low, high, most)
+    steps = {after - before for before, after in pairwise(ticks)}
+    assert len(steps) == 1
+    assert steps.pop().normalize().as_tuple().digits in ((1,), (2,), (5,))
+    assert ticks[0] <= low <= high <= ticks[-1]
+    assert 2 <= len(ticks) <= most + 1
+
+
+@given(days, days)
+def test_days_are_marked_from_close_to_wide(one: date, other: date) -> None:
+    """Every range has a way to mark it, and every mark lies in the range. Weeks begin on Mondays."""
+    first, last = sorted((one, other))
+    ways = list(day_ticks(first, last))
+    assert ways
+    for unit, marks in ways:
+        assert marks == sorted(set(marks))
+        assert first <= marks[0] <= marks[-1] <= last
+        assert unit == "day" or all(mark.day == 1 for mark in marks)
+        weekly = unit == "day" and len(marks) > 1 and marks[1] - marks[0] >= timedelta(7)
+        assert not weekly or {mark.isoweekday() for mark in marks} == {1}
+
+
+@given(st.lists(st.integers(0, 3000), max_size=6))
+def test_labels_are_spread_in_order(ideal: list[int]) -> None:
+    """They keep the gap, the order and the bounds. If there is room, they stay in place."""
+    places = spread(ideal, 170, 0, 3000)
+    ordered = sorted(places)
+    assert all(after - before >= 170 for before, after in pairwise(ordered))
+    assert all(0 <= place <= 3000 for place in places)
+    assert sorted(ideal) == [one for _, one in sorted(zip(places, ideal, strict=True))]
+    if all(abs(a - b) >= 170 for i, a in enumerate(ideal) for b in ideal[:i]):
+        assert places == ideal
+
+
+@given(one_series, st.integers(1, 15))
+def test_thinning_keeps_ends_and_extremes(points: list[Point], columns: int) -> None:
+    kept = thinned(points, columns)
+    assert set(kept) <= set(points)
+    assert kept == sorted(kept)
+    assert (kept[0], kept[-1]) == (points[0], points[-1])
+    levels = [level for _, level in points]
+    assert {min(levels), max(levels)} <= {level for _, level in kept}
+    assert len(kept) <= 2 * columns + 2
+
+
+def test_thirty_four_years_of_six_currencies_are_small() -> None:
+    series = {code: [(day, rate / salt) for day, rate in OLD] for salt, code in enumerate(CODES, 1)}
+    assert len(chart(series, look(width=1600, height=1000)).encode()) < 60_000
+
+
+def test_a_rate_is_level_on_days_without_a_sheet() -> None:
+    """Saturday's rate reaches Monday; only Tuesday moves. A currency that was absent for a month has no level line."""
+    friday_to_tuesday = [(date(2024, 7, day), Decimal(rate)) for day, rate in ((5, 1), (6, 2), (9, 3))]
+    (line,) = curves(chart({"USD": friday_to_tuesday}, look()))
+    assert [y for _, y in line] == sorted((y for _, y in line), reverse=True)
+    assert (len(line), line[1][1]) == (4, line[2][1])
+    assert (line[3][0] - line[2][0]) * 2 == pytest.approx(line[2][0] - line[1][0], abs=Decimal("0.2"))
+    (gap,) = curves(chart({"USD": [(date(2024, 7, 5), Decimal(1)), (date(2024, 8, 6), Decimal(2))]}, look()))
+    assert len(gap) == 2
+
+
+@pytest.mark.parametrize(("rates", "better"), [((60, 62, 71), False), ((60, 8), True), ((60,), False), ((), False)])
+def test_lines_that_would_lie_on_each_other_are_better_indexed(rates: tuple[int, ...], better: bool) -> None:
+    """The yuan beside the dollar is a flat line. Currencies without rates do not count."""
+    series = {code: [(date(2024, 7, 5), Decimal(rate))] for code, rate in zip(CODES, rates, strict=False)}
+    assert is_better_indexed({**series, "TRY": []}) == better
+
+
+@pytest.mark.parametrize("tag", ["en", "ru", "zh-Hans"])
+def test_a_small_chart_keeps_its_size(tag: str) -> None:
+    """Its words are short enough for a plot of at least 92 pixels within 320 × 200."""
+    drawing = chart(several(CODES[:1], date(2024, 7, 2), 24), look(tag, width=320, height=200))
+    assert 'width="320" height="200"' in drawing
+
+
+@pytest.mark.parametrize("points", [[], sheets(date(2024, 7, 2), 3, 900_000, 1)], ids=["empty", "three"])
+def test_a_chart_has_the_title_of_its_host(points: list[Point]) -> None:
+    """Also where there are no rates, and in no language that we could name."""
+    drawing = chart({"USD": points}, look("de", title="A <b> & c"))
+    shown = parsed(drawing).find(f"{SVG}text")
+    assert shown is not None
+    assert (shown.text, shown.get("lang")) == ("A <b> & c", None)
+    assert "<title>A &lt;b&gt; &amp; c" in drawing
+
+
+@pytest.mark.parametrize(("width", "title"), [(720, "Доллар США и евро"), (320, "Доллар США и евро")])
+def test_a_title_is_in_words_and_the_last_point_has_its_value(width: int, title: str) -> None:
+    """Also in the small form. A line has a marker at its end and nowhere else."""
+    drawn = parsed(chart(several(CODES[:2], date(2024, 7, 2), 24), look("ru", width=width, height=220)))
+    texts = ["".join(text.itertext()) for text in drawn.iter(f"{SVG}text")]
+    assert texts[0] == title
+    assert [text for text in texts if re.fullmatch(r"(USD|EUR) [0-9]+,[0-9]{2}", text)] == texts[-3:-1]
+    ends = [
+        group.findall(f"{SVG}path") for group in drawn.iter(f"{SVG}g") if (group.get("class") or "").startswith("end")
+    ]
+    assert [path.get("d", "").count("M") for paths in ends for path in paths] == [1, 1]
+    six = parsed(chart(several(CODES, date(2024, 7, 2), 24), look("en", width=320)))
+    shown = six.find(f"{SVG}text")
+    assert shown is not None
+    assert (shown.text or "").startswith("USD, EUR, ")
+
+
+def test_a_cross_rate_has_no_old_roubles() -> None:
+    """The rouble cancels between two other currencies, but not in its own price."""
+    around = [(date(1997, 12, 30), Decimal("0.001")), (date(1998, 1, 1), Decimal(1))]
+    (cross,) = curves(chart({"DEM": around}, look(), quote="USD"))
+    (roubles,) = curves(chart({"RUB": around}, look(), quote="USD"))
+    assert cross[0][1] != cross[-1][1]
+    assert roubles[0][1] == roubles[-1][1]
+
+
+@pytest.mark.parametrize("tag", ["de", "ar", "en", "ru"])
+def test_english_sentences_are_marked_in_other_languages(tag: str) -> None:
+    """Otherwise a screen reader would pronounce English words in the chart's language."""
+    days = sheets(date(2024, 7, 2), 3, 900_000, 1)
+    drawn, empty = (parsed(chart({"USD": points}, look(tag))) for points in (days, []))
+    english = "en" if tag in ("de", "ar") else None
+    assert drawn.get("lang") == tag
+    assert [part.get("lang") for part in drawn.findall(f"{SVG}desc")] == [english]
+    texts = {text.get("class"): text.get("lang") for text in drawn.iter(f"{SVG}text")}
+    assert (texts["small"], texts["title"]) == (english, None)
+    assert {text.get("lang") for text in empty.iter(f"{SVG}text")} == {english}
+    assert [part.get("lang") for part in empty.findall(f"{SVG}title")] == [english]
+
+
+def test_numbers_are_short() -> None:
+    assert [px(tenths) for tenths in (120, 5, -15, 0, -120, -4)] == ["12", ".5", "-1.5", "0", "-12", "-.4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", []),
+        ("one two three", ["one two", "three"]),
+        ("官方外汇汇率", ["官方外汇", "汇率"]),
+        ("官方外汇，汇率", ["官方外", "汇，汇率"]),
+        ("官方外（汇率）", ["官方外", "（汇率）"]),
+        ("今天 USD 汇率", ["今天", "USD 汇", "率"]),
+    ],
+)
+def test_lines_break_between_words_and_between_chinese_characters(text: str, lines: list[str]) -> None:
+    """But not after an opening and not before a closing sign; Latin words stay whole."""
+    width = text_width("one two" if text.isascii() else "汇率汇率", 12)
+    assert wrapped(text, 12, width) == lines
+
+
+def luminance(colour: str) -> float:
+    parts = [part / 255 for part in ImageColor.getrgb(colour)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("prefix", [".cbr-chart ", ".cbr-chart.dark ", ".cbr-chart.auto "])
+def test_contrast(prefix: str) -> None:
+    """Words have 4.5:1 on their ground, the axis 3:1 (WCAG 2.2, 1.4.3 and 1.4.11); labels wear the lines' colours."""
+    rules = dict(re.findall(rf"^{re.escape(prefix)}([^{{]+)\{{(?:fill|color|stroke):(#\w+)", STYLE, re.MULTILINE))
+    ground = rules.pop(".ground")
+    for name in ("text", ".title", *(f".c{number}" for number in range(6))):
+        assert contrast(rules[name], ground) >= 4.5, name
+    assert contrast(rules[".base"], ground) >= 3

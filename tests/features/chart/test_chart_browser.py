@@ -1,0 +1,306 @@
+"""The page /chart in a real browser: under a pointer, by keyboard, without JavaScript, and in other people's pages."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+import pytest
+from conftest import in_nightly
+from kit.browser import PHONE, WATCH, Host, Live, Spy, got, spying, visited
+from kit.http import fetched
+from playwright.async_api import Browser, Page, Request
+
+from ratesvc.features.chart.chart_page import frame_height
+
+pytestmark = pytest.mark.nightly
+
+DESK = {"width": 1100, "height": 1200}
+MONTH = "codes=USD,EUR&period=month&lang=ru"
+TABLE = """[...document.querySelectorAll("tbody tr")].reverse().map(row =>
+  [...row.cells].map(cell => cell.textContent))"""
+
+CENTRES = """dots => dots.map(dot => {
+  const box = dot.getBoundingClientRect(), image = document.querySelector("img"), edge = image.getBoundingClientRect();
+  const scale = image.getAttribute("width") / edge.width;
+  return [(box.x + box.width / 2 - edge.x) * scale, (box.y + box.height / 2 - edge.y) * scale];
+})"""
+
+
+async def shown(page: Page) -> list[str]:
+    """The day and the figures in the box beside the pointer, in the order of the table; nothing if there is no box."""
+    if not await page.is_visible(".tip"):
+        return []
+    texts: list[str] = await page.eval_on_selector_all(
+        ".tip > span", "all => all.map(one => (one.lastElementChild || one).textContent)"
+    )
+    return texts
+
+
+async def rested(page: Page, at: float) -> list[str]:
+    """What is shown where the pointer is so far from the first day to the last."""
+    plot, edges = page.locator(".plot"), await page.get_attribute("img", "data-plot")
+    left, right, *_ = map(float, str(edges).split())
+    box = await plot.bounding_box()
+    assert box
+    scale = box["width"] / float(str(await page.get_attribute("img", "width")))
+    await page.mouse.move(box["x"] + (left + (right - left) * at) * scale, box["y"] + box["height"] / 2)
+    return await shown(page)
+
+
+async def opened(spy: Spy, live: Live, path: str) -> None:
+    """Open an address of the service without a complaint."""
+    assert await spy.opens(f"{live.url}{path}", "networkidle") == []
+
+
+@pytest.mark.slow
+async def test_the_rates_are_under_the_pointer(browser: Browser, live: Live) -> None:
+    """From the first day to the last each day and its rates, as the table writes them, on the lines; then nothing."""
+    async with spying(browser, live.url, viewport=DESK) as spy:
+        await opened(spy, live, f"/chart?{MONTH}")
+        table: list[list[str]] = await spy.page.evaluate(TABLE)
+        seen = [await rested(spy.page, step / 100) for step in range(101)]
+        assert (seen[0], seen[-1]) == (table[0], table[-1])
+        assert [row for number, row in enumerate(seen) if row != seen[number - 1]] == table
+        dots = await spy.page.eval_on_selector_all(".cursor i", CENTRES)
+        ends = re.findall(
+            r'class="end c.*?M([\d.]+) ([\d.]+)m', await got(str(await spy.page.get_attribute("img", "src")))
+        )
+        assert [[round(float(x)), round(float(y))] for x, y in ends] == [[round(x), round(y)] for x, y in dots]
+        await spy.page.mouse.move(1, 1)
+        assert await shown(spy.page) == []
+        assert spy.reported == []
+
+
+async def test_the_rates_can_be_read_by_keyboard(browser: Browser, live: Live) -> None:
+    """A slider, which screen readers know: they say its day and rates at each step, and nothing while a mouse moves."""
+    async with spying(browser, live.url, viewport=DESK) as spy:
+        await opened(spy, live, f"/chart?{MONTH}")
+        page, table = spy.page, await spy.page.evaluate(TABLE)
+        slider = page.get_by_role("slider", name="Дата начала действия")
+        await slider.focus()
+        for key, at in (
+            ("End", -1),
+            ("ArrowLeft", -2),
+            ("ArrowDown", -3),
+            ("ArrowRight", -2),
+            ("Home", 0),
+            ("ArrowUp", 1),
+        ):
+            await page.keyboard.press(key)
+            assert await shown(page) == table[at], key
+            day, usd, eur = table[at]
+            assert await slider.get_attribute("aria-valuetext") == f"{day}, USD {usd}, EUR {eur}"
+        assert await page.evaluate("document.querySelector('.plot').matches(':has(:focus-visible)')")
+        assert await page.locator(".tip").get_attribute("aria-hidden") == "true"
+        assert await page.locator("[aria-live], [role=status], output").count() == 0
+        await page.keyboard.press("Tab")
+        assert await shown(page) == []
+
+
+async def test_lines_that_begin_at_100_have_their_dots_and_real_rates(browser: Browser, live: Live) -> None:
+    """Yen and dollars lie too far apart, so the picture has an index; figures stay those of the Bank."""
+    async with spying(browser, live.url, viewport=PHONE) as spy:
+        await opened(spy, live, "/chart?codes=USD,JPY&period=month&lang=en")
+        await spy.page.get_by_role("slider").focus()
+        await spy.page.keyboard.press("Home")
+        assert await shown(spy.page) == (await spy.page.evaluate(TABLE))[0]
+        first = await spy.page.eval_on_selector_all(".cursor i", "dots => dots.map(dot => dot.style.top)")
+        assert len(set(first)) == 1
+
+
+async def test_a_finger_leaves_the_figures_there(browser: Browser, live: Live) -> None:
+    """On a phone all six fit beside the line, wherever it is, and the page still scrolls under the finger."""
+    async with spying(browser, live.url, viewport=PHONE, has_touch=True) as spy:
+        await opened(spy, live, "/chart?codes=USD,EUR,CNY,GBP,JPY,TRY&period=month&lang=ru")
+        page, plot = spy.page, spy.page.locator(".plot")
+        await plot.scroll_into_view_if_needed()
+        box = await plot.bounding_box()
+        assert box
+        for part in (0.2, 0.45, 0.6):
+            await page.touchscreen.tap(box["x"] + box["width"] * part, box["y"] + box["height"] / 2)
+            assert len(await shown(page)) == 7
+            tip = await page.locator(".tip").bounding_box()
+            assert tip
+            assert box["x"] <= tip["x"] < tip["x"] + tip["width"] <= box["x"] + box["width"], part
+            assert tip["y"] + tip["height"] <= box["y"] + box["height"]
+        assert await plot.evaluate("one => getComputedStyle(one).touchAction") == "pan-y"
+        assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert spy.reported == []
+
+
+@pytest.mark.parametrize("screen", [DESK, PHONE])
+async def test_nothing_moves_and_little_is_loaded(
+    browser: Browser, live: Live, screen: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Layout shift exactly 0, also under the pointer: the page and one picture."""
+    context = await browser.new_context(viewport=screen)
+    page = await context.new_page()
+    await page.add_init_script(WATCH)
+    loaded: list[Request] = []
+    page.on("response", lambda response: loaded.append(response.request))
+    await visited(page, f"{live.url}/chart?{MONTH}")
+    await rested(page, 0.5)
+    assert await page.evaluate("[shift, violations]") == [0, []]
+    pages = [one for one in loaded if "favicon" not in one.url]
+    sizes = [(await one.sizes())["responseBodySize"] for one in pages]
+    with capsys.disabled():
+        print(f"\n/chart loads {sizes} bytes at {screen['width']} px")  # noqa: T201 -- figures to read
+    assert [one.url.partition("?")[0].rpartition("/")[2] for one in pages] == ["chart", "chart.svg"]
+    assert sum(sizes) < 20_000
+
+
+@pytest.mark.slow
+async def test_without_javascript_there_is_the_same_chart(browser: Browser, live: Live) -> None:
+    """The picture with its words, the table, all periods and own days, and one more currency by the form."""
+    async with spying(browser, live.url, viewport=PHONE, java_script_enabled=False) as spy:
+        await opened(spy, live, f"/chart?{MONTH}")
+        page = spy.page
+        picture = page.get_by_role("img")
+        assert "последнее" in str(await picture.get_attribute("alt"))
+        box = await picture.bounding_box()
+        assert box
+        assert (box["width"] > 300, box["height"] > 200) == (True, True)
+        assert not await page.get_by_role("slider").is_visible()
+        await page.get_by_text("Таблица").click()
+        assert await page.is_visible("tbody")
+        assert await page.locator(".rows").evaluate("one => one.scrollWidth - one.clientWidth") == 0
+        await page.select_option("#add", label="CNY · китайский юань")
+        await page.get_by_role("button", name="Добавить").click()
+        assert page.url.endswith("/chart?period=month&lang=ru&codes=USD%2CEUR%2CCNY")
+        await page.get_by_role("link", name="Убрать EUR").click()
+        await page.get_by_role("link", name="7 дн.").click()
+        assert page.url.endswith("/chart?codes=USD,CNY&period=week&lang=ru")
+        await page.get_by_text("Другие дни").click()
+        await page.fill("#since", "2022-11-01")
+        await page.fill("#until", "2022-11-10")
+        await page.get_by_role("button", name="Показать").click()
+        assert page.url.endswith("/chart?codes=USD%2CCNY&lang=ru&since=2022-11-01&until=2022-11-10")
+        assert spy.reported == []
+
+
+async def test_from_a_rate_to_its_chart_to_a_spreadsheet(browser: Browser, live: Live) -> None:
+    """/rate leads to the currency's chart, another period is a click away, and its CSV has the rows of the table."""
+    async with spying(browser, live.url, viewport=DESK) as spy:
+        await opened(spy, live, "/rate?date=2022-11-18&code=EUR&lang=ru")
+        page = spy.page
+        await page.locator(".line a").click()
+        await page.wait_for_url("**/chart?codes=EUR&since=2022-10-19&until=2022-11-18&lang=ru")
+        await page.get_by_role("link", name="Месяц").click()
+        await page.wait_for_url("**/chart?codes=EUR&period=month&lang=ru")
+        table = await page.evaluate(
+            TABLE.replace(
+                "cell => cell.textContent", "cell => cell.querySelector('time')?.dateTime || cell.textContent"
+            )
+        )
+        link = await page.get_by_role("link", name="CSV").get_attribute("href")
+        written = (await fetched(link)).body.decode("utf-8-sig")
+        rows = list(csv.DictReader(StringIO(written), delimiter=";"))
+        assert [[row["date"], row["unit_rate"].ljust(7, "0")] for row in rows] == table
+        assert len(rows) > 20
+        assert spy.reported == []
+
+
+async def test_the_code_of_the_page_shows_the_chart_in_other_pages(browser: Browser, live: Live, host: Host) -> None:
+    """As it is copied, in a page of another origin, under its policy: the same figures, keys, and the way back."""
+    async with spying(browser, "http://", viewport=DESK) as spy:
+        await opened(spy, live, f"/chart?{MONTH}")
+        await spy.page.get_by_text("Добавить на сайт").click()
+        code = await spy.page.inner_text("pre")
+        origin = live.url
+        policy = {"Content-Security-Policy": f"default-src 'none'; frame-src {origin}; style-src 'unsafe-inline'"}
+        assert await spy.opens(host.put(code, policy), "networkidle") == []
+        frame = spy.page.frames[1]
+        assert await frame.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
+        await frame.locator("input").focus()
+        await frame.locator("input").press("Home")
+        assert "18 октября 2022" in await frame.inner_text(".tip")
+        assert await frame.locator("form, nav").count() == 0
+        await frame.get_by_role("link", name="Курсы ЦБ").click()
+        await spy.page.wait_for_url(f"{origin}/chart?{MONTH}")
+
+
+RUNS = """all => all.map(one => {
+  const texts = document.createTreeWalker(one, NodeFilter.SHOW_TEXT), nodes = [];
+  while (texts.nextNode()) nodes.push(texts.currentNode);
+  const [first, last] = [nodes[0], nodes.at(-1)].map((node, end) => {
+    const seen = [...node.data].flatMap((sign, at) => /[^\\s\\p{Cf}]/u.test(sign) ? [at] : []);
+    const range = document.createRange();
+    range.setStart(node, seen.at(-end));
+    range.setEnd(node, seen.at(-end) + 1);
+    return range.getBoundingClientRect().x;
+  });
+  return first < last ? "right" : "left";
+})"""
+
+
+@pytest.mark.parametrize("screen", [DESK, PHONE])
+async def test_arabic_runs_to_the_left_and_english_beside_it_to_the_right(
+    browser: Browser, live: Live, screen: Any
+) -> None:
+    """Each day as it is read, day before month: in figures, table, box and picture. No English line is turned round."""
+    async with spying(browser, live.url, viewport=screen) as spy:
+        page = spy.page
+        await opened(spy, live, "/chart?codes=USD,EUR&period=month&lang=ar")
+        await page.get_by_role("slider").focus()
+        await page.evaluate("document.querySelector('.rows').parentNode.open = true")
+        for selector in (".figures .soft", "tbody time", ".tip > :first-child"):
+            assert {*await page.eval_on_selector_all(selector, RUNS)} == {"left"}, selector
+        await page.goto(f"{live.url}/chart.svg?codes=USD&since=2022-10-18&lang=ar&width=320&height=300")
+        for selector, way in ((".days text", "left"), (".small[lang=en]", "right")):
+            assert {*await page.eval_on_selector_all(selector, RUNS)} == {way}, selector
+        await page.set_viewport_size({"width": 1100, "height": 1200})
+        await page.goto(f"{live.url}/widget/frame?lang=ar&spark=30&columns=name,today,next,change,percent")
+        assert await page.eval_on_selector_all("thead th[lang=en]", RUNS) == ["right"] * 4
+        await page.goto(f"{live.url}/widget/card.svg?lang=ar")
+        assert await page.eval_on_selector_all("[font-size='11.5']:not([lang])", RUNS) == ["left"] * 8
+
+
+CUT = """all => all.filter(one =>
+  one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight + 1).length"""
+
+
+@pytest.mark.parametrize("codes", [["USD"], *in_nightly(["USD", "JPY"]), ["USD", "EUR", "CNY", "GBP", "JPY", "TRY"]])
+async def test_a_frame_is_as_high_as_it_needs(browser: Browser, live: Live, codes: Sequence[str]) -> None:
+    """Within four pixels, from a narrow column to a wide page, in each language: nothing scrolls, no figure is cut."""
+    page = await browser.new_page()
+    for width, lang in (
+        (240, "en"),
+        (320, "ru"),
+        (360, "de"),
+        (480, "en"),
+        (481, "ru"),
+        (600, "zh-Hans"),
+        (720, "ru"),
+        (1200, "en"),
+    ):
+        height = frame_height(width, len(codes))
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.goto(f"{live.url}/chart/frame?codes={','.join(codes)}&period=month&lang={lang}&theme=dark")
+        spare = await page.evaluate("innerHeight - document.body.getBoundingClientRect().height")
+        assert 0 <= spare < 4, (width, lang)
+        assert await page.eval_on_selector_all(".figures p, .figures li", CUT) == 0, (width, lang)
+
+
+BEGINS_OUTSIDE = """all => all.filter(name => {
+  const range = document.createRange(), edge = name.closest(".code").getBoundingClientRect();
+  range.setStart(name.firstChild, 0);
+  range.setEnd(name.firstChild, 1);
+  const first = range.getBoundingClientRect();
+  return first.left < edge.left || first.right > edge.right;
+}).length"""
+
+
+@pytest.mark.parametrize("lang", ["ru", "en", "ar"])
+async def test_a_phone_shows_whole_figures_and_how_names_begin(browser: Browser, live: Live, lang: str) -> None:
+    """A long rate has smaller letters, a long name ends in an ellipsis, whichever way it is read, no label is cut."""
+    page = await browser.new_page()
+    for width in (320, 360, 400, 500, 1100):
+        await page.set_viewport_size({"width": width, "height": 800})
+        for address in ("/chart?", "/chart/frame?"):
+            await page.goto(f"{live.url}{address}codes=UZS,USD,XDR&period=month&lang={lang}")
+            assert await page.eval_on_selector_all(".figures .last, .add p", CUT) == 0, (width, address)
+            assert await page.eval_on_selector_all(".figures .code span", BEGINS_OUTSIDE) == 0, (width, address)

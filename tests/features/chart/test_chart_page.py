@@ -1,0 +1,164 @@
+"""The page /chart: its days, figures and rows, where it says that a point lies, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from html import unescape
+
+import pytest
+from test_chart import CODES, parsed, several, sheets
+
+from ratesvc.domain.columns import Days
+from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.features.chart.axes import Point
+from ratesvc.features.chart.chart_page import MOST_ROWS, PICTURES, Asked, Shown, answered, days_of
+from ratesvc.features.chart.drawing import ChartLook, Drawing, is_better_indexed
+from ratesvc.render.contract import Site
+from ratesvc.render.language import language_or_default
+
+SITE = Site("https://rates.example/of")
+TODAY = date(2026, 3, 31)
+
+
+def made(series: Mapping[str, Sequence[Point]], tag: str = "en", *, demo: bool = False) -> str:
+    """The page about a series, as text with tags."""
+    days = [day for points in series.values() for day, _ in points] or [TODAY]
+    asked = Asked(tuple(series), "year", Days(min(days), max(days)))
+    shown = Shown(asked, language_or_default(tag), Site(SITE.public_url, demo))
+    return unescape(answered(shown, {*CODES}, series, []))
+
+
+def rows(page: str) -> list[tuple[str, list[str]]]:
+    """Day and cells of each row of the table."""
+    found = re.findall(r'<time datetime="(.+?)">.*?</th>(.*?)</tr>', page)
+    return [(day, re.findall("<td>(.*?)</td>", cells)) for day, cells in found]
+
+
+@pytest.mark.parametrize(
+    ("period", "today", "since"),
+    [
+        ("week", TODAY, date(2026, 3, 24)),
+        ("month", TODAY, date(2026, 2, 28)),
+        ("month", date(2024, 3, 30), date(2024, 2, 29)),
+        ("month", date(2026, 1, 5), date(2025, 12, 5)),
+        ("year", date(2024, 2, 29), date(2023, 2, 28)),
+        ("5years", TODAY, date(2021, 3, 31)),
+        ("all", TODAY, FIRST_DAY),
+    ],
+)
+def test_a_period_is_one_of_the_calendar(period: str, today: date, since: date) -> None:
+    """From the same day of an earlier month, or from its last day if it is shorter; never from before all rates."""
+    assert days_of(period, today, FIRST_DAY) == Days(since, today)
+    assert days_of(period, today, today - timedelta(days=3)).since == today - timedelta(days=3)
+
+
+@pytest.mark.parametrize(
+    ("points", "tag", "said"),
+    [
+        (
+            [("2024-07-02", "80.0001"), ("2024-07-03", "85"), ("2024-07-05", "90")],
+            "en",
+            "₽90.0000 +9.9999 (+12.50%) Jul 2 – Jul 5, 2024",
+        ),
+        ([("2024-07-02", "90"), ("2024-07-05", "80.0001")], "ru", "80,0001\u00a0₽ −9,9999 (−11,11\u00a0%)"),
+        ([("2024-07-02", "0.0123456"), ("2024-07-05", "0.0123457")], "ru", "0,0123457\u00a0₽ +0,0000001 (0,00\u00a0%)"),
+        ([("1997-12-31", "5960"), ("1998-01-01", "5.96")], "en", "₽5.9600 0.0000 (0.00%) Dec 31, 1997 – Jan 1, 1998"),
+        ([("2024-07-02", "80.0001")], "en", "₽80.0001 July 2, 2024"),
+        ([], "en", "—"),
+    ],
+)
+def test_a_figure_is_the_last_rate_and_how_it_moved(points: list[tuple[str, str]], tag: str, said: str) -> None:
+    """Exact to the last digit, in the reader's notation, and in new roubles on both sides of 1998."""
+    page = made({"USD": [(date.fromisoformat(day), Decimal(rate)) for day, rate in points]}, tag)
+    figures = page.partition('<ul class="figures')[2].partition("</li>")[0]
+    assert said in re.sub(r"\s*\n\s*", " ", re.sub("<.*?>", "", figures)).strip()
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "said"),
+    [
+        (date(2025, 4, 1), 250, "Every rate"),
+        (date(2021, 4, 1), 1250, "The last rate of each week"),
+        (date(1992, 7, 1), 8400, "The last rate of each month"),
+    ],
+)
+def test_the_table_is_short_enough_to_load(first: date, count: int, said: str) -> None:
+    """It has all days of a year, and of more the last of each week or month. Lines that begin later begin in it."""
+    series = several(CODES[:1], first, count) | {"EUR": sheets(first + timedelta(days=45), count - 40, 900_000, 2)}
+    page = made(series)
+    shown = rows(page)
+    assert f"<caption>{said}</caption>" in page
+    assert len(shown) <= MOST_ROWS
+    assert [day for day, _ in shown] == sorted((day for day, _ in shown), reverse=True)
+    known = [
+        {str(day): rate for day, rate in Drawing(series, ChartLook(language_or_default("en"))).rates[code]}
+        for code in series
+    ]
+    for day, cells in shown:
+        assert [Decimal(cell.replace(",", "")) if cell != "—" else None for cell in cells] == [
+            one.get(day) for one in known
+        ]
+    days = {day for day, _ in shown}
+    assert {str(points[end][0]) for points in series.values() for end in (0, -1)} <= days
+    period = {"week": "%G %V", "month": "%Y %m"}.get(said.rpartition(" ")[2], "%j %Y")
+    every = sorted({day for points in series.values() for day, _ in points})
+    latest = {str(day) for day in {day.strftime(period): day for day in every}.values()}
+    assert latest <= days
+    assert len(days - latest) <= 4
+
+
+@pytest.mark.parametrize(("codes", "demo"), [(CODES[:1], False), (CODES[:2], False), (CODES, False), (CODES, True)])
+def test_the_page_knows_where_the_lines_of_its_pictures_are(codes: Sequence[str], demo: bool) -> None:
+    """`data-plot` puts the last rate where the picture of that size draws the end of its line, above all notes."""
+    series = several(codes, date(2025, 4, 1), 250)
+    page = made(series, demo=demo)
+    plots = re.findall(r'width=(\d+)&height=(\d+)" width="\d+" height="\d+" data-plot="(.*?)"', page)
+    assert len(plots) == len(PICTURES)
+    for width, height, plot in plots:
+        left, right, top, bottom, low, high = map(Decimal, plot.split())
+        look = ChartLook(language_or_default("en"), width=int(width), height=int(height), demo=demo)
+        indexed = is_better_indexed(series)
+        assert ("data-indexed" in page) == indexed
+        drawing = Drawing(series, look, indexed=indexed).svg()
+        ends = re.findall(r'class="end c\d"><path d="M([\d.]+) ([\d.]+)m', drawing)
+        for (x, y), points in zip(ends, series.values(), strict=True):
+            level = points[-1][1] / points[0][1] * 100 if indexed else points[-1][1]
+            assert abs(bottom - (level - low) / (high - low) * (bottom - top) - Decimal(y)) < Decimal("0.1")
+            assert left < Decimal(x) <= right
+        assert parsed(drawing).get("height") == height
+
+
+@pytest.mark.parametrize("tag", ["en", "ru", "zh-Hans", "de"])
+def test_pictures_have_the_size_for_which_frames_are_made(tag: str) -> None:
+    """Also with the longest words: six currencies before 1998, and the note of a demo."""
+    page = made(several(CODES, date(1997, 4, 1), 400), tag, demo=True)
+    sizes = re.findall(r'" width="(\d+)" height="(\d+)" data-plot', page)
+    assert [(int(width), int(height)) for width, height in sizes] == [size[1:] for size in PICTURES]
+
+
+def test_a_russian_page_is_russian() -> None:
+    """It has no English word but codes, neither shown nor for those who listen."""
+    page = made(several(CODES[:2], date(2021, 4, 1), 1250), "ru", demo=True).partition("</nav>")[2]
+    page = re.sub("<(script|pre).*?</\\1>", "", page, flags=re.DOTALL)
+    said = re.findall(r'(?:aria-label|title|alt)="(.*?)"', page) + re.findall(r">([^<]+)<", page)
+    assert {word for text in said for word in re.findall("[A-Za-z]{2,}", text)} == {*CODES, "CSV", "API"}
+
+
+@pytest.mark.parametrize(("first", "asked"), [(date(1997, 12, 1), ["new"]), (date(1998, 1, 1), [])])
+def test_the_csv_has_the_roubles_of_the_table(first: date, asked: list[str]) -> None:
+    """New ones, and it need not say so where there are no others."""
+    (link,) = re.findall(r'href="([^"]+/v1/series.csv[^"]+)"', made(several(CODES[:1], first, 30)))
+    assert re.findall("roubles=([a-z]+)", link) == asked
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "Without March 31, 2026: "), (9, "April 4, 2026, …: ")])
+def test_unconfirmed_days_are_named(count: int, said: str) -> None:
+    """Their rates are missing in the figures, the picture and the table. Five of them stand for more."""
+    days = [TODAY + timedelta(days=more) for more in range(count)]
+    series = several(CODES[:1], date(2026, 3, 1), 20)
+    shown = Shown(Asked(("USD",), "month", Days(date(2026, 3, 1), TODAY)), language_or_default("en"), SITE)
+    assert said in answered(shown, ["USD"], series, days)
+    assert "Without" not in answered(shown, ["USD"], series, [])

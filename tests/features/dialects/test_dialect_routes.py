@@ -1,0 +1,415 @@
+"""The dialects over HTTP: a mirror of the Bank, a proxy for its clients, and the same caching as in the API."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import brotli
+import pytest
+from conftest import Clock, Serve, Served, eventually, in_nightly
+from kit import http as wire
+from kit.bank import Bank, daily_xml, sheet, workdays
+from kit.dialects import MONDAY_NOON, addresses, line, refused
+from kit.documents import INDENTED, UTF_8
+from kit.http import says
+from kit.service import ROOT, serving
+
+from ratesvc.bank.xml import parse_catalogue, parse_daily, parse_dynamic
+from ratesvc.config import Settings
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.features.dialects import JSON
+from ratesvc.installed import DIALECTS
+
+SATURDAY, FRIDAY = date(2026, 4, 18), date(2026, 4, 24)
+DAYS = list(workdays(date(2026, 3, 10), 34))
+
+ALIASES = (
+    *("/scripts/XML_daily.asp", "/cbr/scripts/XML_daily.asp?date_req=18/04/2026", "/cbr/Scripts/xml_daily_eng.asp"),
+    *("/SCRIPTS/Xml_Daily.ASP?DATE_REQ=20.04.2026", "/openexchangerates/api/convert/100/USD/RUB", "/frankfurter"),
+    *("/openexchangerates/api/usage.json?callback=oxr.done", "/prebid/currency.json?date=20260424"),
+    *("/ecb/eurofxref-hist.zip?base=USD", "/stats/eurofxref/eurofxref-hist.xml", "/stats/eurofxref/eurofxref.zip"),
+    *("/tsv/840/2026/04/19.tsv", "/rbc/tsv/cb/840.tsv", "/exchangerate/v1/tsv/840/2026/04/19.tsv"),
+)
+"""Addresses at the root, for clients that have only a host, and other forms of an address."""
+NOWHERE = (
+    *("/cbr/nothing", "/frankfurter/v1/2026-05-30", "/prebid/latest.json", "/rbc/tsv/840.tsv", "/ecb/nothing"),
+    *("/currencylayer/historical?date=2026-04-24", "/tsv/840/2026/05/30.tsv"),
+)
+
+
+@pytest.fixture
+def settings(settings: Settings, bank: Bank) -> Settings:
+    """All of history, without pauses; Friday's sheet was sent in the layout of 2017."""
+    bank.publish(*map(sheet, DAYS))
+    bank.documents[FRIDAY] = daily_xml(sheet(FRIDAY), INDENTED)
+    return settings
+
+
+@pytest.fixture
+async def served(serve_whole: Serve) -> AsyncIterator[Served]:
+    async with serve_whole() as running:
+        yield running
+
+
+async def test_everything_is_cached_and_compressed_like_our_own_answers(
+    bank: Bank, served: Served, clock: Clock
+) -> None:
+    """ETag, 304, HEAD, brotli, gzip, Cache-Control and CORS, whatever the dialect; golden files have the bodies."""
+    bank.publish(sheet(FRIDAY + ONE_DAY))
+    clock.moment = MONDAY_NOON
+    await served.service.refresh()
+    await eventually(lambda: served.service.history.of_date(FRIDAY + ONE_DAY))
+    for path, media in (*addresses(), *((alias, "") for alias in ALIASES)):
+        status, headers, body = await served.get(path)
+        assert (status, headers["Access-Control-Allow-Origin"]) == (200, "*"), path
+        assert media in ("", headers["Content-Type"]), path
+        assert headers["Cache-Control"].startswith(("public, max-age=", "private, max-age=")), path
+        again, also, nothing = await served.get(path, If_None_Match=headers["ETag"])
+        assert (again, nothing, also["Access-Control-Allow-Origin"]) == (304, b"", "*"), path
+        async with served.http.head(served.url + path) as head:
+            assert (head.status, head.headers["ETag"], await head.read()) == (200, headers["ETag"], b"")
+        _, packed, small = await served.get(path, Accept_Encoding="br")
+        packing = None if headers["Content-Type"] == "application/zip" or len(body) < 256 else "br"
+        assert packed.get("Content-Encoding") == packing, path
+        assert packed["Vary"].partition(",")[0] == "Accept-Encoding", path
+        assert (brotli.decompress(small) if packing else small) == body
+
+
+async def test_an_answer_has_the_type_and_the_way_that_its_dialect_says(served: Served) -> None:
+    """The media type; and Accept in Vary where it chose between two."""
+    for accept, media in (("text/csv", "text/csv"), ("application/x-ndjson", "application/x-ndjson"), ("*/*", JSON)):
+        _, headers, _ = await served.get("/frankfurter/v2/rates", Accept=accept)
+        assert (headers["Content-Type"], headers["Vary"]) == (media, "Accept-Encoding, Accept")
+        assert headers["Cache-Control"].startswith("private")
+    headers = (await served.get("/frankfurter/v2/rates.csv"))[1]
+    assert (headers["Vary"], headers["Cache-Control"][:6]) == ("Accept-Encoding", "public")
+
+
+@pytest.mark.parametrize(
+    "path", ["/scripts/XML_daily.asp", "/scripts/XML_daily.asp?date_req=x", "/ecb/eurofxref-daily.xml"]
+)
+async def test_no_browser_runs_a_script_in_our_xml(path: str, served: Served) -> None:
+    """Should the Bank's document hold one after all. An error is XML, too."""
+    headers = (await served.get(path))[1]
+    assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_settled_answers_are_cached_for_a_day_and_others_for_a_minute(served: Served) -> None:
+    """A day older than a week is settled. golden/dialects/answers.txt says until which day an answer is."""
+    for path, age in (
+        ("/scripts/XML_daily.asp?date_req=12/04/2026", 86400),
+        ("/scripts/XML_daily.asp?date_req=24/04/2026", 60),
+        ("/scripts/XML_daily.asp", 60),
+        ("/frankfurter/v1/2026-04-01..2026-04-10", 86400),
+        ("/frankfurter/v1/2026-04-01..", 60),
+    ):
+        assert (await served.get(path))[1]["Cache-Control"].split(",")[1] == f" max-age={age}", path
+
+
+async def test_any_site_may_read_refusals_and_no_cache_keeps_them(served: Served) -> None:
+    """CORS holds for errors, too, and their Cache-Control is no-store."""
+    for path, expected in (*refused(), *((path, 404) for path in NOWHERE)):
+        status, headers, body = await served.get(path)
+        assert (status, headers["Access-Control-Allow-Origin"]) == (expected, "*"), path
+        assert headers["Cache-Control"] == "no-store", path
+        assert body, path
+
+
+async def test_before_the_first_sheet_every_dialect_answers_503_with_retry_after(bank: Bank, serve: Serve) -> None:
+    """In the dialect's own media type, and never an empty table."""
+    bank.documents.clear()
+    bank.series.clear()
+    async with serve() as running:
+        for path in (*(path for path, _ in addresses()), *ALIASES):
+            status, headers, _ = await running.get(path)
+            found = status, headers.get("Retry-After"), headers["Access-Control-Allow-Origin"]
+            assert found == (503, "30", "*"), path
+
+
+@pytest.mark.parametrize("layout", [INDENTED, UTF_8], ids=["2017", "UTF-8"])
+async def test_a_fetched_document_is_served_byte_for_byte(
+    layout: Any, bank: Bank, serve: Serve, serve_whole: Serve
+) -> None:
+    """In any layout, with the charset that it declares, and after a restart without the Bank."""
+    raw = bank.documents[FRIDAY] = daily_xml(sheet(FRIDAY), layout)
+    media = f"text/xml; charset={layout.encoding}"
+    async with serve_whole() as running:
+        _, headers, body = await running.get("/scripts/XML_daily.asp?date_req=24/04/2026")
+        assert (headers["Content-Type"], body) == (media, raw)
+    bank.documents.clear()
+    bank.series.clear()
+    async with serve() as running:
+        await running.ready()
+        assert (await running.get("/scripts/XML_daily.asp"))[2] == raw
+
+
+async def test_backfilled_sheets_have_the_banks_present_layout(served: Served) -> None:
+    """One line of windows-1251 with VunitRate, and the figures of that day's document."""
+    for day in DAYS[:-2]:
+        body = (await served.get(f"/scripts/XML_daily.asp?date_req={day:%d/%m/%Y}"))[2]
+        assert b"\n" not in body
+        assert body.count(b"<VunitRate>") == len(sheet(day).quotes)
+        assert parse_daily(body).says_the_same_as(sheet(day))
+
+
+async def test_a_client_of_the_bank_reaches_us_as_its_proxy(served: Served, settings: Settings) -> None:
+    """Some clients only accept http_proxy. The service answers for the Bank's names and for no other host."""
+    async with served.http.get("http://www.cbr.ru/scripts/XML_daily.asp", proxy=served.url) as answer:
+        assert (answer.status, await answer.read()) == (200, daily_xml(sheet(FRIDAY), INDENTED))
+    async with served.http.get("http://WWW.CBR.RU:80/scripts/xml_daily.asp", proxy=served.url) as answer:
+        assert answer.status == 200
+    elsewhere = ["http://evil.example/scripts/XML_daily.asp", "http://www.cbr.ru/v1/rates", "http://evil.example/cbr/x"]
+    for url in elsewhere:
+        async with served.http.get(url, proxy=served.url) as answer:
+            assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (421, "*"), url
+            assert (await answer.json(content_type=None))["type"] == "urn:ratesvc:misdirected"
+    assert settings.cbr.host_names == ("www.cbr.ru", "cbr.ru")
+
+
+async def test_a_proxied_host_is_answered_for_paths_of_dialects_only(serve: Serve) -> None:
+    """RBC's host, if `cbr.host_names` names it; programs that read RBC have no setting for it."""
+    async with serve(cbr={"host_names": ("cbrates.rbc.ru",)}) as running:
+        await running.ready()
+        for path, expected in (("/tsv/840/2026/04/24.tsv", 200), ("/rbc/tsv/840/2026/04/24.tsv", 421)):
+            async with running.http.get("http://cbrates.rbc.ru" + path, proxy=running.url) as answer:
+                assert answer.status == expected, path
+
+
+@pytest.mark.nightly
+async def test_a_demo_is_a_proxy_for_the_configured_names(tmp_path: Path) -> None:
+    """So that 1C can be tried with it, which has the address of RBC in its code."""
+    async with serving(tmp_path, "--demo", RATESVC_CBR_HOST_NAMES="cbrates.rbc.ru") as program:
+        await program.ready()
+        async with aiohttp.ClientSession() as http:
+            for host, expected in (("cbrates.rbc.ru", 200), ("www.cbr.ru", 421)):
+                async with http.get(f"http://{host}/tsv/840/2022/11/18.tsv", proxy=program.url) as answer:
+                    assert answer.status == expected, host
+
+
+async def test_each_spelling_of_a_script_is_remembered_with_its_own_answer(served: Served) -> None:
+    """Two requests each: the second comes from the fast path and has the same day."""
+    for script in ("XML_daily.asp", "xml_DAILY.asp"):
+        for query, day in (
+            ("?DATE_REQ=18/04/2026", b"18.04.2026"),
+            ("?date_req=&date_req=18/04/2026", b"18.04.2026"),
+            ("?date_req=17/04/2026", b"17.04.2026"),
+            ("", b"24.04.2026"),
+        ):
+            for _ in range(2):
+                assert b'Date="%b"' % day in (await served.get(f"/SCRIPTS/{script}{query}"))[2]
+
+
+async def test_a_dialect_that_is_switched_off_is_not_found(serve: Serve) -> None:
+    """Neither under its name nor at the root, and no other dialect names it; the others answer."""
+    async with serve(features=("frankfurter",)) as running:
+        await running.ready()
+        assert (await running.get("/frankfurter/v1/latest"))[0] == 200
+        assert [*json.loads((await running.get("/frankfurter"))[2])["versions"]] == ["v1"]
+        for path in ("/scripts/XML_daily.asp", "/cbr/scripts/XML_daily.asp", "/prebid/currency.json"):
+            status, headers, _ = await running.get(path)
+            assert (status, headers["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["cbr", *in_nightly(*(name for name in DIALECTS if name != "cbr"))])
+async def test_a_dialect_goes_with_one_file_and_one_line(name: str, tmp_path: Path) -> None:
+    """Delete its file and its line in config.yaml: the program starts and the other dialects answer."""
+    shutil.copytree(ROOT / "ratesvc", tmp_path / "ratesvc", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "ratesvc/features/dialects" / f"{name.replace('-', '_')}.py").unlink()
+    lines = (ROOT / "config.yaml").read_text("utf-8").splitlines(keepends=True)
+    assert lines.count(f"  - {name}\n") == 1
+    lines.remove(f"  - {name}\n")
+    (tmp_path / "config.yaml").write_text("".join(lines), "utf-8")
+    other = "/prebid/currency.json" if name != "prebid" else "/ecb/eurofxref-daily.xml"
+    async with serving(tmp_path, "--demo", PYTHONPATH=str(tmp_path)) as program:
+        await program.ready()
+        assert (await program.get(other))[0] == 200
+        status, headers, _ = await program.get(f"/{name}/")
+        assert (status, headers["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.nightly
+async def test_a_service_is_a_mirror_for_another_service(bank: Bank, tmp_path: Path) -> None:
+    """Bank → ratesvc → ratesvc, three processes: both services answer with the same bytes and series."""
+    days = [moscow_day(utc_now()) - timedelta(days=n) for n in range(60)]
+    calendar = WorkCalendar()
+    effective = sorted({calendar.effective_date_on_or_before(day) for day in days})
+    bank.publish(*map(sheet, effective), layout=INDENTED)
+    near, far = tmp_path / "near", tmp_path / "far"
+    near.mkdir()
+    far.mkdir()
+    gap = {"RATESVC_CBR_BACKFILL_GAP_SECONDS": "0"}
+    async with serving(near, RATESVC_CBR_MIRRORS=bank.url, **gap) as first:
+        await has_history(first)
+        asked = len(bank.asked)
+        variable, _, address = line("ratesvc", first.url).partition("=")
+        async with serving(far, **{variable: address}, **gap) as second:
+            await has_history(second)
+            newest = await second.get("/scripts/XML_daily.asp")
+            assert newest[2] == bank.documents[effective[-1]]
+            assert len(bank.asked) == asked
+            coverage = f"date_req1={effective[0]:%d/%m/%Y}&date_req2={days[0] + ONE_DAY:%d/%m/%Y}"
+            for path in (
+                *(f"/scripts/XML_daily.asp?date_req={day:%d/%m/%Y}" for day in effective),
+                *(f"/scripts/XML_dynamic.asp?VAL_NM_RQ={cbr_id}&{coverage}" for cbr_id in ("R01235", "R01300")),
+                "/scripts/XML_valFull.asp?d=0",
+            ):
+                assert (await first.get(path))[2] == (await second.get(path))[2], path
+            body = (await second.get(f"/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&{coverage}"))[2]
+            records = parse_dynamic(body, "R01235", effective[0], days[0] + ONE_DAY)
+            dollar = [(day, sheet(day).by_code["USD"].value) for day in effective]
+            assert [(one.effective_date, one.value) for one in records] == dollar
+            items = parse_catalogue((await second.get("/scripts/XML_valFull.asp"))[2])
+            assert {item.cbr_id for item in items} == {quote.cbr_id for quote in sheet(effective[-1]).quotes}
+
+
+async def has_history(program: Any) -> None:
+    await eventually(lambda: says(program, "/v1/currencies", b'"complete":true'))
+
+
+async def test_erpnext_reads_a_rate_with_its_template(served: Served) -> None:
+    """ERPNext's custom provider has an address and parameters with {placeholders}, and the keys of the rate."""
+    document = {"transaction_date": "2026-04-19", "from_currency": "USD", "to_currency": "RUB"}
+    url, parameters, keys = re.findall(r"(?:^|; )[^:]+: ([^;\s]+)", line("ERPNext", served.url))
+    query = {name: text.format(**document) for name, text in (pair.split("=") for pair in parameters.split("&"))}
+    async with aiohttp.ClientSession() as http, http.get(url.format(**document), params=query) as answer:
+        found = json.loads(await answer.text(), parse_float=str)
+    for key in keys.split(","):
+        found = found[key.format(**document)]
+    assert found == str(sheet(date(2026, 4, 18)).by_code["USD"].unit_rate)
+
+
+GO = b"GET http://www.cbr.ru/scripts/XML_daily_eng.asp?date_req=19/04/2026 HTTP/1.1\r\nHost: www.cbr.ru\r\n"
+PHP = b"GET http://www.cbr.ru/scripts/XML_daily.asp%b HTTP/1.1\r\nHost: www.cbr.ru\r\nProxy-Connection: Keep-Alive\r\n"
+BITRIX = b"GET /scripts/XML_daily.asp?date_req=%b HTTP/1.0\r\nConnection: close\r\nUser-Agent: BitrixSM CHTTP class\r\n"
+BITRIX += b"Accept: */*\r\nHost: www.cbr.ru\r\nAccept-Language: en\r\n\r\n"
+RECORDED = [
+    (GO + b"User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64)\r\nAccept-Encoding: gzip\r\n\r\n", SATURDAY),
+    (PHP % b"?date_req=19.04.2026" + b"User-Agent: Swap\r\n\r\n", SATURDAY),
+    (PHP % b"" + b"User-Agent: Swap\r\n\r\n", FRIDAY),
+    (BITRIX % b"19.04.2026", SATURDAY),
+    (BITRIX % b"24.04.2026", FRIDAY),
+]
+"""What clients send for a Sunday's rate and for the latest: go-cbr-client 1.0.4 and exchanger 2.9 to their proxy, and
+bitrix:currency.rates, by the sources of the modules currency 19.0.0 and main, where the Bank's name leads here."""
+
+
+@pytest.mark.parametrize(("request_", "day"), RECORDED)
+async def test_a_recorded_request_of_a_client_gets_its_sheet(request_: bytes, day: date, served: Served) -> None:
+    """With the charset in the declaration, because they ignore the header; compressed only where that is asked for.
+
+    Bitrix knows no chunks, reads until the connection ends, and takes windows-1251 for granted.
+    """
+    (proxy,) = {line(client, served.url).partition("=")[2] for client in ("go-cbr-client", "exchanger")}
+    answered = await wire.ask(proxy, request_, closes=b"Connection: close" in request_)
+    packed = answered["Content-Encoding"] == "gzip"
+    document = gzip.decompress(answered.body) if packed else answered.body
+    assert (answered.status, packed, answered["Transfer-Encoding"]) == (200, b"gzip" in request_, None)
+    assert b'encoding="windows-1251"' in document.partition(b"?>")[0]
+    assert parse_daily(document).says_the_same_as(sheet(day))
+
+
+async def test_the_first_value_of_a_repeated_parameter_counts(served: Served) -> None:
+    """Unless it is empty."""
+    expected = (await served.get("/frankfurter/v1/latest?base=USD"))[2]
+    for query in ("base=USD&base=EUR", "base=&base=USD"):
+        assert (await served.get(f"/frankfurter/v1/latest?{query}"))[2] == expected
+
+
+async def test_an_amount_is_repeated_as_it_was_given(served: Served) -> None:
+    """Equal amounts may be written in several ways; the first request does not decide for the next."""
+    asked = (
+        ("/openexchangerates/api/convert/{}/USD/RUB", '"/convert/{}/USD/RUB"'),
+        ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}", '"amount":{},'),
+        ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}&callback=f", '"amount":{},'),
+        ("/frankfurter/v1/2026-04-19?amount={}&to=RUB", '"amount":{},'),
+        ("/frankfurter/v1/2026-04-01..2026-04-10?amount={}&to=RUB", '"amount":{},'),
+        ("/rate?code=USD&amount={}", 'name="amount" inputmode="decimal" autocomplete="off" maxlength="30" value="{}"'),
+    )
+    for (path, shown), amount in product(asked, ("100.0", "100.00")):
+        assert shown.format(amount) in (await served.get(path.format(amount)))[2].decode()
+
+
+ODD_DAYS = ["0001-01-01", "1992-06-30", "1992-07-01", "9999-12-31", "2026-W17-5", "2026-02-29", "２０２６-04-24", "%00"]
+WITH_A_DAY = (
+    "/scripts/XML_daily.asp?date_req={bank}",
+    "/scripts/XML_daily_eng.asp?date_req={bank}",
+    "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1={bank}&date_req2=31/12/9999",
+    "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/01/0001&date_req2={bank}",
+    "/cbr-xml-daily/archive/{path}/daily_json.js",
+    "/openexchangerates/api/historical/{day}.json",
+    "/openexchangerates/api/time-series.json?start=2026-04-01&end={day}",
+    "/openexchangerates/api/time-series.json?start={day}&end=9999-12-31",
+    "/frankfurter/v1/{day}",
+    "/tsv/840/{path}.tsv",
+    "/frankfurter/v1/{day}..",
+    "/frankfurter/v1/2026-04-01..{day}",
+    "/frankfurter/v2/rates?date={day}",
+    "/frankfurter/v2/rates.csv?from={day}&to=9999-12-31&quotes=USD&group=month",
+    "/frankfurter/v2/rates?from=2026-04-01&to={day}&group=week",
+)
+
+
+async def test_no_day_breaks_a_dialect(served: Served) -> None:
+    """A remote or impossible day or another notation gets an answer or a refusal, never a 500."""
+    for day, path in product(ODD_DAYS, WITH_A_DAY):
+        parts = [*day.split("-"), "", ""][:3]
+        asked = path.format(day=day, bank="/".join(reversed(parts)), path="/".join(parts))
+        status, headers, body = await served.get(asked)
+        assert status in (200, 400, 404, 422, 503), asked
+        assert headers["Access-Control-Allow-Origin"] == "*", asked
+        assert b"Incident" not in body
+
+
+ONE_C = b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: 1C+Enterprise/8.3\r\nAccept: */*\r\n\r\n"
+"""What 1C:Enterprise 8.3 sends, by the examples that 1C publishes."""
+
+
+@pytest.mark.parametrize(
+    ("server", "folder"),
+    [(b"cbrates.rbc.ru", b""), (b"cbrates.rbc.ru:80", b""), (b"currencyrates.1c.ru", b"/exchangerate/v1")],
+)
+async def test_1c_reads_a_day_and_a_period_where_its_name_leads_here(
+    server: bytes, folder: bytes, served: Served
+) -> None:
+    """It asks one file for a day and the other for a period, of which it takes the lines of its days."""
+    on_saturday = sheet(SATURDAY).by_code["USD"]
+    answered = await wire.ask(served.url, ONE_C % (folder + b"/tsv/840/2026/04/19.tsv", server))
+    assert answered.status == 200
+    assert answered.body.decode().split("\t") == [str(on_saturday.nominal), str(on_saturday.value)]
+    answered = await wire.ask(served.url, ONE_C % (folder + b"/tsv/cb/840.tsv", server))
+    lines = dict(one.split("\t", 1) for one in answered.body.decode().splitlines())
+    assert lines == {f"{day:%Y%m%d}": f"1\t{sheet(day).by_code['USD'].value}" for day in DAYS}
+
+
+DOLIBARR = b"GET /%b HTTP/1.1\r\nHost: x\r\nUser-Agent: Dolibarr geturl function\r\nAccept: */*\r\napikey: any\r\n\r\n"
+"""What Dolibarr sends, by its source of 2025."""
+
+
+@pytest.mark.parametrize("source", ["RUB", "USD"])
+async def test_dolibarr_reads_rates_in_its_own_currency_or_in_dollars(source: str, served: Served) -> None:
+    """It takes `quotes` of a company's own currency as they are, and crosses those of any other currency itself."""
+    address = line("Dolibarr", served.url)
+    for name, value in (("KEY", "any"), ("SOURCE", source)):
+        address = address.replace(f"__MULTICURRENCY_APP_{name}__", value)
+    answered = await wire.ask(served.url, DOLIBARR % address.removeprefix(f"{served.url}/").encode())
+    found = json.loads(answered.body, parse_float=Decimal)
+    assert (answered.status, found["success"]) == (200, True)
+    per_own = {pair[3:]: Decimal(rate) for pair, rate in found["quotes"].items()}
+    if source == "USD":
+        per_rouble = 1 / per_own.pop("RUB")
+        per_own = {code: rate * per_rouble for code, rate in per_own.items()} | {"USD": per_rouble}
+    by_code = sheet(FRIDAY).by_code
+    assert per_own.keys() == by_code.keys()
+    assert all(abs(rate * by_code[code].unit_rate - 1) < Decimal("1e-8") for code, rate in per_own.items())

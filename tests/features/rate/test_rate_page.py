@@ -1,0 +1,254 @@
+"""The page «Which rate applies to a document dated X?»: the decision, the words, the answers over HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from html import unescape
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from kit import cases
+
+from ratesvc.config import Settings
+from ratesvc.demo import recorded_sheets
+from ratesvc.domain.history import History, on_day
+from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
+from ratesvc.domain.workdays import MOSCOW, WorkCalendar, at
+from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, RatesvcError, UnknownCurrency, UnknownRevision
+from ratesvc.features.rate import rate_page as rate
+from ratesvc.features.rate.rate_page import Question
+from ratesvc.features.site.page import policy, style
+from ratesvc.features.site.reasons import Kind, Reason, reason
+from ratesvc.render.contract import Site
+from ratesvc.render.language import language_or_default
+from ratesvc.service.app import Service
+from ratesvc.web import server
+
+CALENDAR = WorkCalendar()
+SITE = Site("https://rates.example/of")
+USD = Quote("USD", "840", "R01235", 1, Decimal("91.3336"), "Доллар США")
+JPY = Quote("JPY", "392", "R01820", 100, Decimal("60.9301"), "Иен")
+
+Client = TestClient[web.Request, web.Application]
+
+RUSSIAN = language_or_default("ru")
+WITHOUT_SHEET = ("NOT_YET_SET", "LATE", "BEFORE_HISTORY", "BEFORE_RECORDING")
+
+
+def moment(day: date, clock: str = "12:00") -> datetime:
+    return at(day, time.fromisoformat(clock))
+
+
+def received(sheet: Sheet) -> Revision:
+    """Its first revision, received on its eve."""
+    return Revision(sheet, 1, moment(sheet.effective_date - timedelta(days=1), "17:05"))
+
+
+def held(*days: str) -> History:
+    """A history of the sheets of these days."""
+    return History(CALENDAR, (received(Sheet(date.fromisoformat(day), (USD, JPY))) for day in days))
+
+
+def words(why: Reason, day: str, tag: str = "en", code: str = "USD", quote: Quote | None = USD) -> str:
+    question, found = Question(date.fromisoformat(day), code, {"USD", "JPY"}), None
+    if why.effective and why.kind.name not in WITHOUT_SHEET:
+        sheet = Sheet(why.effective, (quote,) if quote else ())
+        found = InForce(question.day, Revision(sheet, 2, moment(date(2024, 3, 4), "17:05")), None, None)
+    page = rate.answered(question, why, found, language_or_default(tag), SITE)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page[page.index("<section") :])).split())
+
+
+def explained(question: str) -> str:
+    """The answer for a document of a day, with the sheets of some days held, at a moment in Moscow."""
+    found = re.fullmatch(r"(\S+) held (.*) asked (\S+ \S+)(?: in (\S+))?", question)
+    assert found, question
+    day, sheets, now, tag = found.groups()
+    clock = datetime.fromisoformat(now).replace(tzinfo=MOSCOW)
+    outcome: InForce | RatesvcError
+    try:
+        outcome = on_day(held(*sheets.split()), date.fromisoformat(day), clock)
+    except RatesvcError as error:
+        outcome = error
+    return words(reason(outcome, "USD", clock, CALENDAR), day, tag or "en").partition(" ←")[0]
+
+
+def test_the_page_says_which_rate_applies_and_why() -> None:
+    """By the sheets that are held, the calendar and the clock: golden/reasons.txt."""
+    cases.check("reasons.txt", {question: explained(question) for question in cases.questions("reasons.txt")})
+
+
+def test_a_currency_that_the_sheet_lacks() -> None:
+    """The page names the sheet."""
+    day = date(2024, 3, 5)
+    why = reason(on_day(held("2024-03-05"), day, moment(day)), "DEM", moment(day), CALENDAR)
+    assert why == Reason(Kind.ABSENT, day)
+    assert "has no rate for DEM" in words(why, "2024-03-05", code="DEM", quote=None)
+
+
+def test_a_day_off_by_decree_has_no_name() -> None:
+    """30 March to 3 April 2020 were days off by decree: the calendar knows the days but no name for them."""
+    decreed = WorkCalendar([date(2020, 3, 30) + timedelta(days=number) for number in range(5)])
+    answer = InForce(date(2020, 4, 1), received(Sheet(date(2020, 3, 28), (USD,))), None, None)
+    why = reason(answer, "USD", moment(date(2020, 5, 1)), decreed)
+    assert (why.kind, why.holidays, why.until) == (Kind.DAYS_OFF, (), date(2020, 4, 6))
+    assert "March 28, 2020 to April 5, 2020 are days off without new rates" in words(why, "2020-04-01")
+
+
+def test_before_1998_no_calendar_explains() -> None:
+    """The Bank set rates twice a week then: Thursday, 2 July 1992 has the rate of the 1st."""
+    answer = InForce(date(1992, 7, 2), received(Sheet(date(1992, 7, 1), (USD,))), None, None)
+    why = reason(answer, "USD", moment(date(2024, 1, 1)), CALENDAR)
+    assert why == Reason(Kind.HELD, date(1992, 7, 1))
+    assert "has been in force since July 1, 1992" in words(why, "1992-07-02")
+
+
+def test_old_roubles_are_named() -> None:
+    """Otherwise a clerk could take 5,960 roubles of 1997 for new roubles."""
+    sentence = "In old roubles: 1,000 old roubles are 1 new rouble."
+    assert sentence in words(Reason(Kind.HELD, date(1997, 12, 31)), "1997-12-31")
+    assert sentence not in words(Reason(Kind.OWN_DAY, date(1998, 1, 1)), "1998-01-01")
+    assert sentence not in words(Reason(Kind.ABSENT, date(1997, 12, 31)), "1997-12-31", quote=None)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (HistoryLoading(date(2001, 2, 3)), "still loading"),
+        (BeforeHistory(date(1991, 2, 3)), "official rates begin on July 1, 1992"),
+        (BeforeHistory(date(1991, 2, 3), date(2022, 9, 24)), "The recorded rates begin on September 24, 2022"),
+        (UnknownCurrency("ABC"), "knows no rate of the Bank of Russia for ABC"),
+        (NoSheet("none"), "No rates have been received yet"),
+    ],
+)
+def test_every_refusal_has_its_sentence(error: RatesvcError, said: str) -> None:
+    why = reason(error, "ABC", moment(date(2024, 3, 5)), CALENDAR)
+    assert said in words(why, "2001-02-03", code="ABC", quote=None)
+
+
+def test_an_unknown_error_is_not_explained() -> None:
+    with pytest.raises(UnknownRevision):
+        reason(UnknownRevision("none"), "USD", moment(date(2024, 3, 5)), CALENDAR)
+
+
+def test_a_rate_is_shown_as_printed_and_for_one() -> None:
+    """100 yen as in the Bank's table and one yen exactly, in the reader's numbers."""
+    why = Reason(Kind.OWN_DAY, date(2024, 3, 5), date(2024, 3, 4))
+    text = words(why, "2024-03-05", "ru", "JPY", JPY)
+    assert "вторник, 5 марта 2024" in text
+    assert "100 JPY = 60,9301 руб." in text
+    assert "1 JPY = 0,609301 руб." in text
+    assert "https://www.cbr.ru/currency_base/daily/?UniDbQuery.Posted=True&UniDbQuery.To=05.03.2024" in text
+    assert "https://rates.example/of/v1/rates/2024-03-05?codes=JPY" in text
+
+
+@pytest.mark.parametrize(
+    ("effective", "basis"),
+    [
+        ("2024-12-28", "Bank of Russia Ordinance No. 6956-U of 2 December 2024"),
+        ("2024-12-27", "Bank of Russia Ordinance No. 6290-U of 3 October 2022"),
+        ("2022-10-31", "Bank of Russia Ordinance No. 5094-U of 14 March 2019"),
+        ("2019-12-31", "Federal Law No. 86-FZ of 10 July 2002, Article 53"),
+        ("2002-12-31", ""),
+    ],
+)
+def test_a_receipt_names_the_rule_by_which_the_rate_was_set(effective: str, basis: str) -> None:
+    """Ordinance 6956-U replaced 6290-U on 27 December 2024. Where we are not sure, the receipt says nothing."""
+    text = words(Reason(Kind.OWN_DAY, date.fromisoformat(effective)), effective)
+    assert "Revision 2 Received March 4, 2024 at 17:05 Moscow time" in text
+    assert (f"Legal basis {basis} Source" if basis else "Moscow time Source") in text
+
+
+async def test_an_amount_on_the_receipt_is_that_of_the_api(client: Client) -> None:
+    """The address on the receipt answers with the same amount of roubles."""
+    page = unescape(await (await client.get("/rate?date=2022-11-18&code=KZT&amount=1234.567")).text())
+    (address,) = re.findall(r'href="https://rates.example/of(/v1/convert[^"]+)"', page)
+    answer = await (await client.get(address)).json()
+    assert f"1,234.567\xa0KZT = {answer['result_rounded']}\xa0RUB" in page
+
+
+@pytest.mark.parametrize(("tag", "amount"), [("de", "1,234"), ("en", "1.234"), ("ru", "1,234")])
+async def test_every_link_of_the_page_means_the_same_amount(client: Client, tag: str, amount: str) -> None:
+    """Although 1.234 is 1234 in German: each link is written in the language that it leads to."""
+    page = unescape(await (await client.get(f"/rate?date=2022-11-18&amount={amount}&lang={tag}")).text())
+    links = re.findall(r'href="https://rates.example/of(/rate[^"]+amount[^"]+)"', page)
+    assert len(links) == 5
+    for link in links:
+        assert "amount=1.234&" in unescape(await (await client.get(link)).text()), link
+
+
+FULL = Reason(
+    Kind.OWN_DAY,
+    *(date(2024, 4, 28), date(2024, 4, 27), (date(2024, 4, 28), date(2024, 4, 29)), ("Unity Day", "weekend")),
+    until=date(2024, 5, 2),
+    due_at=moment(date(2024, 4, 27)),
+)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_russian_page_is_russian(kind: Kind) -> None:
+    """It has no English word except codes and addresses, and no sentence ends with two full stops."""
+    text = words(replace(FULL, kind=kind), "2024-04-30", "ru")
+    assert not set(re.findall("[A-Za-z]+", re.sub(r"https://\S+", "", text))) - {"USD", "JSON", "API"}
+    assert ".." not in text
+
+
+def test_every_holiday_has_a_russian_name() -> None:
+    days = (date(1998, 1, 1) + timedelta(days=number) for number in range(366 * 32))
+    names = {name for day in days for name in CALENDAR.holidays_of(day)}
+    assert len(names) > 8
+    assert all(RUSSIAN.say(name) != name for name in names)
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    """The service in the evening of Friday, 18 November 2022, with forty recorded sheets in memory."""
+    now = moment(date(2022, 11, 18), "17:10")
+    async with Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, scheduled=False) as service:
+        for sheet in recorded_sheets():
+            service.history.add(received(sheet))
+        service.publish()
+        async with TestClient(TestServer(server.build(service, SITE.public_url))) as found:
+            yield found
+
+
+PARTS = re.compile(
+    r"<html[^>]*>|<a [^>]*hreflang[^>]*>|<(?:input|select|img) [^>]*>"
+    r"|<option[^>]* selected>[^<]*|<section.*?</section>|<nav class=.days.*?</nav>|<p class=.soft more.*?</p>",
+    re.DOTALL,
+)
+
+
+async def test_each_answer_is_a_page(client: Client) -> None:
+    """golden/rate.txt shows its form, its sentence, and where it leads. Its policy allows nothing but the style."""
+    csp = policy(style("site/rate"), img_src=f"'self' {SITE.public_url}/", form_action="'self'")
+    answers = {}
+    for address in cases.questions("rate.txt"):
+        response = await client.get(address)
+        page = await response.text()
+        answers[address] = "\n".join([str(response.status), *(part.replace("\n", "") for part in PARTS.findall(page))])
+        assert "<script" not in page
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert response.headers["Content-Security-Policy"] == csp
+        assert ("no-store" in response.headers["Cache-Control"]) == (response.status != 200)
+        assert ("Retry-After" in response.headers) == (response.status == 503)
+    cases.check("rate.txt", answers)
+
+
+async def test_a_question_ends_without_a_full_stop(client: Client) -> None:
+    """The reference's summary of this page is a question."""
+    reference = await (await client.get("/docs")).text()
+    assert "?</strong>" in reference
+    assert "?." not in reference
+
+
+async def test_links_begin_with_the_public_address(client: Client) -> None:
+    page = await (await client.get("/rate?date=2022-11-20", headers={"Host": "evil.example"})).text()
+    links = re.findall(r'(?:href|src|action)="([^"]+)"', page)
+    assert links
+    assert all(link.startswith((f"{SITE.public_url}/", "https://www.cbr.ru/")) for link in links)

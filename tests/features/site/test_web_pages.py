@@ -1,0 +1,233 @@
+"""The pages choose the reader's language, and say what search engines may list."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from html import unescape
+from itertools import product
+from unittest.mock import Mock
+
+import pytest
+from conftest import Served, addresses
+from kit.http import ask, get
+from yarl import URL
+
+from ratesvc.features.docs.guides import GUIDES
+from ratesvc.features.widget.view import TITLE
+from ratesvc.render import contract
+from ratesvc.render.language import language_or_default
+from ratesvc.service.publication import MOST_WAITING, Queue
+
+
+async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: Served) -> None:
+    """Each request anew, also after another reader's; caches keep one page for each Accept-Language."""
+    asked = [("ru-RU, en;q=0.8", "", "ru"), ("de, en;q=0.5", "", "en"), ("ru", "", "ru"), ("", "", "en")]
+    asked += [("en", "lang=en", "en"), ("ru", "lang=en", "en")]
+    for path, (accepted, lang, shown) in product(
+        ("/", "/rate?code=USD", "/chart?codes=USD&since=2026-04-23", "/docs", "/docs/events", "/rate?code=?"), asked
+    ):
+        status, headers, body = await served.get(f"{path}{'&' if '?' in path else '?'}{lang}", Accept_Language=accepted)
+        assert f'<html lang="{shown}"'.encode() in body, (path, accepted)
+        varies = "Accept-Encoding" if lang else "Accept-Encoding, Accept-Language"
+        assert headers.get("Vary") == (varies if status == 200 else None)
+    for path in ("/rate", "/nowhere"):
+        lines = "Accept: text/html", "Accept-Language: de", "Accept-Language: ru"
+        assert b'<html lang="ru"' in (await ask(served.url, get(path, *lines))).body, (
+            "a proxy may split a list into lines"
+        )
+
+
+async def test_the_widget_speaks_more_languages_than_the_pages(served: Served) -> None:
+    """In every form, also where it has no rates to show."""
+    kazakh = language_or_default("kk").of_widget()
+    shown = {"2026-04-24": TITLE, "2031-01-01": "These rates are not available right now."}
+    for form, (day, sentence) in product(("frame", "card.svg"), shown.items()):
+        _, _, body = await served.get(f"/widget/{form}?lang=kk&date={day}")
+        assert kazakh.say(sentence) in body.decode(), (form, day)
+
+
+def ours(served: Served) -> str:
+    """The address with which links begin."""
+    return served.url.replace("127.0.0.1", "localhost")
+
+
+PAGES = [
+    "/",
+    "/?layout=inline",
+    "/rate?date=2026-04-24",
+    "/chart?since=2026-04-23",
+    "/docs",
+    "/docs/calling",
+    "/nowhere",
+]
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_page_says_what_a_preview_of_it_shows(served: Served, path: str) -> None:
+    """Title, description, icon, and a picture that is there; a page of nothing has none."""
+    _, _, body = await served.get(path, Accept="text/html,*/*", Accept_Language="ru")
+    page = unescape(body.decode())
+    head, title = page.partition("</head>")[0], page.partition("<title>")[2].partition("</title>")[0]
+    found = dict(re.findall(r'<meta (?:name|property)="([\w:]+)" content="([^"]*)">', head))
+    assert found["og:title"] == title
+    assert found["og:description"] == found["description"]
+    assert 10 < len(found["description"]) < 200
+    assert f'<link rel="icon" href="{ours(served)}/favicon.ico"' in head
+    assert ("og:image" in found) == (path != "/nowhere")
+    if "og:image" in found:
+        status, headers, _ = await served.get(found["og:image"].removeprefix(ours(served)))
+        assert (status, headers["Content-Type"]) == (200, "image/png")
+
+
+async def test_a_browser_gets_a_page_where_there_is_nothing(served: Served) -> None:
+    """In its language, with the ways that there are; a program gets a problem."""
+    status, headers, body = await served.get("/nowhere/<b>", Accept="text/html,*/*;q=0.8", Accept_Language="ru")
+    assert (status, headers["Content-Type"], headers["Cache-Control"]) == (404, "text/html; charset=utf-8", "no-store")
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    page = body.decode()
+    assert "Такой страницы нет" in page
+    assert "nowhere" not in page
+    for link in re.findall(r'<a href="([^"]+)"', page):
+        assert (await served.get(link.removeprefix(ours(served))))[0] == 200
+    status, headers, _ = await served.get("/nowhere", Accept="*/*")
+    assert (status, headers["Content-Type"]) == (404, "application/problem+json")
+
+
+async def test_the_links_of_the_guides_lead_somewhere(served: Served) -> None:
+    """In both languages: to their own sections, to each other, to /docs. Examples have the address of this service."""
+    pages = {}
+    for lang, name in product(("en", "ru"), ("", *(f"/{name}" for name in GUIDES))):
+        status, _, body = await served.get(f"/docs{name}?lang={lang}")
+        assert status == 200
+        pages[f"/docs{name}?lang={lang}"] = body.decode()
+    for address, page in pages.items():
+        assert "localhost:8080" not in page
+        for target, anchor in re.findall(rf'href="(?:{ours(served)}(/docs[^"#]*))?(#[^"]+)?"', page):
+            assert not anchor or f' id="{anchor[1:]}"' in pages[target or address], (address, target, anchor)
+        if address.startswith("/docs/"):
+            text = re.sub(r"<pre.*?</pre>|<code>.*?</code>", "", page, flags=re.DOTALL)
+            assert not re.search(r"`|\]\(|\*\*", text.partition("<main>")[2]), address
+
+
+async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
+    """Widget, frames, pictures and charts say noindex; pages and numbers do not. robots.txt names the endless ones."""
+    queries = {"/chart.svg": "?codes=USD", "/chart.png": "?codes=USD", "/oembed": f"?url={served.url}/embed"}
+    embedded = {
+        "/widget",
+        "/widget/frame",
+        "/widget/rows.json",
+        "/widget/card.svg",
+        "/widget/card.png",
+        "/embed",
+        "/chart/frame",
+    }
+    marked = set()
+    for path in addresses(served.service) - {"/v1/events"}:
+        if "{" not in path:
+            _, headers, _ = await served.get(path + queries.get(path, ""))
+            marked |= {path} if headers.get("X-Robots-Tag") == "noindex" else set()
+    assert marked == embedded | {"/chart.svg", "/chart.png"}
+    _, headers, body = await served.get("/robots.txt")
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    listed = b"Disallow: /chart?\nDisallow: /chart.svg\nDisallow: /chart/\nDisallow: /rate?\nDisallow: /widget\n"
+    listed += b"Allow: /widget/card.png\n"
+    assert body == b"User-agent: *\n" + listed
+
+
+async def test_a_sentence_never_shows_the_rate_of_another_currency(served: Served) -> None:
+    """It has no name beside its number, so an unknown currency gets none. Only the builder shows the dollar instead."""
+    statuses = {"/widget": 404, "/widget/frame": 404, "/widget/rows.json": 404, "/widget/card.svg": 200}
+    for path, status in statuses.items():
+        found, _, body = await served.get(f"{path}?layout=inline&code=XQZ")
+        assert (found, b"\xe2\x82\xbd" in body) == (status, False), path
+    status, _, body = await served.get("/?layout=inline&code=XQZ")
+    assert (status, b"USD" in body, b"XQZ" in body) == (200, True, False)
+
+
+async def test_a_next_day_without_rates_has_a_page_that_says_why(served: Served) -> None:
+    """Before the Bank has set them, and before anything is known."""
+    for status, why in (404, b"has not set the rate for this day yet"), (503, b"No rates have been received yet"):
+        found, headers, body = await served.get("/rate?date=next")
+        assert (found, headers["Content-Type"], why in body) == (status, "text/html; charset=utf-8", True)
+        served.service.publication = None
+
+
+@pytest.mark.parametrize(
+    ("was", "layout", "shown"),
+    [
+        ("table", "line", "layout=line&codes=USD"),
+        ("line", "table", "codes=USD"),
+        ("table", "table", "codes=USD&columns=name,today&head=0"),
+    ],
+)
+async def test_a_new_layout_begins_with_its_own_defaults(served: Served, was: str, layout: str, shown: str) -> None:
+    """A form does not send a switch that is off, nor one that the old layout lacks."""
+    address = f"{served.url}/?was={was}&layout={layout}&codes=USD&columns=name,today&lang=en"
+    async with served.http.get(address, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, f"?{shown}&lang=en")
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_currency_that_is_moved_to_the_front_stands_there_alone(served: Served) -> None:
+    """In the code to copy, too."""
+    _, _, body = await served.get("/?codes=USD,EUR,CNY&first=EUR&lang=en")
+    assert set(re.findall("[A-Z]{3}(?:,[A-Z]{3})+", body.decode())) >= {"EUR,USD,CNY"}
+    assert b"EUR,USD,EUR" not in body
+
+
+async def test_the_reference_has_its_examples_in_each_language(served: Served) -> None:
+    """Whichever was asked for first."""
+    english, russian = [(await served.get(f"/docs?lang={lang}"))[2] for lang in ("en", "ru")]
+    assert english.count(b"unit_rate") == russian.count(b"unit_rate") > 10
+
+
+async def test_the_reference_has_its_examples_while_long_answers_wait(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without them it would be kept so until the next sheet. A short archive is no long answer."""
+    monkeypatch.setitem(MOST_WAITING, Queue.LONG, 0)
+    assert [(await served.get(f"/v1/history.csv{days}"))[0] for days in ("", "?since=today")] == [503, 200]
+    _, _, body = await served.get("/docs")
+    assert re.search(b">effective_date,code,nominal,value,unit_rate,revision,roubles\n2026-04-24,USD,1,", body)
+
+
+async def test_the_reference_is_made_once_for_all_who_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a tenth of a second in the threads of small answers, so they would wait for each reader."""
+    made = Mock(wraps=contract.operations)
+    monkeypatch.setattr(contract, "operations", made)
+    answers = await asyncio.gather(*(served.get("/docs") for _ in range(9)))
+    assert {status for status, _, _ in answers} == {200}
+    assert made.call_count == 1
+
+
+async def test_programs_find_the_api_by_a_well_known_address(served: Served) -> None:
+    """RFC 9727: links to the description for programs and to that for people, which answer; HEAD links to itself."""
+    status, headers, body = await served.get("/.well-known/api-catalog")
+    assert (status, headers["Content-Type"].partition(";")[0]) == (200, "application/linkset+json")
+    assert 'profile="https://www.rfc-editor.org/info/rfc9727"' in headers["Content-Type"]
+    (api,) = json.loads(body)["linkset"]
+    for relation in ("service-desc", "service-doc"):
+        (link,) = api[relation]
+        found, answered, _ = await served.get(URL(link["href"]).path)
+        assert (found, answered["Content-Type"].partition(";")[0]) == (200, link["type"])
+    described = json.loads((await served.get("/openapi.json"))[2])["paths"]
+    assert {URL(link["href"]).path for link in api["item"]} <= described.keys()
+    async with served.http.head(f"{served.url}/.well-known/api-catalog") as head:
+        assert head.headers["Link"].endswith('/.well-known/api-catalog>; rel="api-catalog"')
+
+
+async def test_a_language_model_reads_each_address_with_an_example_that_works(served: Served) -> None:
+    """Markdown: a title, what it is, and a link for each address of the contract."""
+    _, headers, body = await served.get("/llms.txt")
+    text = body.decode()
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert text.startswith("# ratesvc\n\n> The Bank of Russia's official exchange rates")
+    links = re.findall(r"^- \[.+?\]\((\S+)\)", text, re.MULTILINE)
+    described = json.loads((await served.get("/openapi.json"))[2])["paths"]
+    assert len(links) == sum(map(len, described.values()))
+    for link in links:
+        path = URL(link, encoded=True).raw_path_qs
+        if "/v1/rates" in path:
+            assert (await served.get(path))[0] in (200, 404), path

@@ -1,0 +1,453 @@
+"""The widget's bytes: golden files, the loader's lock, and its safety inside somebody's page."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from html import unescape
+from itertools import product
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import aiohttp
+import pytest
+from conftest import first, golden, missing
+from kit.browser import Live, live_service
+from kit.service import ROOT
+from release_loader import LOCK, TERSER, built, changed, integrity
+
+from ratesvc.config import Server, Settings
+from ratesvc.features.site.page import asset, hashes, style
+from ratesvc.features.site.text import PIXEL, text_width
+from ratesvc.features.widget import releases
+from ratesvc.features.widget.card import MARGIN
+from ratesvc.features.widget.choice import WIDTHS
+from ratesvc.render.language import NOTHING
+from ratesvc.service.app import Service
+from ratesvc.web.server import listening
+
+SVG = "{http://www.w3.org/2000/svg}"
+LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
+
+
+async def get(url: str, path: str) -> tuple[int, Mapping[str, str], str]:
+    async with aiohttp.ClientSession() as http, http.get(url + path) as answer:
+        return answer.status, answer.headers, await answer.text()
+
+
+async def text_of(live: Live, path: str) -> str:
+    return (await get(live.url, path))[2]
+
+
+@pytest.fixture
+async def empty(tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a service that has no rates yet."""
+    settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
+    async with Service(settings, scheduled=False) as service, listening(service) as url:
+        yield url
+
+
+def table_words(html: str) -> list[str]:
+    table = html[html.index("<table") : html.index("</table>")]
+    return [text.strip() for text in map(unescape, re.split("<[^>]+>", table)) if text.strip()]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("fragment.en.html", "/widget?style=none"),
+        ("fragment.ru.html", "/widget?style=link&lang=ru&spark=30&columns=name,today,next,change,percent"),
+        ("shadow.zh.html", "/widget?shadow=1&style=none&lang=zh-CN"),
+        ("rows.ar.json", "/widget/rows.json?lang=ar&codes=USD,JPY"),
+        ("card.ru.svg", "/widget/card.svg?lang=ru"),
+        ("line.ru.svg", "/widget/card.svg?lang=ru&layout=line"),
+        ("bar.ar.svg", "/widget/card.svg?lang=ar&layout=bar"),
+    ],
+)
+async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, path: str) -> None:
+    text = await text_of(live, path)
+    golden(f"widget/{name}", text.replace(live.url, "https://rates.example"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lang", first(5, LOCALES))
+@pytest.mark.parametrize(("layout", "columns"), [("table", 5), ("line", 3), ("bar", 3)])
+async def test_every_form_has_the_same_texts(live: Live, lang: str, layout: str, columns: int) -> None:
+    """A line and a bar show no names, and their heading has the day. A card has no room for today's rates of a line."""
+    query = f"lang={lang}&layout={layout}"
+    document = json.loads(await text_of(live, f"/widget/rows.json?{query}"))
+    fragment = table_words(await text_of(live, f"/widget?{query}&style=none"))
+    assert table_words(await text_of(live, f"/widget/frame?{query}")) == fragment
+    card = re.sub(r"<[^>]+>", "\n", await text_of(live, f"/widget/card.svg?{query}"))
+    names = ["name"] if layout == "table" else []
+    texts = [text for row in document["rows"] for text in (*map(row.get, ["unit", *names]), *row["cells"])]
+    if layout == "line":
+        texts = [text for at, text in enumerate(texts) if at % 4 != 1]
+    assert len(texts) == 6 * columns
+    assert {document["title"], *texts} <= {*fragment, " ".join(fragment[:2])}
+    assert [text for text in (document["title"], *texts) if text not in card] == []
+
+
+def test_a_released_file_never_changes() -> None:
+    """Every file has the hash in the lock, and the lock has every hash that a tag of this repository has."""
+    for version, release in releases.releases().items():
+        assert {name: integrity(content) for name, content in release.items()} == releases.lock()[version]
+    if not ROOT.joinpath(".git").exists():
+        missing("the repository with its tags")
+    assert changed(releases.lock()) == []
+
+
+def test_the_first_release_freezes_the_loader(tmp_path: Path) -> None:
+    """Until a tag has the lock its files may change. Then each may neither change nor go away, in any later release."""
+
+    def git(*arguments: str) -> None:
+        names = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
+        subprocess.run(["git", "-C", tmp_path, *names, *arguments], check=True, capture_output=True, timeout=60)
+
+    git("init", "--initial-branch=main")
+    git("commit", "--allow-empty", "--message=before there was a loader")
+    git("tag", "v0.1.0")
+    lock = {"1.0.0": {"rates.js": "sha384-A", "widget.css": "sha384-B"}}
+    tmp_path.joinpath(LOCK).parent.mkdir(parents=True)
+    tmp_path.joinpath(LOCK).write_text(json.dumps(lock), "utf-8")
+    git("add", ".")
+    git("commit", "--message=the loader")
+    other = {"1.0.0": {"rates.js": "sha384-C"}}
+    assert changed(other, tmp_path) == []
+    git("tag", "v1.0.0")
+    assert changed(other, tmp_path) == ["1.0.0/rates.js", "1.0.0/widget.css"]
+    assert changed(lock | {"1.1.0": {"rates.js": "sha384-C"}}, tmp_path) == []
+
+
+def test_the_newest_release_is_made_from_the_sources() -> None:
+    """After a change of rates.js or widget.css run `python tools/release_loader.py`."""
+    if not TERSER.exists():
+        missing("terser (npm ci in tests/browser)")
+    assert built() == releases.releases()[releases.RELEASE]
+
+
+def test_the_types_have_the_attributes_that_the_loader_knows() -> None:
+    known = re.search(r"const known = (\[.*?\]);", asset("widget/rates.js").read_text("utf-8"))
+    types = asset("widget/rates.d.ts").read_text("utf-8").partition("export type")[0]
+    assert known
+    assert sorted(json.loads(known[1])) == sorted(re.findall(r"^  (\w+)\?:", types, re.MULTILINE))
+
+
+async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With gzip: the loader has at most 2,000 bytes, loader and six rows 3,000 in each language, a frame 4,000.
+
+    docs/widget.md names them in English and Russian.
+    """
+    rows = [f"/widget/rows.json?style=inline&lang={lang}" for lang in ("en", "ru", "zh-Hans")]
+    frames = [f"/widget/frame?lang={lang}" for lang in ("en", "ru")]
+    paths = ("/widget/rates.js", *frames, "/widget", *rows)
+    async with live_service(tmp_path, demo=False) as live:
+        sizes = {path: len(gzip.compress((await text_of(live, path)).encode(), 9)) for path in paths}
+    with capsys.disabled():
+        print(f"\ngzip: {sizes}")  # noqa: T201 -- figures to read
+    assert sizes["/widget/rates.js"] <= 2000
+    elements = [sizes["/widget/rates.js"] + sizes[path] for path in rows]
+    assert max(sizes[path] for path in frames) <= 4000
+    assert max(elements) <= 3000
+    guide = Path("docs/widget.md").read_text("utf-8")
+    told = re.findall(r"this service, (?:twice|once) \(([0-9.]+) kB with gzip.*?, ([0-9.]+) in Russian", guide)
+    counted = [elements[:2], [sizes[path] for path in frames]]
+    assert told == [tuple(f"{size / 1000:.1f}" for size in pair) for pair in counted]
+
+
+async def test_the_manifest_has_the_pins_of_what_is_served(live: Live) -> None:
+    """Each file of each release with its integrity, and the hash of the style that a shadow fragment brings."""
+    document = json.loads(await text_of(live, "/widget/manifest.json"))
+    for version, files in document["releases"].items():
+        assert len(files) == 3
+        for name, pin in files.items():
+            assert integrity((await text_of(live, f"/widget/{version}/{name}")).encode()) == pin
+    (brought,) = re.findall("<style>(.*?)</style>", await text_of(live, "/widget?shadow=1"))
+    assert f"'{document['style']}'" == hashes(brought)
+    assert document["version"] == releases.RELEASE
+
+
+async def test_a_day_without_rates_shows_nothing_or_a_sentence(live: Live) -> None:
+    """Nothing in a page of the host, a sentence in a frame, a neutral picture."""
+    for path in ("/widget", "/widget/rows.json"):
+        assert (await get(live.url, f"{path}?date=1992-06-30"))[::2] == (404, "")
+    status, _, page = await get(live.url, "/widget/frame?date=1992-06-30&theme=dc3545")
+    assert (status, "These rates are not available right now." in page) == (404, True)
+    status, headers, _ = await get(live.url, "/widget/card.svg?date=1992-06-30")
+    assert (status, headers["Cache-Control"]) == (200, "no-store")
+
+
+async def test_a_line_and_a_bar_have_the_sizes_of_the_guide(live: Live) -> None:
+    """A line is 36 pixels high; a bar that is wider than 970 goes on in a second row."""
+    size = r'<svg [^>]*width="([0-9]+)" height="([0-9]+)"'
+    codes = ",".join(sorted(live.service.history.codes())[:12])
+    shown = []
+    for query in ("layout=line", "layout=bar&codes=USD,EUR", f"layout=bar&codes={codes}"):
+        found = re.search(size, await text_of(live, f"/widget/card.svg?lang=ru&{query}"))
+        assert found
+        shown.append((int(found[1]), int(found[2])))
+    (_, line), (_, small), (wide, high) = shown
+    assert line == 36
+    assert 500 < wide <= 970
+    assert high > small * 3 // 2
+
+
+def written(node: Any) -> str:
+    """A node as the HTML that it comes from."""
+    if isinstance(node, str):
+        return node
+    tag, attributes, *inside = node
+    pairs = (f' {name}="{value}"' for name, value in zip(attributes[::2], attributes[1::2], strict=True))
+    return f"<{tag}{''.join(pairs)}>{''.join(map(written, inside))}</{tag}>"
+
+
+@pytest.mark.parametrize(
+    "query", ["spark=30&converter=1", "layout=line&lang=de", "layout=inline&code=USD&href=https://a.example/?a=1%26b=2"]
+)
+async def test_the_element_has_the_html_of_the_fragment(live: Live, query: str) -> None:
+    """As nodes: every tag, attribute and text, and nothing else."""
+    document = json.loads(await text_of(live, f"/widget/rows.json?style=inline&heading=%3Cb%3E%22%26&{query}"))
+    fragment = (await text_of(live, f"/widget?style=none&heading=%3Cb%3E%22%26&{query}")).partition("<script")[0]
+    expected = re.sub(r"\n|<(polyline [^>]*)/>", lambda found: f"<{found[1]}></polyline>" if found[1] else "", fragment)
+    assert written(document["content"]) == unescape(expected)
+    assert document.keys() == {"style", "content"}
+
+
+async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
+    """The style has every rule that this table and its look use, and no rule for absent columns."""
+
+    async def brought(query: str) -> str:
+        text: str = json.loads(await text_of(live, f"/widget/rows.json?style=inline&{query}"))["style"]
+        return text
+
+    plain = await brought("")
+    rules = ("cbr-dark{", "cbr-blue-orange ", "cbr-trend svg{")
+    assert not [rule for rule in rules if rule in plain]
+    assert ".cbr-dark{" in await brought("theme=dark")
+    assert ".cbr-blue-orange .cbr-down{" in await brought("updown=blue-orange")
+    assert ".cbr-trend svg{" in await brought("spark=30")
+    whole = style("widget/widget").split("}")
+    nested = {rule for rule in (await brought("theme=auto&updown=none&spark=30")).split("}") if rule.startswith("& ")}
+    assert nested < set(whole)
+    used = set(re.findall(r'class="([^"]+)"', await text_of(live, "/widget?style=none")))
+    named = {name for rule in whole if rule.startswith("& ") for name in re.findall(r"[.](cbr-[a-z-]+)", rule)}
+    assert not {name for name in " ".join(used).split() if name in named and f".{name}" not in plain}
+
+
+async def test_a_shadow_fragment_has_the_parts_of_the_element(live: Live) -> None:
+    """Every part in docs/widget.md can be styled."""
+    offered = re.search(r"the parts ([\w, \n]+)[.]", Path("docs/widget.md").read_text("utf-8"))
+    assert offered
+    text = await text_of(
+        live, "/widget?shadow=1&spark=30&href=https://a.example&columns=name,today,next,change,percent"
+    )
+    parts = set(" ".join(re.findall(r'part="([^"]+)"', text)).split())
+    assert set(re.findall(r"\w+", offered[1])) - {"and"} <= parts
+
+
+async def test_unknown_parameters_are_dropped(live: Live) -> None:
+    """A mistake in a parameter never shows an error page inside somebody's site."""
+    paths = ("/widget", "/widget/frame", "/widget/rows.json", "/widget/card.svg", "/embed")
+    slips = ("codes=XXX,%00,USD", "lang=tlh", f"lang={'x' * 5000}", "date=2022-99-99", "theme=%22%3E", "a=b&a=c")
+    for path, query in product(paths, slips):
+        status, headers, _ = await get(live.url, f"{path}?{query}")
+        assert status == 200, (path, query)
+        assert "Set-Cookie" not in headers, (path, query)
+
+
+@pytest.mark.parametrize("layout", ["table", "line", "bar", "converter"])
+async def test_a_widget_whose_only_currency_has_no_rate_says_so(live: Live, layout: str) -> None:
+    """It showed eight others."""
+    document = json.loads(await text_of(live, f"/widget/rows.json?codes=BYR&layout={layout}&pending=1"))
+    assert [(row["unit"], {*row["cells"]}) for row in document["rows"]] == [("BYR", {NOTHING})]
+    said = document["title"] + "." if layout == "line" else document["note"]
+    assert said == "The Bank of Russia has no rate for BYR."
+    assert "converter" not in document
+    assert said.rstrip(".") in await text_of(live, f"/widget/card.svg?codes=BYR&layout={layout}")
+
+
+async def test_a_heading_is_text(live: Live) -> None:
+    for path in ("/widget", "/widget/frame", "/embed", "/widget/card.svg", "/"):
+        text = await text_of(live, f"{path}?heading=%3Cscript%3Ealert(1)%3C/script%3E")
+        assert "<script>alert" not in text
+        assert "&lt;script&gt;alert" in text
+
+
+async def test_a_card_draws_the_trend(live: Live) -> None:
+    """With a dot at the end of each line, beside its currency. A line and a bar have no room for it."""
+    table, _, bar = [
+        ET.fromstring(await text_of(live, f"/widget/card.svg?codes=USD,EUR&spark=30&layout={layout}"))  # noqa: S314 -- ours
+        for layout in ("table", "line", "bar")
+    ]
+    lines = [[line.get("points", "") for line in group.iter(f"{SVG}polyline")] for group in table.iter(f"{SVG}g")]
+    assert len(lines) == 2
+    assert all(dot.split(" ") == [line.split(" ")[-1]] * 2 for line, dot in lines)
+    assert "30 days" in [text.text for text in table.iter(f"{SVG}text")]
+    assert "".join(bar.itertext()).count("from") == 0
+
+
+async def test_rows_of_a_card_without_names_are_one_line_high(live: Live) -> None:
+    """A name takes a line of its own."""
+
+    async def pitch(columns: str) -> int:
+        card = await text_of(live, f"/widget/card.svg?columns={columns}")
+        first, second, *_ = map(int, re.findall(r'<path d="M24 ([0-9]+)[.]5H', card))
+        return second - first
+
+    assert await pitch("name,next") >= 40
+    assert await pitch("next") <= 32
+
+
+@pytest.mark.parametrize("layout", ["table", "line", "bar"])
+async def test_the_builder_knows_the_size_of_its_picture(live: Live, layout: str) -> None:
+    """A table with a trend too, which its picture leaves out."""
+    query = f"lang=ru&layout={layout}&spark=30&columns=name,next,change,percent"
+    size = r'width="([0-9]+)" height="([0-9]+)"'
+    snippet = re.search(rf"/widget/card\.(?:png|svg)\?[^>]*? {size}", unescape(await text_of(live, f"/?{query}")))
+    drawn = re.search(rf"<svg [^>]*{size}", await text_of(live, f"/widget/card.svg?{query}"))
+    assert snippet
+    assert drawn
+    assert snippet.groups() == drawn.groups()
+
+
+async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
+    """It has no blanks, so it breaks between characters."""
+    heading = "俄罗斯银行官方外汇汇率" * 5
+    card = await text_of(live, f"/widget/card.svg?lang=zh-CN&heading={heading}")
+    width = re.search(r'<svg [^>]*width="(\d+)"', card)
+    lines = re.findall(r'font-size="16"[^>]*>([^<]+)<', card)
+    assert width
+    assert "".join(lines) == f"{heading} (演示)"
+    assert all(text_width(line, 16) <= (int(width[1]) - 2 * MARGIN) * PIXEL for line in lines)
+
+
+@pytest.mark.parametrize("lang", ["de", "ar", "ru"])
+async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, lang: str) -> None:
+    """If our sentences are English, our title is marked as English, and the host's heading is not."""
+    english = lang != "ru"
+    for heading, ours in (("", english), ("none", english), ("Wechselkurse", False)):
+        query = f"lang={lang}&heading={heading}"
+        for path in ("/widget", "/widget/frame"):
+            titles = re.findall(r"<(?:caption|title)[^>]*>", await text_of(live, f"{path}?{query}"))
+            assert len(titles) == (2 if path == "/widget/frame" else 1)
+            assert [('lang="en"' in title) for title in titles] == [ours] * len(titles)
+        document = json.loads(await text_of(live, f"/widget/rows.json?{query}"))
+        assert document.get("title_lang") == ("en" if ours else None)
+        assert document.get("words_lang") == ("en" if english else None)
+
+
+@pytest.mark.parametrize("lang", ["de", "ar", "ru", "en"])
+async def test_english_words_on_a_card_are_marked(live: Live, lang: str) -> None:
+    """Title and heads of columns, but not dates, names and the host's own heading."""
+    english = "en" if lang in ("de", "ar") else None
+    for heading, titled in (("", english), ("Wechselkurse", None)):
+        card = ET.fromstring(await text_of(live, f"/widget/card.svg?lang={lang}&heading={heading}"))  # noqa: S314 -- ours
+        assert card.get("lang") == lang
+        assert [title.get("lang") for title in card.findall(f"{SVG}title")] == [titled]
+        texts = [text.get("lang") for text in card.iter(f"{SVG}text")]
+        assert texts.count(english) == len(texts) if english is None else 2 <= texts.count(english) < len(texts)
+
+
+async def test_nothing_stored_yet(empty: str) -> None:
+    """Rows and fragment are empty with 503 and Retry-After. The card is a neutral picture that no cache keeps."""
+    for path in ("/widget", "/widget/rows.json"):
+        status, headers, text = await get(empty, path)
+        assert (status, headers["Retry-After"], text) == (503, "30", "")
+    for lang, said in (("de", "en"), ("ru", "ru")):
+        status, headers, card = await get(empty, f"/widget/card.svg?lang={lang}")
+        assert (status, headers["Cache-Control"]) == (200, "no-store")
+        assert f' lang="{said}" ' in card
+    status, _, page = await get(empty, "/widget/frame?lang=ru")
+    assert (status, "Сейчас эти курсы недоступны." in page) == (503, True)
+    assert 'href="https://www.cbr.ru/currency_base/daily/"' in page
+    page = (await get(empty, "/widget/frame?lang=de"))[2]
+    assert 'href="https://www.cbr.ru/eng/currency_base/daily/"' in page
+    for lang, tag in (("ar", "en"), ("zh-Hans", "zh-Hans")):
+        assert f'<html lang="{tag}" dir="ltr"' in (await get(empty, f"/embed?lang={lang}"))[2]
+
+
+@pytest.mark.parametrize(
+    ("query", "tag"), [("lang=de", "en"), ("lang=ar", "en"), ("lang=de&ui=ru", "ru"), ("lang=zh-CN", "zh-Hans")]
+)
+async def test_the_builder_without_rates_speaks_the_language_of_its_page(empty: str, query: str, tag: str) -> None:
+    """English sentences are not marked as German or Arabic."""
+    status, _, page = await get(empty, f"/?{query}")
+    assert (status, f'<html lang="{tag}" dir="ltr">' in page) == (503, True)
+
+
+async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
+    """The address is compared, never fetched. The frame is no larger than the consumer allows."""
+    ours = f"{live.url}/embed?codes=USD%26lang=ru".replace("?", "%3F")
+    status, _, text = await get(live.url, f"/oembed?url={ours}&maxwidth=200&maxheight=150")
+    document = json.loads(text)
+    assert (status, document["width"], document["height"]) == (200, 200, 150)
+    assert document["html"].startswith(f'<iframe src="{live.url}/embed?codes=USD&amp;lang=ru" width="200" height="150"')
+    for strange in ("http://evil.example/embed", f"{live.url}/v1/rates", "http://["):
+        assert (await get(live.url, f"/oembed?url={strange}"))[0] == 404
+
+
+@pytest.mark.parametrize("size_given", ["%26width=400", "%26width=600%26height=500"])
+async def test_a_narrower_frame_is_higher(live: Live, size_given: str) -> None:
+    """Rows and title wrap in a narrower frame, so it needs more height."""
+    address = f"/oembed?url={live.url}/embed%3Fcolumns=name,today,next,change,percent{size_given}"
+
+    async def size(limits: str) -> tuple[int, int]:
+        document = json.loads(await text_of(live, address + limits))
+        return document["width"], document["height"]
+
+    wide, usual = await size("")
+    assert await size("&maxwidth=2000") == (wide, usual)
+    narrow, high = await size("&maxwidth=300")
+    assert (narrow, high > usual) == (300, True)
+    assert (await size("&maxwidth=200"))[1] >= high
+    assert await size("&maxwidth=1") == (1, (await size(f"&maxwidth={WIDTHS.start}"))[1])
+    assert await size("&maxwidth=240&maxheight=300") == (240, 300)
+
+
+async def test_a_preset_is_a_whole_choice_in_the_readers_language(live: Live) -> None:
+    """A line above a page, a narrow column, a card of its own."""
+    page = await text_of(live, "/?lang=de&ui=ru&codes=JPY&theme=dark")
+    found = re.findall(r'<a href="([^"]+)">(Шапка|Колонка|Карточка)</a>', page)
+    shown = {}
+    for address, name in found:
+        code = unescape(await text_of(live, f"/{unescape(address)}")).partition('id="code-element"')[2]
+        shown[name] = re.findall(r'<cbr-rates (.*?) style="', unescape(code))[0]
+        assert '<html lang="ru"' in await text_of(live, f"/{unescape(address)}")
+    assert shown == {
+        "Шапка": 'layout="line" codes="USD,EUR,CNY" lang="de"',
+        "Колонка": 'codes="USD,EUR,CNY" columns="next,change" head="0" heading="short" lang="de"',
+        "Карточка": 'columns="today,next,change" heading="short" lang="de" spark="30" converter="1" theme="light"',
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "notice"),
+    [
+        ("was=table&columns=name", "No currency is chosen, so you see the default ones."),
+        (
+            f"codes={','.join(['USD', *(f'X{a}{b}' for a in 'ABCDE' for b in 'ABCDE')])}",
+            "The first 20 currencies are shown.",
+        ),
+        ("was=table&codes=USD", "No column is chosen, so you see the default ones."),
+        ("width=5000", "Width: 120–2000 pixels."),
+        ("height=5", "Height: 24–4000 pixels."),
+        ("href=javascript:1", "The link must begin with https:// or http://."),
+        ("codes=USD&columns=name,next", ""),
+    ],
+)
+async def test_the_builder_says_what_it_does_not_show(live: Live, query: str, notice: str) -> None:
+    """Instead of silently showing defaults."""
+    found = re.findall('<p class="notice" role="status">(.*?)</p>', await text_of(live, f"/?{query}"))
+    assert list(map(unescape, found)) == ([notice] if notice else [])
+
+
+async def test_a_sentence_has_no_choices_that_its_form_does_not_show(live: Live) -> None:
+    """After a table of his own colour a host gets a plain number: without the field he could not undo its ground."""
+    looks = "theme=own&ground=%23ffcc00&updown=none&heading=own&own=Rates"
+    target = f"{live.url}/?was=bar&layout=inline&codes=USD&{looks}&unit=1&symbols=1&lang=en"
+    async with aiohttp.ClientSession() as http, http.get(target, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "?layout=inline&codes=USD&lang=en")

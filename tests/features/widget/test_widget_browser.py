@@ -1,0 +1,1061 @@
+"""The widget in a real Chromium, on pages of other origins that do their worst."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from html import escape, unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import first, in_nightly, missing, program
+from kit.browser import PHONE, WATCH, Host, Live, chromium, got, hosting, pasted, settled, visited
+from kit.proxies import nginx
+from kit.service import finished, free_port, serving
+from playwright.async_api import Browser, Page
+
+from ratesvc.features.site.page import LINK, hashes
+from ratesvc.render.language import language_or_default
+
+pytestmark = pytest.mark.nightly
+
+WEB = Path(__file__).parents[2] / "browser"
+AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
+VALIDATE = WEB / "node_modules" / ".bin" / "html-validate"
+BELOW = '<p id="below">What stands below must not move.</p>'
+# What axe and html-validate look at, beside what stands on a host's page: name → our own address.
+PAGES = {
+    "frame": "/widget/frame?theme={theme}&spark=7",
+    "builder": "/",
+    "rate": "/rate?lang=de&amount=5",
+    "chart": "/chart?codes=USD,EUR&period=month&lang=ru",
+    "chart-frame": "/chart/frame?codes=USD&period=month&theme={theme}",
+    "docs": "/docs?lang=ru",
+    "guide": "/docs/calling",
+    "frame-converter": "/widget/frame?theme={theme}&converter=1",
+    "frame-line": "/widget/frame?theme={theme}&lang=ru&layout=line",
+}
+PAGES_IN_FAULTS = {
+    "frame-bar": "/widget/frame?theme={theme}&lang=ru&layout=bar&href=https://a.example/{{code}}",
+    "frame-ar": "/embed?theme={theme}&lang=ar",
+    "builder-ru": "/?lang=ru",
+    "builder-zh": "/?lang=zh-Hans&csp=1",
+}
+HOSTILE = """<style>*{letter-spacing:9px!important;text-transform:uppercase!important;line-height:4!important;
+visibility:visible;text-align:center!important;word-spacing:20px!important}
+table,td,th,caption,div,span,bdi,p{display:none!important;color:red!important;font-size:40px!important}</style>"""
+
+
+async def opened(browser: Browser, address: str, **context: Any) -> Page:
+    """The page, watched from its first moment, once it is quiet and its elements are drawn, if it has the loader."""
+    page = await watched(browser, **context)
+    await visited(page, address)
+    if await page.locator("script[src*='/rates.js']").count():
+        await settled(page)
+    return page
+
+
+async def watched(browser: Browser, **context: Any) -> Page:
+    page: Page = await (await browser.new_context(**context)).new_page()
+    await page.add_init_script(WATCH)
+    return page
+
+
+def element(live: Live, attributes: str = "", *, height: int = 460) -> str:
+    box = f'height="{height}" style="display:block;height:{height}px"'
+    return (
+        f'<cbr-rates {attributes} {box}><a href="https://www.cbr.ru/">Bank of Russia</a></cbr-rates>{BELOW}'
+        f'<script async src="{live.url}/widget/rates.js" crossorigin="anonymous"></script>'
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [180, *in_nightly(300, 600)])
+@pytest.mark.parametrize(
+    ("lang", "scheme"), first(1, [("ru", "dark"), ("en", "light"), ("ar", "inherit"), ("zh-CN", "light")])
+)
+async def test_the_element_fits_and_shifts_nothing(
+    browser: Browser, live: Live, host: Host, width: int, lang: str, scheme: str
+) -> None:
+    """Layout shift exactly 0, no horizontal overflow, two requests, no cookie, no storage, no third host."""
+    body = f'<div style="width:{width}px">{element(live, f"lang={lang} spark=30 theme={scheme}")}</div>'
+    page = await watched(browser, viewport={"width": 700, "height": 900})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await visited(page, host.put(body))
+    await settled(page)
+    assert await page.evaluate("shift") == 0
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert [address for address in asked if live.url in address] == [
+        f"{live.url}/widget/rates.js",
+        f"{live.url}/widget/rows.json?style=inline&lang={lang}&spark=30&theme={scheme}",
+    ]
+    assert all(address.startswith((live.url, host.url)) for address in asked)
+    over = "(e => e.scrollWidth - e.clientWidth)(document.querySelector('cbr-rates'))"
+    assert await page.evaluate(over) <= 0
+    assert await page.context.cookies() == []
+    assert await page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", first(1, ["element", "frame"]))
+async def test_a_strict_host(key: str, browser: Browser, live: Live, host: Host) -> None:
+    """The builder's code with its rule and its line for the policy, under Trusted Types: no violation, no shift."""
+    code = await pasted(live.url, key, "csp=1&spark=30")
+    rule = code.split("Your style sheet:  ")[1].split("\n")[0]
+    line = code.split("Your policy:  ")[1].split(" -->")[0]
+    policy = f"default-src 'none'; style-src {hashes(rule)}; {line}; "
+    policy += "require-trusted-types-for 'script'; trusted-types 'none'"
+    address = host.put(code + BELOW, {"Content-Security-Policy": policy}, head=f"<style>{rule}</style>")
+    page = await opened(browser, address)
+    assert "60.3741" in await page.frames[-1].inner_text("table")
+    assert await page.evaluate("violations") == []
+    assert await page.evaluate("states") == (["cbr-load"] if key == "element" else [])
+    border = "getComputedStyle(document.querySelector('cbr-rates, iframe')).borderTopWidth"
+    assert await page.evaluate(border) == "0px"
+    assert await page.evaluate("shift") == 0
+
+
+@pytest.mark.parametrize("key", ["element", "frame"])
+async def test_a_strict_host_of_a_service_under_a_prefix(key: str, tmp_path: Path) -> None:
+    """The same for a service at http://пример.рф/rates: its name is in ASCII there, and its path ends right."""
+    port = free_port()
+    public_url = f"http://пример.рф:{port}/rates"
+    async with (
+        serving(tmp_path, "--demo", RATESVC_PUBLIC_URL=public_url) as service,
+        nginx(tmp_path, service.url, port=port),
+        hosting() as host,
+        chromium("--host-resolver-rules=MAP xn--e1afmkfd.xn--p1ai 127.0.0.1") as browser,
+    ):
+        await service.ready()
+        code = await pasted(service.url, key, "csp=1&lang=en&converter=1")
+        line = code.split("Your policy:  ")[1].split(" -->")[0]
+        assert line.isascii()
+        page = await opened(browser, host.put(code, {"Content-Security-Policy": f"default-src 'none'; {line}"}))
+        assert "60.3741" in await page.frames[-1].inner_text("table")
+        assert await page.evaluate("violations") == []
+
+
+@pytest.mark.slow
+async def test_the_default_snippet_as_pasted(browser: Browser, live: Live, host: Host) -> None:
+    """On a plain page the builder's element shows the rates in the reader's language."""
+    page = await opened(browser, host.put((await pasted(live.url, "element", "lang=ru")) + BELOW))
+    assert "60,3741" in await page.inner_text("cbr-rates table")
+    assert await page.evaluate("shift") == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "lang=ru&spark=30&columns=name,today,next,change,percent&converter=1&pending=1",
+        "lang=ar&spark=7&theme=dark&updown=blue-orange",
+        "lang=de&layout=line&href=https://a.example/{code}",
+        "lang=zh-CN&layout=bar&heading=short",
+        "lang=ru&layout=converter&date=2022-11-16",
+        "lang=en&head=0&decimals=2&symbols=1&unit=1&heading=<i>'\"",
+    ],
+)
+async def test_the_element_draws_the_fragment(browser: Browser, live: Live, host: Host, query: str) -> None:
+    """Node for node, attribute for attribute: the loader leaves nothing out."""
+    pairs = (pair.split("=", 1) for pair in query.split("&"))
+    attributes = " ".join(f'{name}="{escape(value)}"' for name, value in pairs)
+    fragment = await got(f"{live.url}/widget?shadow=1&style=none&{query}")
+    page = await opened(browser, host.put(element(live, attributes) + f'<div id="fragment">{fragment}</div>'))
+    drawn = """root => root.innerHTML.replace(/\\n\\s*/g, "").replace(/^<(div|span)/, "<div")
+      .replace(/<.(div|span)>$/, "")"""
+    from_rows = await page.evaluate(f"({drawn})(document.querySelector('cbr-rates').shadowRoot)")
+    from_html = await page.evaluate(f"({drawn})(document.querySelector('#fragment > div').shadowRoot)")
+    ordered = [re.sub(r' part="[^"]*"', "", text) for text in (from_rows, from_html)]
+    assert ordered[0] == ordered[1]
+    parts = [Counter(" ".join(re.findall(r' part="([^"]*)"', text)).split()) for text in (from_rows, from_html)]
+    assert parts[1] <= parts[0]
+
+
+@pytest.mark.parametrize("layout", ["line", "bar", "table&head=0"])
+async def test_no_layout_has_an_inner_scrollbar(browser: Browser, live: Live, host: Host, layout: str) -> None:
+    """What only screen readers get adds no height."""
+    kind, _, head = layout.partition("&head=")
+    body = f'<cbr-rates layout="{kind}" head="{head}"></cbr-rates><script src="{live.url}/widget/rates.js"></script>'
+    page = await opened(browser, host.put(body))
+    over = "e => e.scrollHeight - e.clientHeight"
+    assert await page.eval_on_selector("cbr-rates", over) == 0
+    assert await page.eval_on_selector("cbr-rates .cbr-rates", over) <= 1
+
+
+async def test_one_rate_stands_in_a_sentence(browser: Browser, live: Live, host: Host) -> None:
+    """As a link to its source in the text's own font, with its day as a hint; from a server it needs no script."""
+    loader = f'<script async src="{live.url}/widget/rates.js" crossorigin="anonymous"></script>'
+    element = '<cbr-rates code="USD" layout="inline" lang="ru"><a href="x">cbr.ru</a></cbr-rates>'
+    page = await opened(browser, host.put(f"<p>The dollar is at {element} today.</p>{loader}"))
+    assert await page.inner_text("cbr-rates .cbr-rates") == "60,39\u00a0₽"
+    hint = "Банк России, 18 ноября 2022\u00a0г., 60,3894\u00a0₽"
+    assert await page.get_attribute("cbr-rates .cbr-rates", "title") == hint
+    assert await page.evaluate("document.querySelector('p').getClientRects().length") == 1
+    assert await page.evaluate("document.querySelector('p').offsetHeight") < 30
+    fragment = await got(f"{live.url}/widget?code=USD&layout=inline&style=none")
+    page = await opened(browser, host.put(f"<p>At {fragment} today.</p>"))
+    assert await page.inner_text("p") == "At ₽60.39 today."
+
+
+async def test_the_words_after_a_rate_move_once(browser: Browser, live: Live, host: Host) -> None:
+    """Words and figures differ in width, so an element cannot keep its place in a sentence. A server can."""
+    code = await pasted(live.url, "element", "lang=ru&layout=inline&code=USD")
+    text = "<p>Доллар стоит {}, это больше, чем было вчера: билеты и кофе подорожали за одну ночь.</p>" + BELOW
+    included = await got(f"{live.url}/widget?code=USD&layout=inline&style=none&lang=ru")
+    for part, most in ((code, 0.02), (included, 0)):
+        page = await opened(browser, host.put(text.format(part)), viewport=PHONE)
+        await page.get_by_text("60,39").wait_for()
+        assert await page.evaluate("shift") <= most
+
+
+CONTRAST = """([ground, selector]) => [...document.querySelector("cbr-rates").shadowRoot.querySelectorAll(selector)]
+  .map(part => {
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+    const light = colour => {
+      canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+      const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(c => c / 255)
+        .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05; };
+    const [a, b] = [light(getComputedStyle(part).color), light(ground)];
+    return Math.max(a, b) / Math.min(a, b); })"""
+
+
+@pytest.mark.parametrize("theme", ["inherit", "light"])
+async def test_colours_of_changes_are_legible_on_any_page(browser: Browser, live: Live, host: Host, theme: str) -> None:
+    """Also on a dark page that sets no color-scheme: at least 4.5 to 1."""
+    head = "<style>body{background:#14171b;color:#ddd}</style>"
+    page = await opened(browser, host.put(element(live, f'theme="{theme}"'), head=head))
+    found = await page.evaluate(CONTRAST, ["#14171b" if theme == "inherit" else "#fff", "td.cbr-change"])
+    assert len(found) == 6
+    assert min(found) >= 4.5
+
+
+async def test_a_host_has_a_say_in_the_colours(browser: Browser, live: Live, host: Host) -> None:
+    """By `updown`, by the custom properties, and by the parts; colours of its style reach the element from outside."""
+    hues = """() => [...document.querySelectorAll("cbr-rates")].map(({ shadowRoot }) =>
+      ["tr.cbr-up .cbr-change", "tr.cbr-down .cbr-change", ".cbr-value"].map(name => {
+        const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+        canvas.fillStyle = getComputedStyle(shadowRoot.querySelector(name)).color; canvas.fillRect(0, 0, 1, 1);
+        const rgb = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3), most = Math.max(...rgb);
+        return most === Math.min(...rgb) ? "grey" : ["red", "green", "blue"][rgb.indexOf(most)]; }))"""
+    chosen = "".join(element(live, f'updown="{words}"') for words in ("", "red-green", "blue-orange", "none"))
+    head = """<style>.own{--cbr-up:rgb(0,0,200);--cbr-down:rgb(0,100,0);--cbr-line:rgb(1,2,3);
+      &::part(code){font-style:italic}}</style>"""
+    page = await opened(browser, host.put(chosen + element(live, 'class="own"'), head=head))
+    assert await page.evaluate(hues) == [
+        ["green", "red", "grey"],
+        ["red", "green", "grey"],
+        ["blue", "red", "grey"],
+        ["grey", "grey", "grey"],
+        ["blue", "green", "grey"],
+    ]
+    own = "getComputedStyle(document.querySelector('.own').shadowRoot.querySelector('{}')).{}"
+    assert await page.evaluate(own.format("tbody tr", "borderTopColor")) == "rgb(1, 2, 3)"
+    assert await page.evaluate(own.format(".cbr-code", "fontStyle")) == "italic"
+
+
+async def test_a_height_is_kept_with_a_scrollbar_inside(browser: Browser, live: Live, host: Host) -> None:
+    """Where only the attribute says it. Two loaders on a page, also of two releases, do no harm."""
+    scripts = "".join(f'<script src="{live.url}/widget/{path}rates.js"></script>' for path in ("", "1.0.0/", ""))
+    page = await watched(browser)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await visited(page, host.put(f'<cbr-rates height="150"></cbr-rates>{scripts}'))
+    await settled(page)
+    sizes = "(one => [one.offsetHeight, one.scrollHeight > 200])(document.querySelector('cbr-rates'))"
+    assert await page.evaluate(sizes) == [150, True]
+    assert (await page.evaluate("states"), errors) == (["cbr-load"], [])
+
+
+async def test_a_hidden_page_refreshes_when_it_is_seen_again(browser: Browser, live: Live, host: Host) -> None:
+    """Its first rows come all the same. What comes later is not announced to those who listen."""
+    page = await watched(browser)
+    await page.clock.install()
+    await page.add_init_script("""window.unseen = true;
+      Object.defineProperty(Document.prototype, "hidden", { get: () => unseen });""")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await visited(page, host.put(element(live, "refresh=5")))
+    for unseen, minutes, loads in (("true", 0, 1), ("true", 16, 1), ("false", 6, 2)):
+        await page.evaluate(f"window.unseen = {unseen}")
+        await page.clock.run_for(10 + minutes * 60_000)
+        await page.wait_for_function(f"states.length == {loads}")
+        assert len([address for address in asked if "rows.json" in address]) == loads
+    live_regions = "root => root.querySelectorAll('[aria-live], [role=status], [role=alert], [role=log]').length"
+    assert await page.evaluate(f"({live_regions})(document.querySelector('cbr-rates').shadowRoot)") == 0
+
+
+@pytest.mark.parametrize("layout", ["line", "bar"])
+async def test_figures_in_a_header_have_the_colour_of_its_text(
+    browser: Browser, live: Live, host: Host, layout: str
+) -> None:
+    """On red, green and blue with white text the arrows, too. On white and yellow they have a colour of their own."""
+    for ground, text, coloured in (
+        ("#dc3545", "#fff", False),
+        ("#cc0000", "#fff", False),
+        ("#198754", "#fff", False),
+        ("#0d6efd", "#fff", False),
+        ("#ffffff", "#212529", True),
+        ("#ffc107", "#000", True),
+    ):
+        around = f'<div style="background:{ground};color:{text}">{element(live, f"layout={layout}")}</div>'
+        page = await opened(browser, host.put(around))
+        colour = """selector => new Set([...document.querySelector("cbr-rates").shadowRoot
+          .querySelectorAll(selector)].map(part => getComputedStyle(part).color)).size"""
+        texts = await page.evaluate(colour, ".cbr-code, .cbr-value, td.cbr-change")
+        all_texts = await page.evaluate(colour, ".cbr-code, .cbr-value, td.cbr-change, .cbr-mark")
+        assert texts == 1
+        assert all_texts == (3 if coloured else 1) or not coloured
+        (of_text, *_), arrows = [await page.evaluate(CONTRAST, [ground, part]) for part in (".cbr-value", ".cbr-mark")]
+        assert len(arrows) == 6
+        assert min(arrows) >= min(4.5, of_text - 0.01)
+        await page.context.close()
+
+
+LETTERS = ".cbr-code, .cbr-label, .cbr-head, .cbr-today, .cbr-value, td.cbr-change, .cbr-mark, caption, a"
+
+
+@pytest.mark.parametrize("ground", ["#dc3545", "#ffc107", "#808080", "#0b5cad", "#fff7e0"])
+async def test_everything_is_legible_on_a_ground_of_the_hosts_own(
+    browser: Browser, live: Live, host: Host, ground: str
+) -> None:
+    """In each form at least 4.5 to 1, small letters too, whatever page is around. An element draws that ground."""
+    for form in ("table", "line", "bar"):
+        head = "<style>body{background:#14171b;color:#ddd}</style>"
+        page = await opened(browser, host.put(element(live, f'theme="{ground}" layout="{form}"'), head=head))
+        found = await page.evaluate(CONTRAST, [ground, LETTERS])
+        assert len(found) >= 24
+        assert min(found) >= 4.5, form
+        faint = (
+            "part => { let seen = 1; for (; part; part = part.parentElement) seen *= getComputedStyle(part).opacity;"
+        )
+        parts = page.locator(f".cbr-rates :is({LETTERS})")
+        assert await parts.evaluate_all(f"parts => Math.min(...parts.map({faint} return seen; }}))") == 1
+        drawn = "getComputedStyle(document.querySelector('cbr-rates').shadowRoot.firstChild).backgroundColor"
+        rgb = ", ".join(map(str, bytes.fromhex(ground[1:])))
+        assert await page.evaluate(drawn) == f"rgb({rgb})"
+        await page.context.close()
+
+
+async def test_a_ground_of_the_hosts_own_is_chosen_in_the_builder(browser: Browser, live: Live, host: Host) -> None:
+    """Preview, address and code have it. Pasted, the frame has no violation of its own policy; printed, it is black."""
+    page = await opened(browser, f"{live.url}/?lang=en", bypass_csp=True)
+    await page.fill("[name=ground]", "#dc3545")
+    await page.wait_for_url("**theme=%23dc3545")
+    assert await page.is_checked("[name=theme][value=own]")
+    ground = "getComputedStyle(document.querySelector('{}')).backgroundColor"
+    for frame in page.frames[1:]:
+        await frame.wait_for_selector(".cbr-own")
+        assert await frame.evaluate(ground.format("main")) == "rgb(220, 53, 69)"
+    assert await page.locator(".grounds iframe").count() == 2
+    assert 'theme="#dc3545"' in await page.inner_text("#code-element code")
+    code = await pasted(live.url, "frame", "lang=en&theme=dc3545")
+    page = await opened(browser, host.put(code))
+    frame = page.frames[1]
+    assert [await frame.evaluate(ground.format(part)) for part in ("html", "main")] == ["rgb(220, 53, 69)"] * 2
+    assert await frame.evaluate("violations") == []
+    await page.emulate_media(media="print")
+    assert await frame.evaluate(ground.format("main")) == "rgba(0, 0, 0, 0)"
+    for part in ("main", "td.cbr-change", ".cbr-mark"):
+        assert await frame.evaluate(f"getComputedStyle(document.querySelector('{part}')).color") == "rgb(0, 0, 0)"
+
+
+@pytest.mark.parametrize("theme", ["dark", "auto"])
+async def test_a_dark_frame_prints_black_on_white(browser: Browser, live: Live, theme: str) -> None:
+    """Browsers print no backgrounds, so pale letters would stand on white."""
+    page = await opened(browser, f"{live.url}/widget/frame?theme={theme}", color_scheme="dark")
+    colours = """() => ["html", ".cbr-rates", "caption", "td"]
+      .map(name => getComputedStyle(document.querySelector(name)))
+      .flatMap((style, at) => at ? [style.color, style.backgroundColor] : [style.backgroundColor])"""
+    clear, black = "rgba(0, 0, 0, 0)", "rgb(0, 0, 0)"
+    on_screen = await page.evaluate(colours)
+    assert clear != on_screen[0]
+    assert black not in on_screen
+    await page.emulate_media(media="print", color_scheme="dark")
+    assert await page.evaluate(colours) == [clear, *[black, clear] * 3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sandbox", first(1, ['sandbox="allow-scripts"', ""]))
+@pytest.mark.parametrize("headers", first(1, [{}, {"Cross-Origin-Embedder-Policy": "require-corp"}]))
+async def test_the_frame_as_pasted(
+    browser: Browser, live: Live, host: Host, sandbox: str, headers: dict[str, str]
+) -> None:
+    """Plain, sandboxed as in WordPress, and on a page with COEP: one request, its height said, no shift."""
+    code = (await pasted(live.url, "frame", "lang=en&theme=light")).replace("<iframe", f"<iframe {sandbox}")
+    said = "<script>addEventListener('message', event => window.height = event.data.height)</script>"
+    page = await opened(browser, host.put(said + code + BELOW, headers))
+    frame = page.frames[1]
+    assert "60.3741" in await frame.inner_text("table")
+    assert await page.evaluate("shift") == 0
+    height = await page.evaluate("height")
+    assert 200 < height <= await page.evaluate("document.querySelector('iframe').clientHeight")
+
+
+@pytest.mark.parametrize("clipped", [True, False])
+async def test_the_frame_says_its_height_at_once_and_when_it_changes(
+    browser: Browser, live: Live, host: Host, clipped: bool
+) -> None:
+    """Each height once. The observers of a frame that is clipped may never run."""
+    page = await watched(browser)
+    if clipped:
+        await page.add_init_script("window.ResizeObserver = class { observe() {} }")
+    said = "<script>said = []; addEventListener('message', event => said.push(event.data.height))</script>"
+    await visited(page, host.put(f'{said}<iframe src="{live.url}/widget/frame"></iframe>'))
+    await page.wait_for_function("said.length")
+    assert await page.evaluate("said.length") == 1
+    if not clipped:
+        for height in (1000, 1500):
+            await page.frames[1].evaluate(f"document.body.style.height = '{height}px'")
+            await page.wait_for_function(f"said.at(-1) === {height}")
+        assert await page.evaluate("said.length") == 3
+
+
+async def test_a_frame_that_is_hidden_says_no_height(browser: Browser, live: Live, host: Host) -> None:
+    """Closed details have a height of 0, and a host that sets it would see its page move when they are opened."""
+    said = "<script>said = []; addEventListener('message', event => said.push(event.data.height))</script>"
+    frame = f'<details><summary>Rates</summary><iframe src="{live.url}/widget/frame"></iframe></details>'
+    page = await opened(browser, host.put(said + frame))
+    await page.click("summary")
+    await page.wait_for_function("said.at(-1) > 200")
+    assert await page.evaluate("said.length") == 1
+
+
+async def test_a_frame_that_is_not_laid_out_yet_says_no_height(browser: Browser, live: Live, host: Host) -> None:
+    """On a busy machine its script runs while it has no width, and its letters no size. It looks again by itself."""
+    page = await watched(browser)
+    await page.add_init_script("window.ResizeObserver = class { observe() {} }")
+    said = "<script>said = []; addEventListener('message', event => said.push(event.data.height))</script>"
+    await page.goto(host.put(f'{said}<iframe width="0" src="{live.url}/widget/frame"></iframe>'))
+    await page.evaluate("document.querySelector('iframe').width = 320")
+    await page.wait_for_function("said.length")
+    assert await page.evaluate("said.map(height => height > 200)") == [True]
+
+
+async def test_the_address_as_pasted_into_wordpress(browser: Browser, live: Live, host: Host) -> None:
+    """Discovered, asked and framed in a sandbox as WordPress does it: the size asked for, no shift."""
+    address = await pasted(live.url, "wordpress", "lang=ru&width=400&height=500")
+    link = re.search(r'type="application/json\+oembed" href="([^"]+)"', await got(address))
+    assert link
+    document = json.loads(await got(unescape(link[1])))
+    assert (document["type"], document["width"], document["height"]) == ("rich", 400, 500)
+    sandboxed = document["html"].replace("<iframe", '<iframe sandbox="allow-scripts"')
+    page = await opened(browser, host.put(sandboxed + BELOW))
+    assert "60,3741" in await page.frames[1].inner_text("table")
+    assert await page.evaluate("[document.querySelector('iframe').clientWidth, shift]") == [400, 0]
+    # It leaves out the style, and then a frame without this attribute has a border.
+    await page.evaluate("document.querySelector('iframe').removeAttribute('style')")
+    assert await page.evaluate("getComputedStyle(document.querySelector('iframe')).borderTopWidth") == "0px"
+
+
+@pytest.mark.parametrize("lang", ["ru", "ar", *in_nightly("en", "zh-Hans")])
+async def test_the_picture_as_pasted(browser: Browser, live: Live, host: Host, lang: str) -> None:
+    """Twice as fine as it is shown, with an alternative in its language, and a link to the Bank."""
+    page = await opened(browser, host.put(await pasted(live.url, "picture", f"lang={lang}")))
+    shown = """(e => [e.complete, e.naturalWidth / e.getAttribute("width"), e.naturalHeight / e.getAttribute("height"),
+      e.alt])(document.querySelector('a > img'))"""
+    assert await page.evaluate(shown) == [True, 2, 2, language_or_default(lang).say(LINK)]
+
+
+async def test_the_json_as_pasted(live: Live, tmp_path: Path) -> None:
+    """The line runs in a shell."""
+    command = await pasted(live.url, "json", "lang=ru&codes=USD,JPY")
+    program("curl")
+    _, said, _ = await finished("sh", "-c", command, cwd=tmp_path)
+    assert [row["cells"][1] for row in json.loads(said)["rows"]] == ["60,3741", "43,0567"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", first(1, ["503", "blocked", "integrity", "nonsense"]))
+async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: Host, fault: str) -> None:
+    """The link in the reserved box, no shift, at most one cbr-error and no retry."""
+    body = element(live)
+    if fault == "integrity":
+        body = body.replace("crossorigin", f'integrity="sha384-{"A" * 64}" crossorigin')
+    page = await watched(browser)
+    rows = 0
+
+    async def refuse(route: Any) -> None:
+        nonlocal rows
+        rows += 1
+        await route.fulfill(
+            status=503 if fault == "503" else 200, body="<html>", headers={"Access-Control-Allow-Origin": "*"}
+        )
+
+    await page.route("**/rows.json*", refuse)
+    if fault == "blocked":
+        await page.route("**/rates.js", lambda route: route.abort())
+    loads = fault in ("503", "nonsense")
+    await visited(page, host.put(body))
+    if loads:
+        await settled(page)
+    assert await page.is_visible("cbr-rates a")
+    assert await page.evaluate("shift") == 0
+    assert rows == (1 if loads else 0)
+    assert await page.evaluate("states") == (["cbr-error"] if loads else [])
+
+
+async def test_the_link_before_the_rows_fits_its_place(browser: Browser, live: Live, host: Host) -> None:
+    """A line has a short one in the colour and the height of the header, a sentence one that reads on."""
+    line, sentence, own = [
+        (await pasted(live.url, "element", f"lang=ru&{query}")).partition("<script")[0]
+        for query in ("layout=line", "layout=inline&code=USD", "layout=inline&code=USD&heading=по%20курсу%20дня")
+    ]
+    # It is pasted into a sentence, so nothing becomes a blank before the next comma.
+    assert "\n" not in await pasted(live.url, "element", "lang=ru&layout=inline&code=USD")
+    assert ">по курсу ЦБ</a>" in sentence
+    assert ">по курсу дня</a>" in own
+    page = await opened(browser, host.put(f'<header style="background:#c00;color:#fff">{line}</header>'))
+    assert await page.inner_text("header") == "Курсы ЦБ"
+    link = "getComputedStyle(document.querySelector('cbr-rates a')).color"
+    assert await page.evaluate(link) == "rgb(255, 255, 255)"
+    assert await page.evaluate("document.querySelector('header').offsetHeight") == 32
+
+
+async def test_what_is_reserved_and_not_needed_is_below_the_rows(browser: Browser, live: Live, host: Host) -> None:
+    """Heading, heads and rows stand together, as in a place without any height."""
+    for form in ("layout=table", "layout=bar", "layout=table&head=0&theme=light"):
+        code = (await pasted(live.url, "element", f"lang=ru&height=900&{form}")).partition("<script")[0]
+        page = await opened(browser, host.put(code + re.sub(' style="[^"]*"', "", code) + element(live)))
+        tops = """[...document.querySelectorAll("cbr-rates")].map(({ shadowRoot }) => {
+          const top = part => part.getBoundingClientRect().top, rows = [...shadowRoot.querySelectorAll("tr")];
+          return rows.map(row => Math.round(top(row) - top(shadowRoot.firstChild))); })"""
+        reserved, free, _ = await page.evaluate(tops)
+        assert reserved == free, form
+
+
+async def test_slow_rows_shift_nothing(browser: Browser, live: Live, host: Host) -> None:
+    """Rows that come when the page has long been painted find their box reserved."""
+    page = await watched(browser)
+
+    async def slow(route: Any) -> None:
+        await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        await route.continue_()
+
+    await page.route("**/rows.json*", slow)
+    await visited(page, host.put(element(live)))
+    await settled(page)
+    assert await page.evaluate("states") == ["cbr-load"]
+    assert await page.evaluate("shift") == 0
+
+
+async def test_equal_widgets_ask_once(browser: Browser, live: Live, host: Host) -> None:
+    """One request for each distinct configuration on a page."""
+    page = await watched(browser)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await visited(page, host.put(element(live) + element(live) + element(live, "codes=USD")))
+    await settled(page)
+    assert len([address for address in asked if "rows.json" in address]) == 2
+
+
+async def test_a_page_that_stays_open_asks_again_after_a_minute(browser: Browser, live: Live, host: Host) -> None:
+    """An element that is inserted within that minute shares the answer, be it rows or a failure."""
+    page = await watched(browser)
+    await page.clock.install()
+    statuses = [503, 200, 200]
+
+    async def answer(route: Any) -> None:
+        if statuses.pop(0) == 200:
+            await route.continue_()
+        else:
+            await route.fulfill(status=503, headers={"Access-Control-Allow-Origin": "*"})
+
+    await page.route("**/rows.json*", answer)
+    await visited(page, host.put(element(live)))
+    anew = "document.querySelector('cbr-rates').replaceWith(document.createElement('cbr-rates'))"
+    for wait_ms, state, left in ((10, "error", 2), (10, "error", 2), (61_000, "load", 1), (10, "load", 1)):
+        await page.clock.run_for(wait_ms)
+        await page.evaluate(anew)
+        await page.clock.run_for(10)
+        await page.wait_for_function(
+            "state => document.querySelector('cbr-rates').matches(`:state(${state})`)", arg=state
+        )
+        assert len(statuses) == left
+
+
+async def test_a_service_whose_path_ends_in_widget(browser: Browser, live: Live, host: Host) -> None:
+    """Under https://news.example/widget the rows are asked beside the loader."""
+    page = await watched(browser)
+    asked: list[str] = []
+
+    async def answer(route: Any) -> None:
+        asked.append(route.request.url.removeprefix(live.url).partition("?")[0])
+        await route.fulfill(response=await route.fetch(url=route.request.url.replace("/widget/", "/", 1)))
+
+    await page.route(f"{live.url}/**", answer)
+    await visited(page, host.put(element(live).replace("/widget/", "/widget/widget/")))
+    await settled(page)
+    assert asked == ["/widget/widget/rates.js", "/widget/widget/rows.json"]
+    assert await page.evaluate("states") == ["cbr-load"]
+
+
+@pytest.mark.slow
+async def test_old_rows_are_no_answer_to_a_new_question(browser: Browser, live: Live, host: Host) -> None:
+    """When other currencies cannot be had, the link stands there again; a failed refresh keeps what it has."""
+    page = await watched(browser)
+    await page.clock.install()
+    await visited(page, host.put(element(live, "refresh=5")))
+    await page.clock.run_for(10)
+    await page.wait_for_function("states.length == 1")
+    await page.route("**/rows.json*", lambda route: route.abort())
+    await page.clock.run_for(5 * 60_000)
+    await page.wait_for_function("states.length == 2")
+    assert await page.is_visible("cbr-rates table")
+    await page.evaluate("document.querySelector('cbr-rates').setAttribute('codes', 'JPY')")
+    await page.clock.run_for(510)
+    await page.wait_for_function("states.length == 3")
+    assert await page.evaluate("states") == ["cbr-load", "cbr-error", "cbr-error"]
+    assert await page.locator("cbr-rates table").count() == 0
+    assert await page.is_visible("cbr-rates a")
+    assert await page.evaluate("document.querySelector('cbr-rates').matches(':state(error)')")
+
+
+async def test_a_late_answer_does_not_undo_a_later_question(browser: Browser, live: Live, host: Host) -> None:
+    """The element was given another currency before it had the rows of the first."""
+    page = await watched(browser)
+    await page.add_init_script("""
+    const json = Response.prototype.json;
+    Response.prototype.json = async function () {
+      const said = await json.call(this);
+      if (this.url.includes("codes=USD")) await new Promise(done => window.release = done);
+      return said;
+    };
+    """)
+    await visited(page, host.put(element(live, "codes=USD")))
+    await page.wait_for_function("!!window.release")
+    await page.evaluate("document.querySelector('cbr-rates').setAttribute('codes', 'JPY')")
+    await page.wait_for_function("states.length == 1")
+    await page.evaluate("window.release()")
+    await page.evaluate("new Promise(done => setTimeout(done))")
+    assert "JPY" in await page.inner_text("cbr-rates table")
+    assert await page.evaluate("states") == ["cbr-load"]
+
+
+async def test_a_removed_element_is_let_go(browser: Browser, live: Live, host: Host) -> None:
+    """What a page of one document took out has no timer left that would keep it alive."""
+    page = await watched(browser)
+    await page.add_init_script("""
+    window.running = new Set();
+    const start = setTimeout, stop = clearTimeout, refresh = 5 * 60_000;
+    setTimeout = (what, wait) => { const id = start(what, wait); if (wait == refresh) running.add(id); return id; };
+    clearTimeout = id => { running.delete(id); stop(id); };
+    """)
+    await visited(page, host.put(element(live, "refresh=5")))
+    await settled(page)
+    assert await page.evaluate("running.size") == 1
+    await page.evaluate("document.querySelector('cbr-rates').remove()")
+    assert await page.evaluate("running.size") == 0
+
+
+async def test_a_hostile_style_sheet_changes_nothing_inside(browser: Browser, live: Live, host: Host) -> None:
+    """With a ground of its own the widget looks the same, pixel by pixel."""
+    pictures = []
+    for head in ("<style>body{margin:0}</style>", HOSTILE + "<style>body{margin:0!important}</style>"):
+        body = element(live, 'theme="light" lang="en"').replace(BELOW, "")
+        page = await opened(browser, host.put(body, head=head), viewport={"width": 320, "height": 460})
+        pictures.append(await page.screenshot())
+    assert pictures[0] == pictures[1]
+
+
+async def test_a_page_without_a_doctype_changes_nothing_inside(browser: Browser, live: Live, host: Host) -> None:
+    """There a table takes neither colour nor font of what is around it, so letters would be black on a dark header."""
+    forms = ("layout=line", "layout=bar", "layout=table", "layout=table theme=#0b5cad", "layout=table theme=dark")
+    elements = "".join(f"<cbr-rates lang=ru {form}></cbr-rates>" for form in forms)
+    around = '<div style="background:#14171b;color:#ddd;font:italic 18px Georgia">'
+    body = f'{around}{elements}</div><script async src="{live.url}/widget/rates.js"></script>'
+    looks = """[...document.querySelectorAll("cbr-rates")].flatMap(({ shadowRoot }) =>
+      [...shadowRoot.querySelectorAll("caption, th, td")].map(cell =>
+        (({ color, font }) => color + font)(getComputedStyle(cell))))"""
+    seen = {}
+    for doctype in ("", "<!doctype html>"):
+        address = host.put(body)
+        host.pages[address.removeprefix(host.url)] = (f"{doctype}<html lang=ru><body>{body}", {})
+        page = await opened(browser, address)
+        seen[await page.evaluate("document.compatMode")] = await page.evaluate(looks)
+    assert len(seen["BackCompat"]) > 100
+    assert seen["BackCompat"] == seen["CSS1Compat"]
+
+
+async def test_the_shadow_fragment_needs_no_script(browser: Browser, live: Live, host: Host) -> None:
+    """Included by a server with shadow=1, with JavaScript off and a hostile style sheet: zero requests."""
+    fragment = await got(f"{live.url}/widget?shadow=1&theme=light")
+    page = await (await browser.new_context(java_script_enabled=False)).new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(host.put(fragment, head="<style>table{display:none!important}</style>"))
+    assert await page.is_visible("table")
+    assert [address for address in asked if live.url in address] == []
+
+
+async def test_valid_html(live: Live, tmp_path: Path) -> None:
+    """html-validate finds no error in frame, builder, /rate and fragment.
+
+    But one, which docs/widget.md names: a fragment that is to be seen without any request brings a style element
+    into the body. Every browser obeys it there; linked, or in a shadow root, it is valid.
+    """
+    if not VALIDATE.exists():
+        missing("html-validate (npm ci in tests/browser)")
+    # /docs repeats the roles of its tables, because its style takes them away on a phone.
+    paths = {name: path.format(theme="light") for name, path in (PAGES | PAGES_IN_FAULTS).items() if name != "docs"}
+    included = {
+        "linked": "/widget?style=link&spark=7",
+        "shadow": "/widget?shadow=1",
+        "inline": "/widget",
+        "sentence": "/widget?layout=inline&style=link",
+    }
+    around = '<!doctype html><html lang="en"><head><title>Host</title></head><body>{}</body></html>'
+    for name, path in {**paths, **included}.items():
+        text = await got(live.url + path)
+        (tmp_path / f"{name}.html").write_text(around.format(text) if name in included else text, "utf-8")
+    files = [str(tmp_path / f"{name}.html") for name in (*paths, *included)]
+    command = [str(VALIDATE), "--config", str(WEB / ".htmlvalidate.json"), "--formatter", "json", *files]
+    _, said, complaint = await finished(*command, cwd=tmp_path)
+    found = [(Path(one["filePath"]).stem, error["ruleId"]) for one in json.loads(said) for error in one["messages"]]
+    assert found == [("inline", "element-permitted-content")], said + complaint
+
+
+async def heard(page: Page) -> Counter[str]:
+    """How often each role is there for those who listen."""
+    session = await page.context.new_cdp_session(page)
+    nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+    return Counter(node["role"]["value"].lower() for node in nodes if "role" in node)
+
+
+async def test_a_table_for_those_who_listen(browser: Browser, live: Live) -> None:
+    """Also where the style sheet lays rows out as a grid, they stay rows with headers."""
+    page = await opened(browser, f"{live.url}/widget/frame?codes=USD", viewport={"width": 200, "height": 400})
+    roles = await heard(page)
+    assert (roles["row"], roles["rowheader"], roles["columnheader"]) == (2, 1, 4)
+    assert {"table", "caption"} <= roles.keys()
+
+
+async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: Live) -> None:
+    """/docs has the same rows and headers for those who listen, however narrow it is."""
+    found = []
+    for width in (380, 1100):
+        page = await opened(browser, f"{live.url}/docs", viewport={"width": width, "height": 900})
+        roles = await heard(page)
+        found.append([roles[kind] for kind in ("table", "rowgroup", "row", "rowheader", "columnheader", "cell")])
+    assert found[0] == found[1]
+    assert all(found[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", *in_nightly("dark", "forced")])
+@pytest.mark.parametrize("what", first(2, ["element", *PAGES, "not-found", "fragment", *PAGES_IN_FAULTS]))
+async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
+    """axe-core with wcag22aa and best-practices."""
+    if not AXE.exists():
+        missing("axe-core (npm ci in tests/browser)")
+    theme = "dark" if scheme == "dark" else "light"
+    included = {
+        "element": element(live, f"theme={theme} spark=30"),
+        "fragment": await got(f"{live.url}/widget?theme={theme}&style=inline"),
+    }
+    if what in included:
+        address = host.put(f"<main><h1>Host</h1>{included[what]}</main>")
+    else:
+        address = live.url + (PAGES | PAGES_IN_FAULTS).get(what, "/nothing").format(theme=theme)
+    forced = "active" if scheme == "forced" else "none"
+    page = await opened(browser, address, color_scheme=theme, forced_colors=forced)
+    await page.evaluate(AXE.read_text("utf-8"))
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    # What is inside a frame of the builder is tested as a frame; a frame is a part of a page and has no h1 of its own.
+    rules = {"page-has-heading-one": {"enabled": "frame" not in what}}
+    options = {"runOnly": {"type": "tag", "values": tags}, "iframes": False, "rules": rules}
+    found = await page.evaluate("async options => (await axe.run(document, options)).violations", options)
+    assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found] == []
+
+
+@pytest.mark.slow
+async def test_the_builder_by_keyboard(browser: Browser, live: Live) -> None:
+    """A choice changes the address and the code; arrows move between the tabs; a code can be put first."""
+    page = await opened(browser, f"{live.url}/?lang=ru")
+    await page.fill("[name=own]", "Курсы")
+    await page.wait_for_url("**heading=*")
+    assert 'heading="Курсы"' in await page.inner_text("#code-element code")
+    await page.focus("#tab-code-element")
+    await page.keyboard.press("ArrowRight")
+    assert await page.is_visible("#code-react")
+    assert not await page.is_visible("#code-element")
+    await page.click("button[value=JPY]")
+    await page.wait_for_url("**codes=JPY*")
+
+
+async def test_the_builder_keeps_what_is_typed(browser: Browser, live: Live) -> None:
+    """A height is nobody's but the reader's, from the address or while it is typed; Enter moves no currency."""
+    page = await opened(browser, f"{live.url}/?height=300")
+    await page.fill("[name=own]", "Rates")
+    await page.wait_for_url("**heading=Rates*")
+    assert "height=300" in page.url
+    assert await page.input_value("[name=height]") == "300"
+    await page.fill("[name=height]", "")
+    await page.wait_for_url(lambda address: "height" not in address)
+    assert await page.input_value("[name=height]") == ""
+    await page.fill("[name=height]", "250")
+    await page.wait_for_url("**height=250*")
+    await page.fill("[name=own]", "")
+    await page.press("[name=own]", "Enter")
+    await page.wait_for_url(f"{live.url}/?lang=en&height=250")
+
+
+PREVIEW = """() => {
+  const frame = document.querySelector(".grounds iframe"), code = document.querySelector("#code-element code");
+  const inside = frame?.contentDocument?.querySelector("main") && frame.contentDocument.body.getBoundingClientRect();
+  const needed = inside && Math.ceil(inside.height);
+  const heights = [`height:${needed}px`, `height:${Math.ceil(needed * 25 / 4) / 100}em`];
+  const is_right = frame ? needed === frame.clientHeight && heights.some(height => code.textContent.includes(height))
+    : document.querySelector(".grounds .cbr-inline");
+  return is_right && { code: code.textContent, notices: document.querySelectorAll(".notice").length,
+    query: location.search, layout: document.querySelector("[name=layout]:checked").value,
+    codes: [...document.querySelectorAll("[name=codes]:checked")].map(box => box.value).join() };
+}"""
+WALK = ("bar", "table", "line", "inline", "converter", "inline", "table")
+
+
+async def built(page: Page, layout: str) -> dict[str, Any]:
+    """What the builder shows of this layout, once preview and code have the height that it needs."""
+    await page.wait_for_function(f"document.querySelector('[name=was]').value == '{layout}'")
+    found: dict[str, Any] = await (await page.wait_for_function(PREVIEW)).json_value()
+    return found
+
+
+async def test_the_code_reserves_what_the_preview_needs(browser: Browser, live: Live) -> None:
+    """Without an inner scrollbar and without spare room, in each layout; the address keeps no height."""
+    for query in ("lang=ru", "lang=de&columns=name,today&spark=30", "layout=line&lang=ru", "layout=bar&width=300"):
+        page = await opened(browser, f"{live.url}/?{query}", bypass_csp=True)
+        await page.wait_for_function(PREVIEW)
+        assert "height" not in page.url
+
+
+async def test_a_search_without_a_hit_says_so(browser: Browser, live: Live) -> None:
+    page = await opened(browser, f"{live.url}/")
+    await page.fill("#find", "zzz")
+    assert await page.inner_text("#nothing") == "No currency has this code or name."
+    await page.fill("#find", "usd")
+    assert not await page.is_visible("#nothing")
+
+
+@pytest.mark.slow
+async def test_the_builder_is_right_after_every_change_of_layout(browser: Browser, live: Live) -> None:
+    """And after each step back: height of preview and code, currencies, no notice; a shared address opens the same."""
+    page = await opened(browser, f"{live.url}/?lang=ru&codes=JPY,USD,EUR", bypass_csp=True)
+    seen = [await built(page, "table")]
+    for layout in WALK:
+        await page.check(f"[name=layout][value={layout}]")
+        seen.append(await built(page, layout))
+        if layout == "table":
+            for box in ("[name=spark][value='30']", "[name=converter]"):
+                await page.check(box)
+                name = box[6:].partition("]")[0]
+                await page.wait_for_url(f"**{name}=*")
+                seen.append(await built(page, layout))
+    for one in seen:
+        assert (one["codes"], one["notices"]) == ("JPY,USD,EUR", 0), one
+        assert set(re.findall(r"(\w+)=", one["query"])) <= {"lang", "codes", "layout", "spark", "converter"}
+        expected = "JPY" if one["layout"] == "inline" else "JPY,USD,EUR"
+        assert f'codes="{expected}"' in one["code"]
+    for one in reversed(seen[:-1]):
+        await page.go_back()
+        await page.wait_for_function("query => location.search == query", arg=one["query"])
+        await page.wait_for_function(
+            "code => document.querySelector('#code-element code').textContent == code", arg=one["code"]
+        )
+        assert await built(page, one["layout"]) == one
+    other = await opened(browser, f"{live.url}/{seen[4]['query']}", bypass_csp=True)
+    assert await built(other, seen[4]["layout"]) == seen[4]
+
+
+async def test_the_letters_of_a_text_are_one_step_back(browser: Browser, live: Live) -> None:
+    """One step back from a heading is the page before it, however long it took to type."""
+    page = await opened(browser, f"{live.url}/?lang=en", bypass_csp=True)
+    before = page.url
+    for text in ("R", "Ra", "Rates"):
+        await page.fill("[name=own]", text)
+        await page.wait_for_url(f"**heading={text}&lang=en")
+    assert await page.is_checked("[name=heading][value=own]")
+    await page.go_back()
+    await page.wait_for_function("document.querySelector('[name=own]').value == ''")
+    assert page.url == before
+    await page.check("[name=heading][value=none]")
+    await page.wait_for_url("**heading=none*")
+    assert await page.input_value("[name=own]") == ""
+
+
+async def test_a_rate_in_a_sentence_is_previewed_in_a_sentence(browser: Browser, live: Live) -> None:
+    """With its rate, whole, on both grounds."""
+    page = await opened(browser, f"{live.url}/?lang=ru&layout=inline&code=USD")
+    assert (
+        await page.locator(".grounds p").all_inner_texts() == ["1\u00a0USD — 60,39\u00a0₽ по курсу Банка России."] * 2
+    )
+    assert await page.locator(".grounds iframe").count() == 0
+
+
+@pytest.mark.parametrize("layout", ["line", "bar"])
+async def test_a_pasted_frame_is_never_wider_than_its_column(
+    browser: Browser, live: Live, host: Host, layout: str
+) -> None:
+    page = await opened(browser, host.put(await pasted(live.url, "frame", f"layout={layout}")), viewport=PHONE)
+    assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+@pytest.mark.parametrize("query", ["layout=bar&lang=ru", "layout=bar&lang=en&codes=USD,EUR,CNY", "spark=30&lang=ru"])
+async def test_a_pasted_frame_scrolls_nowhere(browser: Browser, live: Live, host: Host, query: str) -> None:
+    """It is as high as it must be on a phone, where a bar has more rows."""
+    page = await opened(browser, host.put(await pasted(live.url, "frame", query)))
+    spare = []
+    for width in (360, 390, 412, 480, 600, 640, 700, 768, 1200):
+        await page.set_viewport_size({"width": width, "height": 900})
+        spare.append(
+            await page.frames[1].evaluate("innerHeight - Math.ceil(document.body.getBoundingClientRect().height)")
+        )
+    assert min(spare) >= 0, spare
+
+
+async def test_preview_and_code_stay_in_sight(browser: Browser, live: Live) -> None:
+    """While one scrolls through the form: both on a wide screen, the preview on a phone."""
+    for screen, kept in (({"width": 1280, "height": 800}, ("#preview", "[role=tablist]")), (PHONE, ("#preview",))):
+        page = await opened(browser, f"{live.url}/?lang=ru", viewport=screen)
+        await page.evaluate("document.querySelector('summary').scrollIntoView({ block: 'end' })")
+        for selector in kept:
+            top = await page.evaluate(f"document.querySelector('{selector}').getBoundingClientRect().top")
+            assert 0 <= top < screen["height"], (screen, selector)
+        assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert await page.eval_on_selector("#preview figure", "one => one.scrollWidth - one.clientWidth") <= 0
+        assert not await page.is_visible("button.main")
+
+
+async def test_the_builder_keeps_the_place_of_its_reader(browser: Browser, live: Live) -> None:
+    """After another layout the same tab is open, more choices are still unfolded, and the focus is where it was."""
+    page = await opened(browser, f"{live.url}/?lang=en#code-php", bypass_csp=True)
+    assert await page.is_visible("#code-php")
+    await page.focus("#tab-code-php")
+    await page.keyboard.press("End")
+    assert await page.is_visible("#code-json")
+    await page.keyboard.press("ArrowRight")
+    assert await page.is_visible("#code-element")
+    await page.keyboard.press("Home")
+    await page.keyboard.press("ArrowLeft")
+    assert await page.is_visible("#code-json")
+    await page.click("summary")
+    await page.focus("[name=layout]:checked")
+    await page.keyboard.press("ArrowRight")
+    await page.wait_for_url("**layout=line*")
+    focused = "document.activeElement.name + document.activeElement.value"
+    await page.wait_for_function(f"{focused} == 'layoutline'")
+    assert await page.is_visible("#code-json")
+    assert not await page.is_visible("#code-element")
+    assert await page.evaluate("document.querySelector('details').open")
+    await page.focus("#tab-code-json")
+    await page.evaluate("document.querySelector('[name=theme][value=dark]').click()")
+    await page.wait_for_url("**theme=dark*")
+    assert await page.evaluate("document.activeElement.id") == "tab-code-json"
+
+
+async def test_another_layout_begins_with_its_own_defaults(browser: Browser, live: Live) -> None:
+    """Ticked switches of a table do not follow into a line; unticked ones of a line are said in the code."""
+    page = await opened(browser, f"{live.url}/?lang=ru&decimals=4&spark=30", bypass_csp=True)
+    await page.check("[name=layout][value=line]")
+    await page.wait_for_url("**layout=line*")
+    assert await page.is_checked("[name=unit]")
+    assert 'layout="line" lang="ru" style' in await page.inner_text("#code-element code")
+    await page.uncheck("[name=symbols]")
+    await page.wait_for_function("document.querySelector('#code-element code').textContent.includes('symbols=\"0\"')")
+
+
+async def test_a_new_currency_can_go_first(browser: Browser, live: Live) -> None:
+    """It has its arrow as soon as it is ticked, and whoever presses it stays in the list."""
+    page = await opened(browser, f"{live.url}/?codes=USD")
+    assert not await page.is_visible("button[value=CHF]")
+    await page.check("input[value=CHF]")
+    await page.click("button[value=CHF]")
+    await page.wait_for_url("**codes=CHF,USD*")
+    assert await page.evaluate("document.activeElement.value") == "CHF"
+    assert not await page.is_visible("button[value=CHF]")
+    assert await page.is_visible("button[value=USD]")
+
+
+async def test_a_slow_answer_does_not_undo_a_later_choice(browser: Browser, live: Live) -> None:
+    """Bodies that come in the wrong order: the last choice stands."""
+    page = await watched(browser, bypass_csp=True)
+    await page.add_init_script("""
+    const text = Response.prototype.text;
+    Response.prototype.text = async function () {
+      const said = await text.call(this);
+      if (this.url.includes("heading=one")) await new Promise(done => window.release = done);
+      return said;
+    };
+    """)
+    await visited(page, f"{live.url}/")
+    await page.fill("[name=own]", "one")
+    await page.wait_for_function("!!window.release")
+    await page.fill("[name=own]", "two")
+    await page.wait_for_url("**heading=two*")
+    await page.evaluate("window.release()")
+    await page.evaluate("new Promise(done => setTimeout(done))")
+    assert "heading=two" in page.url
+    assert 'heading="two"' in await page.inner_text("#code-element code")
+
+
+async def test_copying_on_plain_http(browser: Browser, live: Live) -> None:
+    """There is no clipboard for scripts then: the code is selected, and the button says so."""
+    page = await watched(browser)
+    await page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    await visited(page, f"{live.url}/")
+    await page.click("#code-element button")
+    assert await page.inner_text("#code-element button") == "Selected. Press Ctrl+C to copy"
+    assert await page.evaluate("getSelection().toString()") == await page.inner_text("#code-element code")
+
+
+async def test_the_builder_in_another_language_keeps_the_choice(browser: Browser, live: Live) -> None:
+    """The page's language changes, and with it the widget's where both were the same; all else stays."""
+    page = await opened(browser, f"{live.url}/?codes=JPY&theme=dark&height=300&csp=1")
+    await page.fill("[name=own]", "Rates")
+    await page.wait_for_url("**heading=Rates*")
+    await page.click("nav >> text=Русский")
+    assert await page.get_attribute("html", "lang") == "ru"
+    code = await page.inner_text("#code-element code")
+    for kept in ('codes="JPY"', 'theme="dark"', "min-height:300px", 'heading="Rates"', 'lang="ru"', "integrity="):
+        assert kept in code
+    await page.goto(f"{live.url}/?lang=de")
+    await page.click("nav >> text=Русский")
+    assert 'lang="de"' in await page.inner_text("#code-element code")
+
+
+@pytest.mark.parametrize("tag", ["zh-Hans-CN", *in_nightly("ru-RU", "en-GB")])
+async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag: str) -> None:
+    """It is chosen in the list, so that the next change keeps it."""
+    page = await opened(browser, f"{live.url}/?lang={tag}")
+    assert await page.input_value("[name=lang]") == tag
+    await page.fill("[name=own]", "1")
+    await page.wait_for_url("**heading=1*")
+    assert f"lang={tag}" in page.url
+
+
+async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host: Host) -> None:
+    """Its style by link and the rule of an own ground are what the line for the policy allows."""
+    for key, begins in (("ssi", 'virtual="/rates'), ("php", f"$address = '{live.url}")):
+        code = await pasted(live.url, key, "csp=1&lang=en&theme=dc3545")
+        line = code.split("Your policy:  ")[1].split(" -->")[0]
+        path = re.split("[\"']", code.split(begins)[1])[0]
+        policy = {"Content-Security-Policy": f"default-src 'none'; {line}"}
+        page = await opened(browser, host.put(await got(live.url + path), policy))
+        assert await page.evaluate("violations") == []
+        words = "document.querySelector('body > div').shadowRoot.querySelector('.cbr-words')"
+        assert await page.evaluate(f"getComputedStyle({words}).position") == "absolute"
+        own = "document.querySelector('body > div').shadowRoot.querySelector('.cbr-own')"
+        assert await page.evaluate(f"getComputedStyle({own}).backgroundColor") == "rgb(220, 53, 69)"
+
+
+async def test_the_builder_without_scripts(browser: Browser, live: Live) -> None:
+    """A GET form: every tab's code is there, and sending it keeps every choice."""
+    page = await (await browser.new_context(java_script_enabled=False)).new_page()
+    await page.goto(f"{live.url}/?lang=ru")
+    assert await page.locator("pre").count() == 9
+    await page.check("[name=theme][value=dark]")
+    await page.click("button.main")
+    assert page.url == f"{live.url}/?lang=ru&theme=dark"
+    assert 'theme="dark"' in await page.inner_text("#code-element code")

@@ -1,0 +1,297 @@
+"""The widget at every width, in every host: nothing is cut, overlaps, moves, is small, or is too wide."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from itertools import chain, combinations, product
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from conftest import LONG, in_nightly
+from kit.browser import Host, Live, got, pasted, settled, visited
+from playwright.async_api import Browser, Page, Route
+
+from ratesvc.domain.rates import InForce
+from ratesvc.features.widget import rows
+from ratesvc.features.widget.fragment import fragment
+from ratesvc.features.widget.releases import RELEASE
+from ratesvc.features.widget.rows import columns_of
+from ratesvc.features.widget.view import COLUMNS, Look, View
+from ratesvc.render.language import language_or_default
+
+pytestmark = pytest.mark.nightly
+
+WIDTHS = [*range(160, 520, 10), *range(520, 971, 30)][:: 1 if LONG else 3]
+HEIGHTS = 8 if LONG else 3
+"""The height is compared at each width of so many."""
+LOOKS = ("spark=0", "spark=30", "layout=line", "layout=bar")
+LANGUAGES = ("ru", "en", "de", "ar", "zh", "hi", "th", "hy")
+CODES = "USD,JPY,UZS,XDR,AUD,KRW"
+SUBSETS = list(chain.from_iterable(combinations(COLUMNS, count) for count in range(1, len(COLUMNS) + 1)))
+# The texts that are seen, by their rectangles: inside the widget, and never one over another.
+FAULTS = """widths => {
+  const root = document.querySelector(".cbr-rates"), box = root.parentNode, found = [], heights = [];
+  const texts = [], walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) if (walker.currentNode.data.trim()) texts.push(walker.currentNode);
+  const seen = text => { for (let at = text.parentElement; at !== root; at = at.parentElement)
+    if (getComputedStyle(at).clipPath !== "none") return false; return true; };
+  const range = document.createRange();
+  for (const width of widths) {
+    box.style.width = width + "px";
+    const outer = root.getBoundingClientRect(), rects = [], isOneLine = root.matches(".cbr-line");
+    for (const text of texts.filter(seen)) {
+      range.selectNodeContents(text);
+      for (const { left, right, top, bottom } of range.getClientRects())
+        // What a line leaves out is below it.
+        if (!isOneLine || top < outer.bottom - 4) rects.push([left, right, top, bottom, text.data]);
+      if (parseFloat(getComputedStyle(text.parentElement).fontSize) < 12) found.push([width, "small", text.data]);
+    }
+    const out = rects.filter(one => one[0] < outer.left - 1 || one[1] > outer.right + 1 || one[3] > outer.bottom + 1);
+    const over = rects.filter((one, at) => rects.some((two, other) => other > at && one[0] < two[1] - 1
+      && two[0] < one[1] - 1 && one[2] < two[3] - 4 && two[2] < one[3] - 4));
+    if (over.length || (isOneLine ? outer.height > 34 || outer.width > width : out.length))
+      found.push([width, ...[...out, ...over].slice(0, 2).map(one => one[4])]);
+    heights.push(outer.height);
+  }
+  return [found, heights];
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lang", "subsets"),
+    [("ru", SUBSETS[-1:]), *in_nightly(*((lang, SUBSETS) for lang in LANGUAGES))],
+)
+async def test_no_text_is_cut_at_any_width(
+    browser: Browser, live: Live, host: Host, lang: str, subsets: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With any columns, wide names and large units, in each layout. No letter has less than 12 pixels.
+
+    oEmbed's height is enough, and not much more.
+    """
+    page = await browser.new_page(viewport={"width": 1000, "height": 900})
+    style = f'<link rel="stylesheet" href="{live.url}/widget/{RELEASE}/widget.css">'
+    await visited(page, host.put("<main></main>", head=style))
+    wrong, layouts, spare = [], 0, 0
+    for columns, look in product(subsets, LOOKS):
+        query = f"lang={lang}&codes={CODES}&columns={','.join(columns)}&{look}"
+        fragment = await got(f"{live.url}/widget?style=none&theme=light&{query}")
+        await page.evaluate("html => { document.querySelector('main').innerHTML = html; }", fragment)
+        faults, heights = await page.evaluate(FAULTS, WIDTHS)
+        wrong += [(query, *fault) for fault in faults]
+        for width, high in zip(WIDTHS[::HEIGHTS], heights[::HEIGHTS], strict=True):
+            framed = quote(f"{live.url}/embed?width={width}&{query}")
+            reserved = json.loads(await got(f"{live.url}/oembed?url={framed}"))["height"]
+            spare = max(spare, reserved - int(high))
+            wrong += [(query, width, high, reserved)] if high > reserved else []
+        layouts += len(WIDTHS)
+    with capsys.disabled():
+        print(f"\n{lang}: {layouts} layouts, {len(wrong)} wrong, at most {spare} px too high")  # noqa: T201 -- figures to read
+    assert wrong == []
+    assert spare <= 120
+
+
+LINES = """widths => widths.map(width => {
+  const root = document.querySelector(".cbr-rates"), found = [], range = document.createRange();
+  root.parentNode.style.width = width + "px";
+  const outer = root.getBoundingClientRect(), walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    range.selectNodeContents(walker.currentNode);
+    const { height, bottom } = range.getBoundingClientRect(), text = walker.currentNode.data.trim();
+    const isHidden = at => at !== root && (getComputedStyle(at).clipPath !== "none" || isHidden(at.parentNode));
+    if (text && height && bottom < outer.bottom + 4 && !isHidden(walker.currentNode.parentNode)) found.push(text);
+  }
+  return found;
+})"""
+
+
+@pytest.mark.parametrize(
+    ("lang", "day", "warning"),
+    [
+        ("ru", "19.11", ""),
+        ("en", "Nov 19", ""),
+        ("ru", "19.11.2022", "Курсы не обновлялись с"),
+        ("en", "Nov 19, 2022", "Not updated since"),
+    ],
+)
+async def test_no_figure_of_a_line_stands_without_its_day(
+    browser: Browser, live: Live, host: Host, lang: str, day: str, warning: str
+) -> None:
+    """Tomorrow's and old figures have it at every width, and old ones the warning first. Today's may stand alone."""
+    shown: list[InForce] = list(columns_of(live.service.require_publication().snapshot, View.usual("line")))
+    if warning:
+        shown = [replace(shown[-1], stale=True)]
+    view, language = View.usual("line"), language_or_default(lang)
+    line = rows.table(shown, language, view, lambda *_: [], today=date(2022, 11, 18))
+    page = await browser.new_page(viewport={"width": 1400, "height": 900})
+    await page.goto(host.put(f"<main>{fragment(line, Look(), 'inline', '', shadow=False)}</main>"))
+    seen = await page.evaluate(LINES, [*range(120, 600, 20), 728, 1100, 1280])
+    newest = rows.table(shown[-1:], language, view, lambda *_: [], today=date(2022, 11, 18))
+    figures = {row.cells[0] for row in newest.rows}
+    assert [texts for texts in seen if figures & {*texts} and day not in texts] == []
+    assert [texts for texts in seen if not texts] == []
+    assert [texts[0] for texts in seen[-3:] if warning] == [warning] * 3 * bool(warning)
+    assert sum(bool(figures & {*texts}) for texts in seen) > len(seen) // 2
+    assert seen[0] == ([day] if warning else [line.rows[0].unit, line.rows[0].cells[0]])
+
+
+# Places in a page. The builder knows the width of those that give the widget one.
+GIVEN = {
+    "block": "<div>{}</div>",
+    "grid": '<div style="display:grid;grid-template-columns:1fr"><main>{}</main></div>',
+    "rtl": '<div dir="rtl">{}</div>',
+}
+FREE = {
+    "grid-auto": '<div style="display:grid;grid-template-columns:auto 1fr">{}<p>text</p></div>',
+    "flex": '<div style="display:flex">{}</div>',
+    "flex-item": '<div style="display:flex"><div>{}</div></div>',
+    "no-shrink": '<div style="display:flex" class="rigid">{}</div>',
+    "no-shrink-item": '<div style="display:flex"><div style="flex:none">{}</div></div>',
+    "cell": "<table><tr><td>{}</td></tr></table>",
+    "float": '<div style="float:left">{}</div><div style="clear:both"></div>',
+    "inline-block": '<div style="display:inline-block">{}</div>',
+}
+HEADER = '<header style="display:flex;gap:.5em" class="rigid"><b>Logo</b>{}<i>Menu</i></header>'
+PLACES = {**GIVEN, **FREE, "header": HEADER}
+BESIDE = {
+    "block": "<div>{}</div>",
+    "column": '<div style="width:300px">{}</div>',
+    "row": '<div style="display:flex;gap:8px"><b>Logo</b>{}<i>Menu</i></div>',
+}
+RIGID = "<style>.rigid > * { flex: none }</style>"
+TAKE_ALL = ("layout=line", "layout=bar", "layout=bar&codes=USD,EUR,CNY")
+SENTENCE = "layout=inline&code=USD"
+FORMS = (
+    *TAKE_ALL,
+    "layout=table",
+    "layout=table&spark=30&columns=name,today,next,change,percent",
+    "layout=converter",
+    SENTENCE,
+)
+FONTS = ("16px DejaVu Sans", "13px DejaVu Sans Condensed", "18px DejaVu Serif")
+TEN_WIDTHS = (160, 200, 240, 280, 320, 360, 480, 768, 1024, 1280)
+# What is wider than its host, or cut, or lies on something else. What a line leaves out is below it, and unseen.
+FAULTS_IN_HOSTS = """() => [...document.querySelectorAll("section")].flatMap(section => {
+  const element = section.querySelector("cbr-rates"), root = element.shadowRoot, found = [], seen = [];
+  const box = root.querySelector(".cbr-rates"), outer = box.getBoundingClientRect(), range = document.createRange();
+  if (section.scrollWidth > section.clientWidth) found.push("too wide");
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  const isHidden = at => at !== root && (getComputedStyle(at).clipPath !== "none" || isHidden(at.parentNode));
+  while (walker.nextNode()) if (walker.currentNode.data.trim() && !isHidden(walker.currentNode.parentNode)) {
+    range.selectNodeContents(walker.currentNode);
+    for (const rect of range.getClientRects()) if (rect.top < outer.bottom - 4) seen.push(rect);
+  }
+  for (const rect of seen) {
+    if (rect.left < outer.left - 1 || rect.right > outer.right + 1 || rect.bottom > outer.bottom + 4) found.push("cut");
+    if (seen.some(other => other !== rect && rect.left < other.right - 1 && other.left < rect.right - 1
+      && rect.top < other.bottom - 4 && other.top < rect.bottom - 4)) found.push("overlapping");
+  }
+  if (element.matches("[layout=line]") && !seen.length) found.push("empty");
+  return [...new Set(found)].map(fault => section.id + ": " + fault); })"""
+
+
+def section(place: str, form: str, font: str, code: str, width: str = "auto") -> str:
+    """A form in a place, with a text below."""
+    around, name = PLACES[place].format(code), f"{place}, {form}, {font}, {width}"
+    return f'<section id="{name}" style="font:{font};width:{width}">{around}<u>below</u></section>'
+
+
+async def loaded(page: Page, live: Live) -> None:
+    """The scripts come, and then all rows."""
+    for name in ("rates", "converter"):
+        await page.add_script_tag(url=f"{live.url}/widget/{name}.js")
+    await page.wait_for_function("!document.querySelector('cbr-rates:not(:state(load))')")
+
+
+async def test_no_form_widens_its_host(browser: Browser, live: Live, host: Host) -> None:
+    """A line leaves out whole currencies. A header of a phone must have room for one beside its logo."""
+    page = await browser.new_page()
+
+    def element(form: str) -> str:
+        attributes = (pair.split("=") for pair in form.split("&"))
+        return "<cbr-rates lang=ru {}></cbr-rates>".format(" ".join(f'{name}="{text}"' for name, text in attributes))
+
+    shown = [(place, form) for place, form in product(PLACES, FORMS) if place != "header" or form in TAKE_ALL]
+    fonts = [FONTS if LONG else (FONTS[at % len(FONTS)],) for at in range(len(shown))]
+    parts = [
+        section(*part, font, element(part[1])) for part, chosen in zip(shown, fonts, strict=True) for font in chosen
+    ]
+    await page.goto(host.put(RIGID + "".join(parts)))
+    await loaded(page, live)
+    wrong = []
+    for width in TEN_WIDTHS:
+        await page.set_viewport_size({"width": width, "height": 900})
+        faults = await page.evaluate(FAULTS_IN_HOSTS)
+        wrong += [(width, fault) for fault in faults if width >= 280 or "header" not in fault]
+    assert wrong == []
+
+
+async def test_a_line_and_a_bar_give_way_beside_rigid_things(browser: Browser, live: Live, host: Host) -> None:
+    """A header whose children may not shrink has room for its logo; a line has it before the rows come, too."""
+    page = await browser.new_page(viewport={"width": 360, "height": 900})
+    codes = [(await pasted(live.url, "element", f"lang=ru&{form}")).partition("<script")[0] for form in TAKE_ALL]
+    parts = [section("header", form, FONTS[0], code) for form, code in zip(TAKE_ALL, codes, strict=True)]
+    await page.goto(host.put(RIGID + "".join(parts)))
+    wide = """[...document.querySelectorAll("section")].filter(one => one.scrollWidth > one.clientWidth)
+      .map(one => one.id)"""
+    assert [one for one in await page.evaluate(wide) if "layout=line" in one] == []
+    await loaded(page, live)
+    assert await page.evaluate(wide) == []
+    assert await page.evaluate(FAULTS_IN_HOSTS) == []
+
+
+async def test_a_table_is_18_em_wide_or_as_wide_as_its_place_up_to_40(browser: Browser, live: Live, host: Host) -> None:
+    """Ems of the widget's letters, which have 15 of the page's 16 pixels. Cells of a bar are equal."""
+    page = await browser.new_page(viewport={"width": 1000, "height": 900})
+    tables = '<div style="float:left"><cbr-rates></cbr-rates></div><div><cbr-rates></cbr-rates></div>'
+    await page.goto(host.put(f"{tables}<cbr-rates layout=bar codes=USD,JPY,UZS></cbr-rates>"))
+    await loaded(page, live)
+    width = "parts => parts.map(part => Math.round(part.getBoundingClientRect().width))"
+    assert (await page.eval_on_selector_all(".cbr-rates", width))[:2] == [18 * 15, 40 * 15]
+    cells = await page.eval_on_selector_all(".cbr-bar tbody tr", width)
+    assert len(cells) == 3
+    assert max(cells) - min(cells) <= 1
+
+
+SHIFT = """let shift = 0;
+new PerformanceObserver(list => { for (const entry of list.getEntries()) shift += entry.value; })
+  .observe({ type: "layout-shift", buffered: true });"""
+
+
+async def continued(painted: asyncio.Event, route: Route) -> None:
+    """Rows that come after the first paint."""
+    await painted.wait()
+    await route.continue_()
+
+
+@pytest.mark.parametrize(
+    ("place", "width"),
+    [("block", 360), *in_nightly(*product(("block", "column"), (320, 360, 728, 1280)), ("row", 728), ("row", 1280))],
+)
+async def test_nothing_shifts_when_the_rows_come(
+    browser: Browser, live: Live, host: Host, place: str, width: int
+) -> None:
+    """The code keeps its height: what stands below it stays where it stood, and what is beside it hardly moves."""
+    wrong = []
+    for form in FORMS:
+        if form == SENTENCE:
+            continue
+        page, painted = await browser.new_page(viewport={"width": width, "height": 900}), asyncio.Event()
+        await page.route("**/rows.json*", partial(continued, painted))
+        code = await pasted(live.url, "element", f"lang=ru&{form}")
+        await page.goto(host.put(f"<script>{SHIFT}</script>{BESIDE[place].format(code)}<u>below</u>"))
+        await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        below = "document.querySelector('u').getBoundingClientRect().top"
+        before = await page.evaluate(below)
+        painted.set()
+        await settled(page)
+        await page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        after, shift = await page.evaluate(below), await page.evaluate("shift")
+        wrong += [(form, before, after, shift)] if before != after or shift > 0.01 else []
+        await page.close()
+    assert wrong == []
