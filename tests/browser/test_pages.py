@@ -147,7 +147,6 @@ LISTEN = """url => {
 }"""
 
 
-@pytest.mark.slow
 async def test_a_browser_hears_every_event_once_across_a_restart(bank: Bank, serve: Serve, clock: Clock) -> None:
     """A page of another origin reconnects by itself, and gets what happened meanwhile."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))

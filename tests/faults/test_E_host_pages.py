@@ -156,7 +156,6 @@ async def test_E13_in_another_component(site: HostSite, loader: str, converter: 
     assert seen.converter, seen
 
 
-@pytest.mark.slow
 async def test_E13_a_hostile_answer(site: HostSite, loader: str, converter: str) -> None:
     """A pinned loader makes no script, handler, style or frame of a hostile answer, and no link but http and https."""
     own = await playing_the_service(site, loader)

@@ -181,7 +181,6 @@ CARELESS = """<title>{}</title><textarea>{}</textarea><h1>{}</h1><input value='{
 WORSE = """<iframe src="{}"></iframe><style>a{content:'{}'}</style><script>a = "{}"</script><script>a = '{}'</script>"""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["", "default-src 'none'"])
 async def test_E4_a_careless_page_is_found_out(browser: Browser, host: Host, policy: str) -> None:
     """The same payloads run or load on a page that escapes nothing, and a policy stops them: the test can fail.
@@ -213,7 +212,6 @@ def element(text: str) -> str:
     return f"<cbr-rates {given}></cbr-rates>"
 
 
-@pytest.mark.slow
 async def test_E4_what_a_host_pastes_is_as_harmless(browser: Browser, complete: Live, host: Host) -> None:
     """The element with each payload in each attribute, and oEmbed's HTML for each, run nothing in a host's page."""
     codes = []

@@ -140,7 +140,6 @@ def is_past(served: Served, moment: datetime) -> Callable[[], bool]:
     return lambda: served.service.clock() >= moment
 
 
-@pytest.mark.slow
 async def test_G3_a_browser_behind_a_caching_nginx(evening: Served, tmp_path: Path) -> None:
     """A browser gets an answer from the cache of nginx just before midnight, and another one just after it."""
     caching = {
