@@ -17,14 +17,11 @@ from kit.service import ROOT, ran
 from release_docs import gather
 
 from ratesvc.cli import main
-from ratesvc.config import Calendar
 from ratesvc.features.docs import guides
-from ratesvc.features.rate.rate_page import LEGAL_BASES
 from ratesvc.features.site.page import asset
 from ratesvc.render import contract
 from ratesvc.render.contract import Site
 from ratesvc.render.language import catalogue
-from ratesvc.service.schedule import TICK_S
 from ratesvc.storage.address import RedisAddress
 
 DOCS = ROOT / "docs"
@@ -117,24 +114,6 @@ async def test_the_handbook_explains_every_check_of_health(serve: Serve) -> None
     checks = re.findall(r'"([a-z]+:[A-Za-z]+)":\[', body.decode())
     assert len(checks) == 8
     assert [name for name in checks if f"| `{name}` |" not in PAGES["operations.md"]] == []
-
-
-@pytest.mark.parametrize("name", ["operations.md", "scale.md"])
-def test_the_pages_say_how_often_replicas_ask_redis(name: str) -> None:
-    assert TICK_S == 3
-    assert "Every three seconds each replica asks" in " ".join(PAGES[name].split())
-
-
-def test_the_handbook_names_the_days_off_that_a_new_one_is_added_to() -> None:
-    """A setting replaces its default, so that somebody at night would otherwise lose these days."""
-    assert f"`{','.join(map(str, Calendar().extra_off))}`" in PAGES["operations.md"]
-
-
-def test_the_page_for_accountants_names_every_rule_of_a_receipt() -> None:
-    """/rate prints one of them."""
-    numbers = [found[1] for _, rule in LEGAL_BASES if (found := re.search(r"Ordinance No[.] (\S+)", rule))]
-    assert len(numbers) == 3
-    assert [number for number in numbers if f"| {number} of " not in PAGES["accounting.md"]] == []
 
 
 def test_the_widgets_page_has_every_parameter() -> None:
