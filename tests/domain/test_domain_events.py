@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
@@ -7,6 +8,7 @@ from datetime import UTC, date, datetime, time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit import cases
 from kit.bank import sheet, workdays
 from kit.dates import FRIDAY, SATURDAY, THURSDAY, TUESDAY
 
@@ -87,61 +89,36 @@ def place_of(place: Place | str) -> Place:
 # Which events there are
 
 
-def test_the_life_of_a_sheet() -> None:
-    """Announced on Friday, corrected in the evening, in force at midnight, corrected again on Sunday."""
-    thursday, friday, saturday, corrected = (
-        revision(THURSDAY),
-        revision(FRIDAY),
-        revision(SATURDAY),
-        revision(SATURDAY, 2),
-    )
-    states = [
-        replica(FRIDAY, thursday, friday),
-        replica(FRIDAY, thursday, friday, saturday),
-        replica(FRIDAY, thursday, friday, saturday, corrected),
-        replica(SATURDAY, thursday, friday, saturday, corrected),
-        replica(SATURDAY + ONE_DAY, thursday, friday, saturday, corrected, revision(SATURDAY, 3)),
-    ]
-    each = ["sheet 2026-04-25.1", "revision 2026-04-25.2", "in_force 2026-04-25.2", "revision 2026-04-25.3"]
-    place = states[0].end
-    assert [state.words(place) for state in states] == [
-        [],
-        ["sheet 2026-04-25.1"],
-        ["sheet 2026-04-25.2"],  # with its correction a missed sheet is one event
-        ["sheet 2026-04-25.2", "in_force 2026-04-25.2"],
-        ["sheet 2026-04-25.3", "in_force 2026-04-25.3"],
-    ]
-    for state, expected in zip(states[1:], each, strict=True):
-        (event,) = state.missed(place)
-        assert f"{event.kind} {event.sheet.day}.{event.sheet.number}" == expected if event.sheet else False
-        place = event.place
-        assert place == state.end
+def held(text: str) -> Replica:
+    """`23 24.2 25.3=1 28.2- at 28`: the revisions that a replica holds, and its day."""
+    days, _, today = text.partition(" at ")
+    return replica(april(today), *map(told_of, days.split()))
 
 
-def test_after_a_week_each_sheet_comes_once_and_only_the_last_comes_into_force() -> None:
-    """In the order of their days: corrections of sheets that the reader knows, and what followed."""
-    days = list(workdays(THURSDAY, 6))
-    before = replica(FRIDAY, *map(revision, days[:2]))
-    week = replica(days[-1], *map(revision, days), revision(FRIDAY, 2), revision(days[3], 2))
-    assert week.words(before.end) == [
-        "revision 2026-04-24.2",
-        "sheet 2026-04-25.1",
-        "sheet 2026-04-28.2",
-        "sheet 2026-04-29.1",
-        "sheet 2026-04-30.1",
-        "in_force 2026-04-30.1",
-    ]
+def told_of(text: str) -> Revision:
+    match = re.fullmatch(r"([0-9]+)(?:\.([0-9]+))?(?:=([0-9]+)|(-))?", text)
+    assert match
+    number = int(match[2] or 1)
+    made = revision(april(match[1]), number, int(match[3] or number) - 1)
+    return replace(made, sheet=replace(made.sheet, quotes=()), flags=(WITHDRAWAL,)) if match[4] else made
 
 
-def test_history_that_becomes_known_gets_no_event() -> None:
-    """Neither a gap that is filled, nor today's sheet when tomorrow's was known first; its correction gets one."""
-    first = replica(SATURDAY, revision(SATURDAY))
-    assert replica(SATURDAY, *map(revision, (THURSDAY, FRIDAY, SATURDAY))).words(first.end) == []
-    tomorrow_first = replica(FRIDAY, revision(THURSDAY), revision(SATURDAY))
-    filled = replica(FRIDAY, *map(revision, (THURSDAY, FRIDAY, SATURDAY)))
-    assert filled.words(tomorrow_first.end) == ["in_force 2026-04-24.1"]
-    filled.history.add(revision(FRIDAY, 2))
-    assert filled.words(tomorrow_first.end) == ["revision 2026-04-24.2", "in_force 2026-04-24.2"]
+def april(day: str) -> date:
+    return date(2026, 4, int(day))
+
+
+def answered(question: str) -> str:
+    known, _, asked = question.partition(" → ")
+    end, now = held(known).end, held(asked)
+    if not now.can_go_on(end):
+        return "reset"
+    lacking = now.missed(end)
+    return "\n".join(f"{word}, id {one.place}" for word, one in zip(now.words(end), lacking, strict=True)) or "nothing"
+
+
+def test_what_a_reader_missed_follows_from_what_it_knows_and_what_is_held() -> None:
+    """Or it gets everything again. A reader may leave after any event, and then lacks the others."""
+    cases.check("events.txt", {question: answered(question) for question in cases.questions("events.txt")})
 
 
 def test_a_correction_of_any_age_gets_an_event() -> None:
@@ -150,15 +127,6 @@ def test_a_correction_of_any_age_gets_an_event() -> None:
     before = replica(FRIDAY, *year)
     after = replica(FRIDAY, *year, revision(year[3].effective_date, 2))
     assert after.words(before.end) == [f"revision {year[3].effective_date}.2"]
-
-
-def test_a_correction_that_is_taken_back_is_nothing_to_a_reader_that_missed_both() -> None:
-    """What it shows is right."""
-    there = revision(SATURDAY, 2)
-    back = revision(SATURDAY, 3, shift=0)
-    now = replica(SATURDAY, revision(FRIDAY), revision(SATURDAY), there, back)
-    assert now.words(replica(SATURDAY, revision(FRIDAY), revision(SATURDAY)).end) == []
-    assert now.words(replica(SATURDAY, revision(FRIDAY), there).end) == ["revision 2026-04-25.3"]
 
 
 # Replicas that know less
@@ -216,61 +184,7 @@ def test_replicas_that_are_late_never_repeat_and_never_lose(story: list[tuple[in
         assert numbers == sorted(numbers)
 
 
-def test_a_late_replica_takes_nothing_back() -> None:
-    """It lacks the newest sheet, a correction, or midnight; it stays silent, also at its own midnight."""
-    three = [revision(day) for day in (THURSDAY, FRIDAY, SATURDAY)]
-    full = replica(SATURDAY, *three, revision(FRIDAY, 2), revision(SATURDAY, 2))
-    for late in (replica(SATURDAY, *three), replica(FRIDAY, *three, revision(FRIDAY, 2)), replica(FRIDAY, *three[:2])):
-        assert late.words(full.end) == []
-    evening = replica(FRIDAY, *three, revision(SATURDAY, 2))
-    assert replica(SATURDAY, *three).words(evening.end) == []  # in force is a revision that it does not hold
-    assert replica(SATURDAY, *three, revision(SATURDAY, 2)).words(evening.end) == ["in_force 2026-04-25.2"]
-
-
-def test_a_withdrawn_sheet_resets_who_knows_it() -> None:
-    """Nobody else. When its day has a sheet again, that is a revision."""
-    gone = Revision(replace(sheet(SATURDAY), quotes=()), 2, FETCHED, (WITHDRAWAL,))
-    before, known = replica(FRIDAY, revision(FRIDAY)), replica(FRIDAY, revision(FRIDAY), revision(SATURDAY))
-    for later in (), (revision(TUESDAY),):
-        after = replica(SATURDAY, revision(FRIDAY), revision(SATURDAY), gone, *later)
-        knows = known.end if not later else Place.of(FRIDAY, map(Stamp.of, (revision(FRIDAY), revision(TUESDAY))))
-        assert not after.can_go_on(knows)
-        assert after.words(before.end) == [f"sheet {one.effective_date}.1" for one in later]
-        assert after.missed(after.end) == []
-        again = replica(SATURDAY, *after.history, revision(SATURDAY, 3))
-        assert again.words(after.end) == [f"revision {SATURDAY}.3", f"in_force {SATURDAY}.3"]
-        assert later or before.missed(after.end) == []
-
-
-def test_other_numbers_for_the_same_figures_are_no_news() -> None:
-    """A history that was fetched anew counts corrections from 1 again."""
-    known = replica(FRIDAY, revision(FRIDAY), revision(SATURDAY), revision(SATURDAY, 2))
-    anew = [revision(FRIDAY), revision(SATURDAY, 1, shift=1)]
-    assert replica(FRIDAY, *anew).words(known.end) == []
-    assert replica(SATURDAY, *anew).words(known.end) == ["in_force 2026-04-25.1"]
-    assert known.words(replica(FRIDAY, *anew).end) == []
-
-
 # Whose place cannot be continued
-
-
-def test_other_figures_under_the_same_number_are_another_history() -> None:
-    """Caches may have the old figures under the address that an event would name."""
-    known = replica(FRIDAY, revision(FRIDAY), revision(SATURDAY))
-    assert not replica(FRIDAY, revision(FRIDAY), revision(SATURDAY, 1, shift=1)).can_go_on(known.end)
-    assert not replica(FRIDAY, revision(FRIDAY, 1, shift=1), revision(SATURDAY)).can_go_on(known.end)
-    assert replica(FRIDAY, revision(FRIDAY), revision(SATURDAY)).can_go_on(known.end)
-
-
-def test_a_held_back_sheet_resets_nobody_who_can_be_told_what_followed() -> None:
-    """The reader's newest sheet is not held here: it goes on if no other sheet can be missing after it."""
-    known = replica(SATURDAY, *map(revision, (FRIDAY, SATURDAY))).end
-    assert replica(TUESDAY, *map(revision, (FRIDAY, TUESDAY))).words(known) == [
-        "sheet 2026-04-28.1",
-        "in_force 2026-04-28.1",
-    ]
-    assert not replica(TUESDAY, *map(revision, (FRIDAY, TUESDAY + ONE_DAY))).can_go_on(known)
-    assert not replica(TUESDAY, revision(FRIDAY)).can_go_on("2026-04-22")
 
 
 def test_a_place_in_the_future_is_foreign() -> None:
