@@ -41,9 +41,9 @@ def test_pure_modules_read_no_file_and_run_no_text() -> None:
 
 
 def test_only_admission_makes_revisions() -> None:
-    """Only admission does, and a refresh for a day whose sheet a person withdrew; records and columns read them."""
+    """Only admission does; records and columns read admitted ones."""
     makers = {name for name, tree in TREES.items() for called, _ in calls(tree) if called == "Revision"}
-    assert makers == {"bank/admission", "service/refresh", "storage/records", "domain/columns"}
+    assert makers == {"bank/admission", "storage/records", "domain/columns"}
 
 
 def test_there_is_one_clock() -> None:

@@ -396,7 +396,7 @@ class Refresher:
             raise RatesvcError(f"no sheet of {day} is held")
         if len(standing) == 1 and day == self.history.days[0]:
             raise RatesvcError(f"no sheet before that of {day} is held, so nothing would be in force")
-        before = standing[-2] if len(standing) > 1 else Revision(Sheet(day, ()), 0, self._now())
+        before = standing[-2] if len(standing) > 1 else Admitted(Sheet(day, ())).revision(0, self._now())
         flags = (*before.flags, WITHDRAWAL)
         return replace(before, number=_Draft(self.history).number(day), fetched_at=self._now(), flags=flags)
 
