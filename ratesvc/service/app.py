@@ -25,7 +25,7 @@ from ratesvc.service.event_feed import EventFeed
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication, Workers
 from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, Watchdog, next_poll_s
+from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, next_poll_s
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry, watch
 from ratesvc.storage.embedded import Engine
@@ -76,7 +76,6 @@ class Service:
         self._refreshing = asyncio.Lock()
         # What readers ask
         self.telemetry = Telemetry(clock)
-        self.watchdog = Watchdog(self.telemetry.loop_blocked)
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
         self.publication: Publication | None = None
         """Every answer of the moment; a new one takes its place by one assignment."""
@@ -128,7 +127,6 @@ class Service:
         await self._stack.enter_async_context(self.client)
         await self._surviving("load", self._compare())
         if self.scheduled:
-            self._stack.callback(self.watchdog.open().close)
             self._stack.push_async_callback(self._schedule.stop)
             self._schedule.start()
 
@@ -347,6 +345,11 @@ class Service:
         if self.draining:
             return "draining"
         return None if self.publication else "no_sheet"
+
+    @property
+    def loop_lag_s(self) -> float:
+        """How late the last heartbeat was."""
+        return self._schedule.lag_s
 
     def health(self) -> dict[str, Check]:
         """The checks of application/health+json."""

@@ -1,21 +1,14 @@
-"""The schedule: when polls, backfills and the heartbeat run. It follows jumps of the clock, and restarts dead tasks.
-
-A thread beside it notices when the event loop is blocked.
-"""
+"""The schedule: when polls, backfills and the heartbeat run. It follows jumps of the clock, and restarts dead tasks."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
-import time
-import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
 from random import uniform
-from typing import Any, Self
+from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
@@ -37,8 +30,6 @@ CLOCK_JUMP_S = 2.0
 LATE = timedelta(seconds=2)
 """A poll that has not begun so long after its time has been lost."""
 RESTART_S = 1.0
-ASK_S = 0.5
-BLOCKED_S = 10.0
 BACKFILL_AGAIN_S = 600.0
 SOON_S = 5.0
 
@@ -97,6 +88,8 @@ class Schedule:
     died: Callable[[str, BaseException | str], None]
     next_poll_at: datetime = field(init=False, default_factory=utc_now)
     """When the next poll is due, by the wall clock. This time has passed while a poll runs, and if a poll was lost."""
+    lag_s: float = field(init=False, default=0.0)
+    """How late the last heartbeat was: so long something kept the event loop busy."""
     _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _scheduler: AsyncIOScheduler = field(init=False, default_factory=lambda: AsyncIOScheduler(timezone=MOSCOW))
     _open: bool = field(init=False, default=False)
@@ -179,9 +172,10 @@ class Schedule:
         loop = asyncio.get_running_loop()
         last_wall, last_now, last_tick = utc_now(), loop.time(), loop.time()
         while True:
+            asleep_at = loop.time()
             await asyncio.sleep(HEARTBEAT_S)
             wall, now = utc_now(), loop.time()
-            self._beat_at = now
+            self._beat_at, self.lag_s = now, max(0.0, now - asleep_at - HEARTBEAT_S)
             jump = (wall - last_wall).total_seconds() - (now - last_now)
             if abs(jump) > CLOCK_JUMP_S:
                 self.clock_jumped(jump)
@@ -195,54 +189,3 @@ class Schedule:
                 last_tick = now
                 await self.tick()
             last_wall, last_now = wall, now
-
-
-class Watchdog:
-    """A thread that asks the event loop twice a second whether it is blocked, and where.
-
-    `lag_s` keeps the time of the last iteration until the next is measured: the first request after a block sees it.
-    """
-
-    def __init__(self, blocked: Callable[[float, str], None]) -> None:
-        """`blocked` is called in the thread, once for each block of `BLOCKED_S`, with the line that blocks."""
-        self._blocked = blocked
-        self._stop = threading.Event()
-        self._asked_at = time.monotonic()
-        self._lag_s = 0.0
-        self._answered = threading.Event()
-        self._answered.set()
-
-    def open(self) -> Self:
-        """Begin to watch the running loop."""
-        watched = asyncio.get_running_loop(), threading.get_ident()
-        threading.Thread(target=self._watch, args=watched, name="ratesvc-watchdog", daemon=True).start()
-        return self
-
-    def close(self) -> None:
-        """Stop watching."""
-        self._stop.set()
-        self._answered.set()
-
-    @property
-    def lag_s(self) -> float:
-        """Seconds that the loop took for its last iteration, or has been taking for this one."""
-        waiting = 0.0 if self._answered.is_set() else time.monotonic() - self._asked_at
-        return max(self._lag_s, waiting)
-
-    def _watch(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
-        while not self._stop.wait(ASK_S):
-            self._answered.clear()
-            self._asked_at = time.monotonic()
-            try:
-                loop.call_soon_threadsafe(self._turned)
-            except RuntimeError:  # the loop was closed
-                return
-            if not self._answered.wait(BLOCKED_S):
-                frame = sys._current_frames().get(thread)  # noqa: SLF001 -- the documented way to see another thread
-                place = traceback.extract_stack(frame)[-1] if frame else None
-                self._blocked(BLOCKED_S, f"{place.filename}:{place.lineno}" if place else "unknown")
-                self._answered.wait()
-
-    def _turned(self) -> None:
-        self._lag_s = time.monotonic() - self._asked_at
-        self._answered.set()

@@ -330,10 +330,6 @@ class Telemetry:
         else:
             self.metrics.restarts.labels(name).inc()
 
-    def loop_blocked(self, seconds: float, at: str) -> None:
-        """The event loop is blocked for so long, at that line."""
-        self.log.error("loop_blocked", seconds=seconds, at=at)
-
 
 def watch(service: Service) -> None:
     """Show the gauges of a service. An unknown value is 0; a timestamp of 0 means never."""
@@ -352,7 +348,7 @@ def watch(service: Service) -> None:
     see("redis_up", "Whether Redis answers and takes writes.", lambda: telemetry.trouble is None)
     see("lease_held", "Whether this replica is the one that polls.", lambda: service.store.poll_lease.held)
     see("waits_for_turn", "How many tasks, poll and backfill, another replica does.", lambda: len(telemetry.waiting))
-    see("loop_lag_seconds", "What the event loop took for its last measured turn.", lambda: service.watchdog.lag_s)
+    see("loop_lag_seconds", "How late the event loop was for its last heartbeat.", lambda: service.loop_lag_s)
     see("clock_skew_seconds", "How far this clock is ahead of the Bank's.", lambda: service.clock_skew_s or 0.0)
     see("history_sheets", "Sheets in memory.", lambda: len(service.history.days))
     see("history_loading", "Whether history is not fetched yet.", lambda: service.history.is_loading)

@@ -7,7 +7,6 @@ from aiohttp import web
 from ratesvc import __version__
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
-from ratesvc.service.schedule import BLOCKED_S
 from ratesvc.service.telemetry import CONTENT_TYPE
 from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Handler
@@ -23,9 +22,8 @@ def routes(service: Service) -> dict[str, Handler]:
     """Path → handler."""
 
     async def livez(_: web.Request) -> web.Response:
-        # While the loop is blocked, the prober's own timeout notices it. After that it gets this answer.
-        lag = service.watchdog.lag_s
-        return _plain(f"the event loop stood for {lag:.0f} s" if lag > BLOCKED_S else None, "ok")
+        # While the event loop is blocked, no answer comes, and the prober's own timeout notices it.
+        return _plain(None, "ok")
 
     async def readyz(_: web.Request) -> web.Response:
         return _plain(service.not_ready_because(), "ready")

@@ -26,7 +26,6 @@ from ratesvc.service import health
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
-from ratesvc.service.schedule import Watchdog
 
 ROWS = (Quote("USD", "840", "R01235", 1, Decimal(75), "USD"),)
 IN_FORCE, ANNOUNCED = Revision(Sheet(FRIDAY, ROWS), 1, NOON), Revision(Sheet(SATURDAY, ROWS), 1, NOON)
@@ -137,15 +136,6 @@ def test_history_says_which_days_wait_and_what_is_fetched() -> None:
         "unconfirmed": [str(THURSDAY)],
     }
     assert health.history(None, (), None, ("backfill",))["output"] == "another replica fetches history"
-
-
-async def test_livez_fails_right_after_a_block(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A blocked event loop answers nothing. Right after the block /livez answers 503, then 200."""
-    with monkeypatch.context() as block:
-        block.setattr(Watchdog, "lag_s", 12.0)
-        status, _, body = await served.get("/livez")
-    assert (status, body) == (503, b"the event loop stood for 12 s\n")
-    assert (await served.get("/livez"))[0] == 200
 
 
 async def test_health_has_eight_checks(served: Served, clock: Clock) -> None:

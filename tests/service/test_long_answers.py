@@ -151,6 +151,7 @@ async def test_too_many_long_answers_are_refused(
 )
 async def test_every_queue_has_a_bound(queue: Queue, path: str, whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond it an answer is refused with a time to retry; no other queue is."""
+    assert MOST_WAITING.keys() == {*Queue}
     monkeypatch.setattr("ratesvc.service.publication.LONG_POINTS", 20)
     bounded(monkeypatch, {queue: 0})
     status, headers, _ = await whole.get(path)

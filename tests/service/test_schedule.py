@@ -12,6 +12,7 @@ from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, patience_s
 from kit.bank import Bank, sheet
 from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
+from kit.time import block
 from structlog.testing import capture_logs
 
 from ratesvc.bank.admission import Assessment, Unconfirmed
@@ -55,6 +56,20 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat and a tick come at every turn of the loop, a dead task starts again at once."""
     for name, seconds in (("HEARTBEAT_S", 0.001), ("TICK_S", 0.0), ("RESTART_S", 0.01)):
         monkeypatch.setattr(f"ratesvc.service.schedule.{name}", seconds)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_heartbeat_says_how_long_the_loop_was_blocked(served: Served) -> None:
+    """While it is blocked nothing answers; the metric shows it afterwards."""
+    lags: list[float] = []
+
+    async def noting() -> None:
+        lags.append(served.service.loop_lag_s)
+
+    served.service._schedule.tick = noting  # noqa: SLF001 -- it follows each heartbeat
+    await eventually(lambda: lags)
+    block(0.2)
+    await eventually(lambda: max(lags) > 0.1)
 
 
 @pytest.mark.usefixtures("hurried")

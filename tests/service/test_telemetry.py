@@ -1,12 +1,10 @@
-"""What people and machines watch: metrics, logs, rules, and the watchdog of the event loop."""
+"""What people and machines watch: metrics, logs, rules."""
 
 from __future__ import annotations
 
 import ast
-import asyncio
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,7 +15,7 @@ from math import inf
 from pathlib import Path
 
 import pytest
-from conftest import Clock, Serve, Served, eventually, patience_s
+from conftest import Clock, Serve, Served, eventually
 from kit.bank import Bank, sheet, unavailable
 from kit.dates import FRIDAY, SATURDAY, THURSDAY
 from kit.time import quickest, slower
@@ -29,9 +27,9 @@ from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import at, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, SourceError, StoreUnavailable
+from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
-from ratesvc.service.schedule import BLOCKED_S, Watchdog
 from ratesvc.service.sync import Repaired
 from ratesvc.service.telemetry import LISTENING, Metrics, Route, Telemetry
 from ratesvc.storage.records import Case
@@ -196,7 +194,7 @@ async def test_clock_calendar_streams_and_backfill_have_figures(
     assert found["ratesvc_event_streams"] == 1
     assert found["ratesvc_backfill_steps"] == found["ratesvc_backfill_steps_done"] == 0
     monkeypatch.setattr(served.service._backfill, "progress", Progress(3, 7, "USD"))  # noqa: SLF001 -- as during a run
-    monkeypatch.setattr(Watchdog, "lag_s", 7.5)
+    monkeypatch.setattr(Service, "loop_lag_s", 7.5)
     shown = await gauges(served)
     assert (shown["backfill_steps_done"], shown["backfill_steps"], shown["loop_lag_seconds"]) == (3, 7, 7.5)
 
@@ -353,33 +351,3 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says() -> N
         marks = [next((f"({name})" for name in ("flags", "hint") if name in line), "") for line in logged]
         assert " ".join(line["event"] + mark for line, mark in zip(logged, marks, strict=True)) == said
     assert b'ratesvc_task_restarts_total{task="tick"} 2.0' in telemetry.metrics.text()
-
-
-async def test_a_blocked_loop_is_noticed_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread notices the block and its line, and a request right after the block sees it."""
-    assert BLOCKED_S == 10, "docs/logs.md says so"
-    monkeypatch.setattr("ratesvc.service.schedule.ASK_S", 0.02)
-    monkeypatch.setattr("ratesvc.service.schedule.BLOCKED_S", 0.1)
-    places: list[str] = []
-    noticed = threading.Event()
-
-    def blocked(_: float, at: str) -> None:
-        places.append(at)
-        noticed.set()
-
-    dog = Watchdog(blocked)
-    assert dog.lag_s == 0  # a loop that nobody watches is not blocked
-    dog.open()
-    await eventually(lambda: dog.lag_s < 0.1)
-    # A crowded machine may have held the loop up before.
-    places.clear()
-    noticed.clear()
-    noticed.wait(patience_s())  # the loop stands here, until the thread says so
-    noticed.clear()
-    assert not noticed.wait(0.5), "one block is told twice"
-    assert dog.lag_s > 0.1
-    await asyncio.sleep(0)
-    assert dog.lag_s > 0.1, "the first request after a block does not see it"
-    assert "threading.py" in places[0]
-    await eventually(lambda: dog.lag_s < 0.1)
-    dog.close()
