@@ -104,8 +104,7 @@ def _explained(error: Exception) -> tuple[str, int]:
         are = "were" if error.overdue else "are"
         return f"{error} They {are} due by {error.due_at:%H:%M on %Y-%m-%d}, Moscow time.", FAILED
     if isinstance(error, FetchFailed):
-        hint = "; --demo works without the network" if error.kind in ("connect", "dns") else ""
-        return f"the Bank gave no rates: {error}{hint}", FAILED
+        return f"the Bank gave no rates: {error}{'; ' if error.hint else ''}{error.hint}", FAILED
     if isinstance(error, EngineNotReady | GaveUp):
         return str(error), AGAIN
     if isinstance(error, RatesvcError):

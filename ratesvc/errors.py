@@ -84,6 +84,13 @@ class FetchFailed(RatesvcError):
         return first.kind if isinstance(first, SourceError) else f"invalid:{first.reason}"
 
     @property
+    def hint(self) -> str:
+        """What helps, if that is known."""
+        if self.kind == "tls":
+            return "RATESVC_CBR_CA_FILE names a file of authorities to trust, such as a proxy's"
+        return "--demo works without the network" if self.kind in ("connect", "dns") else ""
+
+    @property
     def retry_after_s(self) -> float:
         """The longest pause that a mirror asked for."""
         return max((e.retry_after_s or 0.0 for _, e in self.failures if isinstance(e, SourceError)), default=0.0)

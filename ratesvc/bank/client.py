@@ -227,6 +227,9 @@ class BankClient:
             raise SourceError("timeout", f"no complete answer within {limits.timeout_s:g} s") from None
         except aiohttp.ClientConnectorDNSError as error:
             raise SourceError("dns", error.strerror or str(error)) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            why = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+            raise SourceError("tls", f"its certificate is not trusted: {why}") from error
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise SourceError("tls", str(error)) from error
         except (aiohttp.ClientConnectionError, OSError) as error:

@@ -31,9 +31,13 @@ def sheet(snapshot: Snapshot | None, newest: Revision | None, taken_back: Collec
     # Frozen figures are legal, but more often somebody at the Bank forgot to change them.
     is_frozen = newest is not None and "frozen" in newest.flags
     output = ["every rate is the same as in the sheet before"] if is_frozen else []
+    if snapshot.stale:
+        output.append("the sheet that should be in force is missing")
+    elif snapshot.next_late:
+        output.append("the next sheet is late")
     output += [f"the Bank no longer has the sheet of {day}: ratesvc withdraw {day}" for day in taken_back]
     return {
-        "status": "fail" if snapshot.stale else "warn" if snapshot.next_late or output else "pass",
+        "status": "fail" if snapshot.stale else "warn" if output else "pass",
         "observedValue": str(newest.effective_date) if newest else None,
         "expectedAt": snapshot.next_due_at.isoformat(),
         "publicationsMissed": snapshot.publications_missed,
@@ -79,7 +83,8 @@ def history(
     """Which days are complete, which are missing or wait for a decision, and what is being fetched."""
     check: Check = {"status": "pass", "observedValue": f"{coverage.since}/{coverage.until}" if coverage else "none yet"}
     if missing:
-        check |= {"status": "warn", "unconfirmed": list(map(str, missing[:MOST_NAMED]))}
+        days = list(map(str, missing[:MOST_NAMED]))
+        check |= {"status": "warn", "unconfirmed": days, "output": f"days without a confirmed sheet: {len(missing)}"}
     if progress:
         check |= {"status": "pass", "output": f"step {progress.done} of {progress.total}: {progress.asking}"}
     elif "backfill" in waiting:
@@ -89,13 +94,17 @@ def history(
 
 def quarantine(count: int) -> Check:
     """How many documents wait for a person."""
-    return {"status": "warn" if count else "pass", "observedValue": count}
+    output = {"output": "documents wait for a person: ratesvc quarantine list"} if count else {}
+    return {"status": "warn" if count else "pass", "observedValue": count, **output}
 
 
 def clock(skew_s: float | None) -> Check:
     """How far our clock is ahead of the Bank's, by the Date header of its last answer."""
-    status = "warn" if skew_s is not None and abs(skew_s) > MOST_SKEW_S else "pass"
-    return {"status": status, "observedValue": None if skew_s is None else round(skew_s), "observedUnit": "s"}
+    check: Check = {"status": "pass", "observedValue": None if skew_s is None else round(skew_s), "observedUnit": "s"}
+    if skew_s is not None and abs(skew_s) > MOST_SKEW_S:
+        way = "ahead of" if skew_s > 0 else "behind"
+        check |= {"status": "warn", "output": f"the clock of this machine is {abs(skew_s):.0f} s {way} the Bank's"}
+    return check
 
 
 def skew_s(their_date: str, now: datetime, since_s: float) -> float | None:

@@ -47,6 +47,7 @@ BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 REDIS_BOUNDS_S = BOUNDS_S[1:]
 LISTENING = "listen"
 LOG_AGAIN_S = 60.0
+LASTING_S = 5.0
 
 
 def set_up_log(form: str, *, quiet: bool) -> None:
@@ -172,6 +173,9 @@ class Telemetry:
         self.last_success: datetime | None = None
         self.failures = 0
         self.trouble: StoreUnavailable | None = None
+        self._trouble_since = 0.0
+        self._trouble_logged = ""
+        """The kind of trouble that the log had last; empty while all is well."""
         self.waiting: set[str] = set()
         """The tasks, poll and backfill, that another replica does."""
         self._clock = clock
@@ -206,7 +210,7 @@ class Telemetry:
         if cycle.accepted and not cycle.stored:
             self.log.warning("kept_in_memory", sheets=len(cycle.accepted))
         if cycle.failure and self._is_due("fetch_failed"):
-            hint = {"hint": "nothing is stored yet; --demo works without the network"} if nothing_held else {}
+            hint = {"hint": cycle.failure.hint} if cycle.failure.kind == "tls" or (cycle.failure.hint and nothing_held) else {}
             for host, error in cycle.failure.failures:
                 self.log.warning("fetch_failed", host=host, error=str(error), **hint)
 
@@ -291,17 +295,25 @@ class Telemetry:
     # Redis
 
     def redis_call(self, call: Call) -> None:
-        """Count one call. Log once that Redis is in trouble and of what kind, and once that it is well again."""
+        """Count one call. Log once that Redis is in trouble and of what kind, and once that it is well again.
+
+        On a busy machine single calls take too long, so timeouts are logged once they have lasted.
+        """
         self.metrics.redis_call(call)
-        now, before = call.trouble, self.trouble
+        now, at = call.trouble, asyncio.get_running_loop().time()
         if now:
+            self._trouble_since = self._trouble_since if self.trouble else at
             self.trouble = now
-            if before is None or before.kind != now.kind:
+            has_lasted = now.kind != "timeout" or at - self._trouble_since >= LASTING_S
+            if has_lasted and self._trouble_logged != now.kind:
+                self._trouble_logged = now.kind
                 self.log.warning("store_unavailable", kind=now.kind, error=str(now), served_from="memory")
-        elif before and not call.refusing:
+        elif self.trouble and not call.refusing:
             # A Redis that answers may still refuse writes.
             self.trouble = None
-            self.log.info("store_back")
+            if self._trouble_logged:
+                self._trouble_logged = ""
+                self.log.info("store_back")
 
     def repaired(self, repaired: Repaired) -> None:
         """Log and count the values that were written to Redis again."""

@@ -338,6 +338,7 @@ async def test_A16_a_certificate_that_is_not_the_banks(
     async with Front(bank.url, good) as front, connect(front, authority) as upstream:
         await change_certificate(front, wrong)
         await upstream.served.fails("tls")
+        assert "its certificate is not trusted: " in upstream.served.service.health()["cbr:fetch"]["output"]
         heads = len(front.heads)
         await upstream.served.polls(2)
         assert len(front.heads) == heads

@@ -254,6 +254,7 @@ async def test_C2_stopped_and_continued(stage: OverRedis) -> None:
                 # The heartbeat's own tick may be before this one in the lock, and waits as long.
                 assert time.monotonic() - before < limit_s(2 * 0.45)
                 assert not served.service.store.connection.up
+            await eventually(lambda: of_the_store(logged))  # it says so after some seconds
             stage.own.signal(signal.SIGCONT)
             await stage.is_used_again(served)
             assert of_the_store(logged) == ["store_unavailable", "store_back"]

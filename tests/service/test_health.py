@@ -51,7 +51,13 @@ def test_a_sheet_shows_the_newest_and_when_the_next_is_due() -> None:
     gone = health.sheet(SEEN, replace(IN_FORCE, flags=("frozen",)), [THURSDAY, FRIDAY])
     assert (gone["status"], gone["output"].count("the Bank no longer has the sheet of 2026-04-2")) == ("warn", 2)
     late = replace(SEEN, next_late=True)
-    assert [health.sheet(one, None)["status"] for one in (late, replace(late, stale=True))] == ["warn", "fail"]
+    assert [
+        (one["status"], one["output"])
+        for one in (health.sheet(late, None), health.sheet(replace(late, stale=True), None))
+    ] == [
+        ("warn", "the next sheet is late"),
+        ("fail", "the sheet that should be in force is missing"),
+    ]
 
 
 def test_a_fetch_shows_its_outcome_and_the_sheets_held_back() -> None:
@@ -97,7 +103,8 @@ def test_a_scheduler_fails_after_ten_seconds_without_a_heartbeat(silent_s: float
 @pytest.mark.parametrize(("count", "status"), [(0, "pass"), (1, "warn"), (50, "warn")])
 def test_a_document_in_quarantine_warns(count: int, status: str) -> None:
     """It waits for a person."""
-    assert health.quarantine(count) == {"status": status, "observedValue": count}
+    found = health.quarantine(count)
+    assert (found["status"], found["observedValue"], "output" in found) == (status, count, status == "warn")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +120,11 @@ def test_a_document_in_quarantine_warns(count: int, status: str) -> None:
 )
 def test_a_clock_warns_from_half_a_minute_on(skew_s: float | None, status: str, shown: int | None) -> None:
     """Ahead and behind. An unknown difference does not warn."""
-    assert health.clock(skew_s) == {"status": status, "observedValue": shown, "observedUnit": "s"}
+    found = health.clock(skew_s)
+    way = {31: "31 s ahead of the Bank's", -31: "31 s behind the Bank's"}.get(shown or 0, "")
+    assert (found["status"], found["observedValue"], found["observedUnit"]) == (status, shown, "s")
+    assert found.get("output", "").endswith(way)
+    assert ("output" in found) == (status == "warn")
 
 
 @pytest.mark.parametrize(("days", "status"), [(400, "pass"), (31, "pass"), (30, "warn"), (-1, "warn")])
@@ -134,6 +145,7 @@ def test_history_says_which_days_wait_and_what_is_fetched() -> None:
         "status": "warn",
         "observedValue": f"{FIRST_DAY}/{FRIDAY}",
         "unconfirmed": [str(THURSDAY)],
+        "output": "days without a confirmed sheet: 1",
     }
     assert health.history(None, (), None, ("backfill",))["output"] == "another replica fetches history"
 
