@@ -2,6 +2,10 @@
 
 The environment wins. A setting's variable is RATESVC_ and its path in capitals, without `server.`:
 `cbr.mirrors` is RATESVC_CBR_MIRRORS, `server.port` is RATESVC_PORT. Commas separate the entries of a list.
+
+Not pydantic-settings: it ignores unknown variables, its messages repeat values, which may be secrets, and it reads
+neither commas nor `_FILE`. So the larger half of this file would stay. A health check would take 0.1 s more, and
+production five packages more.
 """
 
 from __future__ import annotations

