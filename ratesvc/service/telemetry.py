@@ -210,11 +210,8 @@ class Telemetry:
         if cycle.accepted and not cycle.stored:
             self.log.warning("kept_in_memory", sheets=len(cycle.accepted))
         if cycle.failure and self._is_due("fetch_failed"):
-            hint = (
-                {"hint": cycle.failure.hint}
-                if cycle.failure.kind == "tls" or (cycle.failure.hint and nothing_held)
-                else {}
-            )
+            helps = cycle.failure.hint if nothing_held or cycle.failure.kind == "tls" else ""
+            hint = {"hint": helps} if helps else {}
             for host, error in cycle.failure.failures:
                 self.log.warning("fetch_failed", host=host, error=str(error), **hint)
 
