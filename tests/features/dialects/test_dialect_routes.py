@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import shutil
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -16,19 +15,18 @@ from typing import Any
 import aiohttp
 import brotli
 import pytest
-from conftest import Clock, Serve, Served, eventually, in_nightly
+from conftest import Clock, Serve, Served, eventually
 from kit import http as wire
 from kit.bank import Bank, daily_xml, sheet, workdays
 from kit.dialects import MONDAY_NOON, addresses, line, refused
 from kit.documents import INDENTED, UTF_8
 from kit.http import says
-from kit.service import ROOT, serving
+from kit.service import serving
 
 from ratesvc.bank.xml import parse_catalogue, parse_daily, parse_dynamic
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 from ratesvc.features.dialects import JSON
-from ratesvc.installed import DIALECTS
 
 SATURDAY, FRIDAY = date(2026, 4, 18), date(2026, 4, 24)
 DAYS = list(workdays(date(2026, 3, 10), 34))
@@ -219,24 +217,6 @@ async def test_a_dialect_that_is_switched_off_is_not_found(serve: Serve) -> None
         for path in ("/scripts/XML_daily.asp", "/cbr/scripts/XML_daily.asp", "/prebid/currency.json"):
             status, headers, _ = await running.get(path)
             assert (status, headers["Content-Type"]) == (404, "application/problem+json")
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("name", ["cbr", *in_nightly(*(name for name in DIALECTS if name != "cbr"))])
-async def test_a_dialect_goes_with_one_file_and_one_line(name: str, tmp_path: Path) -> None:
-    """Delete its file and its line in config.yaml: the program starts and the other dialects answer."""
-    shutil.copytree(ROOT / "ratesvc", tmp_path / "ratesvc", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "ratesvc/features/dialects" / f"{name.replace('-', '_')}.py").unlink()
-    lines = (ROOT / "config.yaml").read_text("utf-8").splitlines(keepends=True)
-    assert lines.count(f"  - {name}\n") == 1
-    lines.remove(f"  - {name}\n")
-    (tmp_path / "config.yaml").write_text("".join(lines), "utf-8")
-    other = "/prebid/currency.json" if name != "prebid" else "/ecb/eurofxref-daily.xml"
-    async with serving(tmp_path, "--demo", PYTHONPATH=str(tmp_path)) as program:
-        await program.ready()
-        assert (await program.get(other))[0] == 200
-        status, headers, _ = await program.get(f"/{name}/")
-        assert (status, headers["Content-Type"]) == (404, "application/problem+json")
 
 
 @pytest.mark.nightly

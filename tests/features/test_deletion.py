@@ -1,0 +1,92 @@
+"""A feature goes with its folder, its line in config.yaml and its tests; a dialect with its module."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from conftest import in_nightly
+from kit.dialects import FILES
+from kit.service import ROOT, Program, serving
+from kit.time import eventually
+
+from ratesvc.installed import DIALECTS, FEATURES
+from ratesvc.render.contract import contract
+from ratesvc.web.features import load
+from ratesvc.web.ops import PATHS
+
+pytestmark = pytest.mark.nightly
+
+URL = "http://rates.example"
+SHOWS_WHAT_IS_ON = ("/docs", "/openapi.json", "/frankfurter/")
+UNLIKE = (*PATHS, "/v1/events")
+"""Their answers differ from moment to moment."""
+
+
+def left_without(name: str) -> tuple[str, ...]:
+    """The features that are left: without this one, and without those that need it."""
+    gone = {name}
+    while more := {one.name for one in load(FEATURES).on if gone & set(one.needs)} - gone:
+        gone |= more
+    return tuple(one for one in FEATURES if one not in gone)
+
+
+def copied(folder: Path, left: tuple[str, ...]) -> None:
+    """The package and config.yaml with these features only."""
+    shutil.copytree(ROOT / "ratesvc", folder / "ratesvc", ignore=shutil.ignore_patterns("__pycache__"))
+    lines = (ROOT / "config.yaml").read_text("utf-8").splitlines(keepends=True)
+    for name in {*FEATURES} - {*left}:
+        part = folder / "ratesvc/features" / name
+        if name in DIALECTS:
+            (part.parent / "dialects" / f"{name.replace('-', '_')}.py").unlink()
+        else:
+            shutil.rmtree(part)
+        lines.remove(f"  - {name}\n")
+    (folder / "config.yaml").write_text("".join(lines), "utf-8")
+
+
+def addresses(left: tuple[str, ...]) -> list[str]:
+    """The example of every address of these features, and every address of a golden file."""
+    operations = [methods["get"] for path, methods in contract(left)["paths"].items() if path not in UNLIKE]
+    found = [one["x-example"].removeprefix("http://localhost:8080") for one in operations]
+    for file, path in FILES.items():
+        name = file.partition("/")[0]
+        if name in left:
+            dialect = import_module(f"ratesvc.features.dialects.{name.replace('-', '_')}").DIALECT
+            found.append((dialect.prefix or f"/{name}") + path)
+    return found
+
+
+async def answers(program: Program, paths: list[str]) -> dict[str, tuple[int, bytes]]:
+    """Status and body of each, once history is there. Pages have links to what is on, so of them the status only."""
+
+    async def is_complete() -> bool:
+        return bool(json.loads((await program.get("/v1/currencies"))[2]).get("complete", True))
+
+    await program.ready()
+    await eventually(is_complete)
+    found = {}
+    for path in paths:
+        status, headers, body = await program.get(path)
+        is_page = headers["Content-Type"].startswith("text/html") or urlsplit(path).path in SHOWS_WHAT_IS_ON
+        found[path] = status, b"" if is_page else body
+    return found
+
+
+@pytest.mark.parametrize("name", ["oembed", *in_nightly(*(name for name in FEATURES if name != "oembed"))])
+async def test_without_a_feature_every_other_address_answers_as_before(name: str, tmp_path: Path) -> None:
+    """Also without those that need it."""
+    left = left_without(name)
+    paths = addresses(left)
+    (tmp_path / "before").mkdir()
+    async with serving(tmp_path / "before", "--demo", RATESVC_PUBLIC_URL=URL) as program:
+        before = await answers(program, paths)
+    copied(tmp_path, left)
+    async with serving(tmp_path, "--demo", PYTHONPATH=str(tmp_path), RATESVC_PUBLIC_URL=URL) as program:
+        assert await answers(program, paths) == before
+        gone = [path for path in contract(FEATURES)["paths"].keys() - contract(left)["paths"].keys() if "{" not in path]
+        assert [path for path in gone if path != "/" and (await program.get(path))[0] != 404] == []

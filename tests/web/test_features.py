@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from conftest import Serve
+
+from ratesvc.errors import ConfigError
+from ratesvc.installed import FEATURES
+from ratesvc.web.features import load
+
+
+@pytest.mark.parametrize(
+    ("names", "lacking"), [(("builder", "site"), "builder needs widget"), (("rate",), "rate needs site")]
+)
+def test_a_feature_without_another_that_it_needs_stops_the_start(names: tuple[str, ...], lacking: str) -> None:
+    """Otherwise its pages would lack something."""
+    with pytest.raises(ConfigError, match=f"features: {lacking}"):
+        load(names)
+    assert [feature.name for feature in load(FEATURES).on] == [*FEATURES]
+
+
+async def test_the_service_alone_names_its_addresses_at_the_root(serve: Serve) -> None:
+    """Without any feature there are rates, events and probes."""
+    async with serve(features=()) as served:
+        await served.ready()
+        status, _, body = await served.get("/")
+        assert (status, f"{served.url}/v1/rates\n".replace("127.0.0.1", "localhost") in body.decode()) == (200, True)
+        assert [(await served.get(path))[0] for path in ("/v1/rates", "/health", "/robots.txt", "/v1/series")] == [
+            *(200, 200, 404, 404)
+        ]
+
+
+@pytest.mark.slow
+def test_the_service_alone_loads_no_templates_and_no_pictures() -> None:
+    """Without features it needs neither jinja2 nor Pillow."""
+    code = "import sys, ratesvc.commands.serve; sys.exit(' '.join({'jinja2', 'PIL', 'babel'} & {*sys.modules}) or 0)"
+    subprocess.run([sys.executable, "-c", code], check=True)
