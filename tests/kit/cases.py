@@ -33,6 +33,20 @@ def questions(name: str) -> list[str]:
     return found
 
 
+def check_one(name: str, question: str, answer: str) -> None:
+    """The same for one question of many, where each is a test of its own."""
+    kept: dict[str, list[str]] = {}
+    asked = ""
+    for line in text(name).splitlines():
+        if line.startswith("  "):
+            kept[asked].append(line[2:])
+        else:
+            asked = line
+            kept[asked] = []
+    answers = {line: "\n".join(lines) for line, lines in kept.items() if lines}
+    check(name, {**answers, question: answer})
+
+
 def check(name: str, answers: Mapping[str, str]) -> None:
     """Compare the answer to each question with the one in the file."""
     shown = (f"{line}\n{indent(answers[line], '  ')}" if line in answers else line for line in lines(name))

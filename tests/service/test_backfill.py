@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -15,9 +15,10 @@ from typing import Self, cast
 
 import pytest
 from conftest import Clock, Serve, eventually
+from kit import cases
 from kit.bank import Bank, daily_xml, sheet, workdays
 from kit.dates import DAYS, FRIDAY, SATURDAY
-from kit.sheets import all_times, changed, times
+from kit.sheets import changed, times
 
 from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Pace
@@ -29,13 +30,14 @@ from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service import telemetry
-from ratesvc.service.backfill import MOST_DAILY_DOCUMENTS, Backfill, NotOurTurn, Progress
+from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
+EVERY_DAY = [*DAYS, *workdays(SATURDAY, 40)]
 WRONG = DAYS[10]
 NAMELESS = ["R01435", "R01436", "R01700"]
 """Ids of the replica's catalogue without a code: an item that has none, and two that are parents only."""
@@ -132,7 +134,7 @@ class Replica:
 
     def days(self, code: str, since: date = FIRST_DAY) -> list[date]:
         """The days on which the currency has a rate."""
-        return [day for day, _ in self.history.series(code, Days(since, date(2026, 5, 2)))]
+        return [day for day, _ in self.history.series(code, Days(since, EVERY_DAY[-1]))]
 
 
 async def covered(replica: Replica) -> Coverage | None:
@@ -186,16 +188,146 @@ def goes_on(bank: Bank, clock: Clock, count: int = 6) -> list[date]:
     return later
 
 
+# Stories
+
+SHORT = daily_xml(replace(sheet(WRONG), quotes=sheet(WRONG).quotes[: FEWEST_ROWS - 1]))
+DOCUMENTS = {"page": b"<html>Maintenance</html>", "short": SHORT}
+
+
+def day_of(word: str) -> date:
+    """`d10` is the eleventh day on which the Bank publishes; others are in ISO form."""
+    return EVERY_DAY[int(word[1:])] if word.startswith("d") else date.fromisoformat(word)
+
+
+def days_of(words: Iterable[str]) -> list[date]:
+    """The same of several, and of `d10-12`."""
+    ends = [(first, last or first) for first, _, last in (word.partition("-d") for word in words if word[0] == "d")]
+    found = [day for first, last in ends for day in EVERY_DAY[int(first[1:]) : int(last.removeprefix("d")) + 1]]
+    return found + [day_of(word) for word in words if word[0] != "d"]
+
+
+def named(days: Iterable[date]) -> str:
+    """The words for these days, one after the other as `d10-d12`."""
+    words: list[str] = []
+    for day in days:
+        name = f"d{EVERY_DAY.index(day)}" if day in EVERY_DAY else str(day)
+        first, _, last = words[-1].partition("-d") if words else ("", "", "")
+        follows = name[0] == "d" and first[:1] == "d" and int(name[1:]) == int(last or first[1:]) + 1
+        words[len(words) - follows :] = [f"{first}-{name}" if follows else name]
+    return " ".join(words)
+
+
+def spoilt(day: date, how: str) -> Sheet:
+    """The sheet of that day with one currency, or all, times a factor: `KZT×1.3`, `all×10`."""
+    (code, _, factor), right = how.partition("×"), sheet(day)
+    return changed(right, **{one: times(factor) for one in right.by_code if factor and code in ("all", one)})
+
+
+async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  # noqa: PLR0912, C901 -- one case a word
+    """One step of a story: what the Bank, Redis or a person does, or what the replica is told to do."""
+    match step.split():
+        case "run", days:
+            since, until = (day_of(word) if word else None for word in days.split(".."))
+            await who.run(since or FIRST_DAY, until)
+        case (("run" | "fill" | "poll" | "read") as word,):
+            await getattr(who, word)()
+        case "fetch", day:
+            await who.fetch_day(day_of(day))
+        case "release", day:
+            [case] = [case for case in await who.store.quarantine.cases() if case.effective_date == day_of(day)]
+            who.take([await who.refresher.release(case)])
+            await who.store.quarantine.drop([case.name])
+        case "errs", *days:
+            for one in days_of(days):
+                err(bank, one)
+        case "series", cbr_id, day, figure:
+            value, _, nominal = figure.partition("/")
+            bank.series.setdefault(cbr_id, {})[day_of(day)] = int(nominal or 1), Decimal(value)
+        case "names", cbr_id, code:
+            bank.currencies[cbr_id] = (code, "998", "Незнакомых денег")
+        case "document", day, how:
+            taken = bank.documents[day_of(how)] if how[0] == "d" else DOCUMENTS.get(how)
+            bank.documents[day_of(day)] = taken or daily_xml(spoilt(day_of(day), how))
+        case "publishes", day, *how:
+            bank.publish(spoilt(day_of(day), *how or [""]))
+        case "goes", count:
+            goes_on(bank, clock, int(count))
+        case "takes", *days:
+            for one in days_of(days):
+                bank.takes_back(one)
+        case "loses", "coverage":
+            await who.store.put_coverage(None)
+        case "loses", *ids:
+            await who.lose(*ids)
+        case "damages", cbr_id:
+            await who.damage(cbr_id)
+        case _:
+            raise AssertionError(step)
+
+
+def state(bank: Bank, replica: Replica) -> list[str]:
+    """What a replica holds, and how that differs from what the Bank published."""
+    days = replica.history.days
+    noted = [f"holds {named(days)}, complete {complete(replica.history.coverage)}"] * bool(days)
+    if (euros := replica.days("EUR")) != days:
+        noted.append(f"has EUR on {named(euros)}")
+    if strange := replica.history.codes() - sheet(FRIDAY).by_code.keys():
+        noted.append(f"has {' '.join(sorted(strange))}")
+    for day in days:
+        held = replica.held(day)
+        truth = bank.truth.get(day, [held.sheet])[-1]
+        words = (*held.flags, *(["is not the Bank's"] * (not held.sheet.says_the_same_as(truth))))
+        noted += [f"{named([day])}: {', '.join(words)}"] * bool(words)
+    return noted
+
+
+def complete(coverage: Coverage | None) -> str:
+    if coverage is None:
+        return "nowhere"
+    lacks = f" but {named(coverage.unconfirmed)}" if coverage.unconfirmed else ""
+    return f"{named([coverage.since])}..{named([coverage.until])}{lacks}"
+
+
+def asked(bank: Bank) -> Iterator[str]:
+    """The requests for series and for days since the last time."""
+    series = [request.query for request in bank.asked if "VAL_NM_RQ" in request.query]
+    ids = [query["VAL_NM_RQ"] for query in series]
+    if ids:
+        untils = {datetime.strptime(query["date_req2"], "%d/%m/%Y").date() for query in series}  # noqa: DTZ007
+        yield f"asks for {len(ids)} series up to {named(sorted(untils))}: {' '.join(ids[:3])} … {' '.join(ids[-3:])}"
+    texts = [query.removeprefix("date_req=") for query in bank.queries if query]
+    days = [datetime.strptime(text, "%d/%m/%Y").date() for text in texts]  # noqa: DTZ007
+    if days:
+        yield f"asks for the day {' '.join(named([day]) for day in days)}"
+    if bank.asked_in_english:
+        yield f"asks {bank.asked_in_english} times in English"
+    bank.asked.clear()
+
+
+@pytest.mark.parametrize("question", cases.questions("backfill.txt"))
+async def test_a_run_asks_for_what_is_missing_and_admits_what_is_right(
+    question: str, bank: Bank, clock: Clock, replica: Replica, other: Replica
+) -> None:
+    """golden/backfill.txt has the stories of a replica, and of the `other` on the same Redis; `=` notes the state."""
+    noted, store, writes = list[str](), replica.store, 0
+    for step in (*question.split("; "), "="):
+        if step != "=":
+            try:
+                await happens(bank, clock, other if "other " in step else replica, step.removeprefix("other "))
+            except RatesvcError as error:
+                noted.append(f"{step}: {error}")
+            continue
+        noted += [*state(bank, replica), *(f"other {line}" for line in state(bank, other)), *asked(bank)]
+        if (kept := await covered(replica)) != replica.history.coverage:
+            noted.append(f"Redis is complete {complete(kept)}")
+        if waiting := [case.effective_date for case in await store.quarantine.cases() if case.effective_date]:
+            noted.append(f"quarantine {named(sorted(waiting))}")
+        before, writes = writes, (await store.glance()).writes
+        noted += ["nothing is written"] * (before == writes)
+    cases.check_one("backfill.txt", question, "\n".join(noted))
+
+
 # What is asked for, and what it becomes
-
-
-async def test_all_of_history_costs_one_request_for_each_id(bank: Bank, replica: Replica) -> None:
-    """The most used first, then the rest, then parents. The catalogue may write anything in place of a parent."""
-    bank.parents["R01375"] = "see R01376"
-    await replica.run()
-    assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
-    assert bank.series_asked[:3] == ["R01235", "R01239", "R01375"]
-    assert bank.series_asked[-3:] == NAMELESS
 
 
 async def test_a_backfilled_sheet_has_the_figures_of_its_document(bank: Bank, replica: Replica) -> None:
@@ -214,14 +346,6 @@ async def test_a_backfilled_sheet_has_the_figures_of_its_document(bank: Bank, re
         assert replica.held(day).sheet.says_the_same_as(bank.truth[day][-1])
     assert replica.held(DAYS[4]).sheet.by_code["TRL"] == LIRA
     assert replica.days("TRL") == DAYS[:10]
-
-
-async def test_an_unreadable_document_leaves_one_id_nameless_and_history_complete(bank: Bank, replica: Replica) -> None:
-    """Only that document has the code of a parent's id."""
-    bank.series[LIRA.cbr_id] = {DAYS[9]: (LIRA.nominal, LIRA.value)}
-    bank.documents[DAYS[9]] = b"<html>Maintenance</html>"
-    await replica.run()
-    assert (replica.history.coverage, replica.history.days) == (Coverage(FIRST_DAY, FRIDAY), DAYS)
 
 
 async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
@@ -257,24 +381,6 @@ async def test_a_running_replica_takes_the_currency_that_a_command_adds(
         await other.read()
         assert other.days("XYZ") == replica.days("XYZ") == DAYS[:10]
         assert other.history.version == version + 1
-
-
-async def test_a_sheet_set_while_the_series_are_fetched_is_not_shown_in_part(bank: Bank, replica: Replica) -> None:
-    """The Bank publishes between the requests for USD and EUR. Only the days of USD are days of sheets."""
-    bank.series["R01239"] = {**bank.series["R01239"], SATURDAY: (1, Decimal("88.0000"))}
-    await replica.run()
-    assert replica.history.days == replica.days("EUR") == DAYS
-
-
-async def test_history_ends_with_the_newest_admitted_sheet(bank: Bank, replica: Replica) -> None:
-    """Tomorrow's document is quarantined, so its series are not asked for."""
-    tomorrow = SATURDAY
-    bank.publish(sheet(tomorrow))
-    bank.documents[tomorrow] = daily_xml(changed(sheet(tomorrow), USD=times("10")))
-    await replica.run()
-    assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-    asked = [request for request in bank.asked if request.path.endswith("XML_dynamic.asp")]
-    assert {request.query["date_req2"] for request in asked} == {"24/04/2026"}
 
 
 async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, replica: Replica, clock: Clock) -> None:
@@ -457,124 +563,6 @@ async def test_the_log_says_how_far_a_long_run_is(
 # After a pause
 
 
-async def test_a_weeks_pause_is_found_by_the_calendar_and_filled_by_daily_documents(
-    bank: Bank, replica: Replica, clock: Clock
-) -> None:
-    """One request tells which days are missing."""
-    await replica.run()
-    later = goes_on(bank, clock)
-    assert replica.backfill.is_needed()
-    bank.asked.clear()
-    await replica.run()
-    assert not replica.backfill.is_needed()
-    assert [replica.held(day).sheet for day in later] == [sheet(day) for day in later]
-    assert bank.series_asked == ["R01235"]
-
-
-@pytest.mark.parametrize("more", [0, 1])
-async def test_up_to_twenty_missing_days_are_asked_for_by_their_dates(
-    more: int, bank: Bank, replica: Replica, clock: Clock
-) -> None:
-    """One day more, and every series is asked for. The newest two are held by then."""
-    await replica.run()
-    goes_on(bank, clock, MOST_DAILY_DOCUMENTS + 2 + more)
-    bank.asked.clear()
-    await replica.run()
-    assert (bank.series_asked == ["R01235"]) is (more == 0)
-
-
-async def test_a_long_pause_costs_one_request_for_each_id_and_old_days_without_a_sheet_none(
-    bank: Bank, replica: Replica, clock: Clock
-) -> None:
-    """Not one for each day. Before 1998 no rule said on which days sheets are set."""
-    bank.publish(*(sheet(date(1997, 3, day)) for day in (4, 7, 12)))
-    await replica.run()
-    assert not [query for query in bank.queries if query.startswith("date_req=") and "1997" in query]
-    goes_on(bank, clock, 30)
-    bank.asked.clear()
-    await replica.run()
-    assert not replica.backfill.is_needed()
-    assert len(bank.series_asked) > 10 > sum(query.startswith("date_req=") for query in bank.queries)
-
-
-@pytest.mark.parametrize("what", ["tenfold", "a page"])
-async def test_a_day_of_a_pause_that_is_not_admitted_is_unconfirmed(
-    what: str, bank: Bank, replica: Replica, clock: Clock
-) -> None:
-    """Every other day is complete. The day is asked for again at the next run."""
-    await replica.run()
-    later = goes_on(bank, clock)
-    right = bank.documents[later[2]]
-    wrong = {"tenfold": daily_xml(all_times(sheet(later[2]), "10")), "a page": b"<html>Maintenance</html>"}
-    bank.documents[later[2]] = wrong[what]
-    await replica.run()
-    assert replica.history.coverage == Coverage(FIRST_DAY, later[-1], (later[2],))
-    assert [replica.history.certain_on(day) is not None for day in later[1:4]] == [True, False, True]
-    assert replica.backfill.is_needed()
-    assert len(await replica.store.quarantine.cases()) == (what == "tenfold")
-    bank.documents[later[2]] = right
-    await replica.run()
-    assert replica.history.coverage == Coverage(FIRST_DAY, later[-1])
-
-
-async def test_a_run_asks_again_for_five_unconfirmed_days_in_turn(bank: Bank, replica: Replica) -> None:
-    """Days that never agree must not cost as many requests at every run."""
-    wrong = DAYS[2:16:2]
-    for day in wrong:
-        err(bank, day)
-    await replica.run()
-    assert replica.history.unconfirmed == tuple(wrong)
-    for due in (wrong[:5], wrong[5:] + wrong[:3]):
-        bank.asked.clear()
-        await replica.fill()
-        assert bank.queries == [f"date_req={day:%d/%m/%Y}" for day in due]
-
-
-async def test_a_run_without_news_writes_nothing(bank: Bank, replica: Replica) -> None:
-    """A day may wait for a person for weeks, and a run follows each poll."""
-    err(bank)
-    await replica.run()
-    before = await replica.store.glance()
-    bank.asked.clear()
-    await replica.fill()
-    assert bank.queries == [f"date_req={WRONG:%d/%m/%Y}"]
-    assert await replica.store.glance() == before
-
-
-async def test_a_released_day_does_not_return_into_quarantine(bank: Bank, replica: Replica) -> None:
-    """The runs go on because of another day. They store that this one is admitted."""
-    for day in (WRONG, DAYS[20]):
-        err(bank, day)
-    await replica.run()
-    cases = {case.effective_date: case for case in await replica.store.quarantine.cases()}
-    replica.take([await replica.refresher.release(cases[WRONG])])
-    await replica.store.quarantine.drop([cases[WRONG].name])
-    bank.asked.clear()
-    await replica.fill()
-    assert bank.queries == [f"date_req={DAYS[20]:%d/%m/%Y}"]
-    assert [case.effective_date for case in await replica.store.quarantine.cases()] == [DAYS[20]]
-    assert await covered(replica) == Coverage(FIRST_DAY, FRIDAY, (DAYS[20],))
-
-
-@pytest.mark.parametrize("held", [True, False], ids=["after a pause", "at a first start"])
-async def test_an_unconfirmed_sheet_of_the_last_week_waits_for_the_next_poll(
-    held: bool, bank: Bank, replica: Replica, clock: Clock
-) -> None:
-    """Only a command asks the second address at once. At a first start the series say the same: that is not enough."""
-    if held:
-        await replica.run()
-    later = goes_on(bank, clock)
-    moved = changed(sheet(later[2]), KZT=times("1.3"))
-    bank.publish(moved)
-    await replica.run()
-    assert bank.asked_in_english == 0
-    assert replica.history.of_date(later[2]) is None
-    await replica.poll()
-    await replica.run()
-    assert bank.asked_in_english == 1
-    assert (replica.held(later[2]).sheet, replica.held(later[2]).flags) == (moved, ("large_move",))
-
-
 async def test_memory_that_is_behind_never_widens_the_coverage(
     bank: Bank, replica: Replica, other: Replica, clock: Clock
 ) -> None:
@@ -600,56 +588,6 @@ async def test_memory_that_is_behind_repairs_no_column(replica: Replica, other: 
     cold = await other.restarted()
     with_documents = sorted({revision.effective_date for revision in cold.history})
     assert cold.days("EUR") in (with_documents, DAYS)
-
-
-# Ranges
-
-
-@pytest.mark.parametrize(
-    ("since", "until", "possible"),
-    [
-        (DAYS[5] - timedelta(days=2), DAYS[5] - timedelta(days=1), ""),
-        (FRIDAY, DAYS[5], ""),
-        (date(2027, 1, 1), None, "those from 1992-07-01 to 2026-04-25 can be asked for"),
-        (FIRST_DAY, date(1990, 1, 1), "those from 1992-07-01 to 2026-04-25 can be asked for"),
-    ],
-)
-async def test_a_range_without_a_sheet_is_refused_and_forgotten(
-    replica: Replica, since: date, until: date | None, possible: str
-) -> None:
-    """A weekend, a reversed range, days to come and days before all rates. A later run still completes all of it."""
-    assert DAYS[4] < DAYS[5] - timedelta(days=2)
-    with pytest.raises(RatesvcError, match=f"the Bank has no sheets from {since} to .*{possible}"):
-        await replica.run(since, until)
-    await replica.run()
-    assert replica.history.days == DAYS
-
-
-async def test_ranges_with_days_between_them_are_not_one(replica: Replica) -> None:
-    """A column of other days does not cover the days between, even if the coverage was lost."""
-    await replica.run(DAYS[26], DAYS[30])
-    await replica.store.put_coverage(None)
-    await replica.run(DAYS[0], DAYS[2])
-    await replica.run(DAYS[0], DAYS[30])
-    assert replica.history.coverage == Coverage(DAYS[0], DAYS[30])
-    # The newest two were fetched as daily documents.
-    assert replica.history.days == replica.days("EUR") == [*DAYS[:31], *DAYS[-2:]]
-
-
-async def test_a_sheet_that_the_bank_has_dropped_does_not_stay(bank: Bank, replica: Replica) -> None:
-    """The stored days lie within the requested ones, so they are asked for again."""
-    await replica.run(DAYS[5], DAYS[20])
-    for series in (*bank.series.values(), bank.documents):
-        del series[WRONG]  # type: ignore[attr-defined]
-    await replica.run()
-    assert replica.history.days == [day for day in DAYS if day != WRONG]
-
-
-async def test_a_run_ends_with_the_last_requested_day(replica: Replica) -> None:
-    """Also if an earlier one is held already."""
-    for last in (9, 4, 12):
-        await replica.run(until=DAYS[last])
-    assert replica.history.coverage == Coverage(FIRST_DAY, DAYS[12])
 
 
 # Runs that meet, and runs that end
@@ -762,22 +700,6 @@ async def test_days_that_only_some_columns_reach_are_not_sheets(replica: Replica
 # Columns that Redis loses
 
 
-async def test_a_lost_column_is_fetched_for_all_days_and_assessed(bank: Bank, replica: Replica, other: Replica) -> None:
-    """Otherwise its currency would be missing on the days that the other columns have.
-
-    By now the Bank's series is wrong about a day that was right before. The days before the held ones are fetched too.
-    """
-    await replica.run(since=DAYS[20])
-    assert replica.backfill.is_needed()
-    bank.series["R01335"][DAYS[25]] = (100, bank.series["R01335"][DAYS[25]][1] * 10)
-    await replica.lose("R01335")
-    await replica.fill()
-    await other.read()
-    assert other.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-    assert other.days("KZT") == DAYS
-    assert other.held(DAYS[25]).sheet.says_the_same_as(sheet(DAYS[25]))
-
-
 @pytest.mark.parametrize("lost", [["R01239"], ["R01235", "R01239", "R01375"]], ids=["one", "all so far"])
 async def test_a_column_that_is_lost_while_others_are_fetched_is_written_again(
     bank: Bank, replica: Replica, other: Replica, lost: list[str]
@@ -794,20 +716,6 @@ async def test_a_column_that_is_lost_while_others_are_fetched_is_written_again(
     assert other.history.coverage == Coverage(FIRST_DAY, FRIDAY)
     for code in ("USD", "EUR", "CNY"):
         assert other.days(code) == DAYS
-
-
-async def test_a_damaged_column_costs_no_day_of_history(bank: Bank, replica: Replica, other: Replica) -> None:
-    """Also when an unconfirmed day is admitted in the same run: the columns that are left are no history."""
-    err(bank)
-    await replica.run()
-    assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
-    bank.documents[WRONG] = daily_xml(sheet(WRONG))
-    await replica.damage("R01239")
-    asked = len(bank.series_asked)
-    await replica.run()
-    assert len(bank.series_asked) > asked
-    await other.read()
-    assert other.history.days == other.days("EUR") == DAYS
 
 
 # Days that are not admitted
@@ -831,70 +739,6 @@ async def test_every_other_day_is_served_while_one_is_confirmed(bank: Bank, repl
     assert replica.held(WRONG).flags == ("large_move",)
 
 
-SHORT = daily_xml(replace(sheet(WRONG), quotes=sheet(WRONG).quotes[: FEWEST_ROWS - 1]))
-
-
-@pytest.mark.parametrize(
-    "document", [None, b"<html>Maintenance</html>", SHORT], ids=["no sheet", "no answer", "a part of a sheet"]
-)
-async def test_a_working_day_without_a_sheet_is_asked_for_by_its_date(
-    document: bytes | None, bank: Bank, replica: Replica
-) -> None:
-    """The series lack it. Until the Bank has said that there is none, the sheet before is not in force on that day.
-
-    Both addresses give the part, and it is no sheet: the series do not say that the day had so few currencies.
-    """
-    answers = document is None
-    for series in bank.series.values():
-        del series[WRONG]
-    del bank.documents[WRONG]
-    if document:
-        bank.documents[WRONG] = document
-    await replica.run()
-    assert f"date_req={WRONG:%d/%m/%Y}" in bank.queries
-    assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY, () if answers else (WRONG,))
-    assert replica.history.certain_on(WRONG) == (replica.held(DAYS[9]) if answers else None)
-
-
-@pytest.mark.parametrize(("first", "are_expected"), [(date(2026, 3, 24), True), (date(2026, 3, 21), False)], ids=str)
-async def test_a_month_without_sheets_is_asked_for_day_by_day(
-    first: date, are_expected: bool, bank: Bank, replica: Replica
-) -> None:
-    """Sheets more than 31 days apart are another recording, in which nothing is expected."""
-    between = [day for day in DAYS[:-2] if day > first]
-    for days in (*bank.series.values(), bank.documents):
-        for day in (*between, DAYS[-2]):
-            del days[day]  # type: ignore[attr-defined]
-    await replica.run()
-    assert {f"date_req={day:%d/%m/%Y}" for day in between}.issubset(bank.queries) is are_expected
-    assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-
-
-async def test_a_document_is_compared_with_every_day_that_was_admitted_before_it(bank: Bank, replica: Replica) -> None:
-    """Also in the same run. The tenge rises by a tenth each day; about the fourth day series and document differ."""
-    for days, rise in enumerate(("1.3", "1.43", "1.57", "1.72")):
-        bank.publish(changed(sheet(DAYS[10 + days]), KZT=times(rise)))
-    bank.series["R01335"][DAYS[13]] = (100, Decimal("99.9999"))
-    await replica.run()
-    assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-    assert replica.held(DAYS[13]).sheet == bank.truth[DAYS[13]][-1]
-
-
-async def test_a_day_that_the_series_had_by_mistake_is_forgotten(bank: Bank, replica: Replica) -> None:
-    """The series have a record of a Sunday without a sheet. After the Bank removes it, Saturday's applies."""
-    sunday = DAYS[5] - timedelta(days=2)
-    assert sunday.isoweekday() == 7
-    bank.series["R01235"][sunday] = (1, Decimal("99.9999"))
-    bank.documents[sunday] = bank.documents[DAYS[4]]
-    for _ in range(2):
-        await replica.run()
-        assert replica.history.certain_on(sunday) is None
-    del bank.series["R01235"][sunday], bank.documents[sunday]
-    await replica.run()
-    assert replica.history.certain_on(sunday) == replica.held(DAYS[4])
-    assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-
-
 @pytest.mark.parametrize("errs", [True, False])
 async def test_the_command_says_how_many_days_wait(
     errs: bool, bank: Bank, settings: Settings, capsys: pytest.CaptureFixture[str]
@@ -905,38 +749,6 @@ async def test_the_command_says_how_many_days_wait(
     await backfill(settings, None, None, as_json=False, demo=False)
     which = "all but 1 that wait (ratesvc quarantine list)" if errs else "every one"
     assert f"{len(DAYS) - errs} sheets, {which} from {FIRST_DAY} to {FRIDAY}." in capsys.readouterr().out
-
-
-async def test_a_currency_of_one_day_is_held_back_with_it(bank: Bank, replica: Replica) -> None:
-    """Its column has no other record. If it stayed, the currency would be served with the document of that day."""
-    err(bank)
-    bank.series["R09999"] = {WRONG: (1, Decimal("12.3456"))}
-    bank.currencies["R09999"] = ("XYZ", "998", "Незнакомых денег")
-    await replica.run()
-    assert await covered(replica) == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
-    assert "XYZ" not in replica.history.codes()
-
-
-async def test_an_unconfirmed_day_is_remembered_without_the_coverage(
-    bank: Bank, replica: Replica, other: Replica
-) -> None:
-    """Its figures have left the columns. If it were forgotten, the sheet before would be in force on that day."""
-    err(bank)
-    await replica.run()
-    await replica.store.put_coverage(None)
-    await other.run()
-    assert other.history.coverage == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
-    assert other.history.certain_on(WRONG) is None
-
-
-async def test_a_run_after_a_range_without_admitted_sheets_succeeds(bank: Bank, replica: Replica) -> None:
-    """The only sheet of the range is wrong in the series, and wrong in another way in the document."""
-    err(bank)
-    await replica.fetch_day(DAYS[9])
-    with pytest.raises(RatesvcError, match="no sheet of that range is admitted"):
-        await replica.run(WRONG, WRONG)
-    await replica.run()
-    assert await covered(replica) == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
 
 
 async def test_unconfirmed_days_without_documents_keep_no_new_sheet_from_the_store(
