@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,11 @@ async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
     assert (number, right != wrong) == (2, True)
     await eventually(lambda: held.service.events.end and f"{FRIDAY}.2" in str(held.service.events.end))
     async with reading(held.url) as reader:
+        withdrawal = held.service.withdrawal(FRIDAY)
+        await store.add([replace(withdrawal, flags=())])
+        with pytest.raises(RatesvcError, match=f"revision 3 of the sheet of {FRIDAY} has come meanwhile"):
+            await held.service.withdraw(withdrawal)
+        await store.connection.client.hdel(f"{{{held.service.settings.redis.namespace}}}:v2:sheets", f"{FRIDAY}.3")
         await withdraw(held, FRIDAY)
         assert await zloty(held, FRIDAY) == (right, 3, str(FRIDAY))
         await reader.receives(1)
