@@ -312,8 +312,11 @@ class Backfill:
         total = 2 * done or len(days)
         try:
             for number, day in enumerate(days):
-                revision = composed(figures.columns.values(), day)
-                if revision and assess(revision.sheet, Recent.before(scratch, day)).decision is Decision.ACCEPT:
+                # A poll may have admitted it meanwhile.
+                is_held = self._history.has_document(day) and self._history.of_date(day) is not None
+                revision = self._history.of_date(day) if is_held else composed(figures.columns.values(), day)
+                recent = Recent.before(scratch, day)
+                if revision and (is_held or assess(revision.sheet, recent).decision is Decision.ACCEPT):
                     scratch.add(revision)
                     figures.admit(revision)
                     continue

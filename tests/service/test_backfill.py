@@ -653,6 +653,20 @@ async def test_a_run_that_was_cut_off_leaves_no_part(replica: Replica, other: Re
     assert [day for day in other.history.days if day >= DAYS[5]] == other.days("EUR", DAYS[5]) == DAYS[5:]
 
 
+async def test_a_day_that_a_poll_admits_meanwhile_is_not_asked_for_again(bank: Bank, replica: Replica) -> None:
+    """Its document would become a second revision with the same figures."""
+    for day in (WRONG, DAYS[20]):
+        bank.series["R01335"][day] = (100, Decimal("99.9999"))
+    await replica.fetch_day(None)
+    steps = replica.backfill.run()
+    while (await anext(steps)).asking != f"the sheet of {WRONG}":
+        pass
+    await replica.fetch_day(DAYS[20])
+    await finished(steps)
+    assert replica.held(DAYS[20]).number == 1
+    assert bank.queries.count(f"date_req={DAYS[20]:%d/%m/%Y}") == 1
+
+
 async def test_confirmed_days_are_stored_while_others_are_asked_for(
     bank: Bank, replica: Replica, other: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
