@@ -9,13 +9,13 @@ import gzip
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
 import brotli
@@ -37,11 +37,7 @@ SMALLEST_COMPRESSED = 256
 PACKED = ("image/png", "application/zip")
 BROTLI_QUALITY, GZIP_LEVEL = 5, 4
 """Quality 9 takes ten times as long and saves two bytes in a hundred, and the first reader waits for it."""
-ARCHIVE_LEVEL = 6
-"""What an archive keeps, it keeps for years."""
-_GZIP = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
-_LAST_BLOCK = b"\x03\0"
-"""The head of a gzip stream without a name and a time, and a last block of deflate that is empty."""
+GZIP_STREAM = 16 + zlib.MAX_WBITS
 BROTLI_WINDOW = 18
 """256 kB. A long table becomes a hundredth longer than with 4 MB, and takes 4 MB of memory instead of 20."""
 
@@ -52,6 +48,7 @@ LONG_POINTS = 2000
 MALLOC_OPTIONS = {-3: 128 * 1024, -8: 1}
 
 Made = TypeVar("Made")
+Headers = tuple[tuple[str, str], ...]
 
 
 class Queue(Enum):
@@ -89,7 +86,7 @@ class Body:
 
     content: bytes
     content_type: str
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
 
     @cached_property
     def tag(self) -> str:
@@ -127,7 +124,7 @@ class Body:
         """Its memory with every encoding. Brotli and gzip together take no more than the content."""
         return BODY_BYTES + len(self.content) * (1 if self.content_type in PACKED else 2)
 
-    def finish(self) -> Body:
+    def finish(self) -> Self:
         """Compress and tag the body, which takes long if it is long; returns it."""
         _ = self.encodings, self.tag
         return self
@@ -139,10 +136,6 @@ class Body:
     def length(self, encoding: str) -> int:
         """The number of bytes in one encoding."""
         return len(self.encoded(encoding))
-
-    def pieces(self, encoding: str) -> Iterator[bytes]:
-        """The bytes in the pieces in which they are sent: most bodies have one."""
-        yield self.encoded(encoding)
 
     def etag(self, encoding: str) -> str:
         """A strong validator of these bytes in this encoding (RFC 9110, 8.8.3)."""
@@ -157,35 +150,22 @@ class Body:
 
 @dataclass(frozen=True)
 class Archive(Body):
-    """A body of many megabytes, whose plain bytes nobody ever holds at once: it is kept compressed and sent in pieces.
+    """A body of many megabytes, kept as gzip in `content`. Nobody ever holds its plain bytes at once."""
 
-    `parts` follow each other in one deflate stream, each made by `deflated`. `content` stays empty.
-    """
+    plain_length: int = 0
+    tag: str = ""
 
-    parts: tuple[bytes, ...] = ()
-
-    @cached_property
-    def _checked(self) -> tuple[str, bytes]:
-        """The tag, and the end of the gzip stream: an empty last block, a checksum and the length (RFC 1952, 2.3.1)."""
-        tag, checksum, length = hashlib.sha256(self.content_type.encode() + b"\0"), 0, 0
-        for piece in self._inflated():
-            tag.update(piece)
-            checksum, length = zlib.crc32(piece, checksum), length + len(piece)
-        return tag.hexdigest()[:24], _LAST_BLOCK + checksum.to_bytes(4, "little") + length.to_bytes(4, "little")
-
-    def _inflated(self) -> Iterator[bytes]:
-        """The plain bytes, a little at a time."""
-        stream = zlib.decompressobj(-zlib.MAX_WBITS)
-        for part in self.parts:
-            piece, left = stream.decompress(part, LONG), stream.unconsumed_tail
-            while piece:
-                yield piece
-                piece, left = stream.decompress(left, LONG), stream.unconsumed_tail
-
-    @cached_property
-    def tag(self) -> str:
-        """As of any body."""
-        return self._checked[0]
+    @classmethod
+    def of(cls, parts: Iterable[bytes], content_type: str, headers: Headers) -> Self:
+        """Compress the parts, each of which may be made when it is asked for."""
+        tag, length = hashlib.sha256(content_type.encode() + b"\0"), 0
+        stream, packed = zlib.compressobj(GZIP_LEVEL, wbits=GZIP_STREAM), bytearray()
+        for part in parts:
+            tag.update(part)
+            length += len(part)
+            packed += stream.compress(part)
+        packed += stream.flush()
+        return cls(bytes(packed), content_type, headers, length, tag.hexdigest()[:24])
 
     @cached_property
     def offered(self) -> tuple[str, ...]:
@@ -205,38 +185,27 @@ class Archive(Body):
     @property
     def most_bytes(self) -> int:
         """Its memory."""
-        return BODY_BYTES + sum(map(len, self.parts))
+        return BODY_BYTES + len(self.content)
 
-    def finish(self) -> Archive:
-        """Compute the checksums."""
-        _ = self._checked
+    def finish(self) -> Self:
+        """Nothing is left to do."""
         return self
+
+    def encoded(self, encoding: str) -> bytes:
+        """The gzip; the plain bytes come in `pieces`."""
+        return self.content if encoding == "gzip" else b""
 
     def length(self, encoding: str) -> int:
         """The number of bytes in one encoding."""
-        end = self._checked[1]
-        return (
-            int.from_bytes(end[-4:], "little")
-            if encoding == "identity"
-            else self.most_bytes - BODY_BYTES + len(_GZIP) + len(end)
-        )
+        return len(self.content) if encoding == "gzip" else self.plain_length
 
-    def pieces(self, encoding: str) -> Iterator[bytes]:
-        """The bytes of one encoding."""
-        if encoding == "identity":
-            yield from self._inflated()
-        else:
-            yield from (_GZIP, *self.parts, self._checked[1])
-
-    def encoded(self, encoding: str) -> bytes:
-        """All of them."""
-        return b"".join(self.pieces(encoding))
-
-
-def deflated(text: bytes) -> bytes:
-    """The text as a part of a longer deflate stream, which can be read without the parts before it."""
-    stream = zlib.compressobj(ARCHIVE_LEVEL, wbits=-zlib.MAX_WBITS)
-    return stream.compress(text) + stream.flush(zlib.Z_FULL_FLUSH)
+    def pieces(self) -> Iterator[bytes]:
+        """The plain bytes, a little at a time."""
+        stream = zlib.decompressobj(GZIP_STREAM)
+        piece = stream.decompress(self.content, LONG)
+        while piece:
+            yield piece
+            piece = stream.decompress(stream.unconsumed_tail, LONG)
 
 
 Render = Callable[[], Body]

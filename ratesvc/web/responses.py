@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -20,7 +20,7 @@ from multidict import CIMultiDictProxy
 from ratesvc.bank.client import DEMO_HEADER
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
-from ratesvc.service.publication import LONG, Body, Publication
+from ratesvc.service.publication import LONG, Archive, Body, Publication
 from ratesvc.service.telemetry import Route
 from ratesvc.web.caching import DATED, NO_STORE, Caching
 from ratesvc.web.problems import COMMON, INTERNAL, MISDIRECTED, RETRY_AFTER, problem, refusal
@@ -142,15 +142,19 @@ class Reply:
 
 
 class Ready(web.StreamResponse):
-    """A reply sent to one client in a single write, or in pieces if it is an archive, past aiohttp's own heads."""
+    """A reply sent to one client in a single write, or in pieces if it is a plain archive, past aiohttp's own heads."""
+
+    _pieces: Iterable[bytes] = ()
 
     def __init__(self, reply: Reply, request: web.BaseRequest, now: datetime, *, closing: bool = False) -> None:
         status, encoding = reply.choose(request.headers, now)
         super().__init__(status=status)
         head = reply.head(status, encoding)
         empty = status == 304 or request.method == hdrs.METH_HEAD
-        self.length = 0 if empty else reply.body.length(encoding)
-        self._pieces = iter(()) if empty else reply.body.pieces(encoding)
+        self._content = b"" if empty else reply.body.encoded(encoding)
+        self.length = len(self._content)
+        if isinstance(reply.body, Archive) and encoding == "identity" and not empty:
+            self.length, self._pieces = reply.body.plain_length, reply.body.pieces()
         self._keep_alive = request.keep_alive and not closing
         if not self._keep_alive:
             head += b"Connection: close\r\n"
@@ -163,7 +167,7 @@ class Ready(web.StreamResponse):
         protocol, transport = request.protocol, request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        write(transport, self._head, next(self._pieces, b""))
+        write(transport, self._head, self._content)
         for piece in self._pieces:
             await asyncio.sleep(0)
             await protocol._drain_helper()  # noqa: SLF001 -- its public way is a StreamWriter, which this class saves

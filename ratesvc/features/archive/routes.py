@@ -1,20 +1,15 @@
-"""For readers that keep a copy: all of history at once, and /v1/sheets, which says what is new since the last request.
-
-Of history.csv and history.jsonl only the years that changed are compressed anew.
-"""
+"""For readers that keep a copy: all of history at once, and /v1/sheets, which says what is new since then."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import replace
-from datetime import date
 from functools import partial
+from itertools import chain
 
 from aiohttp import web
 
 from ratesvc.domain import series
-from ratesvc.domain.columns import Days, fingerprint
-from ratesvc.domain.history import History
+from ratesvc.domain.columns import Days
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.features.archive import formats
 from ratesvc.features.archive.changes import Cursor, Holdings
@@ -22,7 +17,7 @@ from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON
 from ratesvc.render.tables import CSV, NDJSON
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Archive, Body, Queue, deflated
+from ratesvc.service.publication import Archive, Body, Queue
 from ratesvc.web.caching import RATES
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams
@@ -34,13 +29,13 @@ from ratesvc.web.responses import Answer, Handler
 def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
     return {
-        "/v1/history.csv": partial(_history, service, _Writer(CSV), "/v1/history.csv"),
-        "/v1/history.jsonl": partial(_history, service, _Writer(NDJSON), "/v1/history.jsonl"),
+        "/v1/history.csv": partial(_history, service, CSV, "/v1/history.csv"),
+        "/v1/history.jsonl": partial(_history, service, NDJSON, "/v1/history.jsonl"),
         "/v1/sheets": partial(_sheets, service),
     }
 
 
-async def _history(service: Service, writer: _Writer, path: str, request: web.Request) -> Answer:
+async def _history(service: Service, media: str, path: str, request: web.Request) -> Answer:
     params, publication, history = StrictParams(request, path), service.require_publication(), service.history
     codes = frozenset(known(code, service) for code in params.codes() or ())
     since, today = history.begins, moscow_day(service.clock())
@@ -52,38 +47,17 @@ async def _history(service: Service, writer: _Writer, path: str, request: web.Re
         days = Days(since, max(since, history.days[-1]))
         asked = Days(since, max(days.until, today))
         unconfirmed = history.lacking(asked, today)
-        heading = formats.heading(writer.media, days, unconfirmed, demo=service.demo)
+        columns = [column for column in history.columns() if not codes or column.currency.code in codes]
+        revisions = {revision.effective_date: revision.number for revision in history if revision.number > 1}
+        heading = formats.heading(media, days, unconfirmed, demo=service.demo)
+        years = (formats.lines(columns, year, media, revisions) for year in formats.years(days))
         disposition = ("Content-Disposition", f'attachment; filename="{path.rpartition("/")[2]}"')
         headers = (disposition, *unconfirmed_days(history, asked, today))
-        return Archive(b"", writer.media, headers, (deflated(heading), *writer.parts(history, days, codes))).finish()
+        return Archive.of(chain((heading,), years), media, headers)
 
     key, queue = ("history", path, codes, since), Queue.of((today - since).days * len(codes or history.codes()))
     # Nothing is left to compress, so nobody waits for that.
     return Answer(await publication.body_in_thread(key, render, service.workers, queue, packed=False), RATES)
-
-
-class _Writer:
-    """Writes the lines of one media type, and keeps the whole years of all currencies as compressed parts."""
-
-    def __init__(self, media: str) -> None:
-        self.media = media
-        self._kept: dict[date, tuple[Hashable, bytes]] = {}
-
-    def parts(self, history: History, days: Days, codes: frozenset[str]) -> list[bytes]:
-        """A part for each year of these days, with these currencies, or all if there are none."""
-        columns = [column for column in history.columns() if not codes or column.currency.code in codes]
-        revisions = {revision.effective_date: revision.number for revision in history if revision.number > 1}
-        parts = []
-        for year in formats.years(days):
-            # Written anew if a figure or a revision is another.
-            made_of = fingerprint(columns, year), *((day, revisions[day]) for day in revisions if day in year)
-            before, part = self._kept.get(year.since, (None, b""))
-            if before != made_of:
-                part = deflated(formats.lines(columns, year, self.media, revisions))
-            if not codes and year.since in (history.begins, date(year.since.year, 1, 1)):
-                self._kept[year.since] = made_of, part
-            parts.append(part)
-        return parts
 
 
 async def _sheets(service: Service, request: web.Request) -> Answer:

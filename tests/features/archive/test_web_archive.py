@@ -115,34 +115,17 @@ async def test_gzip_and_plain_bytes_are_one_answer(held: Served, address: str) -
         assert (answer.headers["Content-Length"], await answer.read()) == (str(len(plain)), b"")
 
 
-async def test_only_a_year_whose_figures_change_is_written_again(
-    bank: Bank, held: Served, monkeypatch: pytest.MonkeyPatch, clock: Clock
-) -> None:
-    """Its lines have the new revision. Nothing else is kept: of a range that begins within a year, or of some codes."""
-    written: list[tuple[int, int]] = []
-    write = archive.lines
-
-    def noting(columns: Any, days: Any, *more: Any) -> bytes:
-        written.append((days.since.year, days.until.year))
-        return write(columns, days, *more)
-
-    monkeypatch.setattr(archive, "lines", noting)
+async def test_a_line_has_the_revision_of_its_sheet(bank: Bank, held: Served, clock: Clock) -> None:
+    """Lines of other sheets stay as they are, and a new sheet's are the last."""
     before = rows((await held.get(ADDRESSES[0]))[2])
-    assert len(written) == 2026 - 1992 + 1
-    for query in ("since=2025-12-31", "codes=PLN"):
-        await held.get(f"{ADDRESSES[0]}?{query}")
-    written.clear()
     # The second correction takes the first one back.
     for wording in (changed(plausible(FRIDAY), PLN=times("1.01")), plausible(FRIDAY)):
         bank.publish(wording)
         for _ in range(2):
             await held.service.poll()
     after = rows((await held.get(ADDRESSES[0]))[2])
-    assert written == [(2026, 2026)]
     assert [row for row in after if row not in before] == [row for row in after if row["effective_date"] == str(FRIDAY)]
     assert {row["revision"] for row in after if row["effective_date"] == str(FRIDAY)} == {"3"}
-    await held.get(f"{ADDRESSES[0]}?since=2025-12-31")
-    assert written == [(2026, 2026), (2025, 2025)]
     bank.publish(plausible(FRIDAY + ONE_DAY))
     clock.advance(hours=5)
     await held.service.poll()
