@@ -276,11 +276,13 @@ async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -
 
 
 async def test_a_foreign_lease_is_removed_and_not_read(store: Store, redis: Redis) -> None:
-    """Ours expire. One of 64 MB would take longer than a command may."""
+    """It would stop the polls for ever, because ours expire. One of 64 MB would take longer than a command may."""
     key = store.poll_lease._key  # noqa: SLF001 -- what Redis holds
     await redis.config_resetstat()
-    await redis.setrange(key, 2**26, b"x")
-    assert [await store.poll_lease.take() for _ in range(2)] == [False, True]
+    for put in redis.setrange(key, 2**26, b"x"), redis.rpush(key, "a list"):
+        await put
+        assert [await store.poll_lease.take() for _ in range(2)] == [False, True]
+        await store.poll_lease.release()
     assert (await redis.info("stats"))["total_net_output_bytes"] < 2**20
 
 
