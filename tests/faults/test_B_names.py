@@ -20,7 +20,7 @@ from kit.sheets import plausible
 
 from ratesvc.domain.rates import Sheet, per_unit
 
-pytestmark = [pytest.mark.slow, pytest.mark.faults]
+pytestmark = pytest.mark.nightly
 
 NUMBER = r"(\d+(?:[.,]\d+)?)"
 OF_ANY_DAY = r"""

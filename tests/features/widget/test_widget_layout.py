@@ -269,6 +269,7 @@ async def continued(painted: asyncio.Event, route: Route) -> None:
     await route.continue_()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "width"),
     [("block", 360), *in_nightly(*product(("block", "column"), (320, 360, 728, 1280)), ("row", 728), ("row", 1280))],
