@@ -17,7 +17,8 @@ ARG REVISION=""
 # starts in half the time. All modules compiled would be 12 MB more.
 RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && tools/bin/pip --python /opt/ratesvc install --no-index --no-deps dist/*.whl \
- && /opt/ratesvc/bin/python -c 'import ratesvc.cli, ratesvc.commands.show, ratesvc.commands.serve'
+ && /opt/ratesvc/bin/python -c 'import ratesvc.cli, ratesvc.commands.show, ratesvc.commands.serve, ratesvc.installed; \
+    ratesvc.commands.serve.features.load(ratesvc.installed.FEATURES)'
 
 FROM python
 # The release adds version, revision and source, which only it knows.

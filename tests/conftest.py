@@ -3,6 +3,7 @@ from __future__ import annotations
 import difflib
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ from ratesvc.bank.client import DAILY, Limits, Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
-from ratesvc.installed import DIALECTS
+from ratesvc.installed import DIALECTS, FOLDERS
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
 from ratesvc.storage.embedded import find_server
@@ -78,6 +79,21 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_only_loopback)
 
 __all__ = ["eventually", "fault", "missing", "not_here", "path_of", "patience_s", "program"]
+
+
+_IMPORTED = re.compile(r"^(?:from|import) (?:ratesvc\.features\.(\w+)|(release_\w+))", re.MULTILINE)
+
+
+def _features_of(file: Path) -> set[str]:
+    """The features that a test imports, itself or by a tool."""
+    found = _IMPORTED.findall(file.read_text("utf-8"))
+    tools = (Path(__file__).parents[1] / "tools" / f"{tool}.py" for _, tool in found if tool)
+    return {feature for feature, _ in found if feature}.union(*map(_features_of, tools))
+
+
+# A test of several features goes when somebody deletes one of them.
+_TESTS = Path(__file__).parent.glob("*/**/test_*.py")
+collect_ignore = [str(file) for file in _TESTS if _features_of(file) - {*FOLDERS}]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

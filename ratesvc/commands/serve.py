@@ -33,11 +33,12 @@ from ratesvc.web.server import listening
 
 
 async def serve(settings: Settings, *, demo: bool) -> None:
-    """Serve until SIGTERM, SIGHUP or SIGINT, then drain. Raises EngineError, and OSError when the port is taken.
+    """Serve until SIGTERM, SIGHUP or SIGINT, then drain. Raises ConfigError, EngineError and OSError.
 
     During the start SIGTERM and SIGHUP end it without an error, and SIGINT cancels it like any command.
     """
     give_back_memory()
+    features.load(settings.features)
     # What the imports made stays. Looking through it at each collection would take a tenth of a second.
     gc.freeze()
     loop, starting = asyncio.get_running_loop(), asyncio.current_task()
