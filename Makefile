@@ -128,7 +128,7 @@ DIST = dist
 dist: .venv/ready-dev ## the wheel, the source archive, and the WordPress plugin; dist/sbom.cdx.json says what ships
 	rm -f $(DIST)/ratesvc-* $(DIST)/cbr-rates-*
 	$(BIN)/uv build -q --no-build-isolation --python $(BIN)/python -o $(DIST)
-	PYTHONPATH=. $(BIN)/python tools/release_wordpress.py $(DIST)
+	PYTHONPATH=. $(BIN)/python tools/release_wordpress.py --take $(DIST)
 
 # CycloneDX of what ships: the wheel and the lock in their own environment. The tool needs a version in pyproject.toml.
 $(DIST)/sbom.cdx.json: dist

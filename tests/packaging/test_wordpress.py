@@ -218,13 +218,76 @@ async def test_a_refused_choice_pauses_no_other(plugin: Plugin) -> None:
     assert "60.3741" in shown
 
 
+async def test_without_rows_a_link_fits_into_its_sentence(plugin: Plugin) -> None:
+    """In the language of the rows, whatever the language of the site."""
+    links = {
+        ("", "de"): "Bank of Russia official exchange rates",
+        ("bar", "ru"): "Официальные курсы валют Банка России",
+        ("line", "en"): "Bank of Russia rates",
+        ("inline", "en-GB"): "the Bank of Russia rate",
+        ("inline", "ru-RU"): "по курсу Банка России",
+    }
+    made = await plugin.html(*({"date": "1991-01-01", "layout": layout, "lang": lang} for layout, lang in links))
+    assert made == [f'<a href="https://www.cbr.ru/currency_base/daily/">{words}</a>' for words in links.values()]
+
+
+async def test_another_address_is_asked_at_once(plugin: Plugin) -> None:
+    """And shows nothing of the one before. An address has neither query nor fragment."""
+    (fresh,) = await plugin.html(USUAL)
+    await plugin.wordpress.run("update_option( 'cbr_rates_url', 'http://127.0.0.1:1' );")
+    assert await plugin.html(USUAL) == [LINK]
+    given = [f"{plugin.front.url}/", "https://a.example?x=1", "https://a.example/#x", "//a.example", "gopher://a", ""]
+    code = f"foreach ( json_decode( '{json.dumps(given)}' ) as $one ) {{ $all[] = cbr_rates_address( $one ); }}"
+    taken_as = json.loads(await plugin.wordpress.run(f"{code} echo wp_json_encode( $all );"))
+    assert taken_as == [plugin.front.url, *["http://127.0.0.1:1"] * 4, ""]
+    await plugin.wordpress.run(f"update_option( 'cbr_rates_url', '{plugin.front.url}' );")
+    kept, asked = await plugin.html(USUAL, USUAL | {"layout": "bar"})
+    assert kept == fresh
+    assert "60.37" in asked
+
+
+async def test_readers_wait_a_second_and_only_who_manages_the_site_sees_its_address(plugin: Plugin) -> None:
+    """The trial on the settings page waits longer, so that it can say that the service is slow."""
+    watch = "function ( $one ) { $GLOBALS['waits'][] = $one['timeout']; return $one; }"
+    asks = "ob_start(); cbr_rates_html( array() ); cbr_rates_settings_trial( get_option( 'cbr_rates_url' ) );"
+    code = f"add_filter( 'http_request_args', {watch}, 1 ); {asks} ob_end_clean();"
+    code += "echo wp_json_encode( $GLOBALS['waits'] );"
+    assert json.loads(await plugin.wordpress.run(code)) == [1, 10]
+    menu = "cbr_rates_menu(); echo wp_json_encode( array_column( $submenu['options-general.php'] ?? array(), 2 ) );"
+    reader = "wp_set_current_user( wp_insert_user( array( 'user_login' => uniqid(), 'user_pass' => 'x' ) ) );"
+    seen = [
+        await plugin.wordpress.run(f"global $submenu; $submenu = array(); {who} {menu}")
+        for who in (reader, "wp_set_current_user( 1 );")
+    ]
+    assert list(map(json.loads, seen)) == [[], ["cbr-rates"]]
+
+
+async def test_only_a_converter_brings_its_script(plugin: Plugin) -> None:
+    """And an attribute that is no text is left out."""
+    pages = [await got(await plugin.post(f"[cbr_rates {more}]")) for more in ("", 'layout="converter"')]
+    assert ["cbr-rates/converter.js" in page for page in pages] == [False, True]
+    assert "60.3741" in await plugin.wordpress.run(
+        "echo cbr_rates_html( array( 'codes' => array( 'EUR' ), 'lang' => 'en' ) );"
+    )
+
+
+async def test_its_end_leaves_what_others_keep(plugin: Plugin) -> None:
+    """Nothing of the plugin stays, and the site's cache is as it was."""
+    await plugin.html(USUAL)
+    ends = "define( 'WP_UNINSTALL_PLUGIN', 1 ); require WP_PLUGIN_DIR . '/cbr-rates/uninstall.php';"
+    code = f"set_transient( 'others', 1 ); wp_cache_set( 'others', 2 ); {ends}"
+    assert await plugin.wordpress.run(f"{code} echo get_transient( 'others' ) . wp_cache_get( 'others' );") == "12"
+    names = "SELECT option_name FROM $wpdb->options WHERE option_name LIKE '%cbr%rates%'"
+    assert await plugin.wordpress.run(f'global $wpdb; echo wp_json_encode( $wpdb->get_col( "{names}" ) );') == "[]"
+
+
 @pytest.mark.parametrize(
     ("headers", "right_s", "shown_s"),
     [
         (b"Cache-Control: public, max-age=90, stale-if-error=3600", 90, 3690),
         (b"Cache-Control: max-age=90, stale-if-error=600\r\nAge: 30", 60, 660),
         (b"Cache-Control: max-age=90, stale-if-error=600\r\nAge: 190", 0, 500),
-        (b"Cache-Control: s-maxage=90, max-age=20", 20, 20),
+        (b"Cache-Control: s-maxage=90, x-max-age=90, max-age=20", 20, 20),
         (b"Cache-Control: public, max-age=0, stale-while-revalidate=3600, stale-if-error=0", 0, 0),
         (b"Cache-Control: max-age=31536000, stale-if-error=31536000", 3600, 604800),
         (b"Cache-Control: no-store", 0, 0),
@@ -294,6 +357,7 @@ async def test_a_converter_never_calculates_with_endless_numbers(plugin: Plugin)
     numbers = [(code, number) for code in inner["rates"] for number in range(3)]
     others = ["9" * 40, "x", None, 1e300]
     wrong = [changed(inner, ("rates", *place), other) for place in numbers for other in others]
+    wrong += [changed(inner, (sign,), other) for sign in ("group", "mark") for other in ("xx", 7, None)]
     plugin.front.misbehave(lying([changed(whole, data, json.dumps(one)) for one in wrong]))
     asked = ({"heading": str(number)} for number in range(len(wrong)))
     made = await plugin.html(*asked, pausing=False)
@@ -339,10 +403,13 @@ async def test_an_answer_of_another_form_is_no_answer(plugin: Plugin) -> None:
     kinds: list[Any] = [7, -1.5, True, None, "", [], {}, [[]], {"0": {}}, "x" * 9000, [None] * 30, "\ud800", ["x"] * 4]
     others = itertools.cycle(kinds)
     answers = [changed(whole, place, next(others)) for place in leaves(whole) for _ in range(3)]
+    answers += [{"style": "", "content": [tag, [], "x"]} for tag in ("script", "iframe", "style", "object")]
     answers += [{"style": "", "content": ["div", [], inner]} for inner in MISPLACED]
     plugin.front.misbehave(lying(answers))
     made = await plugin.html(*({"heading": str(number)} for number in range(len(answers))), pausing=False)
     assert made[-len(MISPLACED) :] == [LINK] * len(MISPLACED)
+    strangers = slice(-len(MISPLACED) - 4, -len(MISPLACED))
+    assert made[strangers] == ["<span>x</span>"] * 4
     rows = [html for html in made if html != LINK]
     assert 50 < len(rows) < len(made) - 50
     assert [html for html in rows if Tree(html).depths[-1] or 0 in Tree(html).depths[:-1]] == []
@@ -493,6 +560,13 @@ def test_the_plugin_says_what_it_is_in_the_form_of_the_directory() -> None:
     told = dict(re.findall(r"^([A-Z][A-Za-z ]+): (.+)$", README.partition("\n== ")[0], re.MULTILINE))
     assert README.startswith(f"=== {header['Plugin Name']} ===\n")
     assert header["Version"] == told["Stable tag"] == __version__
+    assert header["Author"]
+    assert told["Contributors"]
+    if not PACKAGED.exists():
+        missing("wordpress")
+    version = re.search(r"wp_version = '(\d+\.\d+)", (PACKAGED / "wp-includes/version.php").read_text("utf-8"))
+    assert version
+    assert told["Tested up to"] == version[1]
     same = ("Requires at least", "Requires PHP", "License", "License URI")
     assert {name: header[name] for name in same} == {name: told[name] for name in same}
     assert len(README.split("\n\n")[1]) <= 150
@@ -503,7 +577,7 @@ def test_the_plugin_says_what_it_is_in_the_form_of_the_directory() -> None:
 
 
 def test_the_plugin_has_what_it_takes_from_elsewhere() -> None:
-    """`PYTHONPATH=. python tools/release_wordpress.py dist` writes these files anew; each text has its translation."""
+    """`PYTHONPATH=. python tools/release_wordpress.py --take dist` writes them anew; each text has its translation."""
     assert {file.name: file.read_bytes() == content for file, content in taken().items()} == {
         file.name: True for file in taken()
     }

@@ -5,6 +5,7 @@
  * Version: 1.0.0
  * Requires at least: 6.4
  * Requires PHP: 7.4
+ * Author: The ratesvc project
  * License: MIT
  * License URI: https://opensource.org/license/mit
  * Text Domain: cbr-rates
@@ -21,6 +22,20 @@ require __DIR__ . '/rows.php';
 require __DIR__ . '/nodes.php';
 require __DIR__ . '/settings.php';
 
+// What a link to the Bank says where there are no rows, by the language of the rows and by their layout.
+const CBR_RATES_WORDS = array(
+	'en' => array(
+		''       => 'Bank of Russia official exchange rates',
+		'line'   => 'Bank of Russia rates',
+		'inline' => 'the Bank of Russia rate',
+	),
+	'ru' => array(
+		''       => 'Официальные курсы валют Банка России',
+		'line'   => 'Курсы Банка России',
+		'inline' => 'по курсу Банка России',
+	),
+);
+
 add_action( 'init', 'cbr_rates_init' );
 add_action( 'enqueue_block_assets', 'cbr_rates_in_the_editor' );
 
@@ -28,7 +43,7 @@ add_action( 'enqueue_block_assets', 'cbr_rates_in_the_editor' );
  * Registers the shortcode, the block and their files. The block's title and attributes come from here, its controls too.
  */
 function cbr_rates_init() {
-	load_plugin_textdomain( 'cbr-rates', false, 'cbr-rates/languages' );
+	load_textdomain( 'cbr-rates', __DIR__ . '/languages/cbr-rates-' . determine_locale() . '.mo' );
 	$version = get_file_data( __FILE__, array( 'Version' ) )[0];
 	$needed  = array( 'wp-blocks', 'wp-block-editor', 'wp-components', 'wp-element', 'wp-server-side-render' );
 	wp_register_style( 'cbr-rates', plugins_url( 'widget.css', __FILE__ ), array(), $version );
@@ -171,12 +186,12 @@ function cbr_rates_html( $given ) {
 	$given  = array_map( 'strval', array_filter( (array) $given, 'is_scalar' ) );
 	$given += isset( $given['code'] ) ? array( 'codes' => $given['code'] ) : array();
 	$chosen = array_filter( array_intersect_key( $given, cbr_rates_choices() ), 'strlen' );
-	$rows   = cbr_rates_rows( $chosen + array( 'lang' => str_replace( '_', '-', determine_locale() ) ) );
+	$chosen = $chosen + array( 'lang' => str_replace( '_', '-', determine_locale() ) );
+	$rows   = cbr_rates_rows( $chosen );
 	if ( '' === $rows ) {
 		$layout = isset( $chosen['layout'] ) ? $chosen['layout'] : '';
-		$words  = __( 'Bank of Russia official exchange rates', 'cbr-rates' );
-		$words  = 'line' === $layout ? __( 'Bank of Russia rates', 'cbr-rates' ) : $words;
-		$words  = 'inline' === $layout ? __( 'at the Bank of Russia rate', 'cbr-rates' ) : $words;
+		$words  = CBR_RATES_WORDS[ preg_match( '/^ru\b/i', $chosen['lang'] ) ? 'ru' : 'en' ];
+		$words  = isset( $words[ $layout ] ) ? $words[ $layout ] : $words[''];
 		return '<a href="https://www.cbr.ru/currency_base/daily/">' . esc_html( $words ) . '</a>';
 	}
 	wp_enqueue_style( 'cbr-rates' );

@@ -7,7 +7,7 @@
 
 defined( 'ABSPATH' ) || exit;
 
-const CBR_RATES_TIMEOUT_S = 1;
+const CBR_RATES_TIMEOUT_S = 1;     // For readers.
 const CBR_RATES_LARGEST   = 65536; // Bytes of an answer. Twenty currencies with a converter are a third of that.
 const CBR_RATES_PAUSE_S   = 60;    // So long after a failure nobody waits for the service.
 
@@ -45,15 +45,16 @@ function cbr_rates_rows( array $query ) {
  *
  * @param string $address The service's address.
  * @param array  $query   Parameter => value.
+ * @param int    $timeout For how many seconds to wait.
  */
-function cbr_rates_ask( $address, array $query ) {
+function cbr_rates_ask( $address, array $query, $timeout = CBR_RATES_TIMEOUT_S ) {
 	if ( ! function_exists( 'curl_init' ) ) { // Without it WordPress limits each read, and so a slow answer has no end.
 		return new WP_Error( 'down', __( 'PHP needs its extension curl for this.', 'cbr-rates' ) );
 	}
 	$answer = wp_remote_get(
 		$address . '/widget/rows.json?' . http_build_query( array( 'style' => 'inline' ) + $query ),
 		array(
-			'timeout'             => CBR_RATES_TIMEOUT_S,
+			'timeout'             => $timeout,
 			'redirection'         => 0,
 			'limit_response_size' => CBR_RATES_LARGEST + 1,
 			'decompress'          => false, // What cURL unpacks is counted, what WordPress unpacks is not.

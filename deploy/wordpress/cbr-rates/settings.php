@@ -45,7 +45,7 @@ function cbr_rates_address( $given ) {
 	$given   = is_string( $given ) ? trim( $given ) : '';
 	$address = rtrim( esc_url_raw( $given, array( 'http', 'https' ) ), '/' );
 	$parts   = wp_parse_url( $address );
-	if ( '' === $given || ( ! empty( $parts['host'] ) && ! isset( $parts['query'], $parts['fragment'] ) ) ) {
+	if ( '' === $given || ( ! empty( $parts['scheme'] ) && ! empty( $parts['host'] ) && ! isset( $parts['query'] ) && ! isset( $parts['fragment'] ) ) ) {
 		return $address;
 	}
 	add_settings_error( 'cbr_rates_url', 'address', __( 'This is not an address such as https://rates.example.', 'cbr-rates' ) );
@@ -90,7 +90,9 @@ function cbr_rates_settings_trial( $address ) {
 	if ( '' === $address ) {
 		return;
 	}
-	$answer = cbr_rates_ask( $address, array( 'lang' => str_replace( '_', '-', determine_locale() ) ) );
+	$begun  = microtime( true );
+	$answer = cbr_rates_ask( $address, array( 'lang' => str_replace( '_', '-', determine_locale() ) ), 10 );
+	$took   = microtime( true ) - $begun;
 	echo '<h2>' . esc_html__( 'What it answers', 'cbr-rates' ) . '</h2>';
 	if ( is_wp_error( $answer ) ) {
 		wp_admin_notice(
@@ -98,6 +100,11 @@ function cbr_rates_settings_trial( $address ) {
 			array( 'type' => 'error', 'additional_classes' => array( 'inline' ) )
 		);
 		return;
+	}
+	if ( $took > CBR_RATES_TIMEOUT_S ) {
+		/* translators: %s: a number of seconds */
+		$told = sprintf( __( 'It took %s seconds. Readers wait for one, so they would see the link.', 'cbr-rates' ), number_format_i18n( $took, 1 ) );
+		wp_admin_notice( esc_html( $told ), array( 'type' => 'warning', 'additional_classes' => array( 'inline' ) ) );
 	}
 	wp_enqueue_style( 'cbr-rates' );
 	echo '<div style="max-width:40em">' . $answer['rows'] . '</div>'; // phpcs:ignore WordPress.Security.EscapeOutput -- escaped in nodes.php

@@ -13,8 +13,10 @@ defined( 'WP_UNINSTALL_PLUGIN' ) || exit;
 function cbr_rates_forget() {
 	global $wpdb;
 	delete_option( 'cbr_rates_url' );
-	$wpdb->query( "DELETE FROM $wpdb->options WHERE option_name LIKE '\_transient\_%cbr\_rates\_%'" ); // phpcs:ignore WordPress.DB
-	wp_cache_flush();
+	// With a cache of objects they are not in the database. There they end by themselves, within a week.
+	foreach ( $wpdb->get_col( "SELECT option_name FROM $wpdb->options WHERE option_name LIKE '\_transient\_cbr\_rates\_%'" ) as $name ) { // phpcs:ignore WordPress.DB
+		delete_transient( substr( $name, strlen( '_transient_' ) ) );
+	}
 }
 
 if ( is_multisite() ) {
