@@ -49,7 +49,7 @@ FIXED = (
     *("/widget/rates.js", "/widget/rates.d.ts", "/widget/converter.js", "/widget/manifest.json"),
 )
 NO_API = {
-    *("/.well-known/api-catalog", "/llms.txt", "/favicon.ico", "/robots.txt"),
+    *("/.well-known/api-catalog", "/llms.txt", "/favicon.ico", "/robots.txt", "/widget/preview"),
     *(f"/docs/{name}" for name in guides.GUIDES),
     *(f"/widget/{version}/{name}" for version, release in releases.releases().items() for name in release),
 }

@@ -15,9 +15,10 @@ from urllib.parse import urlencode
 
 from ratesvc.domain.rates import plain, trimmed
 from ratesvc.features.site import png
-from ratesvc.features.site.page import FRAME_STYLE, LINK, asset, hashes, iframe, page
+from ratesvc.features.site.page import FRAME_STYLE, LINK, OLD_FRAME, asset, hashes, iframe, page
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.choice import HEIGHTS, WIDTH_OF, WIDTHS, Choice, embed_url, parameters, query
+from ratesvc.features.widget.fragment import fragment
 from ratesvc.features.widget.ground import rule
 from ratesvc.features.widget.height import PADDING, height
 from ratesvc.features.widget.releases import RELEASE, lock
@@ -84,6 +85,11 @@ def builder(
 def not_ready(words: Language, site: Site) -> str:
     """The page while nothing is stored yet."""
     return page("builder/not_ready.html", t=words.say, language=words, site=site)
+
+
+def preview() -> str:
+    """The page of a preview."""
+    return page("builder/preview.html")
 
 
 def words_of(tag: str, of_widget: Language) -> Language:
@@ -179,6 +185,10 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "embed_url": embed_url(choice, site, sized=True),
         "ground_hash": hashes(rule(choice.look)) if choice.look.is_own else "",
         "plain_query": urlencode(parameters(choice, look=False), safe=","),
+        "included_html": fragment(table, choice.look, "link", f"{site.public_url}/widget/{RELEASE}", shadow=True),
+        "old_frame": iframe(
+            embed_url(choice, site), choice.language.say(LINK), (choice.size.width, choice.size.height), OLD_FRAME
+        ),
     }
 
 

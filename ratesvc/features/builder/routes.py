@@ -11,15 +11,15 @@ from multidict import MultiDict, MultiMapping
 from ratesvc.errors import NoSheet
 from ratesvc.features.builder import builder_page
 from ratesvc.features.builder.builder_page import Notice
-from ratesvc.features.site.page import own_page
-from ratesvc.features.site.routes import html, in_the_readers_language
+from ratesvc.features.site.page import framed_page, hashes, own_page, policy, script
+from ratesvc.features.site.routes import NOINDEX, fixed, html, in_the_readers_language
 from ratesvc.features.widget.choice import HEIGHTS, WIDTHS, Choice
 from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, picture_size
 from ratesvc.features.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
-from ratesvc.web.caching import NO_STORE
+from ratesvc.web.caching import HOURLY, NO_STORE
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import wants_packed
 from ratesvc.web.problems import see_other
@@ -37,7 +37,27 @@ OF_ONE_LAYOUT = (*("columns", "decimals", "unit", "symbols", "head"), *("spark",
 
 def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
-    return {"/": in_the_readers_language(partial(_home, service, site))}
+    return {
+        "/": in_the_readers_language(partial(_home, service, site)),
+        "/widget/preview": fixed(html(builder_page.preview(), *_of_preview(site)), HOURLY),
+    }
+
+
+def _of_preview(site: Site) -> tuple[tuple[str, str], ...]:
+    """The headers of the page that runs the copied code: it may ask for the widget alone, and only we may frame it.
+
+    A sandbox would give it an origin of its own, and its frames would refuse it.
+    """
+    ours = f"{site.public_url}/widget/"
+    csp = policy(
+        script_src=f"{ours} {hashes(script('builder/preview'))}",
+        style_src=f"{ours} 'unsafe-inline'",
+        connect_src=ours,
+        img_src=ours,
+        frame_src=f"{ours} {site.public_url}/embed",
+        frame_ancestors="'self'",
+    )
+    return *framed_page(csp), NOINDEX
 
 
 async def _home(service: Service, site: Site, request: web.Request) -> Answer | web.Response:
@@ -82,7 +102,7 @@ def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
 def _notices(params: WidgetParams, choice: Choice) -> tuple[Notice, ...]:
     """What the form asked for and the widget does not show, each with the limits."""
     view, was = choice.view, params.text("was", 10)
-    lacks_columns = was == view.layout != "inline" and not params.words("columns", 1)
+    lacks_columns = was == view.layout and view.layout not in ("inline", "converter") and not params.words("columns", 1)
     has_too_many = len(params.words("codes", 2 * MOST_CODES)) > MOST_CODES
     has_wrong_link = params.text("href", 2 * LONGEST_ADDRESS) and not view.href
     width, height = map(str, (choice.size.width, choice.size.height))

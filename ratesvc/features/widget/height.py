@@ -38,7 +38,11 @@ def height(table: Table, width: int) -> int:
         return high + (_NOTE + _SMALL_LINE * _lines(table.note, 12, room) if table.note else 0)
     if not table.layout:
         high += _rows(table, min(room, _WIDEST))
-    return high + _NOTE + _SMALL_LINE * _lines(f"{table.note} {table.credit} · cbr.ru", 12, room)
+    return (
+        high
+        if table.is_named
+        else high + _NOTE + _SMALL_LINE * _lines(f"{table.note} {table.credit} · cbr.ru", 12, room)
+    )
 
 
 def _across(count: int, room: int) -> int:

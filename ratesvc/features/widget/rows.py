@@ -143,6 +143,11 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return self.title.rpartition(self.day)
 
     @property
+    def is_named(self) -> bool:
+        """Whether the heading is all that names the source: that of a converter alone, which leads to the Bank."""
+        return self.layout == "converter" and self.titled and not self.note
+
+    @property
     def spark_box(self) -> str:
         """The viewBox of a trend line."""
         return f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}"
@@ -181,6 +186,7 @@ def table(
     if not quoted:
         codes = ", ".join(view.codes)
         note = language.say("The Bank of Russia has no rate for {codes}.", codes=codes)
+    has_credit = view.has_heads or (view.layout == "converter" and view.heading == NO_HEADING)
     # A line is cut at its end, so there a warning stands in the heading's place.
     is_warning = is_line and (not quoted or shown[0].stale)
     if is_warning:
@@ -203,7 +209,7 @@ def table(
         note=note,
         converter=converter_data(shown[0], quoted, language) if view.converter and quoted else "",
         day=day if is_line else "",
-        credit=_credit(shown[0], language) if not shown[0].stale else "",
+        credit=_credit(shown[0], language) if has_credit and not shown[0].stale else "",
     )
 
 

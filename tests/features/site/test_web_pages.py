@@ -117,6 +117,7 @@ async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
     embedded = {
         "/widget",
         "/widget/frame",
+        "/widget/preview",
         "/widget/rows.json",
         "/widget/card.svg",
         "/widget/card.png",

@@ -201,7 +201,6 @@ async def test_the_converter_is_used_with_the_keyboard_and_heard(browser: Browse
     assert await page.get_by_role("combobox", name="From currency").input_value() == "RUB"
     assert await page.get_by_role("combobox", name="To currency").input_value() == "USD"
     assert await page.get_by_role("status", name="Result · US Dollar").inner_text() == "0.03"
-    assert await page.get_by_text("Bank of Russia, November 18, 2022").is_visible()
 
 
 async def test_what_is_typed_survives_a_refresh_and_another_attribute(browser: Browser, live: Live, host: Host) -> None:
@@ -233,9 +232,12 @@ async def test_what_is_typed_survives_a_refresh_and_another_attribute(browser: B
     assert (await amount.input_value(), await base.input_value()) == ("1000", "CNY")
 
 
-@pytest.mark.parametrize(("query", "days", "links"), [("layout=converter", 1, 1), ("converter=1&columns=today", 1, 1)])
+@pytest.mark.parametrize(
+    ("query", "days", "links"),
+    [("layout=converter", 1, 1), ("layout=converter&heading=none", 1, 1), ("converter=1&columns=today", 2, 1)],
+)
 async def test_the_source_is_named_once(browser: Browser, live: Live, query: str, days: int, links: int) -> None:
-    """One day, one link to the Bank; on paper there is no converter."""
+    """In the heading or below the rows, there with the year. One link leads to it. On paper there is no converter."""
     page = await browser.new_page()
     await visited(page, f"{live.url}/widget/frame?lang=ru&{query}")
     await page.get_by_role("textbox").wait_for()
@@ -244,14 +246,14 @@ async def test_the_source_is_named_once(browser: Browser, live: Live, query: str
     )
     assert len(re.findall(r"18[. ]", text.replace("\u00a0", " "))) == days
     assert await page.locator("a:visible").count() == links
-    assert text.count("Банк") + text.count("ЦБ") == 1
+    assert text.count("Банк России") + text.count("ЦБ") == 1
     await page.emulate_media(media="print")
     assert not await page.locator("cbr-converter").is_visible()
 
 
 @pytest.mark.parametrize("query", ["lang=ru&converter=1", "lang=ru&layout=converter"])
 async def test_nothing_moves_when_the_fields_come(browser: Browser, live: Live, host: Host, query: str) -> None:
-    """In the builder's code the note has its place at the end before the second script comes."""
+    """The code reserves the height, so only the line about the source moves, when the second script comes."""
     page = await browser.new_page(viewport={"width": 360, "height": 900})
     await page.add_init_script("""window.shift = 0;
       new PerformanceObserver(list => { for (const { value } of list.getEntries()) shift += value; })
@@ -264,4 +266,4 @@ async def test_nothing_moves_when_the_fields_come(browser: Browser, live: Live, 
         await page.add_script_tag(url=f"{live.url}/widget/{script}.js")
         await page.wait_for_selector(there, state="attached")
         await page.evaluate(painted)
-    assert await page.evaluate("shift") == 0
+    assert await page.evaluate("shift") <= 0.01

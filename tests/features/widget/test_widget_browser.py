@@ -346,10 +346,10 @@ async def test_a_ground_of_the_hosts_own_is_chosen_in_the_builder(browser: Brows
     await page.wait_for_url("**theme=%23dc3545")
     assert await page.is_checked("[name=theme][value=own]")
     ground = "getComputedStyle(document.querySelector('{}')).backgroundColor"
+    await page.wait_for_function(PREVIEW)
     for frame in page.frames[1:]:
-        await frame.wait_for_selector(".cbr-own")
-        assert await frame.evaluate(ground.format("main")) == "rgb(220, 53, 69)"
-    assert await page.locator(".grounds iframe").count() == 2
+        drawn = "getComputedStyle(document.querySelector('cbr-rates').shadowRoot.firstChild).backgroundColor"
+        assert await frame.evaluate(drawn) == "rgb(220, 53, 69)"
     assert 'theme="#dc3545"' in await page.inner_text("#code-element code")
     code = await pasted(live.url, "frame", "lang=en&theme=dc3545")
     page = await opened(browser, host.put(code))
@@ -803,32 +803,78 @@ async def test_the_builder_keeps_what_is_typed(browser: Browser, live: Live) -> 
 
 
 PREVIEW = """() => {
-  const frame = document.querySelector(".grounds iframe"), code = document.querySelector("#code-element code");
-  const inside = frame?.contentDocument?.querySelector("main") && frame.contentDocument.body.getBoundingClientRect();
-  const needed = inside && Math.ceil(inside.height);
-  const heights = [`height:${needed}px`, `height:${Math.ceil(needed * 25 / 4) / 100}em`];
-  const is_right = frame ? needed === frame.clientHeight && heights.some(height => code.textContent.includes(height))
-    : document.querySelector(".grounds .cbr-inline");
-  return is_right && { code: code.textContent, notices: document.querySelectorAll(".notice").length,
+  const frames = [...document.querySelectorAll(".scripted iframe")];
+  const elements = frames.map(frame => frame.contentDocument?.querySelector("cbr-rates"));
+  if (frames.length !== 2 || document.querySelector(".measured")) return;
+  if (!elements.every(one => one?.matches(":state(load)"))) return;
+  const code = document.querySelector("#code-element code").textContent;
+  return { code, notices: document.querySelectorAll(".notice:not(#fits)").length,
     query: location.search, layout: document.querySelector("[name=layout]:checked").value,
     codes: [...document.querySelectorAll("[name=codes]:checked")].map(box => box.value).join() };
+}"""
+FACTS = """page => {
+  const element = page.querySelector("cbr-rates"), box = element.shadowRoot.querySelector(".cbr-rates");
+  const { width, height } = element.getBoundingClientRect();
+  return { text: box.innerText, width, height, blank: height - box.getBoundingClientRect().height,
+    colours: [box, ...box.querySelectorAll("td, th, a")].map(one => getComputedStyle(one).color) };
 }"""
 WALK = ("bar", "table", "line", "inline", "converter", "inline", "table")
 
 
 async def built(page: Page, layout: str) -> dict[str, Any]:
-    """What the builder shows of this layout, once preview and code have the height that it needs."""
+    """What the builder shows of this layout, once its preview has its rows."""
     await page.wait_for_function(f"document.querySelector('[name=was]').value == '{layout}'")
     found: dict[str, Any] = await (await page.wait_for_function(PREVIEW)).json_value()
     return found
 
 
-async def test_the_code_reserves_what_the_preview_needs(browser: Browser, live: Live) -> None:
-    """Without an inner scrollbar and without spare room, in each layout; the address keeps no height."""
-    for query in ("lang=ru", "lang=de&columns=name,today&spark=30", "layout=line&lang=ru", "layout=bar&width=300"):
-        page = await opened(browser, f"{live.url}/?{query}", bypass_csp=True)
-        await page.wait_for_function(PREVIEW)
-        assert "height" not in page.url
+PASTED = [
+    *("lang=ru", "layout=line&lang=ru", "layout=bar&lang=ru", "layout=inline&code=USD&lang=ru"),
+    *("lang=ru&spark=30&converter=1&theme=light", "layout=converter&lang=ru", "lang=en&columns=next,change&head=0"),
+    "lang=en&spark=7&columns=name,today,next,change,percent",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", first(1, ["360", "300", "720"]))
+@pytest.mark.parametrize("query", first(3, PASTED))
+async def test_what_is_pasted_is_what_is_shown(browser: Browser, live: Live, host: Host, query: str, at: str) -> None:
+    """On a light page and on a dark one: texts, colours, width and height. The address keeps no height."""
+    page = await opened(browser, f"{live.url}/?{query}", bypass_csp=True)
+    await page.check(f"[name=at][value='{at}']")
+    await page.wait_for_function(PREVIEW)
+    code = await page.inner_text("#code-element code")
+    assert "height" not in page.url
+    shown = [await page.frames[frame].evaluate(f"({FACTS})(document)") for frame in (1, 2)]
+    around = await page.frames[1].evaluate("document.body.firstElementChild?.localName == 'p'")
+    for seen, scheme in zip(shown, ("background:#fff;color:#1a1d21", "background:#16191d;color:#e8eaed"), strict=True):
+        dark = ";color-scheme:dark" if "#16191d" in scheme else ""
+        head = f"<style>html{{{scheme}{dark};font:16px/1.5 system-ui}}body{{margin:16px}}p{{margin:0}}</style>"
+        body = f"<p>{code}</p>" if around else code
+        other = await opened(browser, host.put(body, head=head), viewport={"width": int(at), "height": 900})
+        assert await other.evaluate(f"({FACTS})(document)") == seen
+        if at == "360" and not {"layout=line", "layout=inline"} & {*query.split("&")}:
+            assert 0 <= seen["blank"] <= 24
+        await other.close()
+    await page.close()
+
+
+async def test_a_preview_runs_in_the_builder_only(browser: Browser, live: Live, host: Host) -> None:
+    """It takes its code from the page around it, which no page of another origin can be; alone it runs nothing."""
+    code = 'data-code="<script>top.hit = 1</script><img src=x onerror=top.hit=1>hit"'
+    frame = f'<iframe {code} src="{live.url}/widget/preview"></iframe>'
+    page = await opened(browser, host.put(frame))
+    assert await page.evaluate("[window.hit, frames.length]") == [None, 1]
+    assert page.frames[1].url.startswith("chrome-error:")
+    page = await opened(browser, f"{live.url}/widget/preview?code=hit#hit")
+    assert await page.evaluate("document.body.innerText") == ""
+    # Even the page around it can write no script of its own into it.
+    page = await opened(browser, f"{live.url}/")
+    made = """code => new Promise(done => { const frame = document.createElement("iframe");
+      Object.assign(frame.dataset, { code }); frame.onload = done; frame.src = "/widget/preview";
+      document.body.append(frame); })"""
+    await page.evaluate(made, "<p>hit<script>parent.hit = 1</script><img src=x onerror=parent.hit=1>")
+    assert await page.evaluate("[frames[frames.length - 1].document.body.innerText, window.hit]") == ["hit", None]
 
 
 async def test_a_search_without_a_hit_says_so(browser: Browser, live: Live) -> None:
@@ -887,11 +933,12 @@ async def test_the_letters_of_a_text_are_one_step_back(browser: Browser, live: L
 
 async def test_a_rate_in_a_sentence_is_previewed_in_a_sentence(browser: Browser, live: Live) -> None:
     """With its rate, whole, on both grounds."""
-    page = await opened(browser, f"{live.url}/?lang=ru&layout=inline&code=USD")
-    assert (
-        await page.locator(".grounds p").all_inner_texts() == ["1\u00a0USD — 60,39\u00a0₽ по курсу Банка России."] * 2
-    )
-    assert await page.locator(".grounds iframe").count() == 0
+    page = await opened(browser, f"{live.url}/?lang=ru&layout=inline&code=USD", bypass_csp=True)
+    await page.wait_for_function(PREVIEW)
+    said = "(p => p.firstChild.data + p.children[0].shadowRoot.textContent.trim() + p.lastChild.data)"
+    for frame in page.frames[1:]:
+        text = await frame.evaluate(f"{said}(document.querySelector('p'))")
+        assert text == "1\u00a0USD — 60,39\u00a0₽ по курсу Банка России."
 
 
 @pytest.mark.parametrize("layout", ["line", "bar"])
@@ -916,16 +963,17 @@ async def test_a_pasted_frame_scrolls_nowhere(browser: Browser, live: Live, host
 
 
 async def test_preview_and_code_stay_in_sight(browser: Browser, live: Live) -> None:
-    """While one scrolls through the form: both on a wide screen, the preview on a phone."""
-    for screen, kept in (({"width": 1280, "height": 800}, ("#preview", "[role=tablist]")), (PHONE, ("#preview",))):
-        page = await opened(browser, f"{live.url}/?lang=ru", viewport=screen)
-        await page.evaluate("document.querySelector('summary').scrollIntoView({ block: 'end' })")
-        for selector in kept:
-            top = await page.evaluate(f"document.querySelector('{selector}').getBoundingClientRect().top")
-            assert 0 <= top < screen["height"], (screen, selector)
+    """While one scrolls through the form on a wide screen. On a phone they stand below it, and nothing is too wide."""
+    for screen in ({"width": 1280, "height": 800}, PHONE):
+        page = await opened(browser, f"{live.url}/?lang=ru", viewport=screen, bypass_csp=True)
+        await page.wait_for_function(PREVIEW)
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-        assert await page.eval_on_selector("#preview figure", "one => one.scrollWidth - one.clientWidth") <= 0
         assert not await page.is_visible("button.main")
+        await page.evaluate("document.querySelector('summary').scrollIntoView({ block: 'end' })")
+        for selector in ("#preview", "[role=tablist]", "[role=tabpanel]:not([hidden]) > button"):
+            box = await page.locator(selector).bounding_box()
+            assert box
+            assert screen == PHONE or 0 <= box["y"] < screen["height"], selector
 
 
 async def test_the_builder_keeps_the_place_of_its_reader(browser: Browser, live: Live) -> None:

@@ -5,7 +5,7 @@
 const form = document.querySelector("form");
 const all = (root, selector) => [...root.querySelectorAll(selector)];
 const byId = id => document.getElementById(id);
-let open = location.hash.slice(1), turn = 0, timer, typing;
+let open = location.hash.slice(1), turn = 0, drawn = 0, timer, typing, width;
 
 const select = id => {
 const panels = all(byId("code"), "[role=tabpanel]");
@@ -29,7 +29,7 @@ tab.textContent = panel.querySelector("h2").textContent;
 tab.id = "tab-" + panel.id;
 tab.setAttribute("role", "tab");
 tab.setAttribute("aria-controls", panel.id);
-tab.addEventListener("click", () => select(open = panel.id));
+tab.addEventListener("click", () => { select(open = panel.id); preview(); });
 list.append(tab);
 panel.setAttribute("role", "tabpanel");
 panel.setAttribute("aria-labelledby", tab.id);
@@ -48,7 +48,7 @@ copy.textContent = said.selected;
 }
 setTimeout(() => { copy.textContent = said.copy; }, 2000);
 });
-panel.append(copy);
+panel.prepend(copy);
 }
 list.addEventListener("keydown", event => {
 const step = { ArrowRight: 1, ArrowLeft: -1, Home: -99, End: 99 }[event.key];
@@ -81,6 +81,7 @@ return answer.ok && mine === turn && new DOMParser().parseFromString(text, "text
 
 const replaced = (page, id) => {
 const focused = document.activeElement.id;
+all(page, "noscript").forEach(one => one.remove());
 byId(id).replaceWith(page.getElementById(id));
 if (id === "code") tabs();
 if (focused) byId(focused)?.focus();
@@ -106,7 +107,7 @@ fields(page, anew);
 document.querySelector("nav").replaceWith(page.querySelector("nav"));
 replaced(page, "preview");
 replaced(page, "code");
-measure();
+preview();
 return true;
 };
 
@@ -121,22 +122,77 @@ history[same ? "replaceState" : "pushState"](null, "", address);
 typing = field;
 };
 
-// The height in the code is what the previews need, unless somebody chose one. The address keeps no other.
-const measure = async () => {
-const mine = turn, frames = all(byId("preview"), "iframe"), size = form.elements.height;
-if (!frames.length || size.value) return;
-await Promise.all(frames.map(frame => new Promise(done => {
-if (frame.contentDocument?.readyState === "complete" && frame.contentWindow.location.href !== "about:blank") done();
-else frame.addEventListener("load", done);
-})));
-if (mine !== turn) return;
-const needed = Math.max(...frames.map(frame => frame.contentDocument?.body ? Math.ceil(frame.contentDocument.body.getBoundingClientRect().height) : 0));
-if (!needed || needed === Number(size.placeholder)) return;
-const page = await fetched(`?${form.dataset.address}&height=${needed}`);
-if (!page) return;
-for (const frame of frames) frame.height = needed;
-size.placeholder = needed;
-replaced(page, "code");
+// The preview draws the code of the open tab, or what a server makes of it, in a page of ours that is as wide as chosen.
+const framed = (code, ground, width, into) => new Promise(done => {
+const frame = document.createElement("iframe");
+Object.assign(frame.dataset, { code, ground });
+frame.title = byId("result").dataset[ground];
+frame.style.width = width ? width + "px" : "100%";
+frame.addEventListener("load", async () => {
+const page = frame.contentDocument, element = page?.querySelector("cbr-rates");
+if (element && !element.matches(":state(load),:state(error)")) await new Promise(shown => {
+for (const name of ["cbr-load", "cbr-error"]) page.addEventListener(name, shown);
+setTimeout(shown, 9500);
+});
+// A page is at least as high as its window.
+frame.style.height = 0;
+if (page) frame.style.height = page.documentElement.scrollHeight + "px";
+done(frame);
+});
+frame.src = "widget/preview";
+into.append(frame);
+});
+
+// The pixels that the rows in this frame need: those of the element, or of the frame inside.
+const needed = frame => {
+const page = frame.contentDocument, inner = page?.querySelector("iframe");
+const box = inner ? inner.contentDocument?.body : page?.querySelector("cbr-rates")?.shadowRoot?.querySelector(".cbr-rates");
+return box ? Math.ceil(box.getBoundingClientRect().height) : 0;
+};
+
+// The code reserves the larger of the heights on a phone and in the chosen width, unless somebody chose a height.
+const reserved = (code, pixels) => code
+.replace(/(min-?height:\s?"?)[\d.]+(em|px)/gi, (_, before, unit) => before + (unit == "em" ? Math.ceil(pixels * 10 / 16) / 10 : pixels) + unit)
+.replace(/(<iframe.* height=")\d+|(\bheight=)\d+(?!\d*"? style)/g, (_, frame, address) => (frame || address) + pixels);
+
+const preview = async () => {
+const mine = ++drawn, panel = all(byId("code"), "[role=tabpanel]").find(one => !one.hidden), code = panel.querySelector("code");
+const box = byId("preview"), grounds = box.querySelector(".grounds.scripted"), said = byId("result").dataset;
+const radios = all(box, "[name=at]"), chosen = radios.find(one => one.value === width);
+if (chosen) chosen.checked = true;
+const at = Number(radios.find(one => one.checked).value), sentence = box.dataset.sentence?.split("|");
+const shown = text => sentence ? `<p>${sentence[0]}${text}${sentence[1]}</p>` : text;
+let text = shown(panel.dataset.shown || code.textContent);
+if (!form.elements.height?.value && !sentence && /min-?height|<iframe/i.test(text)) {
+const hidden = document.createElement("div");
+hidden.className = "measured";
+box.append(hidden);
+const full = at || grounds.clientWidth - 2;
+const frames = await Promise.all([...new Set([360, full])].map(one => framed(text, "light", one, hidden)));
+const pixels = Math.max(...frames.map(needed));
+hidden.remove();
+if (mine !== drawn) return;
+if (pixels) {
+text = reserved(text, pixels);
+for (const one of all(byId("code"), "code")) one.textContent = reserved(one.textContent, pixels);
+}
+}
+const figures = ["light", "dark"].map(ground => {
+const figure = document.createElement("figure"), caption = document.createElement("figcaption");
+figure.className = ground;
+caption.textContent = said[ground];
+if (!at) figure.style.width = "100%";
+return [figure, caption, framed(text, ground, at, figure)];
+});
+grounds.replaceChildren(...figures.map(([figure]) => figure));
+for (const [figure, caption] of figures) figure.append(caption);
+const frame = await figures[0][2], line = frame.contentDocument?.querySelector("cbr-rates[layout=line]")?.shadowRoot?.querySelector(".cbr-rates");
+const rows = line ? all(line, "tbody tr") : [], end = line?.getBoundingClientRect().bottom - 9;
+const seen = rows.filter(one => one.getBoundingClientRect().top < end);
+const fits = byId("fits");
+if (!fits || mine !== drawn) return;
+fits.hidden = seen.length === rows.length;
+fits.textContent = said.fits.replace("{shown}", seen.length).replace("{all}", rows.length).replace("{width}", frame.clientWidth);
 };
 
 const search = () => {
@@ -155,6 +211,10 @@ clearTimeout(timer);
 const is_typed = /^(text|url|number|color)$/.test(target.type);
 timer = setTimeout(update, is_typed ? 200 : 0, is_typed ? target : undefined);
 });
+byId("result").addEventListener("input", ({ target }) => {
+width = target.value;
+preview();
+});
 form.addEventListener("submit", event => {
 event.preventDefault();
 const line = event.submitter?.closest(".codes li");
@@ -172,5 +232,5 @@ show(location.search || "?", true);
 });
 document.documentElement.className = "live";
 tabs();
-measure();
+preview();
 })();
