@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
@@ -20,7 +20,7 @@ from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, s
 from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, moscow_day
-from ratesvc.errors import BadDocument, FetchFailed, RatesvcError
+from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service.refresh import Cycle, Refresher
 
 USD = "R01235"
@@ -143,7 +143,9 @@ class Backfill:
                     async for progress in steps:
                         self.progress = progress
                         yield progress
-                        await self._check_turn()
+                        # A moment without Redis ends no run, because the next one would begin anew.
+                        with suppress(StoreUnavailable):
+                            await self._check_turn()
             finally:
                 self.progress = None
                 await self._store.backfill_lease.release()

@@ -653,6 +653,23 @@ async def test_a_run_that_was_cut_off_leaves_no_part(replica: Replica, other: Re
     assert [day for day in other.history.days if day >= DAYS[5]] == other.days("EUR", DAYS[5]) == DAYS[5:]
 
 
+async def test_a_moment_without_redis_ends_no_run(
+    bank: Bank, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one would ask for every series again."""
+
+    async def troubled() -> bool:
+        raise StoreUnavailable("Redis: no answer", "timeout")
+
+    await replica.fetch_day(None)
+    steps = await replica.begun()
+    with monkeypatch.context() as patch:
+        patch.setattr(replica.store.backfill_lease, "take", troubled)
+        await anext(steps)
+    await finished(steps)
+    assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
+
+
 async def test_a_day_that_a_poll_admits_meanwhile_is_not_asked_for_again(bank: Bank, replica: Replica) -> None:
     """Its document would become a second revision with the same figures."""
     for day in (WRONG, DAYS[20]):
