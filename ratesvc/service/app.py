@@ -27,7 +27,7 @@ from ratesvc.service.publication import Publication, Workers
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, next_poll_s
 from ratesvc.service.sync import Sync
-from ratesvc.service.telemetry import Telemetry, watch
+from ratesvc.service.telemetry import Telemetry
 from ratesvc.storage.embedded import Engine
 from ratesvc.storage.redis import Call, RedisConnection
 from ratesvc.storage.store import Store
@@ -102,7 +102,6 @@ class Service:
             clock_jumped=self._clock_jumped,
             died=self.telemetry.task_died,
         )
-        watch(self)
 
     async def __aenter__(self) -> Self:
         """Open everything, downward first, and serve the stored sheets."""
