@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from types import MappingProxyType
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -36,7 +35,7 @@ class Feature:
     name: str
     routes: Callable[[Service, Site, Features], Mapping[str, Handler]]
     needs: tuple[str, ...] = ()
-    embeds: Mapping[str, Embed] = MappingProxyType({})
+    embeds: Mapping[str, Embed] = field(default_factory=dict)
     robots: tuple[str, ...] = ()
     exports: Callable[[Service], Iterable[tuple[str, str]]] = lambda _: ()
     not_found: Callable[[Site, web.Request], Awaitable[web.StreamResponse]] | None = None
