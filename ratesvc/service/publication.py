@@ -38,6 +38,8 @@ PACKED = ("image/png", "application/zip")
 BROTLI_QUALITY, GZIP_LEVEL = 5, 4
 """Quality 9 takes ten times as long and saves two bytes in a hundred, and the first reader waits for it."""
 GZIP_STREAM = 16 + zlib.MAX_WBITS
+ARCHIVE_STEP = 8 * 1024
+"""The packed bytes of one piece: some 64 kB of plain ones."""
 BROTLI_WINDOW = 18
 """256 kB. A long table becomes a hundredth longer than with 4 MB, and takes 4 MB of memory instead of 20."""
 
@@ -201,11 +203,9 @@ class Archive(Body):
 
     def pieces(self) -> Iterator[bytes]:
         """The plain bytes, a little at a time."""
-        stream = zlib.decompressobj(GZIP_STREAM)
-        piece = stream.decompress(self.content, LONG)
-        while piece:
-            yield piece
-            piece = stream.decompress(stream.unconsumed_tail, LONG)
+        stream, packed = zlib.decompressobj(GZIP_STREAM), memoryview(self.content)
+        for begins in range(0, len(packed), ARCHIVE_STEP):
+            yield stream.decompress(packed[begins : begins + ARCHIVE_STEP])
 
 
 Render = Callable[[], Body]
