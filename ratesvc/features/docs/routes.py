@@ -22,7 +22,7 @@ from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON
 from ratesvc.render.tables import NDJSON
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import Archive, Body, Queue
 from ratesvc.web.caching import REFERENCE
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import LenientParams
@@ -101,7 +101,9 @@ async def _own_answers(
                 answer = await others[operation["path"]](asked)
                 if isinstance(answer, Answer):
                     media = answer.body.content_type.partition(";")[0]
-                    answers[operation["operationId"], media] = answer.body.encoded("identity")
+                    body = answer.body
+                    text = b"".join(body.pieces()) if isinstance(body, Archive) else body.encoded("identity")
+                    answers[operation["operationId"], media] = text
     return answers
 
 
