@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,7 +122,21 @@ async def chromium(*flags: str) -> AsyncIterator[Browser]:
     """The system's browser."""
     binary = program("chromium", "chromium-browser", "google-chrome")
     async with async_playwright() as playwright:
-        yield await playwright.chromium.launch(executable_path=binary, args=[*FLAGS, *flags])
+        browser = await playwright.chromium.launch(executable_path=binary, args=[*FLAGS, *flags])
+        for name in ("new_context", "new_page"):
+            setattr(browser, name, _patient(getattr(browser, name)))
+        yield browser
+
+
+def _patient(opens: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Its waits end when only a hang can take so long, not after Playwright's half a minute."""
+
+    async def opened(*given: Any, **options: Any) -> Any:
+        page = await opens(*given, **options)
+        page.set_default_timeout(1000 * patience_s())
+        return page
+
+    return opened
 
 
 async def visited(page: Page, address: str) -> None:

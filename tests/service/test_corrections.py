@@ -129,7 +129,6 @@ async def test_a_sheet_of_the_last_week_is_asked_for_once_a_day(bank: Bank, held
     assert f"date_req={DAYS[-2]:%d/%m/%Y}" in bank.queries, "a request that failed is no answer"
 
 
-@pytest.mark.slow
 async def test_corrections_that_were_missed_while_nothing_ran_are_noticed_at_the_next_start(
     bank: Bank, serve_whole: Serve, clock: Clock
 ) -> None:
