@@ -209,7 +209,7 @@ def table(
         note=note,
         converter=converter_data(shown[0], quoted, language) if view.converter and quoted else "",
         day=day if is_line else "",
-        credit=_credit(shown[0], language) if has_credit and not shown[0].stale else "",
+        credit=_credit(shown[0 if view.converter else -1], language) if has_credit and not shown[0].stale else "",
     )
 
 
@@ -283,6 +283,7 @@ def _title(shown: Sequence[InForce], language: Language, view: View, exact: str,
 
 
 def _credit(answer: InForce, language: Language) -> str:
+    """The Bank and the day of the newest figures, or of a converter's: in a narrow table only the newest are seen."""
     return language.say("Bank of Russia, {day}", day=language.day(answer.revision.effective_date))
 
 
