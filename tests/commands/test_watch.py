@@ -244,6 +244,34 @@ async def test_an_event_has_the_rates_of_its_own_revision() -> None:
     assert asked == ["/v1/rates/2026-04-25?codes=USD&revision=2", "/v1/rates?codes=USD", "/v1/events"]
 
 
+async def test_nothing_is_told_twice_by_a_replica_that_is_behind(tmp_path: Path) -> None:
+    """It corrects two sheets by a reset; the second delivery fails and comes again, alone. A full one is a failure."""
+    known, corrected = "2026-04-24.1-aaaaaaaa_2026-04-25.1-bbbbbbbb", "2026-04-24.1-cccccccc"
+    reset, sheet_ = "event: reset\nid: {}\ndata: {{}}\n\n", "event: sheet\nid: {}\ndata: {}\n\n"
+    again = f"{corrected}_2026-04-25.1-dddddddd"
+    late = sheet_.format(again, '{"effective_date":"2026-04-25","revision":1}')
+    streams = [reset.format(again), reset.format(again), reset.format(corrected) + late, "retry: 30000\n\n"]
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path != "/v1/events":
+            return web.json_response({"day": request.path.removeprefix("/v1/rates/")})
+        return web.Response(text=streams.pop(0), content_type="text/event-stream")
+
+    told = tmp_path / "told"
+    command = f"cat >>{told}; test $(wc -l <{told}) != 2"
+    async with answering(answer) as url, aiohttp.ClientSession() as http:
+        watched = reader(http, url, kinds=("sheet", "revision"), command=command, place=known)
+        with pytest.raises(RatesvcError, match="ended with 1"):
+            await watched.read()
+        await watched.read()
+        await watched.read()
+        with pytest.raises(RatesvcError, match="is empty"):
+            await watched.read()
+    assert [json.loads(line)["day"] for line in told.read_text().splitlines()] == [
+        *("2026-04-24", "2026-04-25", "2026-04-25"),
+    ]
+
+
 async def test_a_page_in_place_of_an_answer_is_a_failure_and_no_internal_error() -> None:
     """As of a proxy that asks for a login, whose words may be in another charset than UTF-8."""
 
