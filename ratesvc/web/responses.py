@@ -153,7 +153,7 @@ class Ready(web.StreamResponse):
         empty = status == 304 or request.method == hdrs.METH_HEAD
         self._content = b"" if empty else reply.body.encoded(encoding)
         self.length = len(self._content)
-        if isinstance(reply.body, Archive) and encoding == "identity" and not empty:
+        if not (self.length or empty) and isinstance(reply.body, Archive):
             self.length, self._pieces = reply.body.plain_length, reply.body.pieces()
         self._keep_alive = request.keep_alive and not closing
         if not self._keep_alive:
