@@ -33,7 +33,7 @@ async def bundled(folder: Path, source: str, *options: str, mode: str = "product
     """The source and its packages as one script."""
     esbuild = MODULES / ".bin" / "esbuild"
     if not esbuild.exists():
-        missing("esbuild (npm ci in tests/browser)")
+        missing("esbuild (npm)")
     (folder / "node_modules").symlink_to(MODULES)
     (folder / "main.jsx").write_text(source, "utf-8")
     define = ("--bundle", "--log-level=warning", f'--define:process.env.NODE_ENV="{mode}"', "--jsx=automatic")
@@ -135,7 +135,7 @@ document.querySelector("cbr-rates")?.addEventListener("cbr-error", event => cons
 async def test_typescript_knows_the_element_in_react_and_vue(live: Live, tmp_path: Path) -> None:
     """Right attributes compile, also in a project with neither library; each wrong one is refused."""
     if not (MODULES / ".bin" / "tsc").exists():
-        missing("typescript (npm ci in tests/browser)")
+        missing("typescript (npm)")
     (tmp_path / "rates.d.ts").write_text(await got(f"{live.url}/widget/rates.d.ts"), "utf-8")
     alone = "export const found = document.querySelector('cbr-rates')?.matches(':state(load)');"
     (tmp_path / "alone.ts").write_text(alone, "utf-8")

@@ -37,7 +37,7 @@ async def test_lighthouse_is_content(tmp_path: Path, capsys: pytest.CaptureFixtu
     """100 for accessibility and for best practices; performance and layout shift are printed."""
     node, chrome = program("node"), program("chromium", "chromium-browser", "google-chrome")
     if not LIGHTHOUSE.exists():
-        missing("Lighthouse (npm ci in tests/browser)")
+        missing("Lighthouse (npm)")
     report = tmp_path / "report.json"
     async with live_service(tmp_path / "service") as live, hosting() as host:
         code, out, err = await finished(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, eventually, in_nightly, missing, program
+from conftest import Clock, Serve, eventually, in_nightly, not_here, program
 from kit.bank import Bank, around_today, sheet, unavailable, workdays
 from kit.dates import DAYS, FRIDAY, MONDAY, NOON, SATURDAY, SUNDAY, THURSDAY
 from kit.http import says
@@ -347,7 +347,7 @@ def shell(script: str) -> tuple[str, ...]:
 def apart(script: str) -> tuple[str, ...]:
     """The same in a namespace of its own, where it may mount."""
     if os.geteuid():
-        missing("root, to mount a small disk")
+        not_here("root, to mount a small disk")
     return program("unshare"), "-m", *shell(f"mkdir -p data; {script}")
 
 

@@ -203,7 +203,7 @@ async def under_php_74(folder: Path, code: str, *files: Path) -> str:
     main, own = folder / "main.php", BROWSER / "php74.mjs"
     main.write_text(f"<?php error_reporting( E_ALL ); ini_set( 'display_errors', 'stderr' ); {code}", "utf-8")
     if not (BROWSER / "node_modules/@php-wasm").exists():
-        missing("@php-wasm/node-7-4 (npm ci in tests/browser)")
+        missing("@php-wasm/node-7-4 (npm)")
     status, out, err = await finished(program("node"), own, main, *files, cwd=folder)
     assert (status, err) == (0, ""), err
     return out

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from babel.localedata import locale_identifiers
-from conftest import eventually, first, missing, not_here, patience_s, program
+from conftest import eventually, first, not_here, patience_s, program
 from kit.bank import Bank, around_today
 from kit.http import asking, fetched, get
 from kit.service import (
@@ -189,7 +189,7 @@ async def test_a_signal_ends_a_process_during_its_imports(
 ) -> None:
     """Without a traceback, also as the first process of a container, which no signal ends by itself."""
     if contained and os.geteuid():
-        missing("root, to be the first process of a container")
+        not_here("root, to be the first process of a container")
     before = (program("unshare"), "--pid", "--fork", "--kill-child") if contained else ()
     words = (*before, sys.executable, "-m", "ratesvc", "serve")
     async with waiting(tmp_path, *words, **with_package(tmp_path, package)) as process:

@@ -126,7 +126,7 @@ def test_the_first_release_freezes_the_loader(tmp_path: Path) -> None:
 def test_the_newest_release_is_made_from_the_sources() -> None:
     """After a change of rates.js or widget.css run `python tools/release_loader.py`."""
     if not TERSER.exists():
-        missing("terser (npm ci in tests/browser)")
+        missing("terser (npm)")
     assert built() == releases.releases()[releases.RELEASE]
 
 

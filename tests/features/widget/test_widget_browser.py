@@ -697,7 +697,7 @@ async def test_valid_html(live: Live, tmp_path: Path) -> None:
     into the body. Every browser obeys it there; linked, or in a shadow root, it is valid.
     """
     if not VALIDATE.exists():
-        missing("html-validate (npm ci in tests/browser)")
+        missing("html-validate (npm)")
     # /docs repeats the roles of its tables, because its style takes them away on a phone.
     paths = {name: path.format(theme="light") for name, path in (PAGES | PAGES_IN_FAULTS).items() if name != "docs"}
     included = {
@@ -749,7 +749,7 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
     """axe-core with wcag22aa and best-practices."""
     if not AXE.exists():
-        missing("axe-core (npm ci in tests/browser)")
+        missing("axe-core (npm)")
     theme = "dark" if scheme == "dark" else "light"
     included = {
         "element": element(live, f"theme={theme} spark=30"),
