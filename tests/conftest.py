@@ -102,8 +102,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for old in OLD_NAMES:
-        config.addinivalue_line("markers", old)
     # Tests ask the loopback only, and no proxy of this machine leads there.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
@@ -129,14 +127,10 @@ def part_of(item: pytest.Item) -> str:
     if item.get_closest_marker("timed"):
         return "nightly"
     for node in reversed(item.listchain()):
-        marks = {OLD_NAMES.get(mark.name, mark.name) for mark in node.own_markers}
+        marks = {mark.name for mark in node.own_markers}
         if found := next((name for name in ("nightly", "slow") if name in marks), ""):
             return found
     return ""
-
-
-# Until nobody uses them.
-OLD_NAMES = {"faults": "nightly", "release": "nightly", "browser": "slow"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -213,9 +207,6 @@ def first(count: int, cases: Iterable[Any]) -> list[Any]:
     """The first of these cases, and the others for `make nightly`."""
     found = list(cases)
     return [*found[:count], *in_nightly(*found[count:])]
-
-
-in_faults = in_nightly
 
 
 def golden(name: str, made: str | bytes) -> None:

@@ -295,11 +295,13 @@ class Refresher:
 
     async def _decide(self, admission: Admission, raw: bytes, draft: _Draft, *, settled: bool) -> None:
         """Take the decision about a document into the draft. The second address may confirm an unconfirmed sheet."""
+        # While that address is asked, a backfill may admit the same sheet. Redis keeps one revision under a number.
+        number = draft.number(admission.sheet.effective_date)
         if isinstance(admission, Unconfirmed):
             admission = await self._unconfirmed.confirm(admission, at_once=settled or not self.scheduled)
         if isinstance(admission, Admitted):
             self._unconfirmed.sightings.pop(admission.sheet.effective_date, None)
-            draft.admit(self._revision(admission, draft), raw)
+            draft.admit(admission.revision(number, self._now()), raw)
             await self._drop(raw)
             return
         draft.held_back[admission.effective_date] = admission
@@ -383,7 +385,7 @@ class Refresher:
         held, withdrawn = current.sheet if current else None, draft.withdrawn(day)
         admission = admit(sheet, draft.recent(day), held, withdrawn, released=True)
         assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
-        draft.admit(self._revision(admission, draft), case.raw)
+        draft.admit(admission.revision(draft.number(day), self._now()), case.raw)
         return await self._put(draft.admitted[day], current)
 
     def withdrawal(self, day: date) -> Revision:
@@ -423,9 +425,6 @@ class Refresher:
         with contextlib.suppress(StoreUnavailable):
             if await self.store.quarantine.add(case):
                 draft.newly_quarantined.append(reason)
-
-    def _revision(self, admitted: Admitted, draft: _Draft) -> Revision:
-        return admitted.revision(draft.number(admitted.sheet.effective_date), self._now())
 
     def _now(self) -> datetime:
         return self.clock().replace(microsecond=0)

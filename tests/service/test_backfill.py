@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Self, cast
 
 import pytest
@@ -682,6 +683,21 @@ async def test_a_day_that_a_poll_admits_meanwhile_is_not_asked_for_again(bank: B
     await finished(steps)
     assert replica.held(DAYS[20]).number == 1
     assert bank.queries.count(f"date_req={DAYS[20]:%d/%m/%Y}") == 1
+
+
+async def test_a_sheet_that_two_decide_about_at_once_has_one_revision(bank: Bank, replica: Replica) -> None:
+    """A poll and a backfill, say: one waits for the second address while the other admits the sheet."""
+    await replica.fetch_day(None)
+    bank.publish(changed(sheet(SATURDAY), EUR=times("1.3")))
+    answered, asking = [], []
+    for number in (1, 2):
+        answered.append(bank.hangs("XML_daily_eng.asp"))
+        asking.append(asyncio.create_task(replica.command().fetch_day(None)))
+        await eventually(partial(lambda wanted: bank.asked_in_english == wanted, number))
+    for event, task in zip(answered, asking, strict=True):
+        event.set()
+        await task
+    assert replica.held(SATURDAY).number == 1
 
 
 async def test_confirmed_days_are_stored_while_others_are_asked_for(
