@@ -80,9 +80,9 @@ nightly-mutants: .venv-mutants/ready
 	git ls-files -z ratesvc tests pyproject.toml | tar --null --files-from - --create | tar --extract --directory build/mutants
 	$(MUTMUT) run $(MODULES)
 	$(MUTMUT) results
-# Runs every fault test for its full time and writes docs/faults.md with the measured recoveries.
+# Runs every fault test for its full time and writes tests/faults/README.md with the measured recoveries.
 nightly-faults-page:
-	LONG_FAULTS=1 STRICT_TIMES=1 $(BIN)/pytest -q tests/faults -k "not faults_page" --faults-table=docs/faults.md
+	LONG_FAULTS=1 STRICT_TIMES=1 $(BIN)/pytest -q tests/faults -k "not faults_page" --faults-table=tests/faults/README.md
 
 # The npm packages of the browser tests. Without npm those tests say that they did not run.
 .PHONY: node_modules

@@ -18,7 +18,7 @@ from ratesvc.render import contract
 from ratesvc.render.contract import Site
 
 ROOT = Path(__file__).parents[1]
-LINKED = ("*.md", "*.yaml", "Dockerfile", "LICENSE", "docs/*", "deploy/**/*")
+LINKED = ("*.md", "*.yaml", "Dockerfile", "LICENSE", "docs/*", "deploy/**/*", "tests/faults/README.md")
 Part = dict[str, Any]
 
 

@@ -7,7 +7,7 @@ parameter `row` with both: "A18 The server speaks SSH". It takes the fixture `fa
 
 That waits until the condition holds, fails if that took longer than `within_s`, and writes the seconds into the table;
 `fault.measured` writes another figure. A row that has neither takes no fixture.
-`pytest tests/faults --faults-table=docs/faults.md` writes the table.
+`pytest tests/faults --faults-table=tests/faults/README.md` writes the table.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ ROW = re.compile(r"test_([A-G][0-9]+)_")
 CASE = re.compile(r"([A-G][0-9]+) (.+)")
 HEAD = """# Faults
 
-The tests cause these faults, and none of them may break the service. `make nightly ARGS=faults-page` writes one row for
-each fault from the tests in `tests/faults`.
+The tests in this folder cause these faults, and none of them may break the service. `make nightly ARGS=faults-page`
+measures them and writes this table.
 
-*Recovery* is the time from the end of a fault until the service serves what the Bank published meanwhile, with polls
-every 0.1 s. *Limit* is the time that the test allows on a machine with a free core for every process.
+*Recovery* is the time from the end of a fault until the service serves what the Bank published meanwhile. The service
+polls every 0.1 s here. *Limit* is the recovery time that the test allows if each process has a core for itself.
 
 | row | what happens | tests, and what they measured | recovery, s | limit, s |
 |---|---|---|---|---|
