@@ -1,4 +1,4 @@
-# A CDN in front of two regions, in Varnish. docs/scale.md says the same for other CDNs. Write the host and port of each
+# A CDN in front of two regions, in Varnish. docs/deploying.md says the same for other CDNs. Write the host and port of each
 # region's proxy instead of 192.0.2.1 and 192.0.2.2. HAProxy there counts readers if its list of proxies names this machine.
 vcl 4.1;
 

@@ -1,4 +1,4 @@
-"""Writes the table of docs/settings.md from config.yaml: `PYTHONPATH=. python tools/release_settings.py`."""
+"""Writes the settings in docs/deploying.md from config.yaml: `PYTHONPATH=. python tools/release_settings.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 from ratesvc.config import variables
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs/settings.md"
+PAGE = ROOT / "docs/deploying.md"
 FENCED = re.compile(r"(<!-- settings: [^>]*-->\n).*(<!-- end of settings -->\n)", re.DOTALL)
 
 

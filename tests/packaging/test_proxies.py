@@ -32,7 +32,7 @@ from ratesvc.render.contract import Site
 
 pytestmark = pytest.mark.nightly
 
-# A CDN's shield asks for so many addresses in the first second of a day, as docs/scale.md says.
+# A CDN's shield asks for so many addresses in the first second of a day, as docs/deploying.md says.
 HERD = 500
 SITE = Site("http://x")
 # Pages with charts, and what dialects answer about all of history; the contract knows the others.
