@@ -41,7 +41,8 @@ async def test_the_site_builds_without_a_dead_link(tmp_path: Path) -> None:
     settings = {**SITE, "docs_dir": "pages", "site_dir": "site"}
     tmp_path.joinpath("properdocs.yml").write_text(yaml.safe_dump(settings), "utf-8")
     await ran((str(tool), "build", "--strict"), tmp_path)
-    built = {file.name: file.read_text("utf-8") for file in (tmp_path / "site").rglob("*.html")}
+    site = tmp_path / "site"
+    built = {f"{file.relative_to(site)}": file.read_text("utf-8") for file in site.rglob("*.html")}
     assert {Path(name).stem for name in PAGES} <= {Path(name).stem for name in built}
     assert {name: OUTSIDE.findall(text) for name, text in built.items() if OUTSIDE.search(text)} == {}
     text = re.sub(r"^```.*?^```", "", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
