@@ -1,7 +1,7 @@
 """The README and the guides do what they say: their commands, programs and addresses are run.
 
-Fenced blocks in sh, python and js are run. A text block after a block is its output. An html block is what the builder
-gives. A remark «checked by FILE» above a block leaves it to another file of this project.
+Fenced blocks in sh, python and js are run. A text or json block after a block is its output. An html block is
+what the builder gives. A remark «checked by FILE» above a block leaves it to another file of this project.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ READMES = ("README.md", "README.ru.md")
 GUIDES = [f"docs/{name}.md" for name in ("calling", "commands", "deploying", "operations", "widget")]
 PAGES = {name: (ROOT / name).read_text("utf-8") for name in (*READMES, *GUIDES)}
 FENCE = re.compile(
-    r"(?:^<!-- checked by (\S+) -->\n\n)?^```([a-z]+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+    r"(?:^<!-- checked by (\S+) -->\n\n)?^```([a-z]+)\n(.*?)^```\n(?:\n```(?:text|json)\n(.*?)^```\n)?",
+    re.MULTILINE | re.DOTALL,
 )
 HERE = "http://localhost:8080"
 RUNNING = {"python": (sys.executable, "-c"), "js": ("node", "--input-type=module", "-e"), "sh": ("bash", "-euc")}
@@ -106,7 +107,8 @@ async def test_examples_print_what_the_pages_show(demo: Program, tmp_path: Path)
     for block in blocks("curl", "python", "js"):
         text = block.text.replace(HERE, demo.url)
         out = await ran((*RUNNING[block.language], text.replace("curl ", "curl -sS --fail ")), tmp_path)
-        assert out.splitlines() == block.output.splitlines()
+        read = json.loads if block.output.startswith("{") else str.splitlines
+        assert read(out) == read(block.output)
 
 
 @pytest.mark.nightly
