@@ -5,7 +5,7 @@ If a finding asks for quarantine, as a slipped decimal point does, it waits for 
 On a settled day two documents are enough, because money abroad is really redenominated.
 
 Rules compare unit rates. None refuses a sheet for the size of a move alone: the Bank's own days moved by +27 % (1994)
-and −24 % (1998), and one currency by −48 % (2017). Limits come from the recorded history (docs/admission.md).
+and −24 % (1998), and one currency by −48 % (2017). Limits come from the recorded history (docs/operating.md).
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ def test_the_strictest_finding_decides_and_the_first_of_them_is_the_reason() -> 
 
 @pytest.mark.nightly
 def test_thirty_years_of_real_sheets(recordings: Path) -> None:
-    """The figures of docs/admission.md. No real crisis is refused."""
+    """What the rules say about recorded history. No real crisis is refused."""
     replay = runpy.run_path(str(Path(__file__).parents[2] / "bench" / "admission.py"))
     found = {sheet.effective_date: one for sheet, one in replay["assessments"](recordings / "history")}
     counts = Counter(assessment.decision for assessment in found.values())

@@ -191,7 +191,7 @@ def test_a_setting_of_a_newer_version_stops_the_start_with_its_name(
     command: Command, tmp_path: Path, words: str
 ) -> None:
     """As the page about upgrades shows it, for the file and for the environment."""
-    page = (ROOT / "docs/operations.md").read_text("utf-8")
+    page = (ROOT / "docs/operating.md").read_text("utf-8")
     (tmp_path / "newer.yaml").write_text("cbr:\n  newer: 1\n", "utf-8")
     for variables in ({"RATESVC_CONFIG": "newer.yaml"}, {"RATESVC_CBR_NEWER": "1"}):
         err = command.refused(78, words, **variables)

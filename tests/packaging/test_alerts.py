@@ -33,7 +33,7 @@ Firing = Callable[[], Awaitable[set[str]]]
 
 FOLDER = ROOT / "deploy/prometheus"
 DASHBOARD = ROOT / "deploy/grafana/ratesvc.json"
-HANDBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
+HANDBOOK = (ROOT / "docs/operating.md").read_text("utf-8")
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_bytes())["groups"] for rule in group["rules"]
 ]

@@ -43,7 +43,7 @@ def test_a_volume_is_saved_and_put_back_as_the_handbook_says(tmp_path: Path) -> 
     """Its two commands, over folders of this machine: all is as it was, owners and modes too."""
     for name in ("sh", "tar", "gzip", "find"):
         program(name)
-    handbook = (ROOT / "docs/operations.md").read_text("utf-8")
+    handbook = (ROOT / "docs/operating.md").read_text("utf-8")
     save, put_back = re.findall(r"^docker run [^']*'(.*)'$", handbook.replace("\\\n", ""), re.MULTILINE)
     rates, to = tmp_path / "rates", tmp_path / "to"
     (rates / "appendonlydir").mkdir(parents=True, mode=0o700)

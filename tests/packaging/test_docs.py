@@ -109,12 +109,12 @@ def test_the_pages_of_the_widget_name_every_attribute_and_part(name: str) -> Non
 
 
 async def test_the_handbook_explains_every_check_of_health(serve: Serve) -> None:
-    """docs/operations.md has a row for each name in /health."""
+    """docs/operating.md has a row for each name in /health."""
     async with serve() as served:
         _, _, body = await served.get("/health")
     checks = re.findall(r'"([a-z]+:[A-Za-z]+)":\[', body.decode())
     assert len(checks) == 8
-    assert [name for name in checks if f"| `{name}` |" not in PAGES["operations.md"]] == []
+    assert [name for name in checks if f"| `{name}` |" not in PAGES["operating.md"]] == []
 
 
 def test_the_widgets_page_has_every_parameter() -> None:
@@ -131,9 +131,9 @@ async def test_the_widgets_page_has_the_address_that_the_builder_gives(live: Liv
     assert f"`{address.replace(live.url, 'http://localhost:8080')}`" in PAGES["widget.md"]
 
 
-def test_the_page_of_commands_has_every_command() -> None:
+def test_the_handbook_has_every_command() -> None:
     """tests/packaging/test_readme.py compares the page of settings with config.yaml."""
-    assert {name for name in main.commands if f"ratesvc {name}" not in PAGES["commands.md"]} == set()
+    assert {name for name in main.commands if f"ratesvc {name}" not in PAGES["operating.md"]} == set()
 
 
 def test_files_that_pages_name_exist() -> None:
@@ -148,7 +148,7 @@ def test_files_that_pages_name_exist() -> None:
 
 def test_the_service_understands_the_addresses_of_redis_in_the_handbook() -> None:
     """The code that reads the setting parses each form."""
-    block = PAGES["operations.md"].partition("## Addresses of Redis\n")[2].split("```")[1].removeprefix("text\n")
+    block = PAGES["operating.md"].partition("## Addresses of Redis\n")[2].split("```")[1].removeprefix("text\n")
     kinds = [RedisAddress.from_url(line).kind for line in block.splitlines()]
     assert kinds == ["server", "server", "socket", "sentinel", "cluster"]
 

@@ -31,7 +31,7 @@ from ratesvc.render import contract
 from ratesvc.render.contract import Site
 
 READMES = ("README.md", "README.ru.md")
-GUIDES = [f"docs/{name}.md" for name in ("calling", "commands", "deploying", "operations", "widget")]
+GUIDES = [f"docs/{name}.md" for name in ("calling", "deploying", "operating", "widget")]
 PAGES = {name: (ROOT / name).read_text("utf-8") for name in (*READMES, *GUIDES)}
 FENCE = re.compile(
     r"(?:^<!-- checked by (\S+) -->\n\n)?^```([a-z]+)\n(.*?)^```\n(?:\n```(?:text|json)\n(.*?)^```\n)?",
@@ -129,7 +129,7 @@ async def test_the_examples_of_the_contract_are_the_answers_to_their_requests(de
 @pytest.mark.nightly
 async def test_every_address_in_the_pages_answers(demo: Program) -> None:
     """Addresses of the API, for browsers, spreadsheets and sites, and the probes. A path on disk is no address."""
-    told = "".join(text for name, text in PAGES.items() if name != "docs/operations.md")
+    told = "".join(text for name, text in PAGES.items() if name != "docs/operating.md")
     told = re.sub(r"\$\{__\w+:date:YYYY-MM-DD\}", "2022-11-18", told)  # as Grafana does
     paths = set(re.findall(rf"(?:`|{HERE})(/[a-z][^\"'`\s]*)", told))
     paths = {path for path in paths if not path.startswith(("/opt/", "/etc/", "/var/"))}
@@ -195,7 +195,7 @@ def test_make_knows_every_target_that_the_pages_name() -> None:
 
 @pytest.mark.nightly
 async def test_the_commands_work_beside_a_running_service(bank: Bank, tmp_path: Path) -> None:
-    """Every line of docs/commands.md, in its order, with all of its options."""
+    """Every command of docs/operating.md, in its order, with all of its options."""
     around_today(bank)
     bank.publish(*(sheet(date(2022, 11, day)) for day in (17, 18, 19)))
     shim = tmp_path / "bin/ratesvc"

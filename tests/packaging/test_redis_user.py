@@ -18,7 +18,7 @@ from redis.exceptions import NoPermissionError
 
 pytestmark = pytest.mark.nightly
 
-HANDBOOK = (ROOT / "docs/operations.md").read_text("utf-8")
+HANDBOOK = (ROOT / "docs/operating.md").read_text("utf-8")
 (LINE,) = re.findall(r"^ACL SETUSER .*$", HANDBOOK, re.MULTILINE)
 (CLUSTER_TOO,) = re.findall(r"In a Cluster add `(\S+)`", HANDBOOK)
 FOREIGN_KEYS = ("SET other 1", "GET other", "PUBLISH other 1")

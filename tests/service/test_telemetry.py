@@ -42,9 +42,10 @@ DASHBOARD = ROOT / "deploy/grafana/ratesvc.json"
 NAMES = re.compile(r"\bratesvc_[a-z_]+")
 
 
-def documented(file: str) -> set[str]:
-    """The names in the first column of a table."""
-    return set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs" / file).read_text("utf-8"), re.MULTILINE))
+def documented(section: str) -> dict[str, str]:
+    """The names and texts in the tables of a section of the handbook."""
+    text = (ROOT / "docs/operating.md").read_text("utf-8").partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", text, re.MULTILINE))
 
 
 async def families(served: Served) -> dict[str, str]:
@@ -54,13 +55,13 @@ async def families(served: Served) -> dict[str, str]:
 
 
 async def test_every_metric_is_documented_and_no_other(served: Served) -> None:
-    """docs/metrics.md and /metrics have the same names and types."""
+    """docs/operating.md and /metrics have the same names and types. A text there says which are histograms."""
     await served.get("/v1/rates")
-    found = await families(served)
-    assert documented("metrics.md") == found.keys()
-    text = (ROOT / "docs/metrics.md").read_text("utf-8")
-    for name, kind in found.items():
-        assert f"| `{name}` | {kind} |" in text
+    found, said = await families(served), documented("Metrics")
+    assert {
+        name: "counter" if name.endswith("_total") else "histogram" if text.startswith("histogram: ") else "gauge"
+        for name, text in said.items()
+    } == found
     assert list(text_string_to_metric_families((await served.get("/metrics"))[2].decode()))
 
 
@@ -170,7 +171,7 @@ def test_a_duration_counts_in_the_bucket_of_its_bound(seconds: float, bound: flo
 def test_a_remembered_answer_takes_no_time_and_the_build_names_its_commit(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As docs/metrics.md says. A clone has no file with the commit."""
+    """As docs/operating.md says. A clone has no file with the commit."""
     (tmp_path / "revision").write_text("5e829abf")
     monkeypatch.setattr("ratesvc.service.telemetry.files", lambda _: tmp_path)
     metrics = Metrics()
@@ -226,7 +227,7 @@ def events() -> Iterator[str]:
 
 def test_every_event_of_the_log_is_documented_and_no_other() -> None:
     """People filter logs by these names."""
-    assert documented("logs.md") == set(events())
+    assert documented("Log events").keys() == set(events())
 
 
 async def test_the_access_log_has_no_address_and_the_id_of_a_500(

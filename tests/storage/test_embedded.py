@@ -358,7 +358,7 @@ async def test_the_files_move_to_a_server_of_ones_own_with_everything(bank: Bank
         await eventually(lambda: says(running, f"/v1/rates/{day}?revision=2"))
         before = [(await running.get(f"/v1/rates/{day}?revision={number}"))[2] for number in (1, 2)]
         await running.stops()
-    handbook = (ROOT / "docs/operations.md").read_text("utf-8")
+    handbook = (ROOT / "docs/operating.md").read_text("utf-8")
     assert "/engine/appendonlydir /var/lib/valkey/" in handbook
     own = RealRedis(tmp_path / "valkey", "valkey", appendonly="yes")
     shutil.copytree(tmp_path / "data/engine/appendonlydir", own.folder / "appendonlydir")
