@@ -44,19 +44,22 @@ nightly: .venv/ready-dev .venv/ready-docs node_modules ## all other tests; ARGS=
 
 OF_PACKAGES = tests/packaging
 OF_PROGRAMS = tests/clients tests/browser/test_frameworks.py tests/browser/test_lighthouse.py
+# A red test of a part is tried once more, alone, because the machine may have neighbours. What is red then is red.
+AGAIN = -n 0 --last-failed
 # Long stories, floods and whole matrices.
+FAULTS = $(PYTEST) --command nightly -m "not timed" -k "not F7" $(patsubst %,--deselect %,$(OF_PACKAGES) $(OF_PROGRAMS))
 nightly-faults:
-	$(PYTEST) $(WAITING) --command nightly -m "not timed" -k "not F7" \
-	  $(patsubst %,--deselect %,$(OF_PACKAGES) $(OF_PROGRAMS))
-# Limits of seconds and of processor time, with nothing else running. A limit that was not kept is tried once more, because
-# the machine may have neighbours.
+	$(FAULTS) $(WAITING) || $(FAULTS) $(AGAIN)
+# Limits of seconds and of processor time, with nothing else running.
 TIMED = STRICT_TIMES=1 $(PYTEST) -n 0 -m timed
 nightly-seconds:
 	$(TIMED) || $(TIMED) --last-failed
+PACKAGES = $(PYTEST) --command nightly -m "not timed" $(OF_PACKAGES)
 nightly-packages:
-	$(PYTEST) $(AT_ONCE) --command nightly -m "not timed" $(OF_PACKAGES)
+	$(PACKAGES) $(AT_ONCE) || $(PACKAGES) $(AGAIN)
+PROGRAMS = $(PYTEST) --command nightly -m "not timed" $(OF_PROGRAMS)
 nightly-programs:
-	$(PYTEST) $(AT_ONCE) --command nightly -m "not timed" $(OF_PROGRAMS)
+	$(PROGRAMS) $(AT_ONCE) || $(PROGRAMS) $(AGAIN)
 # Two replicas, a real Redis, a hundred requests a second, and one fault after another, in the order of the seed.
 MINUTES = 2
 nightly-soak:

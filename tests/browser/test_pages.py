@@ -23,7 +23,7 @@ async def test_the_page_shows_the_widget_without_a_single_complaint(
     screen: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": 1000, "height": 1300}}
     async with spying(browser, live.url, **screen) as spy:
         assert await spy.opens(f"{live.url}/?lang={lang}", "networkidle") == []
-        frames = [frame for frame in spy.page.frames if "/widget/frame" in frame.url]
+        frames = [frame for frame in spy.page.frames if "/widget/preview" in frame.url]
         assert len(frames) == 2
         for frame in frames:
             assert value in await frame.inner_text("table")

@@ -239,7 +239,7 @@ def reads(pump: str) -> Iterator[Callable[[], object]]:
     yield partial(read_amount, pump, "USD", language_or_default("de"))
     yield partial(preferred.__wrapped__, pump, ("br", "gzip", "identity"))
     yield partial(has_it, pump, Body(b"", "text/plain"))
-    yield partial(refused, partial(_our_address, pump[:8000], Site("http://localhost")))
+    yield partial(refused, partial(_our_address, pump[:8000], Site("http://localhost"), ()))
 
 
 def refused(act: Callable[[], object]) -> None:
