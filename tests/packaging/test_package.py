@@ -83,7 +83,7 @@ def test_the_wheel_is_the_package_and_its_papers(wheel: Path) -> None:
     """Every file of ratesvc/ that is kept, so every template, font, catalogue and recorded figure; and no other."""
     with zipfile.ZipFile(wheel) as archive:
         names = {one.filename for one in archive.infolist() if not one.is_dir()}
-    places = ("LICENSE", *(f"ratesvc/render/assets/{name}" for name in ("fonts/OFL.txt", "cldr/LICENSE.txt")))
+    places = ("LICENSE", "ratesvc/features/site/assets/fonts/OFL.txt", "ratesvc/render/assets/cldr/LICENSE.txt")
     licences = [f"licenses/{name}" for name in places]
     papers = {f"{ABOUT}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", *licences)}
     assert names == in_repository("ratesvc") | papers | {"ratesvc/revision"}
