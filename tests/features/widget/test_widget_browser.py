@@ -726,7 +726,7 @@ async def heard(page: Page) -> Counter[str]:
 
 async def test_a_table_for_those_who_listen(browser: Browser, live: Live) -> None:
     """Also where the style sheet lays rows out as a grid, they stay rows with headers."""
-    page = await opened(browser, f"{live.url}/widget/frame?codes=USD", viewport={"width": 240, "height": 400})
+    page = await opened(browser, f"{live.url}/widget/frame?codes=USD", viewport={"width": 280, "height": 400})
     roles = await heard(page)
     assert (roles["row"], roles["rowheader"], roles["columnheader"]) == (2, 1, 4)
     assert {"table", "caption"} <= roles.keys()
