@@ -15,8 +15,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 from urllib.parse import parse_qsl
 from xml.dom.expatbuilder import parseString
 from xml.dom.minidom import Element
@@ -92,17 +90,16 @@ def catalogue(content: bytes) -> None:
 def query(content: bytes) -> None:
     """Parameters give values, or BadRequest; the lenient reader never refuses."""
     values = MultiDict(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
-    asked: Any = SimpleNamespace(query=values, headers={})
     with suppress(BadRequest):
-        strict = StrictParams(asked, "/v1/rates/{date}")
+        strict = StrictParams(values, "/v1/rates/{date}")
         strict.codes(), strict.code("quote_currency"), strict.language()
     with suppress(BadRequest):
-        StrictParams(asked, "/v1/convert").text("amount"), StrictParams(asked, "/v1/convert").text("date")
+        StrictParams(values, "/v1/convert").text("amount"), StrictParams(values, "/v1/convert").text("date")
     with suppress(BadRequest):
-        typed = StrictParams(asked, "/rate")
+        typed = StrictParams(values, "/rate")
         typed.typed_amount(typed.code("currency"), typed.language())
     with suppress(BadRequest):
-        chart = StrictParams(asked, "/chart.svg")
+        chart = StrictParams(values, "/chart.svg")
         assert chart.number("width") in range(320, 1601)
         assert chart.text("theme") in ("light", "dark", "auto")
     lenient = WidgetParams(values)
