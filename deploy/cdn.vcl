@@ -17,7 +17,7 @@ backend near {
     .host = "192.0.2.1";
     .port = "8080";
     .connect_timeout = 1s;
-    # Ten long series or pictures at once take six seconds (docs/speed.md).
+    # Ten long series or pictures at once take six seconds.
     .first_byte_timeout = 10s;
     .probe = ready;
 }

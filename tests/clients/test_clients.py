@@ -511,7 +511,7 @@ async def test_a_cell_of_libreoffice_has_our_number(served: Served, tmp_path: Pa
 
 
 def test_every_line_of_the_table_is_run() -> None:
-    """Here, or in tests/web/test_dialect_routes.py: recorded requests, and the chain of two services."""
+    """Here, or in tests/features/dialects/test_dialect_routes.py: recorded requests, and the chain of two services."""
     here = {"cbrf", "Qalculate!", "http_proxy", "oxr", "forex-python", "CurrencyConverter", "django-money"}
     here |= {"exrate", "frankfurter-api", "aioopenexchangerates", "tap-openexchangerates"}
     assert LINES.keys() == here | {

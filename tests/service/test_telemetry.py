@@ -202,7 +202,7 @@ async def test_clock_calendar_streams_and_backfill_have_figures(
 
 @pytest.mark.timed
 def test_counting_costs_next_to_nothing() -> None:
-    """A request takes 20 µs of processor time (docs/speed.md), a count less than a fifth of that."""
+    """A request takes 20 µs of processor time, a count less than a fifth of that."""
     route = Route()
 
     def many(count: Callable[..., None], *figures: float) -> None:
