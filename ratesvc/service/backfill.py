@@ -18,7 +18,7 @@ from ratesvc.bank.admission import Decision, Recent, assess, suspect_days
 from ratesvc.bank.xml import Record
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, sheet_days, with_revision
 from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision
+from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service.refresh import Cycle, Refresher
@@ -225,7 +225,9 @@ class Backfill:
         figures = _Figures(columns, Coverage(whole.since, newest))
         suspects = await asyncio.to_thread(suspect_days, figures.history(self._history))
         unconfirmed = {*suspects, *(before.unconfirmed if before else ())}
-        unconfirmed |= self._without_a_sheet(sheet_days(columns.values()), figures.coverage)
+        sheets = sheet_days(columns.values())
+        unconfirmed |= self._without_a_sheet(sheets, figures.coverage)
+        unconfirmed |= {day for day in sheets if day > self._history.days[-1]}
         within = tuple(sorted(day for day in unconfirmed if day in figures.coverage))
         figures.coverage = replace(figures.coverage, unconfirmed=within)
         return figures
@@ -306,7 +308,7 @@ class Backfill:
         A day that only waited for the days before it needs no document.
         """
         unconfirmed = figures.coverage.unconfirmed
-        scratch = figures.history(self._history)
+        scratch, newest = figures.history(self._history), self._history.days[-1]
         again = sorted(filter(self._asked.__getitem__, unconfirmed), key=self._asked.__getitem__)
         days = [*(day for day in unconfirmed if day not in again), *again[:MOST_ASKED_AGAIN]]
         clock = asyncio.get_running_loop().time
@@ -317,8 +319,8 @@ class Backfill:
                 # A poll may have admitted it meanwhile.
                 is_held = self._history.has_document(day) and self._history.of_date(day) is not None
                 revision = self._history.of_date(day) if is_held else composed(figures.columns.values(), day)
-                recent = Recent.before(scratch, day)
-                if revision and (is_held or assess(revision.sheet, recent).decision is Decision.ACCEPT):
+                # The series name no codes, so a day after the newest admitted sheet needs its document.
+                if revision and (is_held or (day <= newest and _has_no_finding(revision.sheet, scratch))):
                     scratch.add(revision)
                     figures.admit(revision)
                     continue
@@ -369,6 +371,10 @@ class Backfill:
             for revision in cycle.accepted:
                 scratch.add(revision)
                 figures.admit(revision)
+
+
+def _has_no_finding(sheet: Sheet, history: History) -> bool:
+    return assess(sheet, Recent.before(history, sheet.effective_date)).decision is Decision.ACCEPT
 
 
 def _nothing_in(days: Days) -> RatesvcError:

@@ -700,6 +700,19 @@ async def test_a_sheet_that_two_decide_about_at_once_has_one_revision(bank: Bank
     assert replica.held(SATURDAY).number == 1
 
 
+async def test_a_day_after_the_newest_sheet_needs_its_document(bank: Bank, replica: Replica, clock: Clock) -> None:
+    """A code is renamed, and the catalogue still has the old one: the series alone would give the day to it."""
+    await replica.fetch_day(None)
+    new = sheet(SATURDAY)
+    named = bank.currencies.copy()
+    bank.publish(replace(new, quotes=(replace(new.quotes[0], code="NEW"), *new.quotes[1:])))
+    bank.currencies = named
+    clock.advance(days=3)
+    await replica.fill()
+    assert replica.history.of_date(SATURDAY) is None
+    assert replica.history.lacking(Days(SATURDAY, SATURDAY), SATURDAY) == [SATURDAY]
+
+
 async def test_confirmed_days_are_stored_while_others_are_asked_for(
     bank: Bank, replica: Replica, other: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
