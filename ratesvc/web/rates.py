@@ -12,7 +12,7 @@ from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import REDENOMINATION, InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NotYetSet, UnknownCurrency
-from ratesvc.render import json, tables
+from ratesvc.render import csv, json
 from ratesvc.render.language import language_or_default
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -52,11 +52,11 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
         if not is_csv:
             spoken = language or language_or_default(None)
             return Body(json.rates(shown, spoken, quote=quote, codes=codes, demo=service.demo), json.JSON)
-        rows = tables.rows_of_sheet(shown, quote, codes)
+        rows = csv.rows_of_sheet(shown, quote, codes)
         is_old = shown.revision.effective_date < REDENOMINATION and "RUB" in (quote, *rows["code"])
-        table = tables.for_readers(rows, language, has_old_roubles=is_old)
+        table = csv.for_readers(rows, language, has_old_roubles=is_old)
         disposition = ("Content-Disposition", f'attachment; filename="rates-{shown.requested_date}.csv"')
-        return Body(tables.to_csv([table], locale), tables.CSV, (disposition,))
+        return Body(csv.write([table], locale), csv.MEDIA, (disposition,))
 
     days = shown.requested_date, shown.revision.effective_date, params.text("revision")
     tags = tuple(spoken and spoken.tag for spoken in (language, locale))

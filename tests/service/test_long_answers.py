@@ -17,12 +17,12 @@ from conftest import Serve, Served, eventually, patience_s
 from kit.bank import TABLE, Bank, sheet
 
 from ratesvc.domain.rates import FIRST_DAY
-from ratesvc.domain.series import MOST_POINTS, SeriesParams
 from ratesvc.features.builder import builder_page as builder
+from ratesvc.features.ranges.unit_rates import MOST_POINTS, SeriesParams
 from ratesvc.features.rate import rate_page as rate
+from ratesvc.features.series import tables
 from ratesvc.features.site import png
 from ratesvc.features.widget import rows
-from ratesvc.render import tables
 from ratesvc.service.publication import MOST_WAITING, Body, Queue
 
 EVERY = ",".join(row[0] for row in TABLE)
@@ -59,7 +59,7 @@ async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(
 
 async def test_the_limit_holds_for_every_form_of_a_series(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts the rates of an answer, not its lines."""
-    monkeypatch.setattr("ratesvc.domain.series.MOST_POINTS", 5)
+    monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 5)
     for query in (
         *("?", ".csv?", ".jsonl?", "?group=month", "?quote_currency=EUR", ".csv?locale=ru"),
         *("?fill=daily", ".csv?fill=daily", "?fill=daily&quote_currency=EUR"),
@@ -73,7 +73,7 @@ async def test_dialects_refuse_too_many_points_in_their_own_shape(
     whole: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Open Exchange Rates with a word that its clients know, Frankfurter with a message; both name the alternatives."""
-    monkeypatch.setattr("ratesvc.domain.series.MOST_POINTS", 20)
+    monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 20)
     status, _, body = await whole.get(f"{TIME_SERIES}&symbols=EUR")
     said = json.loads(body)
     assert (status, said["error"], said["status"], said["message"]) == (400, True, 400, "invalid_date_range")
@@ -86,7 +86,7 @@ async def test_dialects_refuse_too_many_points_in_their_own_shape(
 
 async def test_files_of_all_history_have_no_limit(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ECB's clients know one file, all or nothing. One currency of the Bank's is within any limit."""
-    monkeypatch.setattr("ratesvc.domain.series.MOST_POINTS", 1)
+    monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 1)
     assert (await whole.get("/ecb/eurofxref-hist.csv"))[0] == 200
     bank = "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/07/1992&date_req2=24/04/2026"
     assert (await whole.get(bank))[0] == 200
@@ -281,7 +281,7 @@ async def test_long_answers_of_dialects_wait_among_the_long_ones(
 ) -> None:
     """They know their number of points before they are rendered."""
     queues: list[Queue] = []
-    monkeypatch.setattr("ratesvc.domain.series.MOST_POINTS", 10**9)
+    monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 10**9)
     run = whole.service.workers.run
 
     async def noting(work: Any, queue: Queue) -> Any:

@@ -24,9 +24,9 @@ from kit.bank import Bank, sheet
 from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 
 from ratesvc.domain.rates import FIRST_DAY, Revision
-from ratesvc.domain.series import MOST_POINTS
 from ratesvc.errors import RatesvcError
 from ratesvc.features.docs import guides, reference
+from ratesvc.features.ranges.unit_rates import MOST_POINTS
 from ratesvc.features.site import png
 from ratesvc.features.site.page import FRAME_THEMES, OEMBED_SIZES
 from ratesvc.features.widget import card, choice, releases, view

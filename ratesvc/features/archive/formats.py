@@ -16,8 +16,8 @@ from ratesvc.domain.history import History, certain_date
 from ratesvc.domain.rates import EXACT, REDENOMINATION, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive.changes import Cursor, Holdings
-from ratesvc.render.json import denomination, encode, marks, utc_time
-from ratesvc.render.tables import CSV, NDJSON
+from ratesvc.render.csv import MEDIA as CSV
+from ratesvc.render.json import NDJSON, denomination, encode, marks, utc_time
 
 _HEADING = b"effective_date,code,nominal,value,unit_rate,revision,roubles\r\n"
 _FORMS = {

@@ -8,20 +8,20 @@ from itertools import chain
 
 from aiohttp import web
 
-from ratesvc.domain import series
 from ratesvc.domain.columns import Days
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.features.archive import formats
 from ratesvc.features.archive.changes import Cursor, Holdings
+from ratesvc.features.ranges import unit_rates
+from ratesvc.features.ranges.requests import days_of
 from ratesvc.render.contract import Site
-from ratesvc.render.json import JSON
-from ratesvc.render.tables import CSV, NDJSON
+from ratesvc.render.csv import MEDIA as CSV
+from ratesvc.render.json import JSON, NDJSON
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Archive, Body, Queue
 from ratesvc.web.caching import RATES
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams
-from ratesvc.web.ranges import days_of
 from ratesvc.web.rates import day_named, known, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
 
@@ -43,7 +43,7 @@ async def _history(service: Service, media: str, path: str, request: web.Request
         since = max(since, day_named(params.text("since"), service, "since"))
 
     def render() -> Body:
-        series.check_complete(history, Days(since, today))
+        unit_rates.check_complete(history, Days(since, today))
         days = Days(since, max(since, history.days[-1]))
         asked = Days(since, max(days.until, today))
         unconfirmed = history.lacking(asked, today)
@@ -72,7 +72,7 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
     days = replace(days, until=max(days.since, min(days.until, newest)))
 
     def render() -> Body:
-        series.check_complete(history, days)
+        unit_rates.check_complete(history, days)
         unconfirmed = history.lacking(days, today)
         sheets = formats.sheets(history, held, days, after, unconfirmed, demo=service.demo)
         return Body(sheets, JSON, unconfirmed_days(history, days, today))

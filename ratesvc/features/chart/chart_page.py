@@ -8,11 +8,11 @@ from datetime import date, timedelta
 from urllib.parse import urlencode
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.periods import month
 from ratesvc.domain.rates import EXACT, FIRST_DAY, MOST_USED, REDENOMINATION, Change, plain, trimmed
 from ratesvc.errors import RatesvcError
 from ratesvc.features.chart.axes import Point, px
 from ratesvc.features.chart.drawing import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed
+from ratesvc.features.ranges.periods import month
 from ratesvc.features.site.page import LINK, iframe, page
 from ratesvc.features.site.reasons import Reason, choices, of_sentences
 from ratesvc.render.contract import Site

@@ -11,15 +11,16 @@ from functools import cache, partial
 from aiohttp import web
 from multidict import MultiMapping
 
-from ratesvc.domain import series
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
-from ratesvc.domain.series import SeriesParams
 from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, RatesvcError
 from ratesvc.features.chart import chart_page, drawing
 from ratesvc.features.chart.chart_page import Asked, Shown
+from ratesvc.features.ranges import unit_rates
+from ratesvc.features.ranges.requests import check_combined, days_of, long_answer, series_params
+from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.site import png, reasons
 from ratesvc.features.site.page import (
     FRAME_THEMES,
@@ -42,7 +43,6 @@ from ratesvc.web.caching import NO_STORE
 from ratesvc.web.features import Embedded, Feature, Features
 from ratesvc.web.params import LenientParams, StrictParams
 from ratesvc.web.problems import problem_of
-from ratesvc.web.ranges import check_combined, days_of, long_answer, series_params
 from ratesvc.web.rates import known
 from ratesvc.web.responses import Answer, Handler
 
@@ -75,10 +75,10 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
     asked = charted(params, service)
     wanted = SeriesParams(asked.codes, asked.days)
     shown = Shown(asked, params.language(), site, params.text("theme"))
-    series.points_of(history, wanted, today)  # raises TooManyPoints
+    unit_rates.points_of(history, wanted, today)  # raises TooManyPoints
 
     def render() -> Body:
-        rates = {code: series.dated_rates(history, code, wanted) for code in asked.codes}
+        rates = {code: unit_rates.dated_rates(history, code, wanted) for code in asked.codes}
         unconfirmed = history.lacking(wanted.days, today)
         return html(chart_page.answered(shown, history.codes(), rates, unconfirmed), *_headers(site, path))
 
@@ -180,7 +180,7 @@ class _Picture:
         size = params.number("width"), params.number("height")
         self.look = drawing.ChartLook(language, theme, *size, service.demo, title)
         self._scale = params.text("scale")
-        self.points = series.points_of(self._history, self.series, self._today)
+        self.points = unit_rates.points_of(self._history, self.series, self._today)
 
     @property
     def key(self) -> Hashable:
@@ -190,7 +190,7 @@ class _Picture:
     def svg(self, look: drawing.ChartLook) -> str:
         """The picture as SVG."""
         params = self.series
-        rates = {code: series.dated_rates(self._history, code, params) for code in params.codes}
+        rates = {code: unit_rates.dated_rates(self._history, code, params) for code in params.codes}
         indexed = self._scale == "indexed" or (self._scale == "auto" and drawing.is_better_indexed(rates))
         return drawing.Drawing(rates, look, quote=params.quote, indexed=indexed, exact=self._exact).svg()
 

@@ -14,9 +14,9 @@ from decimal import Decimal
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot
-from ratesvc.domain.series import count_points, rates_between
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import STATUSES, HistoryLoading, NotYetSet, RatesvcError
+from ratesvc.features.ranges.unit_rates import count_points, rates_between
 from ratesvc.render.json import encode
 from ratesvc.render.language import language_or_default
 

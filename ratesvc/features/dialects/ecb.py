@@ -15,8 +15,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, per_unit, plain
-from ratesvc.domain.series import iso
 from ratesvc.features.dialects import Content, Dialect, Request, refuse_in_one_line
+from ratesvc.features.ranges.unit_rates import iso
 
 CSV = "text/csv; charset=utf-8"
 ZIP = "application/zip"

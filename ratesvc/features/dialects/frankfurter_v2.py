@@ -14,13 +14,13 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
-from ratesvc.domain import periods
 from ratesvc.domain.columns import Days
-from ratesvc.domain.periods import Bounds
 from ratesvc.domain.rates import FIRST_DAY, cross_rate, plain
-from ratesvc.domain.series import iso
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.features.dialects import JSON, Content, Dialect, Refusal, Refused, Request, split, status, with_point
+from ratesvc.features.ranges import periods
+from ratesvc.features.ranges.periods import Bounds
+from ratesvc.features.ranges.unit_rates import iso
 from ratesvc.render.json import ROUBLE, bank_page, encode
 from ratesvc.render.language import language_or_default
 

@@ -19,8 +19,7 @@ from ratesvc.features.site.page import own_page
 from ratesvc.features.site.routes import html, in_the_readers_language
 from ratesvc.render import contract
 from ratesvc.render.contract import Site
-from ratesvc.render.json import JSON
-from ratesvc.render.tables import NDJSON
+from ratesvc.render.json import JSON, NDJSON
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Archive, Body, Queue
 from ratesvc.web.caching import REFERENCE

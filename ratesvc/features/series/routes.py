@@ -7,15 +7,16 @@ from functools import partial
 
 from aiohttp import web
 
-from ratesvc.domain import series
 from ratesvc.domain.workdays import moscow_day
-from ratesvc.render import json, tables
+from ratesvc.features.ranges import unit_rates
+from ratesvc.features.ranges.requests import long_answer, series_params
+from ratesvc.features.series import tables
+from ratesvc.render import csv, json
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams
-from ratesvc.web.ranges import long_answer, series_params
 from ratesvc.web.responses import Answer, Handler
 
 
@@ -29,19 +30,19 @@ async def _many_days(service: Service, path: str, request: web.Request) -> Answe
     params = series_params(query, service)
     names, locale = query.given_language("lang"), query.given_language("locale")
     history, today = service.history, moscow_day(service.clock())
-    points = series.points_of(history, params, today)
+    points = unit_rates.points_of(history, params, today)
 
     def render() -> Body:
-        series.check_complete(history, params.days)
+        unit_rates.check_complete(history, params.days)
         head = tables.about(params, history, today, demo=service.demo)
         rows = (tables.rows_of(history, code, params, today) for code in params.codes)
         if path.endswith(".csv"):
-            shown = (tables.for_readers(part, names, has_old_roubles="denomination" in head) for part in rows)
+            shown = (csv.for_readers(part, names, has_old_roubles="denomination" in head) for part in rows)
             name = f"rates-{params.quote}-{params.days.since}-{params.days.until}.csv"
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
-            return Body(tables.to_csv(shown, locale), tables.CSV, (disposition,))
+            return Body(csv.write(shown, locale), csv.MEDIA, (disposition,))
         if path.endswith(".jsonl"):
-            return Body(tables.to_lines(head, rows), tables.NDJSON)
+            return Body(tables.to_lines(head, rows), json.NDJSON)
         return Body(tables.to_json(head, rows), json.JSON)
 
     key = ("series", path, params, tuple(language and language.tag for language in (names, locale)))

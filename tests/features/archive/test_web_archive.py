@@ -25,7 +25,8 @@ from kit.sheets import changed, plausible, times
 from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive import formats as archive
-from ratesvc.render.tables import CSV, NDJSON
+from ratesvc.render.csv import MEDIA as CSV
+from ratesvc.render.json import NDJSON
 
 ADDRESSES = ("/v1/history.csv", "/v1/history.jsonl")
 OLD, NEW = date(1997, 12, 31), date(1998, 1, 1)

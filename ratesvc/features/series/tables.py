@@ -1,26 +1,20 @@
-"""Series and sheets as rows: JSON, a line of JSON for each row, or CSV. A field has the same name in all of them."""
+"""A series as rows, and their forms in JSON: one document, or a line for each row. The fields are those of the CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from msgspec import Raw
 
 from ratesvc.domain.history import History
-from ratesvc.domain.periods import PERIODS, Summary, summaries
-from ratesvc.domain.rates import REDENOMINATION, InForce, plain
-from ratesvc.domain.series import SeriesParams, carried_rates, iso, last_set, rates_of, rates_on
-from ratesvc.render.json import FIGURES, PERCENT_PLACES, denomination, encode, figures, marks
-from ratesvc.render.language import Language
+from ratesvc.domain.rates import plain
+from ratesvc.features.ranges.periods import PERIODS, Summary, summaries
+from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso, last_set, rates_of, rates_on
+from ratesvc.render.csv import TEXTS, Columns
+from ratesvc.render.json import PERCENT_PLACES, denomination, encode, marks
 
-CSV, NDJSON = "text/csv; charset=utf-8", "application/x-ndjson"
-TEXTS = frozenset(("date", "code", "name", "roubles", "effective_date", "first_effective_date"))
-"""The fields that are texts; all others are numbers, or true and false."""
-
-Columns = Mapping[str, Sequence[str]]
-"""Rows by their columns: field → text of each row, which is empty where a number is unknown."""
 Part = Mapping[str, Any]
 
 # The rows
@@ -82,28 +76,6 @@ def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, hi
     }
 
 
-def rows_of_sheet(answer: InForce, quote: str, codes: Collection[str] | None) -> Columns:
-    """The rows of one sheet. Raises what `figures` raises."""
-    rows = figures(answer, quote, codes)
-    columns = {name: [row.get(name, "") for row in rows.values()] for name in FIGURES}
-    effective = answer.revision.effective_date.isoformat()
-    return {"code": list(rows), "effective_date": [effective] * len(rows), **columns}
-
-
-def for_readers(columns: Columns, language: Language | None, *, has_old_roubles: bool = False) -> Columns:
-    """With the names of the currencies, if a language is given, and old and new roubles told apart."""
-    names = {code: language.currency(code) for code in {*columns["code"]}} if language else {}
-    shown: dict[str, Sequence[str]] = {}
-    for field, column in columns.items():
-        shown[field] = column
-        if field == "code" and language:
-            shown["name"] = [names[code] for code in column]
-    if has_old_roubles:
-        first_new = REDENOMINATION.isoformat()
-        shown["roubles"] = ["old" if day < first_new else "new" for day in columns["effective_date"]]
-    return shown
-
-
 # Their forms
 
 
@@ -118,36 +90,8 @@ def to_lines(head: Part, parts: Iterable[Columns]) -> bytes:
     return b"\n".join((encode(head), *("\n".join(part).encode() for part in map(_objects, parts) if part), b""))
 
 
-def to_csv(parts: Iterable[Columns], language: Language | None) -> bytes:
-    """A heading with the fields, and a line for each row; with a language, as its Excel reads it."""
-    decimal = language.decimal_mark if language else "."
-    separator = ";" if decimal == "," else ","
-    lines = bytearray("\ufeff".encode() if language else b"")
-    for number, part in enumerate(parts):
-        rows = [] if number else [separator.join(part)]
-        rows += map(separator.join, _cells(part, separator, decimal))
-        lines += "".join(f"{row}\r\n" for row in rows).encode()
-    return bytes(lines)
-
-
 def _objects(columns: Columns) -> list[str]:
     """Each row as a JSON object."""
     fields = ",".join(f'"{name}":"%s"' if name in TEXTS else f'"{name}":%s' for name in columns)
     texts = (column if all(column) else [text or "null" for text in column] for column in columns.values())
     return list(map(f"{{{fields}}}".__mod__, zip(*texts, strict=True)))
-
-
-def _cells(columns: Columns, separator: str, decimal: str) -> Iterator[Sequence[str]]:
-    """The cells of each row."""
-    written = dict(columns)
-    for name in columns.keys() - TEXTS if decimal != "." else ():
-        written[name] = [text.replace(".", decimal) for text in columns[name]]
-    if "name" in columns:
-        written["name"] = [_quoted(text, separator) for text in columns["name"]]
-    return zip(*written.values(), strict=True)
-
-
-def _quoted(text: str, separator: str) -> str:
-    """A cell of CSV (RFC 4180)."""
-    doubled = text.replace('"', '""')
-    return f'"{doubled}"' if separator in text or '"' in text else text

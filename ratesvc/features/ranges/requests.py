@@ -9,9 +9,9 @@ from datetime import date, timedelta
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History, on_day
-from ratesvc.domain.series import SeriesParams
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory
+from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue, Render
 from ratesvc.web.caching import caching_until

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.history import History
-from ratesvc.domain.periods import PERIODS
 from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, Snapshot, plain, rounded, trimmed
-from ratesvc.domain.series import SeriesParams
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.dialects import Request
-from ratesvc.render import tables
+from ratesvc.features.ranges.periods import PERIODS
+from ratesvc.features.ranges.unit_rates import SeriesParams
+from ratesvc.features.series import tables
+from ratesvc.render.csv import for_readers, write
 from ratesvc.render.language import language
 
 FIRST = date(1997, 12, 20)
@@ -112,7 +113,7 @@ def test_old_roubles_are_named_on_either_side_of_a_rate(code: str, quote: str, s
     before, after = (row["unit_rate"] for row in rows_of(history, code, new))
     assert before == after
     assert "denomination" not in tables.about(new, history, LAST, demo=False)
-    shown = tables.for_readers(tables.rows_of(history, code, params, LAST), None, has_old_roubles=said)
+    shown = for_readers(tables.rows_of(history, code, params, LAST), None, has_old_roubles=said)
     assert shown.get("roubles") == (["old", "new"] if said else None)
 
 
@@ -132,7 +133,7 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
         if effective in rates:
             expected.append((day, rates[effective], effective))
     assert rows_of(history, "AAA", params) == [row_of(day, "AAA", rate, of) for day, rate, of in expected]
-    table = tables.to_csv([tables.rows_of(history, "AAA", params, LAST)], None).decode().splitlines()[1:]
+    table = write([tables.rows_of(history, "AAA", params, LAST)], None).decode().splitlines()[1:]
     assert table == [f"{day},AAA,{plain(rate)},{effective}" for day, rate, effective in expected]
 
 
@@ -219,11 +220,11 @@ def test_the_forms_of_a_series_say_the_same() -> None:
     *lines, end = tables.to_lines(head, parts).split(b"\n")
     assert (list(map(json.loads, lines)), end) == ([document, *rows], b"")
     assert (document["demo"], len(rows)) == (True, 3)
-    named = [tables.for_readers(part, language("en")) for part in parts]
-    text = tables.to_csv(named, language("ru")).decode("utf-8-sig")
+    named = [for_readers(part, language("en")) for part in parts]
+    text = write(named, language("ru")).decode("utf-8-sig")
     assert [row["unit_rate"] for row in csv.DictReader(text.splitlines(), delimiter=";")] == ["1", "1,5", "0,07"]
     assert text.splitlines()[0] == "date;code;name;unit_rate;effective_date"
-    assert tables.to_csv([{"code": ["X", "Y"], "name": ['Pound "A"', "Pound, old"]}], None) == (
+    assert write([{"code": ["X", "Y"], "name": ['Pound "A"', "Pound, old"]}], None) == (
         b'code,name\r\nX,"Pound ""A"""\r\nY,"Pound, old"\r\n'
     )
 
@@ -279,7 +280,7 @@ def test_no_cell_is_a_formula(tag: str | None) -> None:
     """Every cell is a day, a code or a plain number: none begins with = + @ or a tab, and -0.1221 stays as it is."""
     rates = list(NEGATIVE_RATES.values())
     columns = {"date": list(NEGATIVE_RATES), "code": ["USD"] * 2, "unit_rate": rates}
-    text = tables.to_csv([columns], language(tag) if tag else None).decode("utf-8-sig")
+    text = write([columns], language(tag) if tag else None).decode("utf-8-sig")
     separator = ";" if ";" in text else ","
     cells = [cell for row in csv.reader(text.splitlines(), delimiter=separator) for cell in row]
     assert all(PLAIN_CELL.fullmatch(cell) for cell in cells), cells
@@ -298,4 +299,4 @@ def test_no_cell_is_a_formula(tag: str | None) -> None:
 def test_a_table_is_what_excel_in_that_country_reads(tag: str | None, file: str) -> None:
     """Semicolons where a comma stands before the decimals; a mark of UTF-8, but not for programs."""
     rows = {"date": ["2026-04-24", "2026-04-25"], "code": ["USD", "USD"], "unit_rate": ["75.5273", ""]}
-    assert tables.to_csv([rows], language(tag)) == file.replace("|", "\r\n").encode()
+    assert write([rows], language(tag)) == file.replace("|", "\r\n").encode()

@@ -11,8 +11,8 @@ from decimal import Decimal
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, mean, trimmed
-from ratesvc.domain.series import SeriesParams, quotients, quotients_of, rates_of
 from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.features.ranges.unit_rates import SeriesParams, quotients, quotients_of, rates_of
 
 _NEW_SINCE = REDENOMINATION.toordinal()
 
