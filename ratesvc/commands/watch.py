@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import suppress
@@ -190,19 +191,20 @@ class _Watch:
         if self.command is None:
             click.echo(line)
             return
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_shell(self.command, stdin=pipe, start_new_session=True)
+        # It starts without an await, so a stop cannot come between its start and the `finally` that ends it.
+        process = subprocess.Popen(  # noqa: S602, ASYNC220 -- the person's own command; it starts in a millisecond
+            self.command, shell=True, stdin=subprocess.PIPE, start_new_session=True
+        )
         try:
-            async with asyncio.timeout(self.limit_s):
-                await process.communicate(line + b"\n")
-        except TimeoutError:
+            await asyncio.to_thread(process.communicate, line + b"\n", self.limit_s)
+        except subprocess.TimeoutExpired:
             raise _NotDelivered(f"the command did not end within {self.limit_s:g} s") from None
         finally:
             if process.returncode is None:
                 # The shell, and whatever it started.
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+                process.wait()
         if process.returncode:
             raise _NotDelivered(f"the command ended with {process.returncode}")
 

@@ -24,7 +24,7 @@ from conftest import Serve, eventually, patience_s, program
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY, SATURDAY
 from kit.http import answering
-from kit.service import ROOT, environment, finished, free_port, run, running
+from kit.service import ROOT, environment, finished, free_port, processes_over, run, running
 
 from ratesvc import __version__
 from ratesvc.cli import EVENTS
@@ -176,6 +176,35 @@ async def test_a_command_that_goes_on_failing_gets_its_event_later_each_time(
     said = [line.partition("/v1")[0] for line in capsys.readouterr().err.splitlines()]
     failed = "ratesvc: the command ended with 1; trying again"
     assert said == [f"ratesvc: watching {url}", failed, f"ratesvc: watching {url}", failed]
+
+
+@pytest.mark.nightly
+async def test_a_command_that_hangs_is_ended_with_all_that_it_started(url: str, tmp_path: Path) -> None:
+    """That is a failure, and the event comes again. A stop ends the command, too, at whatever moment it comes."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    place_in(tmp_path)
+    command = "cd inside; echo >>../calls; test $(wc -l <../calls) != 2 || exit 0; sleep 1000 & exec sleep 1000"
+    words = ["watch", "--json", "--url", url, "--state", "place", "--exec", command]
+    async with running(tmp_path, *words, "--timeout", "0.5") as process:
+        assert process.stderr
+        assert await process.stderr.readuntil(b"again\n") == (
+            f"ratesvc: watching {url}/v1/events\n".encode()
+            + b"ratesvc: the command did not end within 0.5 s; trying again\n"
+        )
+        await eventually(lambda: not processes_over(inside))
+        await eventually(lambda: str(FRIDAY) in (tmp_path / "place").read_text())
+        await _stopped(process)
+    async with running(tmp_path, *words) as process:
+        await eventually(lambda: processes_over(inside))
+        await _stopped(process)
+        await eventually(lambda: not processes_over(inside))
+
+
+async def _stopped(process: asyncio.subprocess.Process) -> None:
+    process.terminate()
+    async with asyncio.timeout(patience_s()):
+        assert await process.wait() == 0
 
 
 @pytest.mark.nightly
