@@ -46,7 +46,7 @@ _MESSAGE = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE
 # CLDR derives it from the people instead of the country.
 _WRONG_NAMES = {"ru": ("казахск", "казахстанск")}
 # CLDR names special drawing rights in a fifth of its languages only.
-_XDR = {"en": "Special Drawing Rights", "ru": "СДР (специальные права заимствования)", "zh": "特别提款权"}
+_XDR = {"en": "special drawing rights", "ru": "СДР (специальные права заимствования)", "zh": "特别提款权"}
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ class Language:
         """The currency's name; with `count`, a nominal of the Bank, in the form that follows that number."""
         if code == "XDR":
             return _XDR.get(self.primary, _XDR[DEFAULT])
-        form = f"{code}.{self._words['counts'].get(str(count), 'other')}"
-        name = str(self._words.get(code, code))
-        wrong, right = _WRONG_NAMES.get(self.primary, ("", ""))
-        name = name if count is None else str(self._words.get(form, name))
-        return name.replace(wrong, right) if wrong else name
+        counted = f"{code}.{self._words['counts'].get(str(count), 'other')}"
+        # CLDR writes "US Dollar", and "US dollar" after a number. Only the latter has no capitals.
+        name = self._words.get(f"{code}.one" if self.primary == DEFAULT else code, self._words.get(code, code))
+        name = str(name if count is None else self._words.get(counted, name))
+        return name.replace(*_WRONG_NAMES.get(self.primary, ("", "")))
 
     def symbol(self, code: str) -> str:
         """CLDR's sign of a currency, such as CA$, or its code."""

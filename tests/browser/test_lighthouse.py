@@ -23,7 +23,7 @@ HEAD = (
 def page(url: str) -> str:
     """Two elements and a frame around a little text."""
     box = 'height="480" style="display:block;height:480px"'
-    link = '<a href="https://www.cbr.ru/eng/currency_base/daily/">Bank of Russia official exchange rates</a>'
+    link = '<a href="https://www.cbr.ru/eng/currency_base/daily/">Bank of Russia exchange rates</a>'
     return (
         "<main><h1>News</h1><p>What happened today.</p>"
         f'<cbr-rates lang="en" spark="30" {box}>{link}</cbr-rates>'

@@ -27,7 +27,7 @@ from ratesvc.domain.workdays import utc_now
 
 pytestmark = pytest.mark.nightly
 
-LINK = "Bank of Russia official exchange rates</a>"
+LINK = "Bank of Russia exchange rates</a>"
 WAITS_S = 1.0
 """A page waits for the service so long at most."""
 

@@ -139,8 +139,8 @@ async def test_php_7_4_makes_the_same_rows(live: Live, tmp_path: Path) -> None:
 
 
 JSON = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n"
-LINK = '<a href="https://www.cbr.ru/currency_base/daily/">Bank of Russia official exchange rates</a>'
-LINK_IN_RUSSIAN = LINK.replace("Bank of Russia official exchange rates", "Официальные курсы валют Банка России")
+LINK = '<a href="https://www.cbr.ru/currency_base/daily/">Bank of Russia exchange rates</a>'
+LINK_IN_RUSSIAN = LINK.replace("Bank of Russia exchange rates", "Официальные курсы валют Банка России")
 
 
 KEPT = b"Cache-Control: max-age=300"
@@ -222,7 +222,7 @@ async def test_a_refused_choice_pauses_no_other(plugin: Plugin) -> None:
 async def test_without_rows_a_link_fits_into_its_sentence(plugin: Plugin) -> None:
     """In the language of the rows, whatever the language of the site."""
     links = {
-        ("", "de"): "Bank of Russia official exchange rates",
+        ("", "de"): "Bank of Russia exchange rates",
         ("bar", "ru"): "Официальные курсы валют Банка России",
         ("line", "en"): "Bank of Russia rates",
         ("inline", "en-GB"): "the Bank of Russia rate",

@@ -68,16 +68,17 @@ VALUE, MOVE = Decimal("12345.67"), Decimal("-0.1221")
     ("tag", "write", "written"),
     [
         # Names are from CLDR; after a number they have the form that follows that number.
-        ("en", lambda one: one.currency("USD"), "US Dollar"),
+        ("en", lambda one: one.currency("USD"), "US dollar"),
         ("ru", lambda one: one.currency("USD"), "доллар США"),
+        ("en", lambda one: one.currency("TRY", 10), "Turkish lira"),
         ("en", lambda one: one.currency("JPY", 100), "Japanese yen"),
         ("ru", lambda one: one.currency("AMD", 1), "армянский драм"),
         ("ru", lambda one: one.currency("AMD", 100), "армянских драмов"),
         ("ru", lambda one: one.currency("KZT"), "казахстанский тенге"),
         ("ru", lambda one: one.currency("KZT", 100), "казахстанских тенге"),
         # CLDR names XDR in few languages, and a new currency of the Bank in none.
-        ("en", lambda one: one.currency("XDR"), "Special Drawing Rights"),
-        ("de", lambda one: one.currency("XDR"), "Special Drawing Rights"),
+        ("en", lambda one: one.currency("XDR"), "special drawing rights"),
+        ("de", lambda one: one.currency("XDR"), "special drawing rights"),
         ("ru", lambda one: one.currency("XDR", 1), "СДР (специальные права заимствования)"),
         ("en", lambda one: one.currency("QQQ"), "QQQ"),
         # Numbers are grouped as readers expect, with Latin digits, because readers copy them into forms.
@@ -207,14 +208,21 @@ def as_babel_writes(tag: str) -> dict[str, object]:
     localedata.clear_caches()
     locale = Locale.parse(tag)
     days = partial(format_skeleton, locale=locale)
+
+    def named(code: str, count: int | None = None) -> str:
+        name = get_currency_name(code, count, locale)
+        # English names have capitals unless they follow "one".
+        is_capital = locale.language == "en" and name == get_currency_name(code, locale=locale)
+        return get_currency_name(code, 1, locale) if is_capital else name
+
     percent = locale.percent_formats[None].pattern.partition(";")[0].replace("0", "0.00")
     roubles = locale.currency_formats["standard"].pattern
     return {
         "name": locale.display_name or "",
         "direction": locale.text_direction,
         "marks": (get_decimal_symbol(locale), get_group_symbol(locale)),
-        "names": [get_currency_name(code, locale=locale) for code in CODES],
-        "counted": [get_currency_name(code, count, locale) for code in CODES for count in COUNTS],
+        "names": [named(code) for code in CODES],
+        "counted": [named(code, count) for code in CODES for count in COUNTS],
         "symbols": [get_currency_symbol(code, locale) for code in CODES],
         "number": format_decimal(VALUE, "#,##0.0000", locale),
         "percent": format_decimal(MOVE, f"{percent};\u2212{percent}", locale),

@@ -90,4 +90,4 @@ def test_amounts_in_old_roubles_are_called_so() -> None:
 def test_a_currency_that_the_sheet_lacks_has_no_figures() -> None:
     """It keeps its line, so that a program that counts lines is not misled."""
     table = terminal.rates(NEWEST_ANSWER, ENGLISH, ["USD", "DEM"], demo=True)
-    assert printed(table, 140)[-1].split() == ["DEM", "German", "Mark", *["—"] * 3]
+    assert printed(table, 140)[-1].split() == ["DEM", "German", "mark", *["—"] * 3]

@@ -139,7 +139,7 @@ def test_an_amount_is_read_in_its_language_and_currency() -> None:
 
 Read = Callable[[WidgetParams], object]
 SHORT = Figures(2, per_unit=True, symbols=True)
-LINE = View(layout="line", columns=ONE_DAY_COLUMNS, figures=SHORT)
+LINE = View(layout="line", columns=ONE_DAY_COLUMNS, figures=replace(SHORT, per_unit=False))
 INLINE = View(layout="inline", columns=("today",), figures=SHORT)
 LENIENT: dict[str, tuple[Read, list[tuple[str, object]]]] = {
     "text": (

@@ -25,7 +25,7 @@ require __DIR__ . '/settings.php';
 // What a link to the Bank says where there are no rows, by the language of the rows and by their layout.
 const CBR_RATES_WORDS = array(
 	'en' => array(
-		''       => 'Bank of Russia official exchange rates',
+		''       => 'Bank of Russia exchange rates',
 		'line'   => 'Bank of Russia rates',
 		'inline' => 'the Bank of Russia rate',
 	),

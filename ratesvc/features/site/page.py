@@ -15,7 +15,7 @@ from ratesvc.features.site import png
 from ratesvc.render.contract import Site
 
 HTML = "text/html; charset=utf-8"
-LINK = "Bank of Russia official exchange rates"
+LINK = "Bank of Russia exchange rates"
 """The words of a link to rates, and the title of a frame with some."""
 FRAME_STYLE = "border:0;max-width:100%"
 OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'

@@ -22,6 +22,8 @@ from ratesvc.domain.rates import (
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
 from ratesvc.features.widget.view import (
     DATED_TITLE,
+    FULL_HEADING,
+    FULL_TITLE,
     HEADS,
     LAYOUTS,
     NO_HEADING,
@@ -39,6 +41,7 @@ SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 60, 18, 2
 FEWEST_POINTS = 3
 NAMED_WIDTHS, NAMELESS_WIDTHS, WIDEST_LINE, EVEN_BAR = (12, 18, 24, 30, 36), (12, 16, 20, 28, 32), 60, 8
 """What widget.css has rules for: thresholds in em by the number of columns, of lines; cells of a bar in even rows."""
+TITLES = {SHORT_HEADING: SHORT_TITLE, FULL_HEADING: FULL_TITLE}
 STOPS = ".\u3002\u0589"
 
 Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
@@ -270,7 +273,7 @@ def _title(shown: Sequence[InForce], language: Language, view: View, exact: str,
         return f"{hint}, {language.roubles(exact)}" if exact else hint
     if view.layout == "line" and shown[0].stale:
         return language.say("Not updated since {day}.", day=day).rstrip(STOPS)
-    title = view.own_heading or language.say(SHORT_TITLE if view.heading == SHORT_HEADING else TITLE)
+    title = view.own_heading or language.say(TITLES.get(view.heading, TITLE))
     if view.has_heads or (view.layout == "converter" and view.heading == NO_HEADING):
         return title
     if view.heading == NO_HEADING:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ratesvc.domain.rates import MOST_USED, ONE, rounded
+from ratesvc.features.site.page import LINK
 from ratesvc.render.language import PLACES
 
-TITLE = "The Bank of Russia official exchange rates of foreign currencies"
+FULL_TITLE = "The Bank of Russia official exchange rates of foreign currencies"
+TITLE = LINK
 SHORT_TITLE = "Bank of Russia rates"
 DATED_TITLE = "Bank of Russia rates for {day}"
 MOST_CODES = 20
@@ -20,10 +22,10 @@ ONE_DAY_COLUMNS = ("name", "next", "change")
 COLUMNS_OF_A_SENTENCE = ("today", "next")
 LAYOUTS = ("table", "line", "bar", "inline", "converter")
 ROUNDED = ("line", "inline")
-"""Layouts that round to two decimals, for one unit and with symbols, unless the parameters say otherwise."""
+"""Layouts that round to two decimals and have symbols unless the parameters say otherwise. A sentence is about one unit."""
 DECIMALS = ("2", "4")
 SPARKS = (0, 7, 30)
-NO_HEADING, SHORT_HEADING = "none", "short"
+NO_HEADING, SHORT_HEADING, FULL_HEADING = "none", "short", "full"
 LONGEST_ADDRESS = 500
 CODE_IN_ADDRESS = "{code}"
 LONGEST_HEADING = 120
@@ -58,7 +60,7 @@ class Figures:
 class View:
     """The contents of an embedding.
 
-    `heading` is empty for our own, «none» for a hidden and «short» for a short one. `href` is the host's own page about
+    `heading` is empty for our own, «none» for a hidden, «short» for a short and «full» for a long one. `href` is the host's own page about
     rates, or about each of them if it contains {code}. `head` shows the row of heads, `pending` says when to expect
     tomorrow's rates. `converter` adds fields for an amount.
     """
@@ -78,7 +80,7 @@ class View:
     def usual(cls, layout: str) -> View:
         """What a layout shows unless the parameters say otherwise."""
         is_short = layout in ROUNDED
-        figures = Figures(2, per_unit=True, symbols=True) if is_short else Figures()
+        figures = Figures(2, per_unit=layout == "inline", symbols=True) if is_short else Figures()
         return cls(columns=COLUMNS_OF.get(layout, ONE_DAY_COLUMNS), layout=layout, figures=figures)
 
     @property
@@ -89,7 +91,7 @@ class View:
     @property
     def own_heading(self) -> str:
         """The host's own words, if any."""
-        return "" if self.heading in (NO_HEADING, SHORT_HEADING) else self.heading
+        return "" if self.heading in (NO_HEADING, SHORT_HEADING, FULL_HEADING) else self.heading
 
     def link(self, code: str = "") -> str:
         """The address for a row, or for the heading."""

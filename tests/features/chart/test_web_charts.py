@@ -32,8 +32,8 @@ async def page(served: Served, address: str, status: int = 200) -> str:
 @pytest.mark.parametrize(
     ("asked", "status", "said"),
     [
-        ("", 200, "US Dollar"),
-        ("?codes=usd,EUR&period=week", 200, "Euro"),
+        ("", 200, "US dollar"),
+        ("?codes=usd,EUR&period=week", 200, "euro"),
         ("?since=2026-04-23&until=2026-04-24&lang=ru", 200, "доллар США"),
         ("?codes=USD&period=2years", 400, "period takes one of week, month, year, 5years, all."),
         ("?period=month&since=2026-04-23", 400, "period and since cannot be combined."),

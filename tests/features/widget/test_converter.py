@@ -200,7 +200,7 @@ async def test_the_converter_is_used_with_the_keyboard_and_heard(browser: Browse
     await page.keyboard.press("Enter")
     assert await page.get_by_role("combobox", name="From currency").input_value() == "RUB"
     assert await page.get_by_role("combobox", name="To currency").input_value() == "USD"
-    assert await page.get_by_role("status", name="Result · US Dollar").inner_text() == "0.03"
+    assert await page.get_by_role("status", name="Result · US dollar").inner_text() == "0.03"
 
 
 async def test_what_is_typed_survives_a_refresh_and_another_attribute(browser: Browser, live: Live, host: Host) -> None:
