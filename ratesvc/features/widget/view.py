@@ -22,7 +22,7 @@ ONE_DAY_COLUMNS = ("name", "next", "change")
 COLUMNS_OF_A_SENTENCE = ("today", "next")
 LAYOUTS = ("table", "line", "bar", "inline", "converter")
 ROUNDED = ("line", "inline")
-"""Layouts that round to two decimals and have symbols unless the parameters say otherwise. A sentence is about one unit."""
+"""Layouts that round to two decimals and have symbols, unless the parameters say otherwise."""
 DECIMALS = ("2", "4")
 SPARKS = (0, 7, 30)
 NO_HEADING, SHORT_HEADING, FULL_HEADING = "none", "short", "full"
@@ -60,9 +60,9 @@ class Figures:
 class View:
     """The contents of an embedding.
 
-    `heading` is empty for our own, «none» for a hidden, «short» for a short and «full» for a long one. `href` is the host's own page about
-    rates, or about each of them if it contains {code}. `head` shows the row of heads, `pending` says when to expect
-    tomorrow's rates. `converter` adds fields for an amount.
+    `heading` is empty for our own, «none» for a hidden, «short» for a short and «full» for a long one. `href` is the
+    host's own page about rates, or about each of them if it contains {code}. `head` shows the row of heads, `pending`
+    says when to expect tomorrow's rates. `converter` adds fields for an amount.
     """
 
     codes: tuple[str, ...] = MOST_USED
