@@ -7,20 +7,30 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from ratesvc import __version__
+from ratesvc.commands.options import (
+    CODES,
+    completed_from,
+    day_option,
+    demo_option,
+    json_option,
+    lang_option,
+    run,
+    settings_of,
+    to_codes,
+    to_day,
+    yes_option,
+)
 from ratesvc.errors import ConfigError, EngineError, EngineNotReady, FetchFailed, GaveUp, NotYetSet, RatesvcError
-
-if TYPE_CHECKING:
-    from ratesvc.config import Settings
+from ratesvc.installed import COMMANDS
 
 PASSING = (
     *(errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENOSPC, errno.EDQUOT),
@@ -30,15 +40,6 @@ PASSING = (
 TIMEOUT_S, MOST_BYTES, MOST_PRINTED = 3.0, 4096, 120
 """How long a health check waits, how much of the answer it reads, and how much of that it prints."""
 FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h
-
-CODES = (
-    *("AED", "AMD", "AUD", "AZN", "BDT", "BHD", "BOB", "BRL", "BYN", "CAD", "CHF"),
-    *("CNY", "CUP", "CZK", "DKK", "DZD", "EGP", "ETB", "EUR", "GBP", "GEL", "HKD"),
-    *("HUF", "IDR", "INR", "IRR", "JPY", "KGS", "KRW", "KZT", "MDL", "MMK", "MNT"),
-    *("NGN", "NOK", "NZD", "OMR", "PLN", "QAR", "RON", "RSD", "RUB", "SAR", "SEK"),
-    *("SGD", "THB", "TJS", "TMT", "TRY", "UAH", "USD", "UZS", "VND", "XDR", "ZAR"),
-)
-"""The codes that a shell completes: RUB and the sheet of 25 April 2026. Reading the store would make it wait."""
 
 EVENTS = ("sheet", "revision", "in_force", "reset")
 
@@ -125,65 +126,6 @@ def _hint(error: OSError) -> str:
     return f"; {'RATESVC_PORT or RATESVC_ADMIN_PORT sets the port' if is_port else 'RATESVC_HOST sets the address'}"
 
 
-def _run(name: str, file: Path | None, /, *arguments: Any, is_logged: bool = False, **switches: Any) -> None:
-    """Run `module.function` of ratesvc.commands, which is imported once the settings are known to be right."""
-    settings = _settings(file)
-    from ratesvc.commands.running import run
-
-    module, _, function = name.partition(".")
-    work = getattr(import_module(f"ratesvc.commands.{module}"), function)
-    run(work(settings, *arguments, **switches), settings.log.format if is_logged else "")
-
-
-def _settings(file: Path | None) -> Settings:
-    from ratesvc.config import load
-
-    return load(file, os.environ)
-
-
-# Arguments and options
-
-
-def _to_day(_context: click.Context, _parameter: click.Parameter, text: str | None) -> date | None:
-    from ratesvc.domain.workdays import iso_day
-
-    if text is None:
-        return None
-    if day := iso_day(text):
-        return day
-    raise click.BadParameter("Give an existing day in the form YYYY-MM-DD.")
-
-
-def _to_codes(_context: click.Context, _parameter: click.Parameter, text: Any) -> Any:
-    return text.upper() if isinstance(text, str) else tuple(code.upper() for code in text)
-
-
-def _completed_from(words: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    return lambda _context, _parameter, begun: [word for word in words if word.lower().startswith(begun.lower())]
-
-
-def _completed_tags(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    from ratesvc.render.language import TRANSLATIONS
-
-    return _completed_from(TRANSLATIONS)(context, parameter, begun)
-
-
-Command = Callable[..., None]
-
-
-def _day(name: str, text: str) -> Callable[[Command], Command]:
-    return click.option(f"--{name}", metavar="YYYY-MM-DD", callback=_to_day, help=text)
-
-
-def _json(text: str) -> Callable[[Command], Command]:
-    return click.option("--json", "as_json", is_flag=True, help=text)
-
-
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
-_demo = click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock; needs no network.")
-_lang = click.option("--lang", default="en", show_default=True, shell_complete=_completed_tags, help="The language.")
-
-
 # Commands
 
 
@@ -208,8 +150,8 @@ def main(context: click.Context, file: Path | None) -> None:
 @click.option("--port", metavar="PORT", help="Instead of RATESVC_PORT, which is 8080 by default.")
 @click.option("--host", metavar="ADDRESS", help="Instead of RATESVC_HOST; 0.0.0.0 is every address of this machine.")
 @click.option("--check-config", is_flag=True, help="Read the settings, say whether they are right, and stop.")
-@_json("With --check-config: the result as JSON.")
-@_demo
+@json_option("With --check-config: the result as JSON.")
+@demo_option
 @click.pass_obj
 def serve(
     file: Path | None, *, port: str | None, host: str | None, check_config: bool, as_json: bool, demo: bool
@@ -222,14 +164,14 @@ def serve(
         return
     if as_json:
         raise click.UsageError("--json goes with --check-config; RATESVC_LOG_FORMAT=json makes the service write JSON.")
-    _run("serve.serve", file, is_logged=True, demo=demo)
+    run("ratesvc.commands.serve.serve", file, is_logged=True, demo=demo)
 
 
 def _check_config(file: Path | None, *, as_json: bool) -> None:
     import msgspec
 
     try:
-        _settings(file)
+        settings_of(file)
     except ConfigError as error:
         if as_json:
             click.echo(msgspec.json.encode({"right": False, "error": str(error)}))
@@ -238,38 +180,24 @@ def _check_config(file: Path | None, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("codes", nargs=-1, callback=_to_codes, shell_complete=_completed_from(CODES))
-@_day("date", "A day instead of today.")
-@_json("The API's JSON: that of /v1/rates.")
-@_lang
-@_demo
+@click.argument("codes", nargs=-1, callback=to_codes, shell_complete=completed_from(CODES))
+@day_option("date", "A day instead of today.")
+@json_option("The API's JSON: that of /v1/rates.")
+@lang_option
+@demo_option
 @click.pass_obj
 def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, **output: Any) -> None:
     """Print the rates in force, for all currencies or for CODES."""
-    _run("show.show", file, codes, date, **output)
+    run("ratesvc.commands.show.show", file, codes, date, **output)
 
 
 @main.command()
-@click.argument("amount")
-@click.argument("base", metavar="FROM", callback=_to_codes, shell_complete=_completed_from(CODES))
-@click.argument("quote", metavar="[TO]", callback=_to_codes, shell_complete=_completed_from(CODES), default="RUB")
-@_day("date", "A day instead of today.")
-@_json("The API's JSON: that of /v1/convert.")
-@_lang
-@_demo
-@click.pass_obj
-def convert(file: Path | None, /, amount: str, base: str, quote: str, date: date | None, **output: Any) -> None:
-    """Convert an AMOUNT of a currency, by default into roubles."""
-    _run("show.convert", file, amount, (base, quote), date, **output)
-
-
-@main.command()
-@_day("since", "The first day; by default 1992-07-01.")
-@_day("until", "The last day; by default tomorrow.")
+@day_option("since", "The first day; by default 1992-07-01.")
+@day_option("until", "The last day; by default tomorrow.")
 @click.option("--verify", is_flag=True, help="Compare what is held with the Bank and change nothing.")
 @click.option("--repair", is_flag=True, help="With --verify: take the Bank's figures where they differ.")
-@_json("Every step, and the result last, as a line of JSON.")
-@_demo
+@json_option("Every step, and the result last, as a line of JSON.")
+@demo_option
 @click.pass_obj
 def backfill(
     file: Path | None, /, since: date | None, until: date | None, *, verify: bool, repair: bool, **output: bool
@@ -282,30 +210,30 @@ def backfill(
     if repair and not verify:
         raise click.UsageError("--repair goes with --verify.")
     if verify:
-        _run("data.verify", file, repair=repair, **output)
+        run("ratesvc.commands.data.verify", file, repair=repair, **output)
     else:
-        _run("data.backfill", file, since, until, **output)
+        run("ratesvc.commands.data.backfill", file, since, until, **output)
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@_json("The counts as JSON.")
-@_demo
+@json_option("The counts as JSON.")
+@demo_option
 @click.pass_obj
 def export(file: Path | None, /, folder: Path, **output: bool) -> None:
     """Write the service's answers as static files into FOLDER.
 
     Only what changed is written.
     """
-    _run("serve.export", file, folder, **output)
+    run("ratesvc.commands.serve.export", file, folder, **output)
 
 
 @main.command(help=_QUARANTINE)
 @click.argument("action", type=click.Choice(["list", "show", "release", "drop"]))
 @click.argument("name", required=False)
 @click.option("--raw", is_flag=True, help="With show: the Bank's own bytes and nothing else.")
-@_yes
-@_json("The same as JSON; release then needs --yes.")
+@yes_option
+@json_option("The same as JSON; release then needs --yes.")
 @click.pass_obj
 def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool, yes: bool, as_json: bool) -> None:
     """List documents that were not published, or show, release or drop one."""
@@ -316,13 +244,13 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
     if yes and action != "release":
         raise click.UsageError("--yes goes with release: nothing else asks.")
     _check_asked(is_asked=action == "release", yes=yes, as_json=as_json)
-    _run("data.decide", file, "raw" if raw else action, name, yes=yes, as_json=as_json)
+    run("ratesvc.commands.data.decide", file, "raw" if raw else action, name, yes=yes, as_json=as_json)
 
 
 @main.command()
-@click.argument("day", metavar="YYYY-MM-DD", callback=_to_day)
-@_yes
-@_json("The same as JSON; it needs --yes.")
+@click.argument("day", metavar="YYYY-MM-DD", callback=to_day)
+@yes_option
+@json_option("The same as JSON; it needs --yes.")
 @click.pass_obj
 def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> None:
     """Take a published sheet back.
@@ -331,7 +259,7 @@ def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> No
     published again unless you release them from quarantine.
     """
     _check_asked(is_asked=True, yes=yes, as_json=as_json)
-    _run("data.withdraw", file, day, yes=yes, as_json=as_json)
+    run("ratesvc.commands.data.withdraw", file, day, yes=yes, as_json=as_json)
 
 
 def _check_asked(*, is_asked: bool, yes: bool, as_json: bool) -> None:
@@ -340,7 +268,7 @@ def _check_asked(*, is_asked: bool, yes: bool, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("codes", nargs=-1, callback=_to_codes, shell_complete=_completed_from(CODES))
+@click.argument("codes", nargs=-1, callback=to_codes, shell_complete=completed_from(CODES))
 @click.option("--url", help="The address of the service; by default the one with these settings on this machine.")
 @click.option("--only", multiple=True, type=click.Choice(EVENTS), help="These events; by default all.")
 @click.option("--exec", "command", metavar="COMMAND", help="A command of the shell that reads each event.")
@@ -361,8 +289,8 @@ def _check_asked(*, is_asked: bool, yes: bool, as_json: bool) -> None:
     help="Ends with 75 after failures for so long; by default never.",
 )
 @click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="Keeps the place over a restart.")
-@_json("One line of JSON for each event: its name, its id, and the answer of /v1/rates.")
-@_lang
+@json_option("One line of JSON for each event: its name, its id, and the answer of /v1/rates.")
+@lang_option
 @click.pass_obj
 def watch(file: Path | None, /, codes: tuple[str, ...], **options: Any) -> None:
     """Print each event with the rates of CODES, until told to stop.
@@ -370,17 +298,17 @@ def watch(file: Path | None, /, codes: tuple[str, ...], **options: Any) -> None:
     Without CODES the text has USD, EUR and CNY, and --json has all currencies. An event comes again until COMMAND has
     ended with 0. After a reset you get what differs from the figures that you got last; --json names the reset, too.
     """
-    _run("watch.watch", file, codes, **options)
+    run("ratesvc.commands.watch.watch", file, codes, **options)
 
 
 @main.command()
-@_json("The address, what it answered, and whether that is life, as JSON.")
+@json_option("The address, what it answered, and whether that is life, as JSON.")
 @click.pass_obj
 def healthcheck(file: Path | None, *, as_json: bool) -> None:
     """Ask /livez of the service on this machine; for containers."""
     import msgspec
 
-    server = _settings(file).server
+    server = settings_of(file).server
     url = f"{server.local_url()}/livez"
     status, answer = _ask(server.local_host, server.port)
     if as_json:
@@ -408,3 +336,7 @@ def _ask(host: str, port: int) -> tuple[int | None, str]:
         return None, str(error)
     finally:
         connection.close()
+
+
+for _folder in COMMANDS:
+    main.add_command(import_module(f"ratesvc.features.{_folder}.cli").command)

@@ -1,4 +1,4 @@
-"""Which features this installation has: the folders of ratesvc/features, and in `dialects` each module."""
+"""What this installation has beside the core: features, which are folders, and in `dialects` modules; and commands."""
 
 from __future__ import annotations
 
@@ -12,3 +12,5 @@ _MODULES = {name[:-3] for name in _FILES if re.fullmatch(r"[a-z][a-z0-9_]*\.py",
 DIALECTS = tuple(sorted(name.replace("_", "-") for name in _MODULES))
 """The wire formats of other APIs: one file each."""
 FEATURES = tuple(sorted({*FOLDERS, *DIALECTS} - {"dialects"}))
+COMMANDS = tuple(sorted(part.name for part in _PARTS.iterdir() if part.joinpath("cli.py").is_file()))
+"""The folders that add a command, whether the feature is on or off: its data may be here, or at another service."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from datetime import date
-from decimal import Decimal
 from difflib import get_close_matches
 
 import click
@@ -18,7 +16,6 @@ from ratesvc.domain.rates import MOST_USED, InForce
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.render import json, terminal
-from ratesvc.render.contract import query_parameters
 from ratesvc.service.app import Service
 from ratesvc.service.refresh import Cycle
 
@@ -83,23 +80,3 @@ def check_known(codes: tuple[str, ...], history: History) -> None:
             # Several are often equally similar. Then the most used is meant.
             near = get_close_matches(code, known & {*MOST_USED, "RUB"}, 1) or get_close_matches(code, known, 1)
             raise UnknownCurrency(code, near[0] if near else None)
-
-
-async def convert(  # noqa: PLR0913 -- the options of the command
-    settings: Settings, amount: str, pair: tuple[str, str], day: date | None, *, as_json: bool, lang: str, demo: bool
-) -> None:
-    """Print what an amount of the first currency is in the second, with the rate that was used, or the API's JSON."""
-    described = query_parameters("/v1/convert")["amount"]
-    if not re.fullmatch(described["schema"]["pattern"], amount):
-        raise click.BadParameter(f"It takes {described['x-takes']}.", param_hint="AMOUNT")
-    language = language_for(lang)
-    async with opened(settings, demo=demo) as service:
-        answer = await in_force(service, day)
-        check_known(pair, service.history)
-        sheet = answer.revision.sheet
-        if missing := {*pair} - sheet.costs.keys():
-            raise BadRequest(f"The sheet of {sheet.effective_date} has no {', '.join(sorted(missing))}.")
-        if as_json:
-            click.echo(json.conversion(answer, amount, *pair, demo=demo))
-        else:
-            click.echo(terminal.conversion(answer, Decimal(amount), *pair, language, demo=demo))

@@ -18,7 +18,6 @@ from ratesvc.domain.rates import (
     OLD_IN_NEW,
     REDENOMINATION,
     InForce,
-    convert,
     cross_rate,
     minor_places,
     plain,
@@ -84,7 +83,7 @@ def marks(**optional: Any) -> dict[str, Any]:
     return {name: mark for name, mark in optional.items() if mark}
 
 
-def _marks_of(answer: InForce, codes: Collection[str], *, demo: bool) -> dict[str, Any]:
+def marks_of(answer: InForce, codes: Collection[str], *, demo: bool) -> dict[str, Any]:
     """Those of an answer that shows these currencies."""
     return marks(demo=demo, denomination="RUB" in codes and denomination(answer.revision.effective_date))
 
@@ -114,7 +113,7 @@ def rates(
             "published_by": "Bank of Russia",
             "source_url": source_url(revision.effective_date),
             "fetched_at": utc_time(revision.fetched_at),
-            **_marks_of(answer, {quote, *rows}, demo=demo),
+            **marks_of(answer, {quote, *rows}, demo=demo),
             "rates": rows,
         }
     )
@@ -153,29 +152,6 @@ def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
     """One number alone, for a cell of a spreadsheet. Raises KeyError when the sheet lacks one of the two."""
     costs = answer.revision.sheet.costs
     return plain(cross_rate(costs[code], costs[quote])).encode()
-
-
-def conversion(answer: InForce, amount: str, base: str, quote: str, *, demo: bool = False) -> bytes:
-    """A decimal literal at the rates in force on a day. Amounts are strings: a reader's float would lose digits.
-
-    Raises KeyError for a currency that is not in the sheet.
-    """
-    converted = convert(answer.revision.sheet, Decimal(amount), base, quote)
-    return encode(
-        {
-            "amount": amount,
-            "from": base,
-            "to": quote,
-            "date": answer.requested_date,
-            "effective_date": answer.revision.effective_date,
-            "revision": answer.revision.number,
-            "stale": answer.stale,
-            "unit_rate": literal(converted.unit_rate),
-            "result": plain(converted.result),
-            "result_rounded": plain(converted.rounded),
-            **_marks_of(answer, {base, quote}, demo=demo),
-        }
-    )
 
 
 def converter_data(answer: InForce, codes: Iterable[str], language: Language) -> str:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ratesvc.domain.rates import REDENOMINATION, InForce, convert, unit_rates
+from ratesvc.domain.rates import REDENOMINATION, InForce, unit_rates
 from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
 
 _SIGNS = {1: ("▲", "green"), -1: ("▼", "red"), 0: (" ", "")}
@@ -38,7 +38,7 @@ def rates(
             figures = [Text(language.whole(quote.nominal)), Text(language.number(quote.value, PLACES)), moved]
         name = [language.currency(code, quote.nominal if quote else None)] if is_named else []
         table.add_row(code, *name, *figures)
-    return Group(Text(_title(answer, language, "RUB", demo=demo), style="bold"), table)
+    return Group(Text(title(answer, language, "RUB", demo=demo), style="bold"), table)
 
 
 def _percent(percent: Decimal, language: Language) -> Text:
@@ -46,23 +46,7 @@ def _percent(percent: Decimal, language: Language) -> Text:
     return Text(f"{sign} {language.signed(percent, PLACES)} %", style=colour)
 
 
-def conversion(answer: InForce, amount: Decimal, base: str, quote: str, language: Language, *, demo: bool) -> str:
-    """The result in the minor unit, with «=» if it is exact; the rate of one unit; the sheet. Raises KeyError."""
-    converted = convert(answer.revision.sheet, amount, base, quote)
-    given = language.number(amount, max(_places(amount), 0))
-    sign = "=" if converted.result == converted.rounded else "≈"
-    result = language.number(converted.rounded, _places(converted.rounded))
-    rate = language.number(converted.unit_rate, PLACES)
-    title = _title(answer, language, base, quote, demo=demo)
-    return f"{given} {base} {sign} {result} {quote}\n1 {base} = {rate} {quote}\n{title}"
-
-
-def _places(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    return -exponent if isinstance(exponent, int) else 0
-
-
-def _title(answer: InForce, language: Language, *codes: str, demo: bool) -> str:
+def title(answer: InForce, language: Language, *codes: str, demo: bool) -> str:
     """The name of the sheet; a second line if a newer sheet is missing, or if a rouble among `codes` is an old one."""
     effective, requested = language.day(answer.revision.effective_date), language.day(answer.requested_date)
     title = language.say("Bank of Russia, {day}", day=effective)

@@ -29,6 +29,7 @@ from kit.sheets import all_times, plausible
 from rich.console import Console
 
 from ratesvc import cli
+from ratesvc.commands.options import CODES
 from ratesvc.commands.running import follow, progress_bar
 from ratesvc.demo import FIRST_DAY, LAST_DAY, recorded_sheets
 from ratesvc.domain.rates import MOST_USED
@@ -136,9 +137,9 @@ async def test_bash_asks_the_program_itself(tmp_path: Path) -> None:
 
 def test_every_recorded_currency_is_completed() -> None:
     """The list is sorted, holds nothing twice, and all of the demo's but BGN: Bulgaria has the euro since."""
-    assert sorted(set(cli.CODES)) == list(cli.CODES)
+    assert sorted(set(CODES)) == list(CODES)
     assert (recorded_sheets()[0].effective_date, NEWEST) == (FIRST_DAY, LAST_DAY)
-    assert {*recorded_sheets()[-1].by_code, *MOST_USED, "RUB"} - {"BGN"} <= {*cli.CODES}
+    assert {*recorded_sheets()[-1].by_code, *MOST_USED, "RUB"} - {"BGN"} <= {*CODES}
 
 
 # Errors

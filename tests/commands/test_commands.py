@@ -16,8 +16,8 @@ from conftest import Clock, but
 from kit.bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
 from kit.sheets import all_times, changed, times
 
-from ratesvc import cli
 from ratesvc.commands.data import backfill, verify
+from ratesvc.commands.options import CODES
 from ratesvc.commands.running import replace_file
 from ratesvc.commands.serve import export
 from ratesvc.commands.show import check_known, in_force
@@ -182,7 +182,7 @@ async def test_a_file_is_only_removed_if_its_answer_is_404(
 )
 def test_the_code_that_was_meant_is_the_most_used_of_the_nearest(written: str, meant: str | None) -> None:
     """One wrong letter, two that changed places, one too many; no guess if too little agrees."""
-    history = cast("History", SimpleNamespace(codes=lambda: {*cli.CODES}))
+    history = cast("History", SimpleNamespace(codes=lambda: {*CODES}))
     with pytest.raises(UnknownCurrency, match=rf"Did you mean {meant}\?$" if meant else "is known.$"):
         check_known((written,), history)
 

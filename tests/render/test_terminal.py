@@ -15,6 +15,7 @@ from ratesvc.demo import recorded_sheets
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import DUE, WorkCalendar, at
+from ratesvc.features.convert.conversion import to_text
 from ratesvc.render import terminal
 from ratesvc.render.language import language_or_default
 
@@ -72,7 +73,7 @@ def test_no_figure_is_cut_in_a_narrow_terminal(width: int, tag: str) -> None:
 def test_a_conversion_is_written_as_in_its_language(tag: str, asked: tuple[str, str, str], told: str) -> None:
     """Amount, result and rate; = if the result is exact, ≈ if it is rounded."""
     amount, base, quote = asked
-    text = terminal.conversion(NEWEST_ANSWER, Decimal(amount), base, quote, language_or_default(tag), demo=False)
+    text = to_text(NEWEST_ANSWER, Decimal(amount), base, quote, language_or_default(tag), demo=False)
     assert re.sub(r"[\u00a0\u202f]", " ", text).splitlines() == told.split("|")
 
 
@@ -82,8 +83,8 @@ def test_amounts_in_old_roubles_are_called_so() -> None:
         old_answer(date(1997, 12, 31), USD="5960", DEM="3351"),
         "In old roubles: 1,000 old roubles are 1 new rouble.",
     )
-    assert note in terminal.conversion(answer, Decimal(1), "USD", "RUB", ENGLISH, demo=False).splitlines()
-    assert note not in terminal.conversion(answer, Decimal(1), "USD", "DEM", ENGLISH, demo=False)
+    assert note in to_text(answer, Decimal(1), "USD", "RUB", ENGLISH, demo=False).splitlines()
+    assert note not in to_text(answer, Decimal(1), "USD", "DEM", ENGLISH, demo=False)
     assert note in printed(terminal.rates(answer, ENGLISH, ["USD"], demo=False), 140)
 
 

@@ -7,8 +7,9 @@ from functools import partial
 from aiohttp import web
 
 from ratesvc.domain.history import on_day
-from ratesvc.render import json
+from ratesvc.features.convert.conversion import to_json
 from ratesvc.render.contract import Site
+from ratesvc.render.json import JSON
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import caching_of
@@ -29,7 +30,7 @@ async def _conversion(service: Service, request: web.Request) -> Answer:
     base, quote = (known(params.code(name), service) for name in ("from", "to"))
     answer = on_day(service.history, day, service.clock())
     check_listed(answer, base, quote)
-    body = Body(json.conversion(answer, amount, base, quote, demo=service.demo), json.JSON)
+    body = Body(to_json(answer, amount, base, quote, demo=service.demo), JSON)
     return Answer(body, caching_of(service, answer))
 
 

@@ -1,0 +1,89 @@
+"""What the commands of the service and of features share on the command line. Light, so that --help stays quick."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ratesvc.config import Settings
+
+CODES = (
+    *("AED", "AMD", "AUD", "AZN", "BDT", "BHD", "BOB", "BRL", "BYN", "CAD", "CHF"),
+    *("CNY", "CUP", "CZK", "DKK", "DZD", "EGP", "ETB", "EUR", "GBP", "GEL", "HKD"),
+    *("HUF", "IDR", "INR", "IRR", "JPY", "KGS", "KRW", "KZT", "MDL", "MMK", "MNT"),
+    *("NGN", "NOK", "NZD", "OMR", "PLN", "QAR", "RON", "RSD", "RUB", "SAR", "SEK"),
+    *("SGD", "THB", "TJS", "TMT", "TRY", "UAH", "USD", "UZS", "VND", "XDR", "ZAR"),
+)
+"""The codes that a shell completes: RUB and the sheet of 25 April 2026. Reading the store would make it wait."""
+
+
+def run(path: str, file: Path | None, /, *arguments: Any, is_logged: bool = False, **switches: Any) -> None:
+    """Run the function at `package.module.function`, which is imported once the settings are known to be right."""
+    settings = settings_of(file)
+    from ratesvc.commands.running import run as run_to_the_end
+
+    module, _, function = path.rpartition(".")
+    work = getattr(import_module(module), function)
+    run_to_the_end(work(settings, *arguments, **switches), settings.log.format if is_logged else "")
+
+
+def settings_of(file: Path | None) -> Settings:
+    """The settings of a file and of the environment. Raises ConfigError."""
+    from ratesvc.config import load
+
+    return load(file, os.environ)
+
+
+def to_day(_context: click.Context, _parameter: click.Parameter, text: str | None) -> date | None:
+    """A day as click wants it."""
+    from ratesvc.domain.workdays import iso_day
+
+    if text is None:
+        return None
+    if day := iso_day(text):
+        return day
+    raise click.BadParameter("Give an existing day in the form YYYY-MM-DD.")
+
+
+def to_codes(_context: click.Context, _parameter: click.Parameter, text: Any) -> Any:
+    """One code or several, in capital letters."""
+    return text.upper() if isinstance(text, str) else tuple(code.upper() for code in text)
+
+
+def completed_from(words: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What a shell completes from these words."""
+    return lambda _context, _parameter, begun: [word for word in words if word.lower().startswith(begun.lower())]
+
+
+def completed_tags(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """The languages that a shell completes."""
+    from ratesvc.render.language import TRANSLATIONS
+
+    return completed_from(TRANSLATIONS)(context, parameter, begun)
+
+
+Command = Callable[..., None]
+
+
+def day_option(name: str, text: str) -> Callable[[Command], Command]:
+    """An option that takes a day."""
+    return click.option(f"--{name}", metavar="YYYY-MM-DD", callback=to_day, help=text)
+
+
+def json_option(text: str) -> Callable[[Command], Command]:
+    """The option --json."""
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+demo_option = click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock; needs no network.")
+lang_option = click.option(
+    "--lang", default="en", show_default=True, shell_complete=completed_tags, help="The language."
+)

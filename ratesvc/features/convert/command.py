@@ -1,0 +1,36 @@
+"""What `ratesvc convert` does."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+
+import click
+
+from ratesvc.commands.running import language_for, opened
+from ratesvc.commands.show import check_known, in_force
+from ratesvc.config import Settings
+from ratesvc.errors import BadRequest
+from ratesvc.features.convert.conversion import to_json, to_text
+from ratesvc.render.contract import query_parameters
+
+
+async def convert(  # noqa: PLR0913 -- the options of the command
+    settings: Settings, amount: str, pair: tuple[str, str], day: date | None, *, as_json: bool, lang: str, demo: bool
+) -> None:
+    """Print what an amount of the first currency is in the second, with the rate that was used, or the API's JSON."""
+    described = query_parameters("/v1/convert")["amount"]
+    if not re.fullmatch(described["schema"]["pattern"], amount):
+        raise click.BadParameter(f"It takes {described['x-takes']}.", param_hint="AMOUNT")
+    language = language_for(lang)
+    async with opened(settings, demo=demo) as service:
+        answer = await in_force(service, day)
+        check_known(pair, service.history)
+        sheet = answer.revision.sheet
+        if missing := {*pair} - sheet.costs.keys():
+            raise BadRequest(f"The sheet of {sheet.effective_date} has no {', '.join(sorted(missing))}.")
+        if as_json:
+            click.echo(to_json(answer, amount, *pair, demo=demo))
+        else:
+            click.echo(to_text(answer, Decimal(amount), *pair, language, demo=demo))
