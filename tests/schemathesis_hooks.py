@@ -50,7 +50,7 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
     for name in query.keys() & {"lang", "locale"}:
         if language(str(query[name])) is None:
             query[name] = "pt-BR"
-    _make_days_fit(case.path, query)
+    _make_days_fit(query)
     if case.path == "/oembed":
         query["url"] = f"{case.operation.schema.raw_schema['servers'][0]['url']}/embed?codes=USD"
     if case.path == "/rate" and "amount" in query:
@@ -70,9 +70,9 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
     return case
 
 
-def _make_days_fit(path: str, query: dict[str, Any]) -> None:
-    """Without until it is today, which a day to come is later than; no schema makes a cursor."""
-    if "since" in query and not path.startswith("/v1/history."):
+def _make_days_fit(query: dict[str, Any]) -> None:
+    """Without until it is that of the newest sheet, which a day to come is later than; no schema makes a cursor."""
+    if "since" in query:
         days = query["since"], query.get("until", query["since"])
         query["since"], query["until"] = sorted(days) if "today" not in days and "next" not in days else days[:1] * 2
     if "dates" in query:

@@ -234,7 +234,7 @@ class History:
         return found
 
     def in_revision(self, answer: InForce, number: int) -> InForce:
-        """The same answer in another revision of its sheet; it never changes. Raises UnknownRevision.
+        """The same answer in another revision of its sheet. Raises UnknownRevision.
 
         The previous sheet is shown as it was known when the revision was fetched, whatever was corrected later.
         """
@@ -243,7 +243,7 @@ class History:
             numbers = self._revisions.get(previous.effective_date, {previous.number: previous})
             known = [n for n, held in numbers.items() if held.fetched_at <= revision.fetched_at]
             previous = numbers[max(known, default=min(numbers))]
-        return InForce(answer.requested_date, revision, previous, None, stale=answer.stale)
+        return replace(answer, revision=revision, previous=previous)
 
     # What is in force
 

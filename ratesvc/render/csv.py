@@ -9,7 +9,9 @@ from ratesvc.render.json import FIGURES, figures
 from ratesvc.render.language import Language
 
 MEDIA = "text/csv; charset=utf-8"
-TEXTS = frozenset(("date", "code", "name", "roubles", "effective_date", "first_effective_date"))
+BOM = "\ufeff"
+_DAYS = ("date", "since", "until", "effective_date", "first_effective_date", "last_effective_date")
+TEXTS = frozenset((*_DAYS, "code", "name", "roubles"))
 """The fields that are texts; all others are numbers, or true and false."""
 
 Columns = Mapping[str, Sequence[str]]
@@ -20,33 +22,38 @@ def rows_of_sheet(answer: InForce, quote: str, codes: Collection[str] | None) ->
     """The rows of one sheet. Raises what `figures` raises."""
     rows = figures(answer, quote, codes)
     columns = {name: [row.get(name, "") for row in rows.values()] for name in FIGURES}
-    effective = answer.revision.effective_date.isoformat()
-    return {"code": list(rows), "effective_date": [effective] * len(rows), **columns}
+    day, number = ([str(part)] * len(rows) for part in answer.revision.key)
+    return {"code": list(rows), "effective_date": day, "revision": number, **columns}
 
 
-def for_readers(columns: Columns, language: Language | None, *, has_old_roubles: bool = False) -> Columns:
-    """With the names of the currencies, if a language is given, and old and new roubles told apart."""
-    names = {code: language.currency(code) for code in {*columns["code"]}} if language else {}
-    shown: dict[str, Sequence[str]] = {}
-    for field, column in columns.items():
-        shown[field] = column
-        if field == "code" and language:
-            shown["name"] = [names[code] for code in column]
-    if has_old_roubles:
-        first_new = REDENOMINATION.isoformat()
-        shown["roubles"] = ["old" if day < first_new else "new" for day in columns["effective_date"]]
-    return shown
+def for_readers(columns: Columns, language: Language, quote: str, *, all_new: bool = False) -> Columns:
+    """With two columns more: `roubles`, old or new and empty where there are none, and names of the currencies."""
+    codes, days = columns["code"], columns["effective_date" if "effective_date" in columns else "last_effective_date"]
+    names, first_new = {code: language.currency(code) for code in {*codes}}, "" if all_new else str(REDENOMINATION)
+    roubles = [
+        "" if "RUB" not in (code, quote) else "old" if day < first_new else "new"
+        for code, day in zip(codes, days, strict=True)
+    ]
+    return {**columns, "roubles": roubles, "name": [names[code] for code in codes]}
 
 
-def write(parts: Iterable[Columns], language: Language | None) -> bytes:
+def marks_of(locale: Language | None) -> tuple[str, str]:
+    """The decimal mark and the separator that spreadsheets in this language expect; without it, those of programs."""
+    decimal = locale.decimal_mark if locale else "."
+    return decimal, ";" if decimal == "," else ","
+
+
+def heading(fields: Iterable[str], locale: Language | None) -> bytes:
+    """The line with the names of the fields."""
+    return f"{BOM if locale else ''}{marks_of(locale)[1].join(fields)}\r\n".encode()
+
+
+def write(parts: Iterable[Columns], locale: Language | None) -> bytes:
     """A heading with the fields, and a line for each row; with a language, as its Excel reads it."""
-    decimal = language.decimal_mark if language else "."
-    separator = ";" if decimal == "," else ","
-    lines = bytearray("\ufeff".encode() if language else b"")
-    for number, part in enumerate(parts):
-        rows = [] if number else [separator.join(part)]
-        rows += map(separator.join, _cells(part, separator, decimal))
-        lines += "".join(f"{row}\r\n" for row in rows).encode()
+    (decimal, separator), lines = marks_of(locale), bytearray()
+    for part in parts:
+        lines += b"" if lines else heading(part, locale)
+        lines += "".join(f"{separator.join(row)}\r\n" for row in _cells(part, separator, decimal)).encode()
     return bytes(lines)
 
 
@@ -56,11 +63,11 @@ def _cells(columns: Columns, separator: str, decimal: str) -> Iterator[Sequence[
     for name in columns.keys() - TEXTS if decimal != "." else ():
         written[name] = [text.replace(".", decimal) for text in columns[name]]
     if "name" in columns:
-        written["name"] = [_quoted(text, separator) for text in columns["name"]]
+        written["name"] = [quoted(text, separator) for text in columns["name"]]
     return zip(*written.values(), strict=True)
 
 
-def _quoted(text: str, separator: str) -> str:
+def quoted(text: str, separator: str) -> str:
     """A cell of CSV (RFC 4180)."""
     doubled = text.replace('"', '""')
     return f'"{doubled}"' if separator in text or '"' in text else text

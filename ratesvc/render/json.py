@@ -29,7 +29,6 @@ from ratesvc.render.language import Language
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
-NDJSON = "application/x-ndjson"
 PERCENT_PLACES = 4
 ROUBLE = "643"
 """The number of the rouble, which no sheet has (ISO 4217)."""

@@ -95,14 +95,14 @@ class StrictParams:
         return self.text(name).upper()
 
     def codes(self) -> tuple[str, ...] | None:
-        """`codes=USD,EUR`, in capital letters, in the given order, each once; None when not given.
+        """`codes=USD,EUR` or its default, in capital letters, in the given order, each once; None without both.
 
         Raises BadRequest if they are the quote currency alone, because no rate would be left to show.
         """
-        if not self.has("codes"):
+        if not self.text("codes"):
             return None
         codes = tuple(dict.fromkeys(part.strip().upper() for part in self.text("codes").split(",")))
-        if codes == (self.code("quote_currency"),):
+        if codes == (self.code("quote_currency") or "RUB",):
             text = f"Rates are in {codes[0]}, so codes={codes[0]} leaves nothing to show. Give other codes."
             raise BadRequest(text, "codes", self.text("codes"))
         return codes
@@ -124,13 +124,13 @@ class StrictParams:
         return amount
 
     def language(self, name: str = "lang") -> Language:
-        """`lang=ru`. Raises BadRequest for a language that CLDR does not know."""
-        if spoken := language(self.text(name)):
+        """`lang=ru`, English where the address has no such parameter. Raises BadRequest if CLDR does not know it."""
+        if spoken := language(self.text(name) or "en"):
             return spoken
         raise self.malformed(name)
 
     def given_language(self, name: str) -> Language | None:
-        """The language of a table's names or numbers; None when not given. Raises what `language` raises."""
+        """The language of a table's numbers; None when not given. Raises what `language` raises."""
         return self.language(name) if self.has(name) else None
 
 

@@ -9,11 +9,10 @@ from aiohttp import web
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import REDENOMINATION, InForce
+from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NotYetSet, UnknownCurrency
 from ratesvc.render import csv, json
-from ratesvc.render.language import language_or_default
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, caching_of
@@ -38,8 +37,8 @@ def routes(service: Service) -> dict[str, Handler]:
 async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
     """`path` is an address of the contract; its ending decides between CSV and JSON."""
     params, is_csv = StrictParams(request, path), path.endswith(".csv")
-    language = params.given_language("lang") if is_csv else params.language()
-    locale, quote, codes = params.given_language("locale"), params.code("quote_currency"), params.codes()
+    language, locale = params.language(), params.given_language("locale")
+    quote, codes = params.code("quote_currency"), params.codes()
     publication = service.require_publication()
     for code in (quote, *(codes or ())):
         known(code, service)
@@ -50,17 +49,21 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
     def render() -> Body:
         check_listed(shown, quote)
         if not is_csv:
-            spoken = language or language_or_default(None)
-            return Body(json.rates(shown, spoken, quote=quote, codes=codes, demo=service.demo), json.JSON)
-        rows = csv.rows_of_sheet(shown, quote, codes)
-        is_old = shown.revision.effective_date < REDENOMINATION and "RUB" in (quote, *rows["code"])
-        table = csv.for_readers(rows, language, has_old_roubles=is_old)
+            return Body(json.rates(shown, language, quote=quote, codes=codes, demo=service.demo), json.JSON)
+        table = csv.for_readers(csv.rows_of_sheet(shown, quote, codes), language, quote)
         disposition = ("Content-Disposition", f'attachment; filename="rates-{shown.requested_date}.csv"')
         return Body(csv.write([table], locale), csv.MEDIA, (disposition,))
 
     days = shown.requested_date, shown.revision.effective_date, params.text("revision")
-    tags = tuple(spoken and spoken.tag for spoken in (language, locale))
-    key = ("rates", *days, is_csv, tags, quote, None if codes is None else tuple(sorted(codes)))
+    key = (
+        "rates",
+        *days,
+        is_csv,
+        language.tag,
+        locale and locale.tag,
+        quote,
+        None if codes is None else tuple(sorted(codes)),
+    )
     return Answer(publication.body(key, render), caching_of(service, answer))
 
 

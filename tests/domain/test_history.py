@@ -463,10 +463,11 @@ def test_a_revision_is_shown_beside_what_was_known_then() -> None:
     held = History(CALENDAR, thursdays)
     for hour, number in ((9, 1), (10, 1), (19, 1), (20, 2), (29, 2), (30, 3), (99, 3)):
         held.add(dollar(FRIDAY, 1, "90.0000", hour=hour))
-        answer = held.in_revision(on_day(held, FRIDAY, moscow(FRIDAY, "12:00")), 1)
+        usual = on_day(held, FRIDAY, moscow(FRIDAY, "12:00"))
+        answer = held.in_revision(usual, 1)
         assert answer.revision == dollar(FRIDAY, 1, "90.0000", hour=hour)
         assert answer.previous == thursdays[number - 1]
-        assert (answer.requested_date, answer.following, answer.next_due_at) == (FRIDAY, None, None)
+        assert replace(usual, revision=answer.revision, previous=answer.previous) == answer, "nothing else changes"
 
 
 def test_a_revision_that_stands_in_for_a_missing_sheet_is_stale() -> None:

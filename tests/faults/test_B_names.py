@@ -25,14 +25,12 @@ pytestmark = pytest.mark.nightly
 NUMBER = r"(\d+(?:[.,]\d+)?)"
 OF_ANY_DAY = r"""
 /v1/rates/{day}?codes={code} -> "{code}":.*"unit_rate":#,
-/v1/rates/{day}.csv?codes={code} -> {code},{day},1,.*?,#,
+/v1/rates/{day}.csv?codes={code} -> {code},{day},1,1,.*?,#,
 /v1/rates/{day}/{code}.txt -> #
 /v1/series?codes={code}&since={day}&until={day} -> "{code}","unit_rate":#,
-/v1/series.jsonl?codes={code}&since={day}&until={day} -> "{code}","unit_rate":#,
 /v1/series.csv?codes={code}&since={day}&until={day} -> {day},{code},#,
 /v1/series?codes={code}&last=9&group=month&until={day} -> "last_rate":#,[^}]*}\]
 /v1/history.csv?codes={code}&since={day} -> {day},{code},1,.*?,#,
-/v1/history.jsonl?codes={code}&since={day} -> "{day}","code":"{code}",.*?"unit_rate":#,
 /v1/convert?amount=1&from={code}&to=RUB&date={day} -> "result":"#"
 /chart.svg?codes={code}&until={day} -> last # on
 /rate?date={day}&code={code} -> 1.{code} = #

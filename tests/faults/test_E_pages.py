@@ -20,7 +20,7 @@ DOCUMENTS = {"text/html", "image/svg+xml"}
 # What is meant to be framed, and what a browser shows as a page at all.
 FRAMED = {"/embed", "/widget/frame", "/chart.svg", "/chart/frame"}
 RANGE = "?codes=USD&since=2022-11-01&until=2022-11-15"
-OF_A_RANGE = {"/chart.svg", "/chart.png", "/v1/series", "/v1/series.csv", "/v1/series.jsonl"}
+OF_A_RANGE = {"/chart.svg", "/chart.png", "/v1/series", "/v1/series.csv"}
 STYLE_HASHES = re.compile(r"script-src ('none'|('sha256-[A-Za-z0-9+/=]{44}' ?)+)(;|$)")
 COMMON = {
     "Server": "ratesvc",

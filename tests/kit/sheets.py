@@ -111,9 +111,8 @@ def truth_of(bank: Bank) -> Callable[[], Published]:
 
 RANGES = (
     "/v1/series?codes=USD&last=5&until={until}",
-    "/v1/series.jsonl?codes=USD&since={since}&until={until}&fill=daily",
+    "/v1/series?codes=USD&since={since}&until={until}&fill=daily",
     "/v1/history.csv",
-    "/v1/history.jsonl?codes=USD&since={since}",
     "/v1/sheets?since={since}",
     "/chart?codes=USD&since={since}&until={until}",
     "/chart/frame?codes=USD&since={since}&until={until}",

@@ -61,7 +61,7 @@ async def test_the_limit_holds_for_every_form_of_a_series(whole: Served, monkeyp
     """It counts the rates of an answer, not its lines."""
     monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 5)
     for query in (
-        *("?", ".csv?", ".jsonl?", "?group=month", "?quote_currency=EUR", ".csv?locale=ru"),
+        *("?", ".csv?", "?group=month", "?quote_currency=EUR", ".csv?locale=ru"),
         *("?fill=daily", ".csv?fill=daily", "?fill=daily&quote_currency=EUR"),
     ):
         path = f"/v1/series{query}&since=2026-04-23&until=2026-04-24&codes="

@@ -290,9 +290,9 @@ OF_THE_BROWSER = ("/", "/rate", "/chart?period=month", "/docs", "/docs/calling")
 ALIKE = (
     *("/v1/rates", "/v1/rates/today", "/v1/rates/2022-11-18", "/v1/rates/2022-11-19", "/v1/rates?quote_currency=USD"),
     *("/v1/rates?codes=EUR,USD", "/v1/rates?codes=usd,eur", "/v1/rates/2022-11-18?revision=1", "/v1/rates.csv"),
-    *("/v1/series?codes=USD,EUR", "/v1/series?codes=EUR,USD", "/v1/series.csv?codes=USD", "/v1/series.jsonl?codes=USD"),
+    *("/v1/series?codes=USD,EUR", "/v1/series?codes=EUR,USD", "/v1/series.csv?codes=USD"),
     *("/v1/series?codes=USD&fill=daily", "/v1/series?codes=USD&group=week", "/v1/currencies", "/v1/sheets"),
-    *("/v1/convert?from=USD&amount=1", "/v1/convert?from=USD&amount=1.0", "/v1/history.csv", "/v1/history.jsonl"),
+    *("/v1/convert?from=USD&amount=1", "/v1/convert?from=USD&amount=1.0", "/v1/history.csv"),
     *("/widget", "/widget?style=inline", "/widget?shadow=1", "/widget?theme=dark", "/widget?theme=ffaa00", "/embed"),
     *("/widget?decimals=2", "/widget?unit=1", "/widget?date=2022-11-18", "/widget?pending=1", "/widget?layout=bar"),
     *("/widget/frame", "/widget/card.svg", "/widget/card.svg?theme=dark", "/widget?columns=change", "/?first=EUR"),

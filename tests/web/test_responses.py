@@ -311,7 +311,7 @@ VARIANTS = """
   .csv?locale=en .csv?locale=ru .csv?quote_currency=USD .csv?codes=USD /EUR.txt /USD.txt?quote_currency=EUR
 /v1/series?codes=USD&since=2026-04-01 - &until=2026-04-10 &fill=daily &group=month &quote_currency=EUR
 /v1/series.csv?codes=USD&since=2026-04-01 - &locale=ru &locale=en &fill=daily &lang=ru &group=month
-/v1/history.csv - ?codes=USD ?since=2026-04-01
+/v1/history.csv - ?codes=USD ?since=2026-04-01 ?until=2026-04-01 ?lang=ru ?locale=ru
 /v1/rates/2026-04- 18 19
 /chart.svg?lang=en&since=2026-04-01&codes= EUR USD USD&theme=dark USD&width=500 USD&scale=indexed
 /chart.png?lang=en&since=2026-04-01&codes= USD USD&density=2
@@ -349,7 +349,7 @@ VARIANTS = """
 /scripts/XML_dynamic.asp?date_req1=01/04/2026&date_req2= 10/04/2026&VAL_NM_RQ=R01235 10/04/2026&VAL_NM_RQ=R01239
   20/04/2026&VAL_NM_RQ=R01235
 /scripts/XML_dynamic.asp?date_req1=02/04/2026&date_req2= 10/04/2026&VAL_NM_RQ=R01235
-/ v1/history.jsonl v1/rates v1/rates/next v1/rates/2026-04-22 v1/currencies v1/currencies?lang=ru
+/ v1/rates v1/rates/next v1/rates/2026-04-22 v1/currencies v1/currencies?lang=ru
   rate?lang=ru&date=2026-04-21&code=USD frankfurter/v2/rates.csv?from=2026-04-01&to=2026-04-21
   frankfurter/v2/rates?date=2026-04-21 prebid/currency.json chart.svg?codes=USD&lang=en
   chart/frame?codes=USD&lang=en chart/frame?codes=USD&lang=en&theme=dark chart?codes=USD&lang=en chart?codes=EUR&lang=en

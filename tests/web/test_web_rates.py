@@ -170,17 +170,20 @@ async def test_a_sheet_as_csv_has_the_figures_of_the_json(served: Served) -> Non
     """Each figure with every digit; with `locale` as that language's Excel reads it; for today and for a day."""
     rates = read((await served.get("/v1/rates?codes=USD,JPY,TRY"))[2])["rates"]
     names = ("nominal", "value", "unit_rate", "change", "change_percent")
-    expected = [f"{code},2026-04-24,{','.join(str(row[name]) for name in names)}" for code, row in rates.items()]
+    expected = [
+        f"{code},2026-04-24,1,{','.join(str(row[name]) for name in names)},new,{row['name']}"
+        for code, row in rates.items()
+    ]
     for path in ("/v1/rates.csv", "/v1/rates/today.csv", "/v1/rates/2026-04-24.csv"):
         status, headers, body = await served.get(f"{path}?codes=USD,JPY,TRY")
         assert (status, headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
         assert headers["Content-Disposition"] == 'attachment; filename="rates-2026-04-24.csv"'
-        assert body.decode().splitlines() == [f"code,effective_date,{','.join(names)}", *expected]
+        assert body.decode().splitlines() == [f"code,effective_date,revision,{','.join(names)},roubles,name", *expected]
     russian = (await served.get("/v1/rates.csv?codes=USD,JPY,TRY&locale=ru"))[2].decode("utf-8-sig")
     assert russian.splitlines()[1:] == [line.replace(",", ";").replace(".", ",") for line in expected]
     crossed = (await served.get("/v1/rates.csv?codes=RUB,USD&quote_currency=USD"))[2].decode().splitlines()
     unit = read((await served.get("/v1/rates?quote_currency=USD"))[2])["rates"]["RUB"]["unit_rate"]
-    assert crossed[1].startswith(f"RUB,2026-04-24,,,{unit},")
+    assert crossed[1].startswith(f"RUB,2026-04-24,1,,,{unit},")
     assert len(crossed) == 2
 
 

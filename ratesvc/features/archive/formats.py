@@ -1,43 +1,40 @@
 """What a reader that keeps a copy fetches: all of history, a line for each currency of each sheet, and the sheets.
 
-The lines are CSV or JSON, each year on its own. The list of sheets also says which of them are new.
+The lines are CSV, each year on its own. The list of sheets also says which of them are new.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from itertools import chain, groupby
 from typing import Any
 
 from ratesvc.domain.columns import Column, Days, fetched_at
 from ratesvc.domain.history import History, certain_date
-from ratesvc.domain.rates import EXACT, REDENOMINATION, plain
+from ratesvc.domain.rates import EXACT, REDENOMINATION, in_new_roubles, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive.changes import Cursor, Holdings
-from ratesvc.render.csv import MEDIA as CSV
-from ratesvc.render.json import NDJSON, denomination, encode, marks, utc_time
+from ratesvc.render.csv import marks_of, quoted
+from ratesvc.render.json import encode, marks, utc_time
+from ratesvc.render.language import Language
 
-_HEADING = b"effective_date,code,nominal,value,unit_rate,revision,roubles\r\n"
-_FORMS = {
-    CSV: ("%s,", "%s%s,%s,%s,%s%s", ",%s,%s\r\n"),
-    NDJSON: (
-        '{"effective_date":"%s","code":"',
-        '%s%s","nominal":%s,"value":%s,"unit_rate":%s%s',
-        ',"revision":%s}\n',
-    ),
-}
-"""The start of a day's lines, a line, and its end."""
+FIELDS = ("effective_date", "code", "nominal", "value", "unit_rate", "revision", "roubles", "name")
 _NOMINALS = [str(10**power) for power in range(19)]
+_FIRST_NEW = REDENOMINATION.toordinal()
 
 
-def heading(media: str, days: Days, unconfirmed: Sequence[date], *, demo: bool) -> bytes:
-    """The names of the columns, or a line of JSON about all lines that follow."""
-    if media == CSV:
-        return _HEADING
-    optional = marks(demo=demo, unconfirmed=unconfirmed, denomination=denomination(days.since))
-    return encode({"since": days.since, "until": days.until, **optional}) + b"\n"
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How lines are written: the language of names, that of a spreadsheet's numbers, and old roubles as new ones."""
+
+    names: Language
+    locale: Language | None = None
+    all_new: bool = False
 
 
 def years(days: Days) -> Iterator[Days]:
@@ -46,50 +43,48 @@ def years(days: Days) -> Iterator[Days]:
         yield Days(max(days.since, date(year, 1, 1)), min(days.until, date(year, 12, 31)))
 
 
-def lines(columns: Iterable[Column], days: Days, media: str, revisions: Mapping[date, int]) -> bytes:
+def lines(columns: Iterable[Column], days: Days, form: Form, revisions: Mapping[date, int]) -> bytes:
     """The lines of these days, by day and code. `revisions` has the revision of each corrected sheet.
 
     If a currency has two records on a day, that of the earlier column counts.
     """
+    _, separator = marks_of(form.locale)
+
+    @cache
+    def frame(ordinal: int) -> tuple[str, str]:
+        """The day of a line, and its revision and kind of roubles."""
+        day, is_new = date.fromordinal(ordinal), form.all_new or ordinal >= _FIRST_NEW
+        return str(day), f"{revisions.get(day, 1)}{separator}{'new' if is_new else 'old'}"
+
     found: defaultdict[int, list[str]] = defaultdict(list)
-    frames = _Frames(media, revisions)
     for _, same in groupby(sorted(columns, key=_code), _code):
         of_code: dict[int, str] = {}
         for column in reversed([*same]):
-            of_code |= _lines_of(column, days, _FORMS[media][1], frames)
+            of_code |= _lines_of(column, days, form, frame)
         for day, line in of_code.items():
             found[day].append(line)
     return "".join(chain.from_iterable(found[day] for day in sorted(found))).encode()
-
-
-class _Frames(dict[int, tuple[str, str]]):
-    """The start and the end of each line of a day, by its ordinal."""
-
-    def __init__(self, media: str, revisions: Mapping[date, int]) -> None:
-        self._start, _, self._end = _FORMS[media]
-        self._revisions = revisions
-
-    def __missing__(self, ordinal: int) -> tuple[str, str]:
-        day = date.fromordinal(ordinal)
-        marks = (self._revisions.get(day, 1), "old" if day < REDENOMINATION else "new")
-        frame = self[ordinal] = self._start % day, self._end % marks[: self._end.count("%")]
-        return frame
 
 
 def _code(column: Column) -> str:
     return column.currency.code
 
 
-def _lines_of(column: Column, days: Days, line: str, frames: _Frames) -> dict[int, str]:
+def _lines_of(column: Column, days: Days, form: Form, frame: Callable[[int], tuple[str, str]]) -> dict[int, str]:
     """One currency's line of each day, by the day's ordinal."""
     first, last = column.places(days)
-    records = column.days[first:last], column.values[first:last], column.nominals[first:last]
-    rates = map(plain, map(EXACT.normalize, column.exact(first, last)))
-    code, found = column.currency.code, {}
-    for ordinal, value, power, rate in zip(*records, rates, strict=True):
-        start, end = frames[ordinal]
-        printed = f"{value // 10_000}.{value % 10_000:04}"
-        found[ordinal] = line % (start, code, _NOMINALS[power], printed, rate, end)
+    ordinals, code, (mark, separator) = column.days[first:last], column.currency.code, marks_of(form.locale)
+    rates, places = list(map(EXACT.normalize, column.exact(first, last))), [4] * (last - first)
+    if old := bisect_left(ordinals, _FIRST_NEW) if form.all_new else 0:
+        rates[:old], places[:old] = [in_new_roubles(rate, code) for rate in rates[:old]], [7] * old
+    name = quoted(form.names.currency(code), separator).replace("%", "%%")
+    line = separator.join(("%s", code, "%s", "%s", "%s", "%s", name)) + "\r\n"
+    records, found = (ordinals, column.values[first:last], column.nominals[first:last], rates, places), {}
+    for ordinal, value, power, rate, digits in zip(*records, strict=True):
+        day, end = frame(ordinal)
+        whole, part = divmod(value, 10**digits)
+        printed = f"{whole}{mark}{part:0{digits}}"
+        found[ordinal] = line % (day, _NOMINALS[power], printed, plain(rate).replace(".", mark), end)
     return found
 
 

@@ -90,11 +90,11 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
 def charted(params: StrictParams, service: Service) -> Asked:
     """Currencies and days. Raises what `series_params` raises."""
     check_combined(params)
-    today, codes = moscow_day(service.clock()), params.codes() or chart_page.USUAL_CODES
+    today, codes = moscow_day(service.clock()), params.codes() or ()
     _check_count(tuple(code for code in codes if code != "RUB"), params)
     codes = tuple(known(code, service) for code in codes if code != "RUB")
     if params.has("since") or params.has("until"):
-        return Asked(codes, "", _with_a_sheet(days_of(params, service, today), service.history, today))
+        return Asked(codes, "", _with_a_sheet(days_of(params, service), service.history, today))
     period = params.text("period")
     days = chart_page.days_of(period, today, service.history.begins)
     return Asked(codes, period, _with_a_sheet(days, service.history, today))

@@ -19,7 +19,7 @@ from ratesvc.features.site.page import own_page
 from ratesvc.features.site.routes import html, in_the_readers_language
 from ratesvc.render import contract
 from ratesvc.render.contract import Site
-from ratesvc.render.json import JSON, NDJSON
+from ratesvc.render.json import JSON
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Archive, Body, Queue
 from ratesvc.web.caching import REFERENCE
@@ -35,7 +35,7 @@ DOCS_HEADERS, GUIDE_HEADERS = (
 DOCUMENT, CATALOGUE = "/openapi.json", "/.well-known/api-catalog"
 LINKSET = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
 TEXT = "text/plain; charset=utf-8"
-EXAMPLES = {JSON, NDJSON, "text/plain", "text/csv"}
+EXAMPLES = {JSON, "text/plain", "text/csv"}
 
 
 def routes(service: Service, site: Site, features: Features) -> dict[str, Handler]:

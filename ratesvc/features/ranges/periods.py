@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.history import NEAR, History
+from ratesvc.domain.history import NEAR, History, certain_date
 from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, mean, trimmed
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.ranges.unit_rates import SeriesParams, quotients, quotients_of, rates_of
@@ -54,13 +54,15 @@ class Summary:
     """The rates of one period, rounded once each.
 
     `days` are the effective dates of the first and the last sheet that count. `change` is that of the last rate since
-    the last one before the period; None where there is none within a month, and from old to new roubles.
+    the last one before the period, also if the range begins later. It is None where the sheet before the period is not
+    known or has no rate within a month, and from old to new roubles.
     """
 
     period: Days
     days: Days
     count: int
     mean: Decimal
+    first: Decimal
     last: Decimal
     least: Decimal
     greatest: Decimal
@@ -77,14 +79,18 @@ def means(history: History, code: str, quote: str, days: Days, bounds: Bounds) -
 def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds) -> Iterator[Summary]:
     """Each period of the range that has a rate, oldest first."""
     is_split = "RUB" in (code, params.quote) and not params.new_roubles
-    # With the month before, because the first change is counted from its last rate.
-    wide = replace(params, days=replace(params.days, since=params.days.since - NEAR))
+    # With the month before the first period, because its change is counted from the last rate of that month.
+    wide = replace(params, days=replace(params.days, since=bounds(params.days.since).since - NEAR))
     ordinals, units, divisors = quotients_of(history, code, wide)
     numbers = rates_of(history, code, wide).numbers
 
-    def change(before: int, first: int, last: int) -> Change | None:
-        is_apart = before < 0 or ordinals[first] - ordinals[before] > NEAR.days
-        if is_apart or (is_split and ordinals[before] < _NEW_SINCE <= ordinals[first]):
+    def change(since: date, last: int) -> Change | None:
+        first = bisect_left(ordinals, since.toordinal())
+        before = first - 1
+        known = certain_date(history.days, history.calendar, history.coverage, since - ONE_DAY)
+        if before < 0 or known is None or ordinals[first] - ordinals[before] > NEAR.days:
+            return None
+        if is_split and ordinals[before] < _NEW_SINCE <= ordinals[first]:
             return None
         now, then = units[last] * divisors[before], units[before] * divisors[last]
         return Change(trimmed(EXACT.subtract(numbers[last], numbers[before])), Decimal(now - then), Decimal(then))
@@ -97,10 +103,11 @@ def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds)
             Days(date.fromordinal(ordinals[first]), date.fromordinal(ordinals[last])),
             places.stop - first,
             mean(units[places], divisors[places]),
+            numbers[first],
             numbers[last],
             min(numbers[places]),
             max(numbers[places]),
-            change(first - 1, first, last),
+            change(period.since, last),
         )
 
 

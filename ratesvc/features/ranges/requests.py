@@ -49,8 +49,9 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
     check_combined(params)
     named = filter(None, params.text("dates").split(","))
     dates = tuple(sorted({day_named(text, service, "dates") for text in named}))
-    days = _spanned(dates, service) if dates else days_of(params, service, moscow_day(service.clock()))
-    codes, quote = params.codes() or (), known(params.code("quote_currency"), service)
+    days = _spanned(dates, service) if dates else days_of(params, service)
+    quote, every = known(params.code("quote_currency"), service), sorted(service.history.codes() | {"RUB"})
+    codes = params.codes() or every
     group, fill = params.text("group"), params.text("fill") or "none"
     others = tuple(known(code, service) for code in codes if code != quote)
     is_new = params.text("roubles") == "new"
@@ -64,13 +65,22 @@ def check_combined(params: StrictParams) -> None:
             raise BadRequest(f"{name} and {given} cannot be combined.", given, params.text(given))
 
 
-def days_of(params: StrictParams, service: Service, usual_until: date, usual_since: date | None = None) -> Days:
-    """The range that a request asks for: by default a year. Raises BadRequest, BeforeHistory and NotYetSet."""
+def newest_day(service: Service) -> date:
+    """The day of the announced sheet, or today."""
+    return max([moscow_day(service.clock()), *service.history.days[-1:]])
+
+
+def days_of(params: StrictParams, service: Service, usual_since: date | None = None) -> Days:
+    """The range that a request asks for: by default a year up to `newest_day`, or to what the contract says.
+
+    Raises BadRequest, BeforeHistory and NotYetSet.
+    """
 
     def named(name: str, usual: date) -> date:
-        return day_named(params.text(name), service, name) if params.has(name) else usual
+        text = params.text(name)
+        return day_named(text, service, name) if text else usual
 
-    until, begins = named("until", usual_until), service.history.begins
+    until, begins = named("until", newest_day(service)), service.history.begins
     if until < begins:
         raise BeforeHistory(until, service.history.recorded_from)
     since = named("since", usual_since or _usual_since(params, service.history, until))

@@ -59,7 +59,7 @@ def points_of(history: History, params: SeriesParams, today: date) -> int:
     if params.dates:
         return len(params.codes) * len(params.dates)
     daily = params.fill == "daily"
-    until = last_set(history, params, today) if daily else min(params.days.until, today)
+    until = last_set(history, params, today) if daily else params.days.until
     return count_points(history, len(params.codes), replace(params.days, until=until), daily=daily)
 
 
@@ -67,6 +67,11 @@ def last_set(history: History, params: SeriesParams, today: date) -> date:
     """The last day of the range whose sheet in force is set; today always has one, and days to come may."""
     gap = history.first_gap(Days(today + ONE_DAY, params.days.until))
     return gap - ONE_DAY if gap else params.days.until
+
+
+def revisions(history: History) -> dict[date, int]:
+    """The number of each sheet's latest revision where that is not 1."""
+    return {revision.effective_date: revision.number for revision in history if revision.number > 1}
 
 
 def check_complete(history: History, days: Days) -> None:

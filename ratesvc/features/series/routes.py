@@ -22,30 +22,28 @@ from ratesvc.web.responses import Answer, Handler
 
 def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
-    return {f"/v1/series{form}": partial(_many_days, service, f"/v1/series{form}") for form in ("", ".jsonl", ".csv")}
+    return {f"/v1/series{form}": partial(_many_days, service, f"/v1/series{form}") for form in ("", ".csv")}
 
 
 async def _many_days(service: Service, path: str, request: web.Request) -> Answer:
     query = StrictParams(request, path)
     params = series_params(query, service)
-    names, locale = query.given_language("lang"), query.given_language("locale")
+    names, locale = query.language(), query.given_language("locale")
     history, today = service.history, moscow_day(service.clock())
     points = unit_rates.points_of(history, params, today)
 
     def render() -> Body:
         unit_rates.check_complete(history, params.days)
-        head = tables.about(params, history, today, demo=service.demo)
         rows = (tables.rows_of(history, code, params, today) for code in params.codes)
         if path.endswith(".csv"):
-            shown = (csv.for_readers(part, names, has_old_roubles="denomination" in head) for part in rows)
+            shown = (csv.for_readers(part, names, params.quote, all_new=params.new_roubles) for part in rows)
             name = f"rates-{params.quote}-{params.days.since}-{params.days.until}.csv"
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
             return Body(csv.write(shown, locale), csv.MEDIA, (disposition,))
-        if path.endswith(".jsonl"):
-            return Body(tables.to_lines(head, rows), json.NDJSON)
+        head = tables.about(params, history, today, demo=service.demo)
         return Body(tables.to_json(head, rows), json.JSON)
 
-    key = ("series", path, params, tuple(language and language.tag for language in (names, locale)))
+    key = ("series", path, params, names.tag, locale and locale.tag)
     return await long_answer(service, key, params.days, render, Queue.of(points), packed=query.packed)
 
 

@@ -1,4 +1,4 @@
-"""A series as rows, and their forms in JSON: one document, or a line for each row. The fields are those of the CSV."""
+"""A series as rows, and as a document of JSON. The fields are those of the CSV, which has two more."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from msgspec import Raw
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import plain
 from ratesvc.features.ranges.periods import PERIODS, Summary, summaries
-from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso, last_set, rates_of, rates_on
+from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso, last_set, rates_of, rates_on, revisions
 from ratesvc.render.csv import TEXTS, Columns
 from ratesvc.render.json import PERCENT_PLACES, denomination, encode, marks
 
 Part = Mapping[str, Any]
-
-# The rows
 
 
 def about(params: SeriesParams, history: History, today: date, *, demo: bool) -> dict[str, Any]:
@@ -29,13 +27,21 @@ def about(params: SeriesParams, history: History, today: date, *, demo: bool) ->
         "quote_currency": params.quote,
         "since": params.days.since,
         "until": params.days.until,
-        "fill": params.fill,
-        **marks(group=params.group, demo=demo, unconfirmed=unconfirmed, denomination=old),
+        **marks(
+            fill=params.fill * (params.fill == "daily"),
+            group=params.group,
+            demo=demo,
+            unconfirmed=unconfirmed,
+            denomination=old,
+        ),
     }
 
 
 def rows_of(history: History, code: str, params: SeriesParams, today: date) -> Columns:
-    """The rows of one currency, oldest first: those of its sheets, of every day, of chosen days, or of periods."""
+    """The rows of one currency, oldest first: those of its sheets, of every day, of chosen days, or of periods.
+
+    The rate of a day and the figures of a period have different fields, so nobody takes one for the other.
+    """
     if params.group:
         periods = list(summaries(history, code, params, PERIODS[params.group]))
         return _period_rows(code, periods, params, history, today)
@@ -48,11 +54,17 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
         rates = rates_of(history, code, params)
         texts, days = rates.texts, list(map(iso, rates.days))
         effective = days
-    return {"date": days, "code": [code] * len(days), "unit_rate": texts, "effective_date": effective}
+    corrected = {str(day): str(number) for day, number in revisions(history).items()}
+    return {
+        "date": days,
+        "code": [code] * len(days),
+        "unit_rate": texts,
+        "effective_date": effective,
+        "revision": [corrected.get(day, "1") for day in effective],
+    }
 
 
 def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, history: History, today: date) -> Columns:
-    """Rows that begin like those of days: `unit_rate` is the mean, `effective_date` that of the last sheet."""
     until = last_set(history, params, today)
 
     def is_complete(one: Summary) -> bool:
@@ -61,33 +73,27 @@ def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, hi
 
     changes = [one.change for one in periods]
     return {
-        "date": [str(one.period.since) for one in periods],
+        "since": [str(one.period.since) for one in periods],
+        "until": [str(one.period.until) for one in periods],
         "code": [code] * len(periods),
-        "unit_rate": [plain(one.mean) for one in periods],
-        "effective_date": [str(one.days.until) for one in periods],
-        "first_effective_date": [str(one.days.since) for one in periods],
-        "count": [str(one.count) for one in periods],
-        "complete": ["true" if is_complete(one) else "false" for one in periods],
+        "mean_rate": [plain(one.mean) for one in periods],
+        "first_rate": [plain(one.first) for one in periods],
         "last_rate": [plain(one.last) for one in periods],
         "min_rate": [plain(one.least) for one in periods],
         "max_rate": [plain(one.greatest) for one in periods],
         "change": [plain(change.absolute) if change else "" for change in changes],
         "change_percent": [plain(change.percent(PERCENT_PLACES)) if change else "" for change in changes],
+        "count": [str(one.count) for one in periods],
+        "first_effective_date": [str(one.days.since) for one in periods],
+        "last_effective_date": [str(one.days.until) for one in periods],
+        "complete": ["true" if is_complete(one) else "false" for one in periods],
     }
-
-
-# Their forms
 
 
 def to_json(head: Part, parts: Iterable[Columns]) -> bytes:
     """The document `head` with all rows in its last field, `rows`."""
     rows = b",".join(",".join(part).encode() for part in map(_objects, parts) if part)
     return encode({**head, "rows": Raw(b"[%b]" % rows)})
-
-
-def to_lines(head: Part, parts: Iterable[Columns]) -> bytes:
-    """The document `head` in the first line, then a line for each row."""
-    return b"\n".join((encode(head), *("\n".join(part).encode() for part in map(_objects, parts) if part), b""))
 
 
 def _objects(columns: Columns) -> list[str]:

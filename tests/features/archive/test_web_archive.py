@@ -1,4 +1,4 @@
-"""/v1/history.csv and .jsonl: every figure of every sheet in one answer, compressed once, and never whole in memory."""
+"""/v1/history.csv: every figure of every sheet in one answer, compressed once, and never whole in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, patience_s
@@ -25,12 +24,10 @@ from kit.sheets import changed, plausible, times
 from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive import formats as archive
-from ratesvc.render.csv import MEDIA as CSV
-from ratesvc.render.json import NDJSON
+from ratesvc.render.language import language_or_default
 
-ADDRESSES = ("/v1/history.csv", "/v1/history.jsonl")
+ADDRESS = "/v1/history.csv"
 OLD, NEW = date(1997, 12, 31), date(1998, 1, 1)
-HEADING = "effective_date,code,nominal,value,unit_rate,revision,roubles"
 
 
 @pytest.fixture
@@ -45,15 +42,8 @@ def rows(text: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text.decode())))
 
 
-def records(text: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The first line, and all others."""
-    first, *others = [json.loads(line, parse_float=str, parse_int=str) for line in text.splitlines()]
-    return first, others
-
-
 async def test_every_figure_is_there_as_the_bank_printed_it(held: Served) -> None:
-    """By day and code, in both forms, and old roubles say so."""
-    table = rows((await held.get(ADDRESSES[0]))[2])
+    """By day and code; old roubles say so, or become new ones. The columns never change."""
     expected = [
         {
             "effective_date": str(day),
@@ -63,74 +53,72 @@ async def test_every_figure_is_there_as_the_bank_printed_it(held: Served) -> Non
             "unit_rate": f"{quote.unit_rate:f}",
             "revision": "1",
             "roubles": "old" if day == OLD else "new",
+            "name": language_or_default("ru").currency(code),
         }
         for day in held.service.history.days
         for code, quote in sorted(held.held(day).sheet.by_code.items())
     ]
-    assert table == expected
-    assert len({row["effective_date"] for row in table}) == 5
-    about, lines = records((await held.get(ADDRESSES[1]))[2])
-    assert lines == [{name: value for name, value in row.items() if name != "roubles"} for row in expected]
-    assert (about["since"], about["until"]) == ("1992-07-01", str(FRIDAY))
-    assert about["denomination"]["before"] == "1998-01-01"
+    assert rows((await held.get(f"{ADDRESS}?lang=ru"))[2]) == expected
+    table = (await held.get(f"{ADDRESS}?roubles=new&locale=ru&until={NEW}"))[2]
+    assert table.startswith(b"\xef\xbb\xbfeffective_date;code;")
+    for row, new in zip(expected, csv.DictReader(io.StringIO(table.decode("utf-8-sig")), delimiter=";"), strict=False):
+        assert (new["effective_date"], new["code"], new["roubles"]) == (row["effective_date"], row["code"], "new")
+        for name in ("value", "unit_rate"):
+            old = Decimal(row[name]) / (1000 if row["effective_date"] == str(OLD) else 1)
+            assert Decimal(new[name].replace(",", ".")) == old
 
 
-async def test_codes_and_since_narrow_it(held: Served) -> None:
-    """Whichever is asked first. Unknown codes are refused; a day after all sheets leaves the heading."""
+async def test_codes_since_and_until_narrow_it(held: Served) -> None:
+    """Whichever is asked first. What its siblings refuse is refused."""
 
-    async def narrowed(codes: str = "", since: date = OLD) -> list[dict[str, str]]:
-        found = rows((await held.get(f"/v1/history.csv?codes={codes}&since={since}"))[2])
+    async def narrowed(codes: str = "", since: date = OLD, until: date = FRIDAY) -> list[dict[str, str]]:
+        found = rows((await held.get(f"{ADDRESS}?codes={codes}&since={since}&until={until}"))[2])
         assert {row["code"] for row in found} == {*codes.upper().split(",")} or not codes
         return found
 
     await narrowed("PLN", date(1992, 7, 1))
-    whole = rows((await held.get("/v1/history.csv"))[2])
+    whole = rows((await held.get(ADDRESS))[2])
     assert len({row["code"] for row in whole}) > 20
-    for codes, since in (("usd,PLN", NEW), ("USD", NEW), ("USD", FRIDAY), ("usd,PLN", OLD), ("EUR", OLD)):
-        kept = [row for row in whole if row["code"] in codes.upper() and row["effective_date"] >= str(since)]
-        assert await narrowed(codes, since) == kept
-    assert (await held.get("/v1/history.csv?codes=XQZ"))[0] == 404
-    assert (await held.get("/v1/history.csv?since=2030-01-01"))[2].decode() == f"{HEADING}\r\n"
-    about, lines = records((await held.get("/v1/history.jsonl?since=2025-12-31&codes=USD"))[2])
-    assert ("denomination" not in about, [line["effective_date"] for line in lines]) == (
-        True,
-        ["2025-12-31", str(THURSDAY), str(FRIDAY)],
-    )
+    for codes, *days in (("usd,PLN", NEW), ("USD", NEW), ("USD", FRIDAY), ("usd,PLN", OLD, NEW), ("EUR", OLD, OLD)):
+        since, until = (*map(str, days), str(FRIDAY))[:2]
+        kept = [r for r in whole if r["code"] in codes.upper() and since <= r["effective_date"] <= until]
+        assert await narrowed(codes, *days) == kept
+    for query, status in (("codes=XQZ", 404), ("codes=RUB", 400), ("since=2030-01-01", 400), ("until=1992-06-30", 404)):
+        assert (await held.get(f"{ADDRESS}?{query}"))[0] == status, query
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
-async def test_gzip_and_plain_bytes_are_one_answer(held: Served, address: str) -> None:
+async def test_gzip_and_plain_bytes_are_one_answer(held: Served) -> None:
     """With a strong tag for each, 304 for both, and no body for HEAD. No client gets brotli."""
-    _, headers, plain = await held.get(address)
+    _, headers, plain = await held.get(ADDRESS)
     assert int(headers["Content-Length"]) == len(plain)
-    _, packed_headers, packed = await held.get(address, Accept_Encoding="gzip, br")
+    _, packed_headers, packed = await held.get(ADDRESS, Accept_Encoding="gzip, br")
     assert packed_headers["Content-Encoding"] == "gzip"
     assert int(packed_headers["Content-Length"]) == len(packed)
-    assert headers["Content-Disposition"] == f'attachment; filename="{address.removeprefix("/v1/")}"'
+    assert headers["Content-Disposition"] == 'attachment; filename="history.csv"'
     assert gzip.decompress(packed) == plain
     assert zlib.decompressobj(31).decompress(packed) == plain, "one member, because some clients read no other"
     assert packed_headers["ETag"] == headers["ETag"][:-1] + '-gzip"'
     for tag in (headers["ETag"], packed_headers["ETag"]):
-        assert (await held.get(address, If_None_Match=tag))[0] == 304
-    async with held.http.head(held.url + address) as answer:
+        assert (await held.get(ADDRESS, If_None_Match=tag))[0] == 304
+    async with held.http.head(held.url + ADDRESS) as answer:
         assert (answer.headers["Content-Length"], await answer.read()) == (str(len(plain)), b"")
 
 
 async def test_a_line_has_the_revision_of_its_sheet(bank: Bank, held: Served, clock: Clock) -> None:
     """Lines of other sheets stay as they are, and a new sheet's are the last."""
-    before = rows((await held.get(ADDRESSES[0]))[2])
+    before = rows((await held.get(ADDRESS))[2])
     # The second correction takes the first one back.
     for wording in (changed(plausible(FRIDAY), PLN=times("1.01")), plausible(FRIDAY)):
         bank.publish(wording)
         for _ in range(2):
             await held.service.poll()
-    after = rows((await held.get(ADDRESSES[0]))[2])
+    after = rows((await held.get(ADDRESS))[2])
     assert [row for row in after if row not in before] == [row for row in after if row["effective_date"] == str(FRIDAY)]
     assert {row["revision"] for row in after if row["effective_date"] == str(FRIDAY)} == {"3"}
     bank.publish(plausible(FRIDAY + ONE_DAY))
     clock.advance(hours=5)
     await held.service.poll()
-    assert rows((await held.get(ADDRESSES[0]))[2])[-1]["effective_date"] == str(FRIDAY + ONE_DAY)
+    assert rows((await held.get(ADDRESS))[2])[-1]["effective_date"] == str(FRIDAY + ONE_DAY)
 
 
 async def test_an_answer_names_the_days_that_are_not_admitted(bank: Bank, serve_whole: Serve) -> None:
@@ -140,25 +128,25 @@ async def test_an_answer_names_the_days_that_are_not_admitted(bank: Bank, serve_
     right, bank.documents[day] = bank.documents[day], daily_xml(changed(plausible(day), KZT=times("10")))
     bank.series["R01335"][day] = (100, Decimal("99.9999"))
     async with serve_whole() as running:
-        _, headers, body = await running.get(ADDRESSES[1])
-        assert (headers["Unconfirmed-Days"], records(body)[0]["unconfirmed"]) == (str(day), [str(day)])
+        _, headers, body = await running.get(ADDRESS)
+        assert (headers["Unconfirmed-Days"], str(day).encode() in body) == (str(day), False)
         assert (await running.samples())["ratesvc_history_loading"] == "0.0", "it has been asked for"
         bank.documents[day] = right
         await running.service._fill()  # noqa: SLF001 -- what its schedule runs
-        _, headers, body = await running.get(ADDRESSES[1])
+        _, headers, body = await running.get(ADDRESS)
         assert "Unconfirmed-Days" not in headers
-        assert [line["code"] for line in records(body)[1] if line["effective_date"] == str(day)].count("KZT") == 1
+        assert [row["code"] for row in rows(body) if row["effective_date"] == str(day)].count("KZT") == 1
 
 
-def test_the_first_line_says_that_it_is_a_demo_and_of_two_ids_the_earlier_counts() -> None:
+def test_of_two_ids_the_earlier_counts() -> None:
     """As in /v1/series."""
     days, columns = Days(OLD, NEW), []
     for value in ("1", "2"):
         column = Column(Currency(value, value, "TRY", "949", "x"), datetime(2026, 1, 1, tzinfo=UTC))
         column.put(NEW, 10, Decimal(value))
         columns.append(column)
-    assert b'"demo":true' in archive.heading(NDJSON, days, (), demo=True)
-    assert archive.lines(columns, days, CSV, {}) == b"1998-01-01,TRY,10,1.0000,0.1,1,new\r\n"
+    form = archive.Form(language_or_default("en"))
+    assert archive.lines(columns, days, form, {}) == b"1998-01-01,TRY,10,1.0000,0.1,1,new,Turkish lira\r\n"
 
 
 async def test_nobody_gets_a_part_while_history_is_loading(bank: Bank, serve: Serve) -> None:
@@ -167,9 +155,8 @@ async def test_nobody_gets_a_part_while_history_is_loading(bank: Bank, serve: Se
     bank.series.clear()
     async with serve() as loading:
         await loading.ready()
-        for address in ADDRESSES:
-            status, _, body = await loading.get(address)
-            assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:history_loading")
+        status, _, body = await loading.get(ADDRESS)
+        assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:history_loading")
 
 
 @pytest.fixture
@@ -199,7 +186,7 @@ async def test_thirty_years_agree_and_ten_clients_hold_nobody_up(long: tuple[Lon
     async def read(encoding: str) -> int:
         """Its length; the bytes themselves are dropped, because this process is also the client."""
         length = 0
-        async with served.http.get(served.url + ADDRESSES[1], headers={"Accept-Encoding": encoding}) as answer:
+        async with served.http.get(served.url + ADDRESS, headers={"Accept-Encoding": encoding}) as answer:
             assert answer.status == 200
             async for piece in answer.content.iter_any():
                 length += len(piece)
@@ -216,7 +203,7 @@ async def test_thirty_years_agree_and_ten_clients_hold_nobody_up(long: tuple[Lon
     assert (len(plain), len(packed), answered > 10) == (1, 1, True)
     assert max(plain) > 9_000_000 > 5 * max(packed)
     assert peak - begun < max(plain), "what one reader gets"
-    table = rows((await served.get(ADDRESSES[0]))[2])
+    table = rows((await served.get(ADDRESS))[2])
     assert len(table) == sum(map(len, known.series.values()))
     for row in table[:: len(table) // 500]:
         nominal, value = known.series[row["code"]][date.fromisoformat(row["effective_date"])]

@@ -40,7 +40,7 @@ async def page(served: Served, address: str, status: int = 200) -> str:
         ("?since=2026-04-24&until=2026-04-23", 400, "since must not be later than until."),
         ("?since=2026-02-30&lang=ru", 400, "Не удалось понять запрос. Выберите валюты и дни."),
         ("?codes=USD,EUR,CNY,GBP,JPY,TRY,CHF", 400, "codes takes one to six ISO 4217 codes"),
-        ("?codes=RUB", 400, "A chart shows 1 to 6 currencies"),
+        ("?codes=RUB", 400, "leaves nothing to show"),
         ("?symbols=USD", 400, "Did you mean codes?"),
         ("?codes=<script>alert(1)</script>", 400, "codes takes one to six ISO 4217 codes"),
         ("?codes=XQZ", 404, "This service knows no rate of the Bank of Russia for XQZ."),

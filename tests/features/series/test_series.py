@@ -23,7 +23,7 @@ from ratesvc.features.ranges.periods import PERIODS
 from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.series import tables
 from ratesvc.render.csv import for_readers, write
-from ratesvc.render.language import language
+from ratesvc.render.language import language, language_or_default
 
 FIRST = date(1997, 12, 20)
 NOW = datetime(2026, 4, 24, tzinfo=UTC)
@@ -55,7 +55,7 @@ Row = dict[str, Any]
 
 
 def row_of(day: date, code: str, rate: Decimal, effective: date) -> Row:
-    return {"date": str(day), "code": code, "unit_rate": rate, "effective_date": str(effective)}
+    return {"date": str(day), "code": code, "unit_rate": rate, "effective_date": str(effective), "revision": 1}
 
 
 def rows_of(history: History, code: str, params: SeriesParams, today: date = LAST) -> list[Row]:
@@ -113,8 +113,11 @@ def test_old_roubles_are_named_on_either_side_of_a_rate(code: str, quote: str, s
     before, after = (row["unit_rate"] for row in rows_of(history, code, new))
     assert before == after
     assert "denomination" not in tables.about(new, history, LAST, demo=False)
-    shown = for_readers(tables.rows_of(history, code, params, LAST), None, has_old_roubles=said)
-    assert shown.get("roubles") == (["old", "new"] if said else None)
+    for asked, kinds in ((params, ["old", "new"] if said else ["", ""]), (new, ["new", "new"] if said else ["", ""])):
+        columns = tables.rows_of(history, code, asked, LAST)
+        shown = for_readers(columns, language_or_default("en"), quote, all_new=asked.new_roubles)
+        assert [*shown][-2:] == ["roubles", "name"]
+        assert shown["roubles"] == kinds
 
 
 @given(records, records, st.integers(0, 40), st.integers(0, 40), st.sampled_from(["RUB", "BBB"]))
@@ -134,7 +137,7 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
             expected.append((day, rates[effective], effective))
     assert rows_of(history, "AAA", params) == [row_of(day, "AAA", rate, of) for day, rate, of in expected]
     table = write([tables.rows_of(history, "AAA", params, LAST)], None).decode().splitlines()[1:]
-    assert table == [f"{day},AAA,{plain(rate)},{effective}" for day, rate, effective in expected]
+    assert table == [f"{day},AAA,{plain(rate)},{effective},1" for day, rate, effective in expected]
 
 
 @given(records, records, st.integers(0, 40), st.integers(0, 40), st.sampled_from(["RUB", "BBB"]), st.booleans())
@@ -159,17 +162,21 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
             members, ungrouped = ungrouped[: int(row["count"])], ungrouped[int(row["count"]) :]
             rates = [member["unit_rate"] for member in members]
             ends = [date.fromisoformat(one["date"]) for one in (members[0], members[-1])]
-            first = date.fromisoformat(row["date"])
+            first = date.fromisoformat(row["since"])
             period = bounds(ends[0])
             assert all(end in period for end in ends)
             assert not is_split or {end < REDENOMINATION for end in ends} in ({True}, {False})
             assert first == period.since or (is_split and first == REDENOMINATION)
-            assert (row["first_effective_date"], row["effective_date"]) == tuple(map(str, ends))
-            assert (row["last_rate"], row["min_rate"], row["max_rate"]) == (rates[-1], min(rates), max(rates))
+            assert (row["first_effective_date"], row["last_effective_date"]) == tuple(map(str, ends))
+            assert [row[f"{name}_rate"] for name in ("first", "last", "min", "max")] == [
+                *(rates[0], rates[-1], min(rates), max(rates))
+            ]
+            assert not {"date", "unit_rate", "effective_date"} & row.keys(), "nobody takes a mean for the rate of a day"
             if in_quote == "RUB":
-                assert row["unit_rate"] == trimmed(rounded(sum(rates, Decimal(0)), Decimal(len(rates))))
-            last = REDENOMINATION - ONE_DAY if is_split and first < REDENOMINATION else period.until
-            assert row["complete"] == (days[0] <= first and min(period.until, last) <= days[1])
+                assert row["mean_rate"] == trimmed(rounded(sum(rates, Decimal(0)), Decimal(len(rates))))
+            last = min(period.until, REDENOMINATION - ONE_DAY) if is_split and first < REDENOMINATION else period.until
+            assert row["until"] == str(last)
+            assert row["complete"] == (days[0] <= first and last <= days[1])
 
 
 def test_a_period_has_its_bounds() -> None:
@@ -185,45 +192,50 @@ def test_a_period_has_its_bounds() -> None:
 
 
 def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
-    """Also if that lies before the range; not across a month without a rate, nor from old roubles to new ones."""
+    """Wherever the range begins; not across a month without a rate, nor from old roubles to new ones.
+
+    Nor if the sheet before the period is not known.
+    """
     history = History(WorkCalendar())
-    figures = {0: "5900", 11: "5960", 12: "5.96", 20: "6", 45: "6.3", 80: "7"}
+    figures = {0: "5900", 11: "5960", 12: "5.96", 20: "6", 45: "6.3", 50: "6.6", 85: "7"}
     dollar = column("USD", {step: (int(Decimal(value) * 10_000), 0) for step, value in figures.items()})
-    history.fill([dollar], Coverage(FIRST, LAST + timedelta(days=40)))
+    history.fill([dollar], Coverage(FIRST, LAST + timedelta(days=50)))
 
     def changes(since: int, group: str = "month", **more: Any) -> list[tuple[str, Any, Any]]:
-        days = Days(FIRST + timedelta(days=since), LAST + timedelta(days=40))
+        days = Days(FIRST + timedelta(days=since), LAST + timedelta(days=50))
         params = SeriesParams(("USD",), days, group=group, **more)
-        rows = rows_of(history, "USD", params, LAST + timedelta(days=40))
-        return [(row["date"], row["change"], row["change_percent"]) for row in rows]
+        rows = rows_of(history, "USD", params, LAST + timedelta(days=50))
+        return [(row["since"], row["change"], row["change_percent"]) for row in rows]
 
     assert changes(0) == [
         ("1997-12-01", None, None),
         ("1998-01-01", None, None),
-        ("1998-02-01", Decimal("0.3"), 5),
+        ("1998-02-01", Decimal("0.6"), 10),
         ("1998-03-01", None, None),
     ]
-    assert changes(12)[1:] == changes(40) == [("1998-02-01", Decimal("0.3"), 5), ("1998-03-01", None, None)]
+    assert changes(12)[1:] == changes(40) == [("1998-02-01", Decimal("0.6"), 10), ("1998-03-01", None, None)]
+    assert changes(46) == changes(40), "the range begins in the middle of a month"
+    history.fill([dollar], Coverage(FIRST, LAST + timedelta(days=50), (FIRST + timedelta(days=30),)))
+    assert changes(40)[0] == ("1998-02-01", None, None), "a sheet in January is not admitted"
+    history.fill([dollar], Coverage(FIRST, LAST + timedelta(days=50)))
     assert changes(0, new_roubles=True)[1] == ("1998-01-01", Decimal("0.04"), Decimal("0.6711"))
     assert [first for first, *_ in changes(10, "week", new_roubles=True)][:2] == ["1997-12-29", "1998-01-05"]
     assert changes(10, "week")[:2] == [("1997-12-29", 60, Decimal("1.0169")), ("1998-01-01", None, None)]
 
 
 def test_the_forms_of_a_series_say_the_same() -> None:
-    """A line of JSON for each row after the metadata; CSV with the same fields, and with names if asked for."""
+    """CSV has the fields of JSON and always the same two more. A name is quoted where it must be."""
     history = held({0: (10_000, 0), 2: (15_000, 0)}, {0: (70_000, 2)})
     params = SeriesParams(("AAA", "BBB"), Days(FIRST, LAST))
     head = tables.about(params, history, LAST, demo=True)
     parts = [tables.rows_of(history, code, params, LAST) for code in params.codes]
     document = json.loads(tables.to_json(head, parts))
-    rows = document.pop("rows")
-    *lines, end = tables.to_lines(head, parts).split(b"\n")
-    assert (list(map(json.loads, lines)), end) == ([document, *rows], b"")
-    assert (document["demo"], len(rows)) == (True, 3)
-    named = [for_readers(part, language("en")) for part in parts]
+    assert (document["demo"], "fill" in document, len(document["rows"])) == (True, False, 3)
+    named = [for_readers(part, language_or_default("en"), "RUB") for part in parts]
     text = write(named, language("ru")).decode("utf-8-sig")
-    assert [row["unit_rate"] for row in csv.DictReader(text.splitlines(), delimiter=";")] == ["1", "1,5", "0,07"]
-    assert text.splitlines()[0] == "date;code;name;unit_rate;effective_date"
+    rows = [*csv.DictReader(text.splitlines(), delimiter=";")]
+    assert [row["unit_rate"] for row in rows] == ["1", "1,5", "0,07"]
+    assert [*rows[0]] == [*document["rows"][0], "roubles", "name"]
     assert write([{"code": ["X", "Y"], "name": ['Pound "A"', "Pound, old"]}], None) == (
         b'code,name\r\nX,"Pound ""A"""\r\nY,"Pound, old"\r\n'
     )

@@ -113,7 +113,7 @@ async def two_hundred_series_agree(known: LongHistory, served: Served, chance: R
         path = f"/v1/series?codes={code}&quote_currency={quote}&since={since}&until={until}"
         rows = read((await served.get(path))[2])["rows"]
         expected_rows = [
-            {"date": str(day), "code": code, "unit_rate": rate, "effective_date": str(day)}
+            {"date": str(day), "code": code, "unit_rate": rate, "effective_date": str(day), "revision": 1}
             for day in known.days
             if since <= day <= until and (rate := known.rate(code, quote, day)) is not None
         ]
@@ -131,14 +131,14 @@ async def all_days_fit_into_one_answer(known: LongHistory, served: Served) -> No
     lines = body.decode("utf-8-sig").splitlines()
     assert body.startswith(b"\xef\xbb\xbf")
     value = known.series["USD"][first][1].normalize()
-    assert lines[0] == "date;code;unit_rate;effective_date;roubles"
-    assert lines[1] == f"{first};USD;{value:f};{first};old".replace(".", ",")
-    assert lines[-1].endswith(";new")
+    assert lines[0] == "date;code;unit_rate;effective_date;revision;roubles;name"
+    assert lines[1] == f"{first};USD;{value:f};{first};1;old;US dollar".replace(".", ",")
+    assert lines[-1].endswith(";new;US dollar")
     assert headers["Content-Type"] == "text/csv; charset=utf-8"
     yearly = read((await served.get(f"{path}&group=year"))[2])["rows"]
     of_1999 = [value for day, (_, value) in known.series["USD"].items() if day.year == 1999]
     mean = rounded(Fraction(sum(of_1999)) / len(of_1999), 10)
-    assert [yearly[7][name] for name in ("date", "unit_rate", "count")] == ["1999-01-01", mean, len(of_1999)]
+    assert [yearly[7][name] for name in ("since", "mean_rate", "count")] == ["1999-01-01", mean, len(of_1999)]
 
 
 async def test_daily_fill_has_every_day_that_rates_answers(bank: Bank, serve: Serve, clock: Clock) -> None:
@@ -156,8 +156,16 @@ async def test_daily_fill_has_every_day_that_rates_answers(bank: Bank, serve: Se
                 [str(day), one["rates"]["USD"]["unit_rate"], one["effective_date"]] for one in sheets
             ]
             assert (status == 200) == (day <= MONDAY)
-        table = (await running.get("/v1/series.csv?codes=USD&fill=daily"))[2]
-        assert table.startswith(b"date,code,unit_rate,effective_date\r\n")
+        tables = [
+            (await running.get(f"/v1/{form}?codes=USD&since=2026-04-22"))[2] for form in ("series.csv", "history.csv")
+        ]
+        assert tables[0].startswith(b"date,code,unit_rate,effective_date,revision,roubles,name\r\n")
+        sheets = read((await running.get("/v1/sheets?since=2026-04-22"))[2])["rows"]
+        for table in tables:
+            listed = [line.partition(",")[0] for line in table.decode().splitlines()[1:]]
+            assert listed == [row["effective_date"] for row in sheets], "with the announced sheet"
+        every = read((await running.get("/v1/series?last=1"))[2])["rows"]
+        assert [row["code"] for row in every] == sorted(running.held(SATURDAY).sheet.by_code)
 
 
 async def test_chosen_days_and_the_last_sheets(bank: Bank, serve: Serve, clock: Clock) -> None:
@@ -175,12 +183,12 @@ async def test_chosen_days_and_the_last_sheets(bank: Bank, serve: Serve, clock: 
             assert status == 200, body
             return [(row["code"], row["date"][8:], row["effective_date"][8:]) for row in read(body)["rows"]]
 
-        chosen = "dates=2026-04-27,next,2026-04-22,2026-04-22&until=today&fill=none&roubles=as_set"
+        chosen = "dates=2026-04-27,next,2026-04-22,2026-04-22&fill=none&roubles=as_set"
         expected = [("22", "22"), ("25", "25"), ("27", "25")]
         assert await days(chosen) == [(code, *pair) for code in ("USD", "RUB") for pair in expected]
-        assert [row[1] for row in await days("last=2")] == ["23", "24"] * 2
-        assert [row[1] for row in await days("last=2&until=next")] == ["24", "25"] * 2
-        assert len(await days("last=9999")) == 8
+        assert [row[1] for row in await days("last=2&until=today")] == ["23", "24"] * 2
+        assert [row[1] for row in await days("last=2")] == ["24", "25"] * 2
+        assert len(await days("last=9999&until=today")) == 8
         for day, status in (("2026-04-28", 404), ("1992-06-30", 404)):
             for path in (f"/v1/rates/{day}", f"/v1/series?codes=USD&dates=today,{day}"):
                 assert (await running.get(path))[0] == status, path
@@ -196,14 +204,17 @@ async def test_a_widget_of_a_day_before_1998_names_old_roubles(bank: Bank, serve
 
 
 async def test_a_sheet_as_csv_tells_old_roubles_from_new_ones(bank: Bank, serve_whole: Serve) -> None:
-    """Where a rouble is shown, be it in the quote or in a row."""
+    """Where a rouble is shown, be it in the quote or in a row. The columns are always the same."""
     bank.publish(*map(sheet, (*OLD_AND_NEW, FRIDAY)))
     async with serve_whole() as running:
         for query in ("codes=USD", "codes=RUB&quote_currency=USD", "quote_currency=USD"):
-            table = (await running.get(f"/v1/rates/{OLD_AND_NEW[0]}.csv?{query}"))[2].decode()
-            assert table.splitlines()[0].endswith(",roubles"), query
-        status, _, body = await running.get(f"/v1/rates/{OLD_AND_NEW[0]}.csv?codes=EUR&quote_currency=USD")
-        assert (status, b"roubles" in body) == (200, False)
+            heading, *rows = (
+                (await running.get(f"/v1/rates/{OLD_AND_NEW[0]}.csv?{query}&lang=de"))[2].decode().splitlines()
+            )
+            assert heading.endswith(",change_percent,roubles,name"), query
+            kinds = {row.split(",")[0]: row.split(",")[-2:] for row in rows}
+            assert kinds.get("EUR", ["", "Euro"]) == ["", "Euro"]
+            assert kinds["USD" if query == "codes=USD" else "RUB"][0] == "old"
 
 
 async def test_conversion_revision_and_text(bank: Bank, serve_whole: Serve) -> None:

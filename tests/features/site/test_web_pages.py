@@ -191,7 +191,7 @@ async def test_the_reference_has_its_examples_while_long_answers_wait(
     monkeypatch.setitem(MOST_WAITING, Queue.LONG, 0)
     assert [(await served.get(f"/v1/history.csv{days}"))[0] for days in ("", "?since=today")] == [503, 200]
     _, _, body = await served.get("/docs")
-    assert re.search(b">effective_date,code,nominal,value,unit_rate,revision,roubles\n2026-04-24,USD,1,", body)
+    assert re.search(b">effective_date,code,nominal,value,unit_rate,revision,roubles,name\n2026-04-24,USD,1,", body)
 
 
 async def test_the_reference_is_made_once_for_all_who_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
