@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from ratesvc.features.docs import openapi
 from ratesvc.render import contract
 from ratesvc.render.contract import Site
 
@@ -29,7 +30,7 @@ def gather(folder: Path) -> None:
         place = folder / file.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
-    described = json.loads(contract.document(Site("http://localhost:8080"), date(2022, 11, 18)))
+    described = json.loads(openapi.document(Site("http://localhost:8080"), date(2022, 11, 18)))
     folder.joinpath("docs/api.md").write_text("\n".join(api_page(described)) + "\n", "utf-8")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -246,27 +245,6 @@ def sheet_days(columns: Iterable[Column]) -> list[date]:
     """The dates of the sheets, oldest first: those of USD, which has been in every sheet."""
     parts = [part for column in columns for part in column.by_code() if part.currency.code == "USD"]
     return [date.fromordinal(day) for day in sorted({day for part in parts for day in part.days})]
-
-
-def fingerprint(columns: Iterable[Column], days: Days) -> bytes:
-    """A hash of the records of these days, by id and code. It is equal where the figures are, on every replica."""
-    found = hashlib.blake2b(digest_size=16)
-    for column in sorted(columns, key=lambda column: (column.currency.cbr_id, column.currency.codes)):
-        first, last = column.places(days)
-        if first < last:
-            found.update(f"{column.currency.cbr_id} {column.currency.code} {last - first} ".encode())
-            for records in (column.days, column.values, column.nominals):
-                found.update(records[first:last].tobytes())
-    return found.digest()
-
-
-def fetched_at(columns: Iterable[Column], days: Days) -> dict[int, datetime]:
-    """When the records of each of these days were fetched, the earliest of a day; by the ordinals of days."""
-    found: dict[int, datetime] = {}
-    for column in sorted(columns, key=lambda column: column.fetched_at, reverse=True):
-        first, last = column.places(days)
-        found |= dict.fromkeys(column.days[first:last], column.fetched_at)
-    return found
 
 
 def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
@@ -76,17 +74,6 @@ def ratios(
     """What `rounded` gives for each pair, thousands at the speed of C, in shortest form: 100 may come as 1E+2."""
     context = Context(prec=significant, rounding=ROUND_HALF_EVEN)
     return map(context.normalize, map(_STICKY.divide, numerators, denominators))
-
-
-def mean(numerators: Sequence[int], denominators: Sequence[int]) -> Decimal:
-    """The mean of these quotients, over a common denominator and so rounded once. There must be a quotient."""
-    sums: Counter[int] = Counter()
-    for numerator, denominator in zip(numerators, denominators, strict=True):
-        sums[denominator] += numerator
-    total, common = 0, 1
-    for denominator, part in sums.items():
-        total, common = total * denominator + part * common, common * denominator
-    return trimmed(rounded(Decimal(total), Decimal(common * len(numerators))))
 
 
 def trimmed(number: Decimal) -> Decimal:
@@ -253,19 +240,6 @@ def rate_change(sheet: Sheet, previous: Sheet | None, base: str, quote: str = "R
     # Both ratios over one denominator, so that nothing is divided.
     scaled_now, scaled_before = EXACT.multiply(now[0], before[1]), EXACT.multiply(before[0], now[1])
     return Change(absolute, EXACT.subtract(scaled_now, scaled_before), scaled_before)
-
-
-def in_one_rouble(points: Sequence[tuple[date, Decimal]]) -> Sequence[tuple[date, Decimal]]:
-    """Effective dates and rates in roubles, oldest first; if the last is in new roubles, without those in old ones."""
-    if not points or points[-1][0] < REDENOMINATION:
-        return points
-    return points[bisect_left(points, (REDENOMINATION,)) :]
-
-
-def in_new_roubles(rate: Decimal, base: str) -> Decimal:
-    """A rate in old roubles, or of one old rouble if `base` is RUB, in new ones."""
-    change = EXACT.multiply if base == "RUB" else EXACT.divide
-    return trimmed(change(rate, Decimal(OLD_IN_NEW)))
 
 
 @dataclass(frozen=True, slots=True)

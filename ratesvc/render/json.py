@@ -24,7 +24,6 @@ from ratesvc.domain.rates import (
     unit_rates,
 )
 from ratesvc.domain.workdays import MOSCOW, usual_at
-from ratesvc.render.amounts import signs
 from ratesvc.render.language import Language
 
 JSON = "application/json"
@@ -151,29 +150,6 @@ def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
     """One number alone, for a cell of a spreadsheet. Raises KeyError when the sheet lacks one of the two."""
     costs = answer.revision.sheet.costs
     return plain(cross_rate(costs[code], costs[quote])).encode()
-
-
-def converter_data(answer: InForce, codes: Iterable[str], language: Language) -> str:
-    """JSON for the attribute `data` of <cbr-converter>: value, nominal, decimals of amounts and signs of each currency.
-
-    The roubles come last. `lang` is the language of our sentences if it is not the reader's.
-    """
-    quotes = [quote for code in codes if (quote := answer.revision.sheet.by_code.get(code))]
-    prices = {**{quote.code: (plain(quote.value), quote.nominal) for quote in quotes}, "RUB": ("1", 1)}
-    rates = {code: [*price, minor_places(code), signs(code, language)] for code, price in prices.items()}
-    words = {"swap": language.say("Swap the currencies"), "number": language.say("Enter a number")}
-    if not language.foreign:
-        words |= {"amount": language.say("Amount"), "result": language.say("Result")}
-        words |= {"from": language.say("From currency"), "to": language.say("To currency")}
-    document = {
-        "rates": rates,
-        "names": {code: language.currency(code) for code in rates},
-        "words": words,
-        "lang": language.foreign,
-        "group": language.group_mark,
-        "mark": language.decimal_mark,
-    }
-    return encode(document).decode()
 
 
 def currencies(history: History, language: Language, *, demo: bool = False) -> bytes:

@@ -7,9 +7,8 @@ import contextlib
 import ctypes
 import gzip
 import hashlib
-import zlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -37,9 +36,6 @@ SMALLEST_COMPRESSED = 256
 PACKED = ("image/png", "application/zip")
 BROTLI_QUALITY, GZIP_LEVEL = 5, 4
 """Quality 9 takes ten times as long and saves two bytes in a hundred, and the first reader waits for it."""
-GZIP_STREAM = 16 + zlib.MAX_WBITS
-ARCHIVE_STEP = 8 * 1024
-"""The packed bytes of one piece: some 64 kB of plain ones."""
 BROTLI_WINDOW = 18
 """256 kB. A long table becomes a hundredth longer than with 4 MB, and takes 4 MB of memory instead of 20."""
 
@@ -135,6 +131,10 @@ class Body:
         """The bytes of one encoding; the identity costs nothing."""
         return self.content if encoding == "identity" else self.encodings[encoding]
 
+    def pieces(self) -> Iterable[bytes]:
+        """The plain bytes, if they are too many to be held at once."""
+        return ()
+
     def length(self, encoding: str) -> int:
         """The number of bytes in one encoding."""
         return len(self.encoded(encoding))
@@ -148,64 +148,6 @@ class Body:
         """The tags that a client may send back if it has these bytes in any encoding."""
         strong = [self.etag(encoding) for encoding in ("identity", "br", "gzip")]
         return frozenset(("*", *strong, *(f"W/{tag}" for tag in strong)))
-
-
-@dataclass(frozen=True)
-class Archive(Body):
-    """A body of many megabytes, kept as gzip in `content`. Nobody ever holds its plain bytes at once."""
-
-    plain_length: int = 0
-    tag: str = ""
-
-    @classmethod
-    def of(cls, parts: Iterable[bytes], content_type: str, headers: Headers) -> Self:
-        """Compress the parts, each of which may be made when it is asked for."""
-        tag, length = hashlib.sha256(content_type.encode() + b"\0"), 0
-        stream, packed = zlib.compressobj(GZIP_LEVEL, wbits=GZIP_STREAM), bytearray()
-        for part in parts:
-            tag.update(part)
-            length += len(part)
-            packed += stream.compress(part)
-        packed += stream.flush()
-        return cls(bytes(packed), content_type, headers, length, tag.hexdigest()[:24])
-
-    @cached_property
-    def offered(self) -> tuple[str, ...]:
-        """Compressing all of it once more, for brotli, would take seconds."""
-        return "gzip", "identity"
-
-    @property
-    def is_long(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def is_finished(self) -> bool:
-        """It needs more than one write, so nobody remembers it as the answer to a target."""
-        return False
-
-    @property
-    def most_bytes(self) -> int:
-        """Its memory."""
-        return BODY_BYTES + len(self.content)
-
-    def finish(self) -> Self:
-        """Nothing is left to do."""
-        return self
-
-    def encoded(self, encoding: str) -> bytes:
-        """The gzip; the plain bytes come in `pieces`."""
-        return self.content if encoding == "gzip" else b""
-
-    def length(self, encoding: str) -> int:
-        """The number of bytes in one encoding."""
-        return len(self.content) if encoding == "gzip" else self.plain_length
-
-    def pieces(self) -> Iterator[bytes]:
-        """The plain bytes, a little at a time."""
-        stream, packed = zlib.decompressobj(GZIP_STREAM), memoryview(self.content)
-        for begins in range(0, len(packed), ARCHIVE_STEP):
-            yield stream.decompress(packed[begins : begins + ARCHIVE_STEP])
 
 
 Render = Callable[[], Body]

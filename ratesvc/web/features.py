@@ -13,13 +13,12 @@ from ratesvc.errors import ConfigError
 from ratesvc.installed import DIALECTS
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
-from ratesvc.web.params import LenientParams
 from ratesvc.web.responses import Handler
 
 Embedded = tuple[str, str, tuple[int, int]]
 """The title, the code of the frame, and its width and height in pixels."""
-Embed = Callable[[Service, Site, str, MultiMapping[str], LenientParams], Callable[[], Embedded]]
-"""Service, site, path and query of an address, and the limits of the frame → what a worker thread computes of it."""
+Embed = Callable[[Service, Site, str, MultiMapping[str], MultiMapping[str]], Callable[[], Embedded]]
+"""Service, site, path and query of an address, and the query that limits its frame → what a worker thread computes."""
 
 
 @dataclass(frozen=True, slots=True)

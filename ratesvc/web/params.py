@@ -1,11 +1,10 @@
-"""Parsed request parameters: strictly for the API, leniently for embeddings in other sites' pages."""
+"""The parameters of a request, checked against the contract."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import date
-from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,13 +13,9 @@ from multidict import MultiMapping
 
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import FORMS, BadRequest
-from ratesvc.render.amounts import read_amount
 from ratesvc.render.contract import query_parameters
-from ratesvc.render.language import Language, language, language_or_default
+from ratesvc.render.language import Language, language
 
-LONGEST_TAG = 35
-UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
-"""Honest characters that `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
 DAYS = ("today", "next")
 """Days by name: today in Moscow, and the day from which the announced sheet is in force."""
 OTHER_NAMES = {
@@ -115,14 +110,6 @@ class StrictParams:
         """The refusal of a value that only its handler can read."""
         return _malformed(self._known[name], self.text(name))
 
-    def typed_amount(self, code: str, language: Language) -> Decimal | None:
-        """An amount of a currency, as people type it; None where it is not given."""
-        text = self.text("amount")
-        amount = read_amount(text, code, language)
-        if amount is None and text.strip():
-            raise self.malformed("amount")
-        return amount
-
     def language(self, name: str = "lang") -> Language:
         """`lang=ru`, English where the address has no such parameter. Raises BadRequest if CLDR does not know it."""
         if spoken := language(self.text(name) or "en"):
@@ -184,47 +171,3 @@ def _hint(name: str, value: str, path: str, known: Collection[str]) -> str:
         return f" Did you mean codes?{DIRECTION}" if meant else DIRECTION
     near = meant or next(iter(get_close_matches(name[:40], known, n=1)), "")
     return f" Did you mean {near}?" if near else f" Known: {', '.join(known)}." if known else ""
-
-
-class LenientParams:
-    """The parameters of an embedding. Unknown ones are dropped, because no site wants an error page inside."""
-
-    def __init__(self, given: web.Request | MultiMapping[str], *, packed: bool = True) -> None:
-        """`given` is a request, or the query of an address that a request contains."""
-        self._query: MultiMapping[str] = given.query if isinstance(given, web.Request) else given
-        self.packed = wants_packed(given) if isinstance(given, web.Request) else packed
-
-    def text(self, name: str, longest: int) -> str:
-        """The text, or empty if it is too long or has characters that cannot be shown."""
-        given = self._query.get(name, "").strip()
-        if len(given) > longest:
-            return ""
-        return given if all(character.isprintable() or character in UNSEEN for character in given) else ""
-
-    def words(self, name: str, most: int) -> tuple[str, ...]:
-        """A list separated by commas, given once or more often; each word once, in order."""
-        given = ",".join(self._query.getall(name, [])).split(",", most)[:most]
-        return tuple(dict.fromkeys(word.strip() for word in given if word.strip()))
-
-    def choice(self, name: str, choices: Sequence[str]) -> str:
-        """The given word if it is one of the choices, else the first of them."""
-        given = self._query.get(name, "")
-        return given if given in choices else choices[0]
-
-    def number(self, name: str, default: int, allowed: range) -> int:
-        """A whole number, or the default."""
-        given = self._query.get(name, "")
-        number = int(given) if given.isascii() and given.isdigit() and len(given) < 5 else default
-        return number if number in allowed else default
-
-    def language(self) -> Language:
-        """`lang=`, its nearest parent, or English."""
-        return language_or_default(self.text("lang", LONGEST_TAG))
-
-    def switch(self, name: str, *, is_on: bool = False) -> bool:
-        """0 or 1; `is_on` says what it is otherwise."""
-        return self.choice(name, ("1", "0") if is_on else ("0", "1")) == "1"
-
-    def day(self) -> date | None:
-        """`date=2024-03-02`; None where it is not given or does not exist."""
-        return iso_day(self.text("date", 10))

@@ -102,11 +102,6 @@ def uncached(status: int, content: bytes, media: str) -> web.Response:
     return web.Response(status=status, body=content, headers=headers)
 
 
-def see_other(address: str) -> web.Response:
-    """A redirect of a form that was sent to the short address of what it asked for."""
-    return web.Response(status=303, headers={**COMMON, "Cache-Control": "no-store", "Location": address})
-
-
 async def preflight(_: web.Request) -> web.Response:
     """OPTIONS, for browsers that ask first."""
     headers = {"Allow": METHODS, "Access-Control-Allow-Methods": METHODS, "Access-Control-Allow-Headers": "*"}

@@ -20,7 +20,7 @@ from multidict import CIMultiDictProxy
 from ratesvc.bank.client import DEMO_HEADER
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
-from ratesvc.service.publication import LONG, Archive, Body, Publication
+from ratesvc.service.publication import LONG, Body, Publication
 from ratesvc.service.telemetry import Route
 from ratesvc.web.caching import DATED, NO_STORE, Caching
 from ratesvc.web.problems import COMMON, INTERNAL, MISDIRECTED, RETRY_AFTER, problem, refusal
@@ -153,8 +153,8 @@ class Ready(web.StreamResponse):
         empty = status == 304 or request.method == hdrs.METH_HEAD
         self._content = b"" if empty else reply.body.encoded(encoding)
         self.length = len(self._content)
-        if not (self.length or empty) and isinstance(reply.body, Archive):
-            self.length, self._pieces = reply.body.plain_length, reply.body.pieces()
+        if not (self.length or empty):
+            self.length, self._pieces = reply.body.length(encoding), reply.body.pieces()
         self._keep_alive = request.keep_alive and not closing
         if not self._keep_alive:
             head += b"Connection: close\r\n"

@@ -25,8 +25,6 @@ from ratesvc.domain.rates import (
     Snapshot,
     convert,
     cross_rate,
-    in_one_rouble,
-    mean,
     minor_places,
     per_unit,
     plain,
@@ -37,6 +35,8 @@ from ratesvc.domain.rates import (
     unit_rates,
     unrounded,
 )
+from ratesvc.features.ranges.periods import mean
+from ratesvc.features.widget.rows import in_one_rouble
 
 PRINTED = st.integers(1, 10**13 - 1).map(lambda n: Decimal(n).scaleb(-4))
 NOMINALS = st.integers(0, 8).map(lambda power: 10**power)

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Snapshot
 from ratesvc.features.dialects import Dialect, Refused, Request
+from ratesvc.features.docs import openapi
 from ratesvc.installed import DIALECTS
-from ratesvc.render import contract
 from ratesvc.render.contract import Site
 from ratesvc.render.json import PROBLEM_JSON
 
@@ -94,7 +94,7 @@ class Spot:
 def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
     """Each parameter of each described route, an unknown parameter's name, and an unknown path."""
     day = snapshot.today
-    for operation in contract.operations(Site(url), day):
+    for operation in openapi.operations(Site(url), day):
         route, answers = operation["path"], operation["responses"]
         path, _, query = operation["x-example"].removeprefix(url).partition("?")
         given = dict(parse_qsl(query))

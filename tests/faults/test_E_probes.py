@@ -34,10 +34,11 @@ from multidict import MultiDict
 
 import ratesvc
 from ratesvc.errors import BadRequest, NotEmbeddable
+from ratesvc.features.docs import openapi
 from ratesvc.features.oembed.routes import _our_address
+from ratesvc.features.site.amounts import read_amount
 from ratesvc.features.widget.routes import WidgetParams
 from ratesvc.render import contract
-from ratesvc.render.amounts import read_amount
 from ratesvc.render.contract import Site
 from ratesvc.render.language import language_or_default
 from ratesvc.service import publication
@@ -229,7 +230,7 @@ def test_E10_no_pattern_runs_away() -> None:
 
 def reads(pump: str) -> Iterator[Callable[[], object]]:
     """Everything that reads what a client may write."""
-    paths = {operation["path"] for operation in contract.operations(Site("http://x"), date.min)}
+    paths = {operation["path"] for operation in openapi.operations(Site("http://x"), date.min)}
     for path in sorted(path for path in paths if contract.query_parameters(path)):
         for name in (*contract.query_parameters(path), "utm_x", pump):
             yield partial(refused, partial(StrictParams, MultiDict({name: pump}), path))

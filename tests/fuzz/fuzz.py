@@ -28,6 +28,7 @@ with atheris.instrument_imports(include=["ratesvc", "xmltodict"]):
 
     from ratesvc.bank.xml import DAILY, parse_catalogue, parse_daily, parse_dynamic
     from ratesvc.errors import BadDocument, BadRequest
+    from ratesvc.features.rate.routes import typed_amount
     from ratesvc.features.widget.routes import WidgetParams
     from ratesvc.web.params import StrictParams
 
@@ -97,7 +98,7 @@ def query(content: bytes) -> None:
         StrictParams(values, "/v1/convert").text("amount"), StrictParams(values, "/v1/convert").text("date")
     with suppress(BadRequest):
         typed = StrictParams(values, "/rate")
-        typed.typed_amount(typed.code("currency"), typed.language())
+        typed_amount(typed, typed.code("currency"), typed.language())
     with suppress(BadRequest):
         chart = StrictParams(values, "/chart.svg")
         assert chart.number("width") in range(320, 1601)

@@ -17,7 +17,7 @@ from kit.service import ROOT, ran
 from release_docs import gather
 
 from ratesvc.cli import main
-from ratesvc.features.docs import guides
+from ratesvc.features.docs import guides, openapi
 from ratesvc.features.site.page import asset
 from ratesvc.render import contract
 from ratesvc.render.contract import Site
@@ -26,7 +26,7 @@ from ratesvc.storage.address import RedisAddress
 
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "properdocs.yml").read_bytes())
-OPERATIONS = contract.operations(Site("http://localhost:8080"), date(2022, 11, 18))
+OPERATIONS = openapi.operations(Site("http://localhost:8080"), date(2022, 11, 18))
 PAGES = {file.name: file.read_text("utf-8") for file in DOCS.glob("*.md")}
 OUTSIDE = re.compile(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
 

@@ -30,7 +30,7 @@ from playwright.async_api import Browser, Page
 from release_wordpress import PLUGIN, packed, taken
 
 from ratesvc import __version__
-from ratesvc.render import contract
+from ratesvc.features.docs import openapi
 from ratesvc.render.contract import Site
 
 pytestmark = pytest.mark.nightly
@@ -501,7 +501,7 @@ async def test_the_block_shows_what_its_author_chooses(plugin: Plugin, browser: 
 def test_the_block_has_the_choices_of_the_builder() -> None:
     """Each parameter of rows.json; its style is the plugin's own."""
     (one,) = (
-        one for one in contract.operations(Site("http://x"), date(2022, 11, 18)) if one["path"] == "/widget/rows.json"
+        one for one in openapi.operations(Site("http://x"), date(2022, 11, 18)) if one["path"] == "/widget/rows.json"
     )
     parameters = {parameter["name"] for parameter in one["parameters"]} - {"style", "code"}
     assert set(re.findall(r"^\t\t'([a-z]+)' +=> \$", PHP["cbr-rates.php"], re.MULTILINE)) == parameters

@@ -25,7 +25,7 @@ from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.errors import RatesvcError
-from ratesvc.features.docs import guides, reference
+from ratesvc.features.docs import guides, openapi, reference
 from ratesvc.features.ranges.unit_rates import MOST_POINTS
 from ratesvc.features.site import png
 from ratesvc.features.site.page import FRAME_THEMES, OEMBED_SIZES
@@ -39,8 +39,8 @@ from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
 
 HOOKS = Path(__file__).parents[1].joinpath("schemathesis_hooks.py")
 SITE = Site("https://rates.example/prefix")
-DOCUMENT: dict[str, Any] = json.loads(contract.document(SITE, FRIDAY))
-OPERATIONS = contract.operations(SITE, FRIDAY)
+DOCUMENT: dict[str, Any] = json.loads(openapi.document(SITE, FRIDAY))
+OPERATIONS = openapi.operations(SITE, FRIDAY)
 PARAMETERS: dict[str, Any] = contract.contract()["components"]["parameters"]
 
 SERIES = ("/v1/series", "/v1/series.csv")
@@ -162,7 +162,7 @@ def base(served: Served) -> str:
 
 def here(served: Served) -> list[dict[str, Any]]:
     """Every operation with examples that work on this service."""
-    return contract.operations(Site(base(served)), FRIDAY)
+    return openapi.operations(Site(base(served)), FRIDAY)
 
 
 def resolved(part: Any) -> Any:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kit import cases
 
 from ratesvc.errors import BadRequest
+from ratesvc.features.rate.routes import typed_amount
 from ratesvc.features.site.routes import page_language
 from ratesvc.features.widget.routes import WidgetParams
 from ratesvc.features.widget.view import DEFAULT_COLUMNS, ONE_DAY_COLUMNS, Figures, Look, View
@@ -132,9 +133,9 @@ def test_an_amount_is_read_in_its_language_and_currency() -> None:
         ("", "en", "USD", "None"),
     ):
         found = params(f"amount={text}&lang={lang}", "/rate")
-        assert str(found.typed_amount(code, found.language())) == amount
+        assert str(typed_amount(found, code, found.language())) == amount
     with pytest.raises(BadRequest, match="amount takes"):
-        params("amount=100%24", "/rate").typed_amount("EUR", found.language())
+        typed_amount(params("amount=100%24", "/rate"), "EUR", found.language())
 
 
 Read = Callable[[WidgetParams], object]

@@ -9,16 +9,17 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from itertools import chain, groupby
 from typing import Any
 
-from ratesvc.domain.columns import Column, Days, fetched_at
+from ratesvc.domain.columns import Column, Days
 from ratesvc.domain.history import History, certain_date
-from ratesvc.domain.rates import EXACT, REDENOMINATION, in_new_roubles, plain
+from ratesvc.domain.rates import EXACT, REDENOMINATION, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive.changes import Cursor, Holdings
+from ratesvc.features.ranges.unit_rates import in_new_roubles
 from ratesvc.render.csv import marks_of, quoted
 from ratesvc.render.json import encode, marks, utc_time
 from ratesvc.render.language import Language
@@ -108,7 +109,7 @@ def sheets(
 
 def _sheet_rows(history: History, held: Holdings, days: list[date]) -> Iterator[dict[str, Any]]:
     # Composing the sheets of 34 years would take a second.
-    backfilled = fetched_at(held.columns, Days(days[0], days[-1])) if days else {}
+    backfilled = _fetched_at(held.columns, Days(days[0], days[-1])) if days else {}
     for day in days:
         document = history.of_date(day) if history.has_document(day) else None
         yield {
@@ -118,3 +119,12 @@ def _sheet_rows(history: History, held: Holdings, days: list[date]) -> Iterator[
             "fetched_at": utc_time(document.fetched_at if document else backfilled[day.toordinal()]),
             "flags": list(document.flags) if document else [],
         }
+
+
+def _fetched_at(columns: Iterable[Column], days: Days) -> dict[int, datetime]:
+    """When the records of each of these days were fetched, the earliest of a day; by the ordinals of days."""
+    found: dict[int, datetime] = {}
+    for column in sorted(columns, key=lambda column: column.fetched_at, reverse=True):
+        first, last = column.places(days)
+        found |= dict.fromkeys(column.days[first:last], column.fetched_at)
+    return found

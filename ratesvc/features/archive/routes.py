@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import chain
+from typing import Self
 
 from aiohttp import web
 
@@ -17,12 +21,16 @@ from ratesvc.render import csv
 from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Archive, Body, Queue
+from ratesvc.service.publication import BODY_BYTES, GZIP_LEVEL, Body, Headers, Queue
 from ratesvc.web.caching import RATES
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams
 from ratesvc.web.rates import known, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
+
+GZIP_STREAM = 16 + zlib.MAX_WBITS
+ARCHIVE_STEP = 8 * 1024
+"""The packed bytes of one piece: some 64 kB of plain ones."""
 
 
 def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
@@ -31,6 +39,64 @@ def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
         "/v1/history.csv": partial(_history, service),
         "/v1/sheets": partial(_sheets, service),
     }
+
+
+@dataclass(frozen=True)
+class Archive(Body):
+    """A body of many megabytes, kept as gzip in `content`. Nobody ever holds its plain bytes at once."""
+
+    plain_length: int = 0
+    tag: str = ""
+
+    @classmethod
+    def of(cls, parts: Iterable[bytes], content_type: str, headers: Headers) -> Self:
+        """Compress the parts, each of which may be made when it is asked for."""
+        tag, length = hashlib.sha256(content_type.encode() + b"\0"), 0
+        stream, packed = zlib.compressobj(GZIP_LEVEL, wbits=GZIP_STREAM), bytearray()
+        for part in parts:
+            tag.update(part)
+            length += len(part)
+            packed += stream.compress(part)
+        packed += stream.flush()
+        return cls(bytes(packed), content_type, headers, length, tag.hexdigest()[:24])
+
+    @cached_property
+    def offered(self) -> tuple[str, ...]:
+        """Compressing all of it once more, for brotli, would take seconds."""
+        return "gzip", "identity"
+
+    @property
+    def is_long(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def is_finished(self) -> bool:
+        """It needs more than one write, so nobody remembers it as the answer to a target."""
+        return False
+
+    @property
+    def most_bytes(self) -> int:
+        """Its memory."""
+        return BODY_BYTES + len(self.content)
+
+    def finish(self) -> Self:
+        """Nothing is left to do."""
+        return self
+
+    def encoded(self, encoding: str) -> bytes:
+        """The gzip; the plain bytes come in `pieces`."""
+        return self.content if encoding == "gzip" else b""
+
+    def length(self, encoding: str) -> int:
+        """The number of bytes in one encoding."""
+        return len(self.content) if encoding == "gzip" else self.plain_length
+
+    def pieces(self) -> Iterator[bytes]:
+        """The plain bytes, a little at a time."""
+        stream, packed = zlib.decompressobj(GZIP_STREAM), memoryview(self.content)
+        for begins in range(0, len(packed), ARCHIVE_STEP):
+            yield stream.decompress(packed[begins : begins + ARCHIVE_STEP])
 
 
 async def _history(service: Service, request: web.Request) -> Answer:

@@ -22,7 +22,7 @@ from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import HOURLY, NO_STORE
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import wants_packed
-from ratesvc.web.problems import see_other
+from ratesvc.web.problems import COMMON
 from ratesvc.web.responses import Answer, Handler
 
 BUILDER_HEADERS = own_page(
@@ -72,7 +72,7 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
     words, codes = builder_page.words_of(ui, choice.language), service.history.codes()
     notices = _notices(params, choice)
     if "was" in request.query and not notices:
-        return see_other(f"?{builder_page.address(choice, words)}")
+        return _see_other(f"?{builder_page.address(choice, words)}")
 
     def render() -> Body:
         table = shown.table_in(choice.language, choice.view)
@@ -116,6 +116,11 @@ def _notices(params: WidgetParams, choice: Choice) -> tuple[Notice, ...]:
         (params.text("height", 20) not in ("", height), "Height: {limits} pixels.", heights),
     )
     return tuple((text, limits) for is_due, text, limits in notices if is_due)
+
+
+def _see_other(address: str) -> web.Response:
+    """A redirect of a form that was sent to the short address of what it asked for."""
+    return web.Response(status=303, headers={**COMMON, "Cache-Control": "no-store", "Location": address})
 
 
 FEATURE = Feature("builder", routes, needs=("widget",), embeds={"/": embedded})

@@ -10,8 +10,9 @@ from decimal import Decimal
 from itertools import pairwise, repeat
 from operator import itemgetter
 
-from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, in_new_roubles, ratios, rounded
+from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, ratios, rounded
 from ratesvc.features.chart.axes import Axis, Curve, Point, Unit, day_ticks, decimals, lines, px, value_ticks
+from ratesvc.features.ranges.unit_rates import in_new_roubles
 from ratesvc.features.site.page import asset, page
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
 from ratesvc.render.language import Language

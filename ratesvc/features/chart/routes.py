@@ -34,14 +34,14 @@ from ratesvc.features.site.page import (
     script,
     style,
 )
-from ratesvc.features.site.routes import NOINDEX, html, in_the_readers_language
+from ratesvc.features.site.routes import NOINDEX, LenientParams, html, in_the_readers_language
 from ratesvc.render.contract import Site
 from ratesvc.render.language import language_or_default
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import NO_STORE
 from ratesvc.web.features import Embedded, Feature, Features
-from ratesvc.web.params import LenientParams, StrictParams
+from ratesvc.web.params import StrictParams
 from ratesvc.web.problems import problem_of
 from ratesvc.web.rates import known
 from ratesvc.web.responses import Answer, Handler
@@ -134,9 +134,9 @@ def _headers(site: Site, path: str) -> tuple[tuple[str, str], ...]:
 
 
 def _embedded(
-    service: Service, site: Site, path: str, query: MultiMapping[str], limits: LenientParams
+    service: Service, site: Site, path: str, query: MultiMapping[str], given: MultiMapping[str]
 ) -> Callable[[], Embedded]:
-    params = StrictParams(query, path)
+    params, limits = StrictParams(query, path), LenientParams(given)
     shown = Shown(charted(params, service), params.language(), site, params.text("theme"))
     width = min(chart_page.EMBED_WIDTH, limits.number("maxwidth", chart_page.EMBED_WIDTH, OEMBED_SIZES))
     needed = chart_page.frame_height(width, len(shown.asked.codes))

@@ -13,8 +13,9 @@ from html import unescape
 
 from markupsafe import Markup, escape
 
+from ratesvc.features.docs.openapi import EXAMPLE_HOST
 from ratesvc.features.site import page as pages
-from ratesvc.render.contract import EXAMPLE_HOST, Site
+from ratesvc.render.contract import Site
 from ratesvc.render.language import DEFAULT, catalogue, language_or_default
 
 GUIDES = ("calling", "accounting", "events")

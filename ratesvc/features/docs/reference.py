@@ -17,8 +17,9 @@ from markupsafe import Markup, escape
 
 from ratesvc.features.docs import guides
 from ratesvc.features.docs.guides import LANGUAGES
+from ratesvc.features.docs.openapi import operations
 from ratesvc.features.site import page as pages
-from ratesvc.render.contract import Part, Site, contract, operations, resolved
+from ratesvc.render.contract import Part, Site, contract, resolved
 from ratesvc.render.json import PROBLEM_JSON, encode
 from ratesvc.render.language import DEFAULT, Language, catalogue, language_or_default
 

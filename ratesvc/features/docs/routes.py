@@ -13,18 +13,16 @@ from yarl import URL
 
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
-from ratesvc.features.docs import guides, reference
+from ratesvc.features.docs import guides, openapi, reference
 from ratesvc.features.docs.guides import GUIDES
 from ratesvc.features.site.page import own_page
-from ratesvc.features.site.routes import html, in_the_readers_language
-from ratesvc.render import contract
-from ratesvc.render.contract import Site
+from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language
+from ratesvc.render.contract import Part, Site
 from ratesvc.render.json import JSON
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Archive, Body, Queue
+from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import REFERENCE
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import LenientParams
 from ratesvc.web.problems import EVERY_PROBLEM
 from ratesvc.web.responses import Answer, Handler
 
@@ -50,16 +48,16 @@ def routes(service: Service, site: Site, features: Features) -> dict[str, Handle
 
 
 async def _document(service: Service, site: Site, _: web.Request) -> Answer:
-    return await _reference(service, "document", lambda day: Body(contract.document(site, day), JSON))
+    return await _reference(service, "document", lambda day: Body(openapi.document(site, day), JSON))
 
 
 async def _catalogue(service: Service, site: Site, _: web.Request) -> Answer:
     itself = ("Link", f'<{site.public_url}{CATALOGUE}>; rel="api-catalog"')
-    return await _reference(service, "catalogue", lambda _: Body(contract.api_catalog(site), LINKSET, (itself,)))
+    return await _reference(service, "catalogue", lambda _: Body(openapi.api_catalog(site), LINKSET, (itself,)))
 
 
 async def _for_language_models(service: Service, site: Site, _: web.Request) -> Answer:
-    return await _reference(service, "llms", lambda day: Body(contract.for_language_models(site, day), TEXT))
+    return await _reference(service, "llms", lambda day: Body(openapi.for_language_models(site, day), TEXT))
 
 
 async def _docs(
@@ -72,7 +70,7 @@ async def _docs(
         current = service.publication
         if current is not None and not current.find(("reference", tag)):
             day = current.snapshot.in_force.effective_date
-            operations = await service.workers.run(lambda: contract.operations(site, day), Queue.SMALL)
+            operations = await service.workers.run(lambda: openapi.operations(site, day), Queue.SMALL)
             answers = await _own_answers(operations, site, others, request)
 
         def render(day: date) -> Body:
@@ -87,7 +85,7 @@ async def _guide(service: Service, site: Site, name: str, request: web.Request) 
 
 
 async def _own_answers(
-    operations: Sequence[contract.Part], site: Site, others: Mapping[str, Handler], request: web.Request
+    operations: Sequence[Part], site: Site, others: Mapping[str, Handler], request: web.Request
 ) -> dict[tuple[str, str], bytes]:
     """What this service answers to the example of each operation, if that is text, by operationId and media type."""
     answers = {}
@@ -101,7 +99,7 @@ async def _own_answers(
                 if isinstance(answer, Answer):
                     media = answer.body.content_type.partition(";")[0]
                     body = answer.body
-                    text = b"".join(body.pieces()) if isinstance(body, Archive) else body.encoded("identity")
+                    text = b"".join(body.pieces()) or body.encoded("identity")
                     answers[operation["operationId"], media] = text
     return answers
 

@@ -16,7 +16,6 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import HOURLY
 from ratesvc.web.features import Embedded, Feature, Features
-from ratesvc.web.params import LenientParams
 from ratesvc.web.responses import Answer, Handler
 
 
@@ -30,7 +29,7 @@ async def _oembed(service: Service, site: Site, features: Features, request: web
         raise NotSupported("oEmbed answers are JSON only. Use format=json.")
     embeds = {path: embed for feature in features.on for path, embed in feature.embeds.items()}
     path, query = _our_address(request.query.get("url", ""), site, embeds)
-    embedded = embeds[path](service, site, path, query, LenientParams(request))
+    embedded = embeds[path](service, site, path, query, request.query)
     body = await service.workers.run(lambda: Body(encode(_rich(embedded(), site)), JSON).finish(), Queue.WIDGETS)
     return Answer(body, HOURLY)
 

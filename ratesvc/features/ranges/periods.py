@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -10,7 +11,7 @@ from decimal import Decimal
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import NEAR, History, certain_date
-from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, mean, trimmed
+from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.ranges.unit_rates import SeriesParams, quotients, quotients_of, rates_of
 
@@ -122,3 +123,14 @@ def _places(ordinals: Sequence[int], bounds: Bounds, start: int = 0, *, is_split
         end = bisect_right(ordinals, period.until.toordinal(), start)
         yield period, slice(start, end)
         start = end
+
+
+def mean(numerators: Sequence[int], denominators: Sequence[int]) -> Decimal:
+    """The mean of these quotients, over a common denominator and so rounded once. There must be a quotient."""
+    sums: Counter[int] = Counter()
+    for numerator, denominator in zip(numerators, denominators, strict=True):
+        sums[denominator] += numerator
+    total, common = 0, 1
+    for denominator, part in sums.items():
+        total, common = total * denominator + part * common, common * denominator
+    return trimmed(rounded(Decimal(total), Decimal(common * len(numerators))))

@@ -16,7 +16,7 @@ from typing import Any
 
 from ratesvc.domain.columns import Column, Days, scaled_rouble
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, in_new_roubles, plain, ratios
+from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios, trimmed
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import HistoryLoading, TooManyPoints
 
@@ -140,6 +140,12 @@ def quotients_of(history: History, code: str, params: SeriesParams) -> tuple[Seq
     for place in range(_old_places(days, code, params)):
         roubles[place] *= OLD_IN_NEW
     return days, units, divisors
+
+
+def in_new_roubles(rate: Decimal, base: str) -> Decimal:
+    """A rate in old roubles, or of one old rouble if `base` is RUB, in new ones."""
+    change = EXACT.multiply if base == "RUB" else EXACT.divide
+    return trimmed(change(rate, Decimal(OLD_IN_NEW)))
 
 
 def _old_places(days: Sequence[int], code: str, params: SeriesParams) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import date, timedelta
+from decimal import Decimal
 from functools import cache, partial
 
 from aiohttp import web
@@ -15,15 +16,17 @@ from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.features.rate import rate_page
 from ratesvc.features.rate.rate_page import Question
+from ratesvc.features.site.amounts import read_amount
 from ratesvc.features.site.page import own_page
 from ratesvc.features.site.reasons import reason
-from ratesvc.features.site.routes import html, in_the_readers_language
+from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language
 from ratesvc.render.contract import Site
+from ratesvc.render.language import Language
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import NO_STORE, caching_of
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import LenientParams, StrictParams, one_code
+from ratesvc.web.params import StrictParams, one_code
 from ratesvc.web.problems import problem_of
 from ratesvc.web.rates import day_named
 from ratesvc.web.responses import Answer, Handler
@@ -42,7 +45,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     try:
         params = StrictParams(request, "/rate")
         language, day, code = params.language(), _day_asked(params, service), params.code("code")
-        question = Question(day, code, history.codes(), params.typed_amount(code, language))
+        question = Question(day, code, history.codes(), typed_amount(params, code, language))
     except BadRequest as error:
         return _rate_refused(request, service, site, error)
     outcome = _outcome(question, service)
@@ -61,6 +64,15 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     answer, refusal = (outcome, UnknownCurrency(code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate_page.answered(question, why, answer, language, site)
     return Answer(html(page, *headers), NO_STORE, problem_of(refusal).status)
+
+
+def typed_amount(params: StrictParams, code: str, language: Language) -> Decimal | None:
+    """An amount of a currency, as people type it; None where it is not given. Raises BadRequest."""
+    text = params.text("amount")
+    amount = read_amount(text, code, language)
+    if amount is None and text.strip():
+        raise params.malformed("amount")
+    return amount
 
 
 def _day_asked(params: StrictParams, service: Service) -> date:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from functools import lru_cache
 from operator import itemgetter
 
 from aiohttp import hdrs, web
+from multidict import MultiMapping
 
+from ratesvc.domain.workdays import iso_day
 from ratesvc.features.site.page import HTML, asset, own_page, page
 from ratesvc.render.contract import Site
-from ratesvc.render.language import TRANSLATIONS, language_or_default
+from ratesvc.render.language import TRANSLATIONS, Language, language_or_default
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web import problems
 from ratesvc.web.caching import HOURLY, ICON, Caching
 from ratesvc.web.features import Feature, Features
+from ratesvc.web.params import wants_packed
 from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Answer, Handler, weights
 
@@ -24,6 +29,9 @@ NOT_FOUND_HEADERS = own_page("site/home", img_src="'self'")
 TEXT = "text/plain; charset=utf-8"
 NOINDEX = ("X-Robots-Tag", "noindex")
 """What is embedded belongs to another page, so search engines should not list it by itself."""
+LONGEST_TAG = 35
+UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
+"""Honest characters that `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
 PICTURE_POLICY = ("Content-Security-Policy", "default-src 'none'; sandbox")
 
 
@@ -73,6 +81,50 @@ async def not_found(site: Site, request: web.Request) -> web.Response:
     answer = uncached(404, page("site/not_found.html", t=words.say, language=words, site=site).encode(), HTML)
     answer.headers.update(NOT_FOUND_HEADERS)
     return answer
+
+
+class LenientParams:
+    """The parameters of an embedding. Unknown ones are dropped, because no site wants an error page inside."""
+
+    def __init__(self, given: web.Request | MultiMapping[str], *, packed: bool = True) -> None:
+        """`given` is a request, or the query of an address that a request contains."""
+        self._query: MultiMapping[str] = given.query if isinstance(given, web.Request) else given
+        self.packed = wants_packed(given) if isinstance(given, web.Request) else packed
+
+    def text(self, name: str, longest: int) -> str:
+        """The text, or empty if it is too long or has characters that cannot be shown."""
+        given = self._query.get(name, "").strip()
+        if len(given) > longest:
+            return ""
+        return given if all(character.isprintable() or character in UNSEEN for character in given) else ""
+
+    def words(self, name: str, most: int) -> tuple[str, ...]:
+        """A list separated by commas, given once or more often; each word once, in order."""
+        given = ",".join(self._query.getall(name, [])).split(",", most)[:most]
+        return tuple(dict.fromkeys(word.strip() for word in given if word.strip()))
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """The given word if it is one of the choices, else the first of them."""
+        given = self._query.get(name, "")
+        return given if given in choices else choices[0]
+
+    def number(self, name: str, default: int, allowed: range) -> int:
+        """A whole number, or the default."""
+        given = self._query.get(name, "")
+        number = int(given) if given.isascii() and given.isdigit() and len(given) < 5 else default
+        return number if number in allowed else default
+
+    def language(self) -> Language:
+        """`lang=`, its nearest parent, or English."""
+        return language_or_default(self.text("lang", LONGEST_TAG))
+
+    def switch(self, name: str, *, is_on: bool = False) -> bool:
+        """0 or 1; `is_on` says what it is otherwise."""
+        return self.choice(name, ("1", "0") if is_on else ("0", "1")) == "1"
+
+    def day(self) -> date | None:
+        """`date=2024-03-02`; None where it is not given or does not exist."""
+        return iso_day(self.text("date", 10))
 
 
 def fixed(body: Body, caching: Caching) -> Handler:

@@ -32,7 +32,7 @@ from ratesvc.features.site.page import (
     script,
     style,
 )
-from ratesvc.features.site.routes import NOINDEX, PICTURE_POLICY, fixed, html
+from ratesvc.features.site.routes import NOINDEX, PICTURE_POLICY, LenientParams, fixed, html
 from ratesvc.features.widget import card, fragment, ground, releases, rows
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.choice import HEIGHTS, WIDTH_OF, WIDTHS, Choice, Size, embed_url
@@ -47,7 +47,6 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue, Render
 from ratesvc.web.caching import CARD, FOR_EVER, HOURLY, MANIFEST, NO_STORE, WIDGET, Caching
 from ratesvc.web.features import Embedded, Feature, Features
-from ratesvc.web.params import LenientParams
 from ratesvc.web.problems import problem_of
 from ratesvc.web.responses import Answer, Handler
 
@@ -250,10 +249,10 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
 
 
 def embedded(
-    service: Service, site: Site, _: str, query: MultiMapping[str], limits: LenientParams
+    service: Service, site: Site, _: str, query: MultiMapping[str], given: MultiMapping[str]
 ) -> Callable[[], Embedded]:
     """A frame within `maxwidth` and `maxheight`; as high as rows and title need in a narrower frame."""
-    shown = Embedding(WidgetParams(query), service)
+    shown, limits = Embedding(WidgetParams(query), service), LenientParams(given)
 
     def fitted() -> Embedded:
         choice = shown.choice()

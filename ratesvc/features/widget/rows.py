@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -13,13 +14,13 @@ from ratesvc.domain.rates import (
     REDENOMINATION,
     InForce,
     Snapshot,
-    in_one_rouble,
     plain,
     rate_change,
     rounded,
     trimmed,
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
+from ratesvc.features.widget.converter import converter_data
 from ratesvc.features.widget.view import (
     DATED_TITLE,
     FULL_HEADING,
@@ -32,7 +33,7 @@ from ratesvc.features.widget.view import (
     TITLE,
     View,
 )
-from ratesvc.render.json import converter_data, encode, source_url
+from ratesvc.render.json import encode, source_url
 from ratesvc.render.language import HARD_BLANK, NOTHING, OLD_ROUBLES, PLACES, Language
 
 PERCENT_PLACES = 2
@@ -394,3 +395,10 @@ def _place(part: Decimal, whole: Decimal, size: int) -> str:
     space = Decimal(size - 2 * SPARK_MARGIN)
     offset = rounded(EXACT.multiply(part, space), whole, places=1) if whole else rounded(space, Decimal(2), places=1)
     return plain(trimmed(offset + SPARK_MARGIN))
+
+
+def in_one_rouble(points: Sequence[tuple[date, Decimal]]) -> Sequence[tuple[date, Decimal]]:
+    """Effective dates and rates in roubles, oldest first; if the last is in new roubles, without those in old ones."""
+    if not points or points[-1][0] < REDENOMINATION:
+        return points
+    return points[bisect_left(points, (REDENOMINATION,)) :]

@@ -14,9 +14,9 @@ from conftest import Served, addresses
 from kit.http import ask, get
 from yarl import URL
 
+from ratesvc.features.docs import openapi
 from ratesvc.features.docs.guides import GUIDES
 from ratesvc.features.widget.view import TITLE
-from ratesvc.render import contract
 from ratesvc.render.language import language_or_default
 from ratesvc.service.publication import MOST_WAITING, Queue
 
@@ -196,8 +196,8 @@ async def test_the_reference_has_its_examples_while_long_answers_wait(
 
 async def test_the_reference_is_made_once_for_all_who_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes a tenth of a second in the threads of small answers, so they would wait for each reader."""
-    made = Mock(wraps=contract.operations)
-    monkeypatch.setattr(contract, "operations", made)
+    made = Mock(wraps=openapi.operations)
+    monkeypatch.setattr(openapi, "operations", made)
     answers = await asyncio.gather(*(served.get("/docs") for _ in range(9)))
     assert {status for status, _, _ in answers} == {200}
     assert made.call_count == 1

@@ -18,8 +18,8 @@ from playwright.async_api import Browser
 
 from ratesvc.domain.rates import convert
 from ratesvc.features.site.page import hashes
+from ratesvc.features.widget.converter import converter_data
 from ratesvc.features.widget.releases import RELEASE
-from ratesvc.render.json import converter_data
 from ratesvc.render.language import Language, language_or_default
 
 pytestmark = pytest.mark.nightly

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ratesvc.render.amounts import read_amount
+from ratesvc.features.site.amounts import read_amount
 from ratesvc.render.language import language_or_default
 
-TABLE = json.loads((Path(__file__).parents[1] / "amounts.json").read_text("utf-8"))
+TABLE = json.loads((Path(__file__).parents[2] / "amounts.json").read_text("utf-8"))
 """Language, currency, text, and the amount, or null where none can be read for certain."""
 
 
