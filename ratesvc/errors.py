@@ -7,7 +7,13 @@ from datetime import date, datetime
 
 
 class RatesvcError(Exception):
-    """Every error that this program explains; anything else is an internal error."""
+    """Every error that this program explains; anything else is an internal error.
+
+    If a parameter of a request is refused, `parameter` is its name, and `given` its value or None.
+    """
+
+    parameter = ""
+    given: str | None = None
 
 
 # The installation
@@ -139,10 +145,7 @@ class BeforeHistory(RatesvcError):
 
 
 class BadRequest(RatesvcError):
-    """A request that cannot be understood. The text says which parameter is wrong and what it takes.
-
-    `parameter` is its name, and `given` its value or None; without a name the error is not about a parameter.
-    """
+    """A request that cannot be understood. The text says which parameter is wrong and what it takes."""
 
     def __init__(self, text: str, parameter: str = "", given: str | None = None) -> None:
         super().__init__(text)
@@ -157,13 +160,16 @@ FORMS = "JSON has no suffix here, and spreadsheets such as Excel read .csv."
 class UnknownCurrency(RatesvcError):
     """No held sheet has this code; with `effective`, the sheet of that date lacks it. `meant` is a similar code."""
 
-    def __init__(self, code: str, meant: str | None = None, *, effective: date | None = None) -> None:
+    def __init__(
+        self, code: str, meant: str | None = None, *, effective: date | None = None, parameter: str = ""
+    ) -> None:
         if effective:
             text = f"The sheet of {effective} has no {code}."
         else:
             text = f"There is no currency {code}. Did you mean {meant}?" if meant else f"No currency {code} is known."
         super().__init__(text)
-        self.code = code
+        self.code = self.given = code
+        self.parameter = parameter
 
 
 class UnknownRevision(RatesvcError):
@@ -176,7 +182,7 @@ class TooManyPoints(RatesvcError):
     def __init__(self, currencies: int, days: int, most: int) -> None:
         super().__init__(
             f"{currencies} currencies on {days:,} days are {currencies * days:,} points, and one answer has at most "
-            f"{most:,}. Ask for fewer currencies or a shorter range; `ratesvc export` writes all of history to files."
+            f"{most:,}. Ask for fewer currencies or a shorter range; /v1/history.csv has all of history in one answer."
         )
         self.points = currencies * days
         self.most = most

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import date
 from difflib import get_close_matches
 from typing import Any
@@ -12,7 +13,7 @@ from aiohttp import hdrs, web
 from multidict import MultiMapping
 
 from ratesvc.domain.workdays import iso_day
-from ratesvc.errors import FORMS, BadRequest
+from ratesvc.errors import FORMS, BadRequest, BeforeHistory, NotEmbeddable, NotYetSet, UnknownRevision
 from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import Language, language
 
@@ -31,7 +32,7 @@ OTHER_NAMES = {
 OF_DIRECTION = ("base", "base_currency", "source", "from", "to", "symbols", "quotes")
 DIRECTION = (
     " Here a rate is the price of one unit of a code in quote_currency: what base=USD with EUR is elsewhere, "
-    "0.9651 say, is here USD with quote_currency=EUR."
+    "0.9651 say, is here USD with quote_currency=EUR; /v1/convert?from=USD&to=EUR,CNY has one USD in several."
 )
 """Other APIs ask for a base and get the prices of one unit of it. A mere change of the name would invert the rate."""
 
@@ -96,11 +97,15 @@ class StrictParams:
         """
         if not self.text("codes"):
             return None
-        codes = tuple(dict.fromkeys(part.strip().upper() for part in self.text("codes").split(",")))
+        codes = self.code_list("codes")
         if codes == (self.code("quote_currency") or "RUB",):
             text = f"Rates are in {codes[0]}, so codes={codes[0]} leaves nothing to show. Give other codes."
             raise BadRequest(text, "codes", self.text("codes"))
         return codes
+
+    def code_list(self, name: str) -> tuple[str, ...]:
+        """The codes of `name=USD,EUR` or its default, as `codes` gives them."""
+        return tuple(dict.fromkeys(part.strip().upper() for part in self.text(name).split(",")))
 
     def number(self, name: str) -> int:
         """A whole number."""
@@ -137,6 +142,16 @@ def _check(parameter: dict[str, Any], text: str) -> None:
 
 def _malformed(parameter: dict[str, Any], text: str) -> BadRequest:
     return BadRequest(f"{parameter['name']} takes {parameter['x-takes']}.", parameter["name"], text)
+
+
+@contextmanager
+def refuses(parameter: str, given: str) -> Iterator[None]:
+    """Where there is no answer for the value of a parameter, the error names both."""
+    try:
+        yield
+    except (NotYetSet, BeforeHistory, UnknownRevision, NotEmbeddable) as error:
+        error.parameter, error.given = parameter, given
+        raise
 
 
 def one_code(text: str) -> str:

@@ -78,12 +78,12 @@ def problem_of(error: RatesvcError) -> Problem:
 def problem(error: RatesvcError) -> web.Response:
     """A stable `type`, a sentence, and facts that help to correct the request."""
     extra: dict[str, Any] = {}
-    if isinstance(error, errors.NotYetSet):
-        extra = {**expected_by(error.due_at), "overdue": error.overdue}
-    elif isinstance(error, errors.BadRequest) and error.parameter:
+    if error.parameter:
         extra = {"parameter": error.parameter[:LONGEST_GIVEN], "given": error.given and error.given[:LONGEST_GIVEN]}
+    if isinstance(error, errors.NotYetSet):
+        extra |= {**expected_by(error.due_at), "overdue": error.overdue}
     elif isinstance(error, errors.UnknownCurrency):
-        extra = {"code": error.code}
+        extra["code"] = error.code
     elif isinstance(error, errors.TooManyPoints):
         extra = {"points": error.points, "most": error.most}
     return refusal(problem_of(error), str(error), extra)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from functools import partial
 
@@ -16,7 +17,7 @@ from ratesvc.render import csv, json
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, caching_of
-from ratesvc.web.params import StrictParams, day_of, one_code
+from ratesvc.web.params import StrictParams, day_of, one_code, refuses
 from ratesvc.web.responses import Answer, Handler
 
 Headers = tuple[tuple[str, str], ...]
@@ -40,14 +41,13 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
     language, locale = params.language(), params.given_language("locale")
     quote, codes = params.code("quote_currency"), params.codes()
     publication = service.require_publication()
-    for code in (quote, *(codes or ())):
+    for code in codes or ():
         known(code, service)
-    answer = shown = _in_force(service, request.match_info.get("date", "today"))
-    if params.has("revision"):
-        shown = service.history.in_revision(answer, params.number("revision"))
+    known(quote, service, "quote_currency")
+    answer, shown = in_force(service, request.match_info.get("date", "today"), params)
 
     def render() -> Body:
-        check_listed(shown, quote)
+        check_listed(shown, {quote: "quote_currency"})
         if not is_csv:
             return Body(json.rates(shown, language, quote=quote, codes=codes, demo=service.demo), json.JSON)
         table = csv.for_readers(csv.rows_of_sheet(shown, quote, codes), language, quote)
@@ -68,11 +68,15 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
 
 
 async def _one_number(service: Service, request: web.Request) -> Answer:
-    quote = known(StrictParams(request, "/v1/rates/{date}/{code}.txt").code("quote_currency"), service)
-    answer = _in_force(service, request.match_info["date"])
-    code = known(one_code(request.match_info["code"]), service)
-    check_listed(answer, code, quote)
-    return Answer(Body(json.unit_rate(answer, code, quote), "text/plain; charset=utf-8"), caching_of(service, answer))
+    params = StrictParams(request, "/v1/rates/{date}/{code}.txt")
+    quote = known(params.code("quote_currency"), service, "quote_currency")
+    answer, shown = in_force(service, request.match_info["date"], params)
+    code = known(one_code(request.match_info["code"]), service, "code")
+    check_listed(shown, {code: "code", quote: "quote_currency"})
+    day, number = map(str, shown.revision.key)
+    headers = (("Effective-Date", day), ("Revision", number))
+    body = Body(json.unit_rate(shown, code, quote), "text/plain; charset=utf-8", headers)
+    return Answer(body, caching_of(service, answer))
 
 
 async def _currencies(service: Service, request: web.Request) -> Answer:
@@ -85,11 +89,18 @@ async def _currencies(service: Service, request: web.Request) -> Answer:
     return Answer(body, RATES)
 
 
-def _in_force(service: Service, day: str) -> InForce:
+def in_force(service: Service, day: str, params: StrictParams) -> tuple[InForce, InForce]:
+    """What applies on a day that a request names, and the same in the revision that it asks for."""
     # Today is that of the publication: a clock that is set back years takes nobody's rates away.
     if day == "today":
-        return service.require_publication().snapshot.for_today()
-    return on_day(service.history, day_named(day, service), service.clock())
+        answer = service.require_publication().snapshot.for_today()
+    else:
+        with refuses("date", day):
+            answer = on_day(service.history, day_named(day, service), service.clock())
+    if not params.has("revision"):
+        return answer, answer
+    with refuses("revision", params.text("revision")):
+        return answer, service.history.in_revision(answer, params.number("revision"))
 
 
 def day_named(text: str, service: Service, name: str = "date") -> date:
@@ -105,19 +116,19 @@ def day_named(text: str, service: Service, name: str = "date") -> date:
     return snapshot.announced.effective_date
 
 
-def known(code: str, service: Service) -> str:
+def known(code: str, service: Service, parameter: str = "codes") -> str:
     """The code itself. Raises UnknownCurrency if no held sheet has ever had it, NoSheet while none is held."""
     if code != "RUB" and code not in service.history.codes():
         service.require_publication()
-        raise UnknownCurrency(code)
+        raise UnknownCurrency(code, parameter=parameter)
     return code
 
 
-def check_listed(answer: InForce, *codes: str) -> None:
-    """Raise UnknownCurrency if the sheet lacks one of the currencies."""
-    for code in codes:
+def check_listed(answer: InForce, codes: Mapping[str, str]) -> None:
+    """Raise UnknownCurrency if the sheet lacks one of the currencies, each of which has its parameter's name."""
+    for code, parameter in codes.items():
         if code not in answer.revision.sheet.costs:
-            raise UnknownCurrency(code, effective=answer.revision.effective_date)
+            raise UnknownCurrency(code, effective=answer.revision.effective_date, parameter=parameter)
 
 
 def unconfirmed_days(history: History, days: Days, today: date) -> Headers:

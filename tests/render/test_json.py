@@ -98,12 +98,12 @@ DOCUMENTS: dict[str, list[bytes]] = {
         for quote, codes in (("RUB", None), ("USD", None), ("USD", ["DEM"]), ("USD", ["RUB"]), ("RUB", ["DEM"]))
     ],
     "The same in conversions, and not from 1998 on.": [
-        *(to_json(OLD_ANSWER, "1", *pair) for pair in (("USD", "RUB"), ("RUB", "DEM"), ("USD", "DEM"))),
+        *(to_json(OLD_ANSWER, "1", *pair) for pair in (("USD", ["RUB"]), ("RUB", ["DEM"]), ("USD", ["DEM"]))),
         rates(NEW_ANSWER, EN, codes=["USD"]),
     ],
     "Demo figures are marked.": [
         rates(ANSWER, EN, codes=["USD"], demo=True),
-        to_json(ANSWER, "1", "USD", "RUB", demo=True),
+        to_json(ANSWER, "1", "USD", ["RUB"], demo=True),
         currencies(History(WorkCalendar(), [BEFORE]), EN, demo=True),
     ],
     "One number alone, for a cell of a spreadsheet.": [
@@ -111,9 +111,9 @@ DOCUMENTS: dict[str, list[bytes]] = {
         for pair in (("USD", "RUB"), ("IRR", "RUB"), ("RUB", "USD"), ("EUR", "USD"), ("RUB", "RUB"))
     ],
     "A conversion has strings, rounded to the minor unit: yen have none, dinars three places. Zero has no sign.": [
-        to_json(replace(ANSWER, requested_date=SATURDAY), "100.50", "USD", "RUB"),
-        *(to_json(COINED, "1", "USD", code) for code in ("JPY", "BHD", "RUB")),
-        *(to_json(COINED, amount, "RUB", "USD") for amount in ("-0.00001", "-0", "000")),
+        to_json(replace(ANSWER, requested_date=SATURDAY), "100.50", "USD", ["RUB"]),
+        to_json(COINED, "1", "USD", ["JPY", "BHD", "RUB"]),
+        *(to_json(COINED, amount, "RUB", ["USD"]) for amount in ("-0.00001", "-0", "000")),
     ],
     "Currencies are listed by code, with the days of all ids. A successor has the same parent, another code, and "
     "begins later.": [currencies(succession(), EN)],
@@ -134,7 +134,7 @@ def test_golden() -> None:
 @pytest.mark.parametrize(("code", "quote"), [("GBP", "RUB"), ("USD", "GBP"), ("GBP", "USD")])
 def test_a_currency_that_the_sheet_lacks_has_no_number(code: str, quote: str) -> None:
     """Callers name it in their error."""
-    for made in (unit_rate, lambda *pair: to_json(pair[0], "1", *pair[1:])):
+    for made in (unit_rate, lambda answer, base, quote: to_json(answer, "1", base, [quote])):
         with pytest.raises(KeyError):
             made(ANSWER, code, quote)
     with pytest.raises(KeyError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import inspect
 import json
 import os
 import re
@@ -23,7 +24,8 @@ from jsonschema_rs import Draft202012Validator
 from kit.bank import Bank, sheet
 from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 
-from ratesvc.domain.rates import FIRST_DAY, Revision
+from ratesvc.bank import admission
+from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, Revision
 from ratesvc.errors import RatesvcError
 from ratesvc.features.docs import guides, openapi, reference
 from ratesvc.features.ranges.unit_rates import MOST_POINTS
@@ -73,7 +75,7 @@ CALM = split(
         "2026-04-24?revision=2 2026-05-30 1992-06-30",
         "/v1/rates/{date}/{code}.txt": "2026-04-24/USD.txt next/USD.txt 2026-04-24/US.txt 2026-04-24/XQZ.txt "
         "2026-05-30/USD.txt "
-        "1992-06-30/USD.txt",
+        "1992-06-30/USD.txt 2026-04-24/USD.txt?revision=2",
         **dict.fromkeys(
             SERIES,
             "?codes=USD ?codes=USD&fill=daily&since=2026-04-20 ?codes=USD&group=year&since=1992-07-01 "
@@ -83,7 +85,7 @@ CALM = split(
             "?codes=USD,EUR,CNY,GBP,JPY,CHF,KZT,CAD&fill=daily&since=1992-07-01",
         ),
         "/v1/convert": "?from=USD - ?amount=-0.5&from=USD&to=JPY&date=next ?from=USD&to=XQZ ?from=USD&date=2026-05-30 "
-        "?from=USD&date=1992-06-30",
+        "?from=USD&date=1992-06-30 ?from=USD&to=EUR,RUB&revision=1 ?from=USD&revision=2",
         "/v1/sheets": "- ?since=2026-04-23&until=next ?after=1 ?until=1992-06-30",
         "/v1/history.csv": "- ?codes=USD&since=2026-04-24 ?codes=1 ?codes=XQZ ?until=1992-06-30",
         "/v1/currencies": "?lang=ru ?lng=ru",
@@ -353,6 +355,13 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     assert f"{png.MOST_PIXELS:,}" in DOCUMENT["paths"]["/chart.png"]["get"]["description"]
     kinds = DOCUMENT["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]
     assert kinds == sorted(problem.body("")["type"] for problem in EVERY_PROBLEM)
+    flags = {
+        *re.findall(r'Finding\("(\w+)"', inspect.getsource(admission)),
+        admission.WITHDRAWN,
+        "released",
+        WITHDRAWAL,
+    }
+    assert DOCUMENT["components"]["schemas"]["Flag"]["enum"] == sorted(flags)
 
 
 @pytest.mark.nightly

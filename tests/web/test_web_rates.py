@@ -159,11 +159,11 @@ async def test_a_refusal_names_the_parameter_its_value_and_what_it_takes(served:
 def test_a_currency_that_the_sheet_lacks_is_named() -> None:
     """With the day of the sheet, because other sheets may have it."""
     answer = InForce(FRIDAY, Revision(sheet(FRIDAY), 1, datetime(2026, 4, 23, 13, tzinfo=UTC)), None, None)
-    check_listed(answer, "USD", "RUB")
-    for codes in (("GBX", "RUB"), ("USD", "GBX")):
+    check_listed(answer, {"USD": "codes", "RUB": "quote_currency"})
+    for codes in ({"GBX": "code", "RUB": "quote_currency"}, {"USD": "quote_currency", "GBX": "code"}):
         with pytest.raises(UnknownCurrency, match=r"The sheet of 2026-04-24 has no GBX\.") as caught:
-            check_listed(answer, *codes)
-        assert caught.value.code == "GBX"
+            check_listed(answer, codes)
+        assert (caught.value.code, caught.value.parameter) == ("GBX", "code")
 
 
 async def test_a_sheet_as_csv_has_the_figures_of_the_json(served: Served) -> None:

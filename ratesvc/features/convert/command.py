@@ -31,6 +31,6 @@ async def convert(  # noqa: PLR0913 -- the options of the command
         if missing := {*pair} - sheet.costs.keys():
             raise BadRequest(f"The sheet of {sheet.effective_date} has no {', '.join(sorted(missing))}.")
         if as_json:
-            click.echo(to_json(answer, amount, *pair, demo=demo))
+            click.echo(to_json(answer, amount, pair[0], pair[1:], demo=demo))
         else:
             click.echo(to_text(answer, Decimal(amount), *pair, language, demo=demo))

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from ratesvc.domain.rates import InForce, convert, plain
 from ratesvc.render import terminal
-from ratesvc.render.json import encode, literal, marks_of
+from ratesvc.render.json import encode, marks_of
 from ratesvc.render.language import PLACES, Language
 
 
-def to_json(answer: InForce, amount: str, base: str, quote: str, *, demo: bool = False) -> bytes:
-    """A decimal literal at the rates in force on a day. Amounts are strings: a reader's float would lose digits.
+def to_json(answer: InForce, amount: str, base: str, quotes: Sequence[str], *, demo: bool = False) -> bytes:
+    """A decimal literal in each of the quotes, at the rates in force on a day.
 
+    Amounts and rates are strings, because a result has up to 28 digits and the float of many clients keeps 15.
     Raises KeyError for a currency that is not in the sheet.
     """
-    converted = convert(answer.revision.sheet, Decimal(amount), base, quote)
+    sheet, results = answer.revision.sheet, {}
+    for quote in quotes:
+        converted = convert(sheet, Decimal(amount), base, quote)
+        numbers = {"unit_rate": converted.unit_rate, "result": converted.result, "result_rounded": converted.rounded}
+        results[quote] = {name: plain(number) for name, number in numbers.items()}
     return encode(
         {
             "amount": amount,
             "from": base,
-            "to": quote,
             "date": answer.requested_date,
             "effective_date": answer.revision.effective_date,
             "revision": answer.revision.number,
             "stale": answer.stale,
-            "unit_rate": literal(converted.unit_rate),
-            "result": plain(converted.result),
-            "result_rounded": plain(converted.rounded),
-            **marks_of(answer, {base, quote}, demo=demo),
+            **marks_of(answer, {base, *quotes}, demo=demo),
+            "results": results,
         }
     )
 

@@ -6,7 +6,6 @@ from functools import partial
 
 from aiohttp import web
 
-from ratesvc.domain.history import on_day
 from ratesvc.features.convert.conversion import to_json
 from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON
@@ -15,7 +14,7 @@ from ratesvc.service.publication import Body
 from ratesvc.web.caching import caching_of
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams
-from ratesvc.web.rates import check_listed, day_named, known
+from ratesvc.web.rates import check_listed, in_force, known
 from ratesvc.web.responses import Answer, Handler
 
 
@@ -26,11 +25,12 @@ def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
 
 async def _conversion(service: Service, request: web.Request) -> Answer:
     params = StrictParams(request, "/v1/convert")
-    day, amount = day_named(params.text("date"), service), params.text("amount")
-    base, quote = (known(params.code(name), service) for name in ("from", "to"))
-    answer = on_day(service.history, day, service.clock())
-    check_listed(answer, base, quote)
-    body = Body(to_json(answer, amount, base, quote, demo=service.demo), JSON)
+    base, quotes = known(params.code("from"), service, "from"), params.code_list("to")
+    for quote in quotes:
+        known(quote, service, "to")
+    answer, shown = in_force(service, params.text("date"), params)
+    check_listed(shown, {**dict.fromkeys(quotes, "to"), base: "from"})
+    body = Body(to_json(shown, params.text("amount"), base, quotes, demo=service.demo), JSON)
     return Answer(body, caching_of(service, answer))
 
 

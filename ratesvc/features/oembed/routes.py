@@ -16,6 +16,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import HOURLY
 from ratesvc.web.features import Embedded, Feature, Features
+from ratesvc.web.params import refuses
 from ratesvc.web.responses import Answer, Handler
 
 
@@ -28,8 +29,9 @@ async def _oembed(service: Service, site: Site, features: Features, request: web
     if request.query.get("format", "json") != "json":
         raise NotSupported("oEmbed answers are JSON only. Use format=json.")
     embeds = {path: embed for feature in features.on for path, embed in feature.embeds.items()}
-    path, query = _our_address(request.query.get("url", ""), site, embeds)
-    embedded = embeds[path](service, site, path, query, request.query)
+    with refuses("url", address := request.query.get("url", "")):
+        path, query = _our_address(address, site, embeds)
+        embedded = embeds[path](service, site, path, query, request.query)
     body = await service.workers.run(lambda: Body(encode(_rich(embedded(), site)), JSON).finish(), Queue.WIDGETS)
     return Answer(body, HOURLY)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -15,7 +15,7 @@ from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue, Render
 from ratesvc.web.caching import caching_until
-from ratesvc.web.params import StrictParams
+from ratesvc.web.params import StrictParams, refuses
 from ratesvc.web.rates import day_named, known, unconfirmed_days
 from ratesvc.web.responses import Answer
 
@@ -48,10 +48,10 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
     """The series that a request asks for. Raises BadRequest, BeforeHistory, NotYetSet and UnknownCurrency."""
     check_combined(params)
     named = filter(None, params.text("dates").split(","))
-    dates = tuple(sorted({day_named(text, service, "dates") for text in named}))
-    days = _spanned(dates, service) if dates else days_of(params, service)
-    quote, every = known(params.code("quote_currency"), service), sorted(service.history.codes() | {"RUB"})
-    codes = params.codes() or every
+    dates = tuple(sorted({_chosen(text, service) for text in named}))
+    days = Days(dates[0], dates[-1]) if dates else days_of(params, service)
+    quote = known(params.code("quote_currency"), service, "quote_currency")
+    codes = params.codes() or sorted(service.history.codes() | {"RUB"})
     group, fill = params.text("group"), params.text("fill") or "none"
     others = tuple(known(code, service) for code in codes if code != quote)
     is_new = params.text("roubles") == "new"
@@ -78,11 +78,13 @@ def days_of(params: StrictParams, service: Service, usual_since: date | None = N
 
     def named(name: str, usual: date) -> date:
         text = params.text(name)
-        return day_named(text, service, name) if text else usual
+        with refuses(name, text):
+            return day_named(text, service, name) if text else usual
 
     until, begins = named("until", newest_day(service)), service.history.begins
     if until < begins:
-        raise BeforeHistory(until, service.history.recorded_from)
+        with refuses("until", params.text("until")):
+            raise BeforeHistory(until, service.history.recorded_from)
     since = named("since", usual_since or _usual_since(params, service.history, until))
     if since > until:
         usual = f"since must not be later than until, which is {until} by default: give until, too."
@@ -99,9 +101,10 @@ def _usual_since(params: StrictParams, history: History, until: date) -> date:
     return held[0] if len(held) == params.number("last") else history.begins
 
 
-def _spanned(dates: Sequence[date], service: Service) -> Days:
-    """The range of some days. Raises for each day what /v1/rates raises."""
-    for day in dates:
+def _chosen(text: str, service: Service) -> date:
+    """One of the `dates`. Raises what /v1/rates raises for it."""
+    with refuses("dates", text):
+        day = day_named(text, service, "dates")
         if service.history.certain_on(day) is None:
             on_day(service.history, day, service.clock())
-    return Days(dates[0], dates[-1])
+    return day

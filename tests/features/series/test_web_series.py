@@ -218,25 +218,47 @@ async def test_a_sheet_as_csv_tells_old_roubles_from_new_ones(bank: Bank, serve_
 
 
 async def test_conversion_revision_and_text(bank: Bank, serve_whole: Serve) -> None:
-    """Amounts are strings, .txt has one number, and the first revision of a corrected sheet stays readable."""
+    """Amounts and rates of a conversion are strings, .txt has one number, and the first revision stays readable."""
     friday = FRIDAY
     bank.publish(sheet(THURSDAY), sheet(friday))
     async with serve_whole() as running:
+
+        async def converted(query: str) -> Any:
+            return read((await running.get(f"/v1/convert?{query}"))[2])
+
         usd, jpy = (sheet(friday).by_code[code] for code in ("USD", "JPY"))
-        answer = read((await running.get("/v1/convert?amount=100.50&from=USD&to=RUB"))[2])
-        assert (answer["amount"], Decimal(answer["result"])) == ("100.50", Decimal("100.50") * usd.value)
-        answer = read((await running.get("/v1/convert?amount=7&from=USD&to=JPY&date=2026-04-24"))[2])
-        assert Decimal(answer["result"]) == rounded(7 * Fraction(usd.value) / (Fraction(jpy.value) / 100), 28)
-        for given in ("007", "0.10", "-0", "-00.0"):
-            answer = read((await running.get(f"/v1/convert?amount={given}&from=USD&to=RUB"))[2])
-            assert (answer["amount"], Decimal(answer["result"])) == (given, Decimal(given) * usd.value)
+        answer = await converted("amount=7&from=USD&to=jpy,RUB&date=2026-04-24")
+        assert [*answer["results"]] == ["JPY", "RUB"]
+        in_yen = 7 * Fraction(usd.value) / (Fraction(jpy.value) / 100)
+        assert Decimal(answer["results"]["JPY"]["result"]) == rounded(in_yen, 28)
+        assert answer["results"]["JPY"]["unit_rate"] == str(rounded(in_yen / 7, 10))
+        assert answer["results"]["RUB"] == {
+            "unit_rate": str(usd.value),
+            "result": str(7 * usd.value),
+            "result_rounded": f"{7 * usd.value:.2f}",
+        }
+        for given in ("100.50", "007", "0.10", "-0", "-00.0"):
+            answer = await converted(f"amount={given}&from=USD")
+            assert (answer["amount"], Decimal(answer["results"]["RUB"]["result"])) == (
+                given,
+                Decimal(given) * usd.value,
+            )
         for day in ("2026-04-24", "today"):
-            assert (await running.get(f"/v1/rates/{day}/USD.txt"))[2] == str(usd.unit_rate).encode()
-        first = (await running.get("/v1/rates/2026-04-24"))[2]
+            _, headers, body = await running.get(f"/v1/rates/{day}/USD.txt")
+            assert (body.decode(), headers["Effective-Date"], headers["Revision"]) == (
+                str(usd.unit_rate),
+                str(friday),
+                "1",
+            )
+        first, booked = (await running.get("/v1/rates/2026-04-24"))[2], await converted("from=USD&date=2026-04-24")
         bank.publish(sheet(friday, shift=1))
         for _ in range(2):
             await running.service.poll()
         assert read((await running.get("/v1/rates/2026-04-24"))[2])["revision"] == 2
+        assert read((await running.get("/v1/series?codes=USD"))[2])["rows"][-1]["revision"] == 2
+        assert (await converted("from=USD&date=2026-04-24"))["results"] != booked["results"]
+        assert await converted(f"from=USD&date=2026-04-24&revision={booked['revision']}") == booked
+        assert (await running.get("/v1/rates/2026-04-24/USD.txt?revision=1"))[2].decode() == str(usd.unit_rate)
         _, headers, body = await running.get("/v1/rates/2026-04-24?revision=1")
         assert read(body)["rates"] == read(first)["rates"]
         assert "immutable" not in headers["Cache-Control"], "the day is not over"
