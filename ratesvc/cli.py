@@ -41,8 +41,6 @@ TIMEOUT_S, MOST_BYTES, MOST_PRINTED = 3.0, 4096, 120
 """How long a health check waits, how much of the answer it reads, and how much of that it prints."""
 FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h
 
-EVENTS = ("sheet", "revision", "in_force", "reset")
-
 _EPILOG = """\b
 Exit codes:
     0  done
@@ -265,40 +263,6 @@ def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> No
 def _check_asked(*, is_asked: bool, yes: bool, as_json: bool) -> None:
     if is_asked and as_json and not yes:
         raise click.UsageError("A program that reads --json cannot be asked: add --yes.")
-
-
-@main.command()
-@click.argument("codes", nargs=-1, callback=to_codes, shell_complete=completed_from(CODES))
-@click.option("--url", help="The address of the service; by default the one with these settings on this machine.")
-@click.option("--only", multiple=True, type=click.Choice(EVENTS), help="These events; by default all.")
-@click.option("--exec", "command", metavar="COMMAND", help="A command of the shell that reads each event.")
-@click.option(
-    "--timeout",
-    "limit_s",
-    type=click.FloatRange(0, min_open=True),
-    metavar="SECONDS",
-    default=60,
-    show_default=True,
-    help="How long COMMAND may take.",
-)
-@click.option(
-    "--give-up",
-    "give_up_s",
-    type=click.FloatRange(0, min_open=True),
-    metavar="SECONDS",
-    help="Ends with 75 after failures for so long; by default never.",
-)
-@click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="Keeps the place over a restart.")
-@json_option("One line of JSON for each event: its name, its id, and the answer of /v1/rates.")
-@lang_option
-@click.pass_obj
-def watch(file: Path | None, /, codes: tuple[str, ...], **options: Any) -> None:
-    """Print each event with the rates of CODES, until told to stop.
-
-    Without CODES the text has USD, EUR and CNY, and --json has all currencies. An event comes again until COMMAND has
-    ended with 0. After a reset you get what differs from the figures that you got last; --json names the reset, too.
-    """
-    run("ratesvc.commands.watch.watch", file, codes, **options)
 
 
 @main.command()

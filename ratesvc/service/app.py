@@ -21,7 +21,6 @@ from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
-from ratesvc.service.event_feed import EventFeed
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication, Workers
 from ratesvc.service.refresh import Cycle, Refresher
@@ -79,7 +78,10 @@ class Service:
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
         self.publication: Publication | None = None
         """Every answer of the moment; a new one takes its place by one assignment."""
-        self.events = EventFeed(self.history)
+        self.on_publication: list[Callable[[Snapshot], None]] = []
+        """What features do after each publication."""
+        self.on_drain: list[Callable[[], None]] = []
+        """What they do before the service stops."""
         self.workers = Workers()
         # Redis
         is_external = settings.redis.url and not demo
@@ -254,7 +256,8 @@ class Service:
         key = (current, self.history.version)
         if current and (before is None or before.key != key):
             self.publication = Publication(current, key, before)
-            self.events.publish(current)
+            for tell in self.on_publication:
+                tell(current)
 
     def current_snapshot(self) -> Snapshot | None:
         """What to show now; None while no sheet up to today is held."""
@@ -328,9 +331,10 @@ class Service:
     # The end, and health
 
     def drain(self) -> None:
-        """Prepare to stop: readiness fails, and event streams end."""
+        """Prepare to stop: readiness fails, and streams of features end."""
         self.draining = True
-        self.events.close()
+        for prepare in self.on_drain:
+            prepare()
 
     async def retire(self) -> None:
         """Drain, stop the schedule and give up the leases, while everything is still answered."""

@@ -31,7 +31,6 @@ def watch(service: Service) -> None:
     see("clock_skew_seconds", "How far this clock is ahead of the Bank's.", lambda: service.clock_skew_s or 0.0)
     see("history_sheets", "Sheets in memory.", lambda: len(service.history.days))
     see("history_loading", "Whether history is not fetched yet.", lambda: service.history.is_loading)
-    see("event_streams", "Open streams of events.", lambda: len(service.events.streams))
     see("quarantine_documents", "Documents that wait for a person.", lambda: service.quarantine.count)
     see("refresh_last_attempt_timestamp_seconds", "The last refresh.", lambda: _stamp(telemetry.last_attempt))
     see("refresh_last_success_timestamp_seconds", "The last that worked.", lambda: _stamp(telemetry.last_success))

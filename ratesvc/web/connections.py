@@ -1,4 +1,4 @@
-"""Ends slow clients, and refuses some requests before the router sees them. events.py limits the streams."""
+"""Ends slow clients, and refuses some requests before the router sees them."""
 
 from __future__ import annotations
 

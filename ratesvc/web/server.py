@@ -18,7 +18,7 @@ from ratesvc.config import Server
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
 from ratesvc.service.gauges import watch
-from ratesvc.web import events, fast_path, features, ops, problems, rates
+from ratesvc.web import fast_path, features, ops, problems, rates
 from ratesvc.web.connections import accepting
 from ratesvc.web.problems import preflight, wrong_method
 from ratesvc.web.responses import Handler, Respond, answering, counted, remembering
@@ -36,7 +36,7 @@ def _public(service: Service, public_url: str, probes: Mapping[str, Handler]) ->
     site = Site(public_url, service.demo, service.settings.features)
     on = features.load(site.features)
     paths = on.handlers
-    paths |= {**rates.routes(service), **events.routes(service, site)}
+    paths |= rates.routes(service)
     for feature in on.on:
         paths |= feature.routes(service, site, on)
     if "/" not in paths:

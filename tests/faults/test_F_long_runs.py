@@ -22,9 +22,9 @@ from redis.asyncio import from_url
 from soak import soak
 
 from ratesvc.config import Settings
-from ratesvc.domain.events import Place, Stamp, missed
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY
+from ratesvc.features.events.place import Place, Stamp, missed
 
 pytestmark = pytest.mark.nightly
 

@@ -24,6 +24,7 @@ from ratesvc.commands.data import verify
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import ONE_DAY, utc_now
 from ratesvc.errors import RatesvcError
+from ratesvc.features.events.routes import feed_of
 from ratesvc.service.app import Service
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
@@ -59,7 +60,7 @@ async def test_todays_sheet_is_corrected_in_the_evening(bank: Bank, held: Served
     clock.moment = EVENING
     bank.publish(plausible(SATURDAY))
     await held.service.poll()
-    await eventually(lambda: held.service.events.end and held.service.events.end.newest == SATURDAY)
+    await eventually(lambda: str(SATURDAY) in str(feed_of(held.service).end))
     async with reading(held.url) as reader:
         corrected = corrects(bank, FRIDAY)
         await poll_twice(held)

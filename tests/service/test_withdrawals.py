@@ -22,6 +22,7 @@ from ratesvc.commands.data import verify
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import RatesvcError
+from ratesvc.features.events.routes import feed_of
 from ratesvc.storage.store import Store
 
 pytestmark = pytest.mark.slow
@@ -95,11 +96,11 @@ async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
     """Readers of events are told of a revision with the earlier figures. The Bank's correction waits for a person."""
     await published(bank, held, clock, plausible(SATURDAY))
     right, _, _ = await zloty(held, FRIDAY)
-    await eventually(lambda: held.service.events.end and held.service.events.end.newest == SATURDAY)
+    await eventually(lambda: str(SATURDAY) in str(feed_of(held.service).end))
     await published(bank, held, clock, changed(plausible(FRIDAY), PLN=times("1.01")))
     wrong, number, _ = await zloty(held, FRIDAY)
     assert (number, right != wrong) == (2, True)
-    await eventually(lambda: held.service.events.end and f"{FRIDAY}.2" in str(held.service.events.end))
+    await eventually(lambda: f"{FRIDAY}.2" in str(feed_of(held.service).end))
     async with reading(held.url) as reader:
         withdrawal = held.service.withdrawal(FRIDAY)
         await store.add([replace(withdrawal, flags=())])
@@ -126,7 +127,7 @@ async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
 async def test_a_withdrawn_sheet_leaves_its_day_to_the_sheet_before(bank: Bank, held: Served, clock: Clock) -> None:
     """Tomorrow's sheet goes. If the Bank has other figures later, two documents that agree bring them."""
     await published(bank, held, clock, plausible(SATURDAY))
-    await eventually(lambda: held.service.events.end and held.service.events.end.newest == SATURDAY)
+    await eventually(lambda: str(SATURDAY) in str(feed_of(held.service).end))
     async with reading(held.url) as reader:
         bank.takes_back(SATURDAY)
         await withdraw(held, SATURDAY)

@@ -24,7 +24,7 @@ def test_a_feature_without_another_that_it_needs_stops_the_start(names: tuple[st
 
 
 async def test_the_service_alone_names_its_addresses_at_the_root(bank: Bank, serve: Serve) -> None:
-    """Without any feature there are rates, events and probes."""
+    """Without any feature there are rates and probes."""
     bank.publish(sheet(FRIDAY))
     async with serve(features=()) as served:
         await served.ready()

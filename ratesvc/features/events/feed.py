@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from itertools import islice
 
-from ratesvc.domain.events import RESET, Event, Place, can_go_on, missed
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Snapshot
+from ratesvc.features.events.place import RESET, Event, Place, can_go_on, missed
 
 SPREAD_S = 0.2
 """Readers are told so long after a change: most fetch the event's address at once, from any replica."""

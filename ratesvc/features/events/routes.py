@@ -7,13 +7,16 @@ import socket
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
 
-from ratesvc.domain.events import MOST_SHEETS, Event, Place
+from ratesvc.features.events.feed import EventFeed
+from ratesvc.features.events.place import MOST_SHEETS, Event, Place
 from ratesvc.render.contract import Site
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
+from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams
 from ratesvc.web.problems import COMMON
 from ratesvc.web.responses import Handler
@@ -34,14 +37,30 @@ HEADERS = {
 }
 
 
-def routes(service: Service, site: Site) -> dict[str, Handler]:
+def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
-    return {"/v1/events": partial(_events, service, site)}
+    return {"/v1/events": partial(_events, feed_of(service), service, site)}
 
 
-async def _events(service: Service, site: Site, request: web.Request) -> web.StreamResponse:
+_FEEDS: WeakKeyDictionary[Service, EventFeed] = WeakKeyDictionary()
+
+
+def feed_of(service: Service) -> EventFeed:
+    """The one feed of a service, which lives as long as the service."""
+    if feed := _FEEDS.get(service):
+        return feed
+    feed = _FEEDS[service] = EventFeed(service.history)
+    if current := service.current_snapshot():
+        feed.publish(current)
+    service.on_publication.append(feed.publish)
+    service.on_drain.append(feed.close)
+    service.telemetry.metrics.watch("event_streams", "Open streams of events.", lambda: len(feed.streams))
+    return feed
+
+
+async def _events(feed: EventFeed, service: Service, site: Site, request: web.Request) -> web.StreamResponse:
     StrictParams(request, "/v1/events")
-    feed, end_if_stuck = service.events, partial(_end_if_stuck, request.protocol)
+    end_if_stuck = partial(_end_if_stuck, request.protocol)
     if request.method == hdrs.METH_HEAD:
         return web.Response(headers=HEADERS)
     if len(feed.streams) >= MOST_STREAMS or service.draining or feed.end is None:
@@ -50,7 +69,7 @@ async def _events(service: Service, site: Site, request: web.Request) -> web.Str
         return web.Response(body=retry, headers=HEADERS)
     feed.streams.add(end_if_stuck)
     try:
-        return await _stream(request, service, site)
+        return await _stream(request, feed, site)
     finally:
         feed.streams.discard(end_if_stuck)
 
@@ -61,13 +80,13 @@ def _end_if_stuck(connection: web.RequestHandler) -> None:
         connection.transport.abort()
 
 
-async def _stream(request: web.Request, service: Service, site: Site) -> web.StreamResponse:
+async def _stream(request: web.Request, feed: EventFeed, site: Site) -> web.StreamResponse:
     """Send events until the reader leaves, the connection limits find it too slow, or this replica stops.
 
     A reader has a place and no queue, so that a slow one takes no memory.
     """
     last = request.headers.get("Last-Event-ID")
-    place = Place.from_id(last) if last else service.events.end
+    place = Place.from_id(last) if last else feed.end
     response = web.StreamResponse(headers=HEADERS)
     response.force_close()
     _keep_buffers_small(request)
@@ -78,7 +97,7 @@ async def _stream(request: web.Request, service: Service, site: Site) -> web.Str
         while chunk:
             await writer.write(chunk)
             await writer.drain()
-            place, chunk = await _next(service, site, place)
+            place, chunk = await _next(feed, site, place)
     return response
 
 
@@ -92,11 +111,11 @@ def _keep_buffers_small(request: web.Request) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
 
 
-async def _next(service: Service, site: Site, place: Place | None) -> tuple[Place | None, bytes]:
+async def _next(feed: EventFeed, site: Site, place: Place | None) -> tuple[Place | None, bytes]:
     """The next events and the place of the last, or a heartbeat; nothing when the feed is closed."""
     try:
         async with asyncio.timeout(HEARTBEAT_S):
-            events = await service.events.after(place)
+            events = await feed.after(place)
     except TimeoutError:
         return place, HEARTBEAT
     chunk = b"".join(_written(event, site) for event in events)
@@ -123,3 +142,6 @@ def _pause(retry_s: float, place: Place | None = None) -> bytes:
     """The pause before a reconnection. A new reader gets its place, too: an id without an event."""
     own_id = f"id: {place}\n" if place else ""
     return f"retry: {retry_s * 1000:.0f}\n{own_id}\n".encode()
+
+
+FEATURE = Feature("events", routes)

@@ -12,9 +12,11 @@ from kit import cases
 from kit.bank import sheet, workdays
 from kit.dates import FRIDAY, SATURDAY, THURSDAY, TUESDAY
 
-from ratesvc.domain import events
 from ratesvc.domain.columns import Column, Coverage, Currency
-from ratesvc.domain.events import (
+from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.rates import WITHDRAWAL, Revision
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, at
+from ratesvc.features.events.place import (
     IN_FORCE,
     MOST_CORRECTED,
     MOST_SHEETS,
@@ -26,9 +28,6 @@ from ratesvc.domain.events import (
     differences,
     missed,
 )
-from ratesvc.domain.history import History, snapshot
-from ratesvc.domain.rates import WITHDRAWAL, Revision
-from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, at
 
 CALENDAR = WorkCalendar()
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
@@ -175,9 +174,9 @@ def test_replicas_that_are_late_never_repeat_and_never_lose(story: list[tuple[in
                 received.append(event)
                 place = event.place
     assert place == world.replica(0).end
-    in_force = [event.sheet for event in received if event.sheet and event.kind == events.IN_FORCE]
+    in_force = [event.sheet for event in received if event.sheet and event.kind == IN_FORCE]
     assert in_force == sorted(in_force)
-    figures = [event.sheet for event in received if event.sheet and event.kind != events.IN_FORCE]
+    figures = [event.sheet for event in received if event.sheet and event.kind != IN_FORCE]
     assert len(figures) == len({*figures})
     for day in {stamp.day for stamp in figures}:
         numbers = [stamp.number for stamp in figures if stamp.day == day]

@@ -27,13 +27,13 @@ from kit.http import answering
 from kit.service import ROOT, environment, finished, free_port, processes_over, run, running
 
 from ratesvc import __version__
-from ratesvc.cli import EVENTS
-from ratesvc.commands import watch
 from ratesvc.commands.running import language_for
 from ratesvc.config import SECRETS
-from ratesvc.domain.events import Place, Stamp
 from ratesvc.errors import RatesvcError
-from ratesvc.web.events import HEARTBEAT_S
+from ratesvc.features.events import watch
+from ratesvc.features.events.cli import EVENTS
+from ratesvc.features.events.place import Place, Stamp
+from ratesvc.features.events.routes import HEARTBEAT_S
 
 PAGE = (ROOT / "docs/events.md").read_text("utf-8")
 UNIT = ROOT / "deploy/ratesvc-telegram.service"

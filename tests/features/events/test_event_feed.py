@@ -10,13 +10,12 @@ from conftest import patience_s
 from kit.bank import sheet
 from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 
-from ratesvc.domain import events
-from ratesvc.domain.events import Event, Place
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
-from ratesvc.service import event_feed
-from ratesvc.service.event_feed import EventFeed
+from ratesvc.features.events import feed, place
+from ratesvc.features.events.feed import EventFeed
+from ratesvc.features.events.place import IN_FORCE, RESET, SHEET, Event, Place
 
 
 class FeedUnderTest:
@@ -59,8 +58,8 @@ async def test_a_change_is_told_a_moment_later(fed: FeedUnderTest) -> None:
     fed.holds(SATURDAY)
     assert fed.end == before
     returning = fed.feed.after(before)
-    assert kinds(await returning) == kinds(await waiting) == [events.SHEET]
-    assert asyncio.get_running_loop().time() - begun >= event_feed.SPREAD_S * 0.99
+    assert kinds(await returning) == kinds(await waiting) == [SHEET]
+    assert asyncio.get_running_loop().time() - begun >= feed.SPREAD_S * 0.99
     assert fed.end.newest == SATURDAY
 
 
@@ -69,11 +68,11 @@ async def test_changes_in_one_moment_are_told_together(fed: FeedUnderTest) -> No
     before, loop = fed.end, asyncio.get_running_loop()
     begun = loop.time()
     fed.holds(SATURDAY)
-    loop.call_later(event_feed.SPREAD_S / 2, fed.holds, SATURDAY, 2)
+    loop.call_later(feed.SPREAD_S / 2, fed.holds, SATURDAY, 2)
     meanwhile: list[Place] = []
-    loop.call_later(event_feed.SPREAD_S * 1.2, lambda: meanwhile.append(fed.end))
+    loop.call_later(feed.SPREAD_S * 1.2, lambda: meanwhile.append(fed.end))
     (event,) = await fed.feed.after(before)
-    assert loop.time() - begun >= 1.5 * event_feed.SPREAD_S * 0.99
+    assert loop.time() - begun >= 1.5 * feed.SPREAD_S * 0.99
     assert meanwhile == [before], "a new reader would begin behind a change that has not spread"
     assert (event.sheet, event.place) == (fed.end.sheets[-1], fed.end)
     assert event.sheet
@@ -83,17 +82,17 @@ async def test_changes_in_one_moment_are_told_together(fed: FeedUnderTest) -> No
 async def test_readers_at_one_place_cost_as_much_as_one(fed: FeedUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand are told in the same moment."""
     computed: list[Place] = []
-    missed = events.missed
+    missed = place.missed
 
     def counted(place: Place, *more: object) -> object:
         computed.append(place)
         return missed(place, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(event_feed, "missed", counted)
+    monkeypatch.setattr(feed, "missed", counted)
     before = fed.end
     readers = [asyncio.create_task(fed.feed.after(before)) for _ in range(1000)]
     fed.holds(SATURDAY)
-    assert {tuple(kinds(found)) for found in await asyncio.gather(*readers)} == {(events.SHEET,)}
+    assert {tuple(kinds(found)) for found in await asyncio.gather(*readers)} == {(SHEET,)}
     assert len(computed) <= 2
 
 
@@ -104,10 +103,10 @@ async def test_many_events_come_in_parts(fed: FeedUnderTest) -> None:
     place, received = Place.from_id(str(THURSDAY - 120 * ONE_DAY)), []
     while place != fed.end:
         part = await fed.feed.after(place)
-        assert 0 < len(part) <= event_feed.BATCH
+        assert 0 < len(part) <= feed.BATCH
         received += part
         place = received[-1].place
-    assert kinds(received) == [events.SHEET] * 121 + [events.IN_FORCE]
+    assert kinds(received) == [SHEET] * 121 + [IN_FORCE]
 
 
 async def test_a_feed_that_closes_lets_its_readers_go(fed: FeedUnderTest) -> None:
@@ -130,4 +129,4 @@ async def test_before_the_first_sheet_nobody_is_told_anything() -> None:
     assert (feed.end, waiting.done()) == (None, False)
     history.add(Revision(sheet(FRIDAY), 1, NOON))
     feed.publish(snapshot(history, NOON))
-    assert await waiting == [Event(events.RESET, None, Place.at(history, snapshot(history, NOON)))]
+    assert await waiting == [Event(RESET, None, Place.at(history, snapshot(history, NOON)))]

@@ -22,12 +22,13 @@ from kit.service import serving
 from kit.time import LOOSE, limit_s
 
 from ratesvc.config import Settings
-from ratesvc.domain.events import MOST_SHEETS, Event, Place, Stamp
 from ratesvc.domain.rates import Revision
+from ratesvc.features.events import feed, routes
+from ratesvc.features.events.place import MOST_SHEETS, Event, Place, Stamp
+from ratesvc.features.events.routes import feed_of
 from ratesvc.render.contract import Site
-from ratesvc.service import event_feed
 from ratesvc.storage.store import Store
-from ratesvc.web import connections, events
+from ratesvc.web import connections
 
 pytestmark = pytest.mark.usefixtures("_two_sheets")
 
@@ -106,7 +107,7 @@ async def test_missed_events_come_from_any_replica_and_after_a_restart(
     """Exactly the rest. Redis may be emptied and gone meanwhile, since memory has everything."""
     async with serve_whole() as one, serve_whole() as two:
         await a_day_passes(bank, (one, two), clock)
-        await eventually(lambda: str(two.service.events.end) == IDS[2])
+        await eventually(lambda: str(feed_of(two.service).end) == IDS[2])
         await continues(two)
         async with reading(two.url) as fresh:
             assert fresh.blocks == [{"retry": "3000", "id": IDS[2]}]
@@ -138,7 +139,7 @@ async def test_without_redis_every_reader_is_told(bank: Bank, serve: Serve, cloc
 
 
 async def test_a_foreign_id_gets_a_reset(bank: Bank, serve_whole: Serve) -> None:
-    """Later events follow. test_domain_events says which ids are foreign, and what a reader of another has missed."""
+    """Later events follow. test_place says which ids are foreign, and what a reader of another has missed."""
     async with serve_whole() as served, reading(served.url, "abc") as stranger:
         await stranger.receives(1)
         assert (stranger.received, stranger.ids) == (RESET, [FIRST])
@@ -155,8 +156,8 @@ async def test_the_address_of_an_event_answers_on_every_replica(
 ) -> None:
     """Most readers fetch it at once. A replica that takes a twentieth of a second to load a sheet has it by then."""
     revisions = Store.revisions
-    loads_s = event_feed.SPREAD_S / 4
-    monkeypatch.setattr(event_feed, "SPREAD_S", event_feed.SPREAD_S * LOOSE)
+    loads_s = feed.SPREAD_S / 4
+    monkeypatch.setattr(feed, "SPREAD_S", feed.SPREAD_S * LOOSE)
 
     async with serve_whole() as one, serve_whole() as slow, reading(one.url) as reader:
 
@@ -206,13 +207,13 @@ async def test_any_page_may_read_the_stream_and_no_proxy_keeps_it(serve_whole: S
 def test_an_event_of_a_demo_says_so(demo: bool) -> None:
     place = Place.of(THURSDAY, [Stamp(THURSDAY)])
     for event in (Event("reset", None, place), Event("sheet", Stamp(THURSDAY), place)):
-        assert (b'"demo":true' in events._written(event, Site("https://rates.example", demo))) is demo  # noqa: SLF001
+        assert (b'"demo":true' in routes._written(event, Site("https://rates.example", demo))) is demo  # noqa: SLF001
 
 
 async def test_a_silent_stream_is_kept_alive(serve_whole: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Comments keep it open, because proxies close silent connections."""
-    assert events.HEARTBEAT_S == 15, "docs/events.md says so"
-    monkeypatch.setattr(events, "HEARTBEAT_S", 0.01)
+    assert routes.HEARTBEAT_S == 15, "docs/events.md says so"
+    monkeypatch.setattr(routes, "HEARTBEAT_S", 0.01)
     async with serve_whole() as running, reading(running.url) as reader:
         await eventually(lambda: reader.blocks.count({":": ""}) >= 3)
         assert reader.events == []
@@ -220,8 +221,8 @@ async def test_a_silent_stream_is_kept_alive(serve_whole: Serve, monkeypatch: py
 
 async def test_the_number_of_streams_is_limited(serve_whole: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """One reader too many is asked to reconnect later; a reader that leaves gives up its place."""
-    assert events.MOST_STREAMS == 1000, "docs/events.md says so"
-    monkeypatch.setattr(events, "MOST_STREAMS", 2)
+    assert routes.MOST_STREAMS == 1000, "docs/events.md says so"
+    monkeypatch.setattr(routes, "MOST_STREAMS", 2)
     async with serve_whole() as running, reading(running.url):
         async with reading(running.url), reading(running.url) as third:
             assert (third.status, third.blocks) == (200, [{"retry": "30000"}])
@@ -260,7 +261,7 @@ async def test_a_reader_that_reads_nothing_is_dropped(
 ) -> None:
     """Its place becomes free and the rest is never sent; other readers do not wait meanwhile."""
     monkeypatch.setattr(connections, "LOOK_S", 0.05)
-    monkeypatch.setattr(events, "MOST_STREAMS", 2)
+    monkeypatch.setattr(routes, "MOST_STREAMS", 2)
     async with serve_whole() as running, reading(running.url, long_ago) as other:
         with await stuck(running, long_ago) as reader:
             await other.receives(MOST_SHEETS)
