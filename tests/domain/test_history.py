@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import re
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -53,11 +54,6 @@ def filled(*days: date) -> History:
     held = History(CALENDAR)
     held.fill([column("USD", *days)], Coverage(days[0], days[-1]))
     return held
-
-
-def values(held: History) -> dict[int, Decimal]:
-    """The dollar in each revision of the one sheet that is held as documents."""
-    return {one.number: one.sheet.by_code["USD"].value for one in held}
 
 
 def rates(held: History, code: str = "USD") -> dict[date, Decimal]:
@@ -318,134 +314,112 @@ def test_sheets_of_more_than_a_month_are_still_being_fetched(days: int, unfetche
     assert held.is_loading is bool(unfetched)
 
 
+# What is held
+
+REVISION = re.compile(
+    r"(?P<day>\d\d)(\.(?P<number>\d))?(?P<gone>-)?(=(?P<value>\d+))?(@(?P<hour>\d+))?(:(?P<code>\w+))?"
+)
+
+
+def told_of(word: str) -> Revision:
+    """`24` is the sheet of that day; `24.2=81@5:USN` has all that a dollar may have. `24.2-` says that it has none."""
+    match = REVISION.fullmatch(word)
+    assert match
+    day, number = april(match["day"]), int(match["number"] or 1)
+    made = dollar(day, number, match["value"] or "80", int(match["hour"] or 0), match["code"] or "USD")
+    if not match["gone"]:
+        return made
+    return replace(made, sheet=made.sheet if match["value"] else Sheet(day, ()), flags=(WITHDRAWAL,))
+
+
+def backfilled(text: str) -> tuple[list[Column], Coverage]:
+    """`23..25 but 24: USD 23 24=99/10 25, EUR#B 23`: a coverage and its columns, some under another id of the code."""
+    head, _, tail = text.partition(": ")
+    ends, _, unconfirmed = head.partition(" but ")
+    columns = []
+    for part in tail.split(", "):
+        name, *days = part.split()
+        code, _, other = name.partition("#")
+        columns.append(column(code, cbr_id=CODES[code] + other))
+        for word in days:
+            day, _, figure = word.partition("=")
+            value, _, nominal = figure.partition("/")
+            columns[-1].put(april(day), int(nominal or 1), Decimal(value or day))
+    return columns, Coverage(*map(april, ends.split("..")), tuple(map(april, unconfirmed.split())))
+
+
+def happens(held: History, step: str) -> str:
+    """One step; returns which revisions were new."""
+    word, _, text = step.partition(" ")
+    if word == "fill":
+        held.fill(*backfilled(text))
+        return ""
+    given, _, backfill = text.partition("+ ")
+    revisions = list(map(told_of, given.split()))
+    if word == "take":
+        found = held.take(revisions, *(backfilled(backfill) if backfill else ()))
+        return " ".join(f"{one.effective_date.day}.{one.number}" for one in found)
+    assert word == "add"
+    for one in revisions:
+        held.add(one)
+    return ""
+
+
+def state(held: History) -> Iterator[str]:
+    """Days, series, documents with what is withdrawn of them, and days with the sheet of another day, or none."""
+
+    def numbers(days: Iterable[date]) -> str:
+        return " ".join(f"{day.day}" for day in days)
+
+    complete = held.coverage and f"{held.coverage.since.day}..{held.coverage.until.day}"
+    lacks = f" but {numbers(held.unconfirmed)}" if held.unconfirmed else ""
+    yield f"version {held.version}: {numbers(held.days)}, complete {complete}{lacks}"
+    for code in sorted(held.codes()):
+        yield f"{code} {' '.join(f'{day.day}={rate.normalize():f}' for day, rate in rates(held, code).items())}"
+    for day in sorted({one.effective_date for one in held}):
+        found = [(n, held.revision(day, n)) for n in range(1, 5) if has_revision(held, day, n)]
+        withdrawn = [one.number for one in held.standing(day)[1]]
+        shown = " ".join(f"{number}={one.sheet.quotes[0].value.normalize():f}" for number, one in found)
+        yield f"document {day.day}: {shown}{f', withdrawn {withdrawn}' if withdrawn else ''}"
+    for day in (held.days[0] + n * ONE_DAY for n in range((held.days[-1] - held.days[0]).days + 1)):
+        certain = held.certain_on(day)
+        if not certain or certain.effective_date != day:
+            yield f"on {day.day} {f'that of {certain.effective_date.day}' if certain else 'nobody knows'}"
+
+
+def has_revision(held: History, day: date, number: int) -> bool:
+    try:
+        return bool(held.revision(day, number))
+    except UnknownRevision:
+        return False
+
+
+def outcome_of(steps: Iterable[str]) -> str:
+    held, noted = History(CALENDAR), list[str]()
+    for step in steps:
+        noted += [f"new {new}"] if (new := happens(held, step)) else []
+    return "\n".join([*noted, *state(held)])
+
+
+def kept(question: str) -> str:
+    """What is held after these steps. Of those behind ` | ` every order, and each of them twice, ends in the same."""
+    first, _, others = question.partition(" | ")
+    steps = [step for step in others.split("; ") if step]
+    found = {
+        re.sub("(?m)^new .*\n|version [0-9]+: ", "", outcome_of([*first.split("; "), *order, *order]))
+        for order in permutations(steps)
+        if steps
+    } or {outcome_of(first.split("; "))}
+    assert len(found) == 1, found
+    return found.pop()
+
+
+def test_what_is_held_follows_from_what_was_taken() -> None:
+    """Documents, corrections, withdrawals and backfills, in whatever order a replica learns of them."""
+    cases.check("revisions.txt", {question: kept(question) for question in cases.questions("revisions.txt")})
+
+
 # Revisions
-
-
-def test_the_newest_revision_of_a_day_is_the_one_that_counts() -> None:
-    """A correction replaces nothing: the earlier revision stays and can be asked for."""
-    held = History(CALENDAR, [dollar(FRIDAY, 2, "81.0000"), dollar(FRIDAY), dollar(THURSDAY)])
-    assert held.of_date(FRIDAY) == held.newest == held.in_force(FRIDAY, FRIDAY) == dollar(FRIDAY, 2, "81.0000")
-    assert held.revision(FRIDAY, 1) == dollar(FRIDAY)
-    assert (len(held), held.days) == (3, [THURSDAY, FRIDAY])
-    assert [one.key for one in held] == [(THURSDAY, 1), (FRIDAY, 1), (FRIDAY, 2)]
-    for day, number in ((FRIDAY, 3), (SATURDAY, 1)):
-        with pytest.raises(UnknownRevision):
-            held.revision(day, number)
-
-
-@pytest.mark.parametrize(
-    ("added", "numbers"),
-    [
-        ([(2, "81")], {1: 24, 2: 81}),
-        ([(2, "24")], {2: 24}),
-        ([(1, "81")], {1: 81}),
-        ([(2, "82"), (2, "83")], {1: 24, 2: 83}),
-        ([(1, "80"), (3, "83"), (2, "82")], {1: 80, 2: 82, 3: 83}),
-    ],
-    ids=["a correction", "the same figures", "another first document", "another correction", "a gap is filled"],
-)
-def test_documents_stand_above_a_backfilled_sheet(added: list[tuple[int, str]], numbers: dict[int, int]) -> None:
-    """Its figures stay as revision 1 if a correction differs from them; the latest revision counts."""
-    held = filled(THURSDAY, FRIDAY)
-    for number, value in added:
-        held.add(dollar(FRIDAY, number, value))
-    assert values(held) == {number: held.revision(FRIDAY, number).sheet.costs["USD"] for number in numbers} == numbers
-    assert rates(held) == {THURSDAY: 23, FRIDAY: numbers[max(numbers)]}
-    assert [held.has_document(day) for day in (THURSDAY, FRIDAY)] == [False, True]
-
-
-def withdrawal(number: int, value: str = "", day: date = FRIDAY) -> Revision:
-    """A person withdraws the revision before; that value holds again, or the day has no sheet."""
-    again = dollar(day, number, value) if value else Revision(Sheet(day, ()), number, FETCHED)
-    return replace(again, flags=(WITHDRAWAL,))
-
-
-@pytest.mark.parametrize(
-    ("revisions", "holds", "withdrawn"),
-    [
-        ([dollar(FRIDAY), withdrawal(2)], None, [1]),
-        ([dollar(FRIDAY), dollar(FRIDAY, 2, "81"), withdrawal(3, "80")], 80, [2]),
-        ([dollar(FRIDAY), dollar(FRIDAY, 2, "81"), withdrawal(3, "80"), withdrawal(4)], None, [2, 1]),
-        ([dollar(FRIDAY), withdrawal(2), dollar(FRIDAY, 3)], 80, []),
-        ([dollar(FRIDAY), withdrawal(2), dollar(FRIDAY, 3, "82")], 82, [1]),
-    ],
-    ids=["the only one", "a correction", "both", "released again", "another comes"],
-)
-def test_a_withdrawn_revision_gives_way_in_whatever_order_replicas_learn_of_it(
-    revisions: list[Revision], holds: int | None, withdrawn: list[int]
-) -> None:
-    """So it comes back from no memory and no Redis. The numbers of the others stay."""
-    for order in permutations(revisions):
-        held = holding(THURSDAY)
-        for revision in (*order, *order):
-            held.take([revision])
-        found = held.of_date(FRIDAY)
-        assert (found and found.sheet.costs["USD"]) == holds
-        assert held.days == ([THURSDAY, FRIDAY] if holds else [THURSDAY])
-        assert rates(held).get(FRIDAY) == holds
-        assert [one.number for one in held.standing(FRIDAY)[1]] == withdrawn
-        assert held.without_a_sheet == ([] if holds else [FRIDAY])
-        assert list(held)[1:] == revisions
-        assert held.in_force(FRIDAY, FRIDAY) == (found or dollar(THURSDAY))
-    if not holds:
-        with pytest.raises(UnknownRevision):
-            held.revision(FRIDAY, len(revisions))
-
-
-@pytest.mark.parametrize("days", [(THURSDAY, FRIDAY, SATURDAY), (THURSDAY, SATURDAY)], ids=["has it", "lacks it"])
-def test_a_withdrawn_day_is_unconfirmed_as_long_as_the_backfill_has_it(days: tuple[date, ...]) -> None:
-    """Whether the withdrawal or the backfill comes first, and at a start, where both come at once."""
-    backfill = [column("USD", *days)], Coverage(THURSDAY, SATURDAY)
-    revisions, expected = [dollar(FRIDAY), withdrawal(2)], days[1:-1]
-    first, last, at_once = filled(THURSDAY, FRIDAY, SATURDAY), History(CALENDAR), History(CALENDAR)
-    first.take(revisions)
-    assert (first.days, first.unconfirmed) == ([THURSDAY, SATURDAY], (FRIDAY,))
-    first.fill(*backfill)
-    last.take((), [one.copy() for one in backfill[0]], backfill[1])
-    last.take(revisions)
-    at_once.take(revisions, [one.copy() for one in backfill[0]], backfill[1])
-    for held in first, last, at_once:
-        assert (held.days, held.unconfirmed) == ([THURSDAY, SATURDAY], expected)
-        assert list(rates(held)) == [THURSDAY, SATURDAY]
-        assert (held.certain_on(FRIDAY) is None) == bool(expected)
-
-
-def test_a_backfilled_sheet_has_one_revision() -> None:
-    """The first; and a day without a sheet has none."""
-    held = filled(FRIDAY)
-    assert held.revision(FRIDAY, 1).number == 1
-    held.add(dollar(SATURDAY, 2))
-    for day, number in ((FRIDAY, 2), (FRIDAY, 0), (SUNDAY, 1), (SATURDAY, 1)):
-        with pytest.raises(UnknownRevision):
-            held.revision(day, number)
-
-
-@pytest.mark.parametrize(
-    ("ours", "hour", "numbers"),
-    [
-        ([(1, "81", 2)], 1, {1: 80, 2: 81}),
-        ([(1, "81", 1)], 1, {1: 80, 2: 81}),
-        ([(1, "81", 0)], 1, {1: 80}),
-        ([(1, "80", 2)], 1, {1: 80}),
-        ([], 1, {1: 80}),
-        ([(2, "81", 2)], 1, {1: 80, 2: 81}),
-        ([(1, "81", 2), (2, "81", 1)], 1, {1: 80, 2: 81}),
-        ([(1, "81", 2), (2, "82", 1)], 0, {1: 80, 2: 82, 3: 81}),
-        ([(1, "81", 1), (2, "82", 2)], 0, {1: 80, 2: 82}),
-    ],
-    ids=[
-        *("ours is later", "as old", "ours is older", "the same", "only theirs", "under different numbers"),
-        *("said by the latest", "later than the latest", "older than the latest"),
-    ],
-)
-def test_what_every_replica_knows_stays_under_its_number(
-    ours: list[tuple[int, str, int]], hour: int, numbers: dict[int, int]
-) -> None:
-    """Ours under that number becomes the next revision, if it is later and says something else; once."""
-    held = History(CALENDAR, [dollar(FRIDAY, number, value, hour) for number, value, hour in ours])
-    for _ in range(2):
-        held.take([dollar(FRIDAY, hour=hour)])
-        assert values(held) == numbers
 
 
 def test_a_sheet_is_settled_a_week_later_unless_it_is_the_newest() -> None:
@@ -477,73 +451,6 @@ def test_a_revision_that_stands_in_for_a_missing_sheet_is_stale() -> None:
     assert (saturday.stale, friday.stale, friday.previous) == (True, False, None)
 
 
-# Backfills
-
-
-def test_a_backfill_holds_the_days_of_its_coverage_only() -> None:
-    """A day outside of it, or without a dollar, is not a sheet: no currency has a record there."""
-    held = History(CALENDAR)
-    dollars, euros = column("USD", THURSDAY, FRIDAY, SATURDAY, TUESDAY), column("EUR", FRIDAY, SUNDAY, TUESDAY)
-    held.fill([dollars, euros], Coverage(THURSDAY, SATURDAY, (SATURDAY,)))
-    assert held.days == list(rates(held)) == [THURSDAY, FRIDAY]
-    assert list(rates(held, "EUR")) == [FRIDAY]
-    assert held.coverage == Coverage(THURSDAY, SATURDAY, (SATURDAY,))
-
-
-def test_a_composed_sheet_is_composed_once_and_forgotten_when_history_is_filled() -> None:
-    """Its figures may be other ones then."""
-    held = filled(THURSDAY, FRIDAY)
-    before = held.of_date(THURSDAY)
-    assert before
-    assert held.of_date(THURSDAY) is before
-    assert held.of_date(SUNDAY) is None
-    other = column("USD", FRIDAY)
-    other.put(THURSDAY, 1, Decimal(99))
-    held.fill([other], Coverage(THURSDAY, FRIDAY))
-    after = held.of_date(THURSDAY)
-    assert after
-    assert not after.sheet.says_the_same_as(before.sheet)
-
-
-def test_an_unconfirmed_day_has_no_sheet() -> None:
-    """Its figures are in no column, its neighbours do not follow each other, until its document comes."""
-    held = History(CALENDAR)
-    columns = [column("USD", THURSDAY, FRIDAY, SATURDAY), column("EUR", FRIDAY)]
-    held.fill(columns, Coverage(THURSDAY, SATURDAY, (FRIDAY,)))
-    assert (held.days, held.of_date(FRIDAY), held.certain_on(FRIDAY)) == ([THURSDAY, SATURDAY], None, None)
-    assert (list(rates(held)), rates(held, "EUR")) == ([THURSDAY, SATURDAY], {})
-    assert (held.after(THURSDAY), held.before(SATURDAY)) == (None, None)
-    with pytest.raises(HistoryLoading):
-        held.in_force(FRIDAY, SATURDAY)
-    held.add(dollar(FRIDAY))
-    assert (held.coverage, held.certain_on(FRIDAY)) == (Coverage(THURSDAY, SATURDAY), dollar(FRIDAY))
-
-
-def test_a_day_that_is_held_never_disappears() -> None:
-    """Also if a later backfill takes it for unconfirmed: its figures stay, not those of that backfill."""
-    held = filled(THURSDAY, FRIDAY, SATURDAY)
-    other = column("USD", THURSDAY, SATURDAY)
-    other.put(FRIDAY, 1, Decimal(99))
-    held.fill([other], Coverage(THURSDAY, SATURDAY, (FRIDAY,)))
-    assert (held.days, held.coverage) == ([THURSDAY, FRIDAY, SATURDAY], Coverage(THURSDAY, SATURDAY))
-    assert rates(held)[FRIDAY] == 24
-
-
-def test_history_takes_what_is_new() -> None:
-    """Revisions that are not held, and the columns of a coverage that has every day of its own."""
-    held = filled(THURSDAY, FRIDAY)
-    assert held.take([dollar(SATURDAY), dollar(TUESDAY)]) == [dollar(SATURDAY), dollar(TUESDAY)]
-    assert held.take([dollar(SATURDAY), dollar(SATURDAY, 2, "81")]) == [dollar(SATURDAY, 2, "81")]
-    version = held.version
-    assert held.take([], [column("USD", FRIDAY, SATURDAY)], Coverage(FRIDAY, SATURDAY)) == []
-    assert (held.version, held.coverage) == (version, Coverage(THURSDAY, FRIDAY))
-    held.take([], [column("USD", WEDNESDAY_BEFORE, THURSDAY, FRIDAY)], Coverage(WEDNESDAY_BEFORE, FRIDAY))
-    assert held.days == [WEDNESDAY_BEFORE, THURSDAY, FRIDAY, SATURDAY, TUESDAY]
-
-
-# Changes
-
-
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_new_currency_is_called_as_in_its_first_sheet(order: int) -> None:
     """In whatever order Redis gives them. The name follows the nominal, and no backfill has brought the Bank's own."""
@@ -560,30 +467,6 @@ def test_a_new_currency_is_called_as_in_its_first_sheet(order: int) -> None:
         one_by_one.take([each])
     one_by_one.take((), [column("USD", THURSDAY)], Coverage(THURSDAY, THURSDAY))
     assert {held.columns("THB")[0].currency.name for held in (at_once, one_by_one)} == {"ten"}
-
-
-def test_every_change_is_one_version_more() -> None:
-    """Nothing held is version 0; a sheet, the same sheet again and a backfill count one each."""
-    held = History(CALENDAR)
-    changes: list[Callable[[], None]] = [
-        *[lambda: held.add(dollar(THURSDAY))] * 2,
-        lambda: held.fill([column("USD", THURSDAY, FRIDAY)], Coverage(THURSDAY, FRIDAY)),
-    ]
-    for version, change in enumerate(changes):
-        assert held.version == version
-        change()
-    assert held.version == len(changes)
-
-
-def test_no_day_is_held_twice() -> None:
-    """Whichever day is corrected, the first, one in the middle or the last."""
-    held = holding(THURSDAY, FRIDAY, SATURDAY)
-    for day in (SATURDAY, THURSDAY, FRIDAY):
-        held.add(dollar(day, 2, "81.0000"))
-        held.add(dollar(day, 1, "79.0000"))
-    assert held.days == list(rates(held)) == [THURSDAY, FRIDAY, SATURDAY]
-    held.add(dollar(WEDNESDAY_BEFORE))
-    assert held.days == [WEDNESDAY_BEFORE, THURSDAY, FRIDAY, SATURDAY]
 
 
 def test_a_thread_that_reads_while_a_sheet_is_added_reads_what_was() -> None:
@@ -616,37 +499,3 @@ def test_a_sheet_that_a_thread_composed_from_old_columns_is_not_kept(monkeypatch
     revision = held.of_date(THURSDAY)
     assert revision
     assert revision.sheet.by_code["USD"].nominal == 10
-
-
-# Series
-
-
-def test_a_currency_is_known_once_any_held_sheet_has_it() -> None:
-    """Also after it left the sheet; not if all of its days are gone."""
-    held = History(CALENDAR)
-    held.fill([column("USD", FRIDAY), column("EUR", SUNDAY), column("UZS", FRIDAY)], Coverage(FRIDAY, FRIDAY))
-    held.add(dollar(SATURDAY))
-    assert held.codes() == {"USD", "UZS"}
-    assert [one.currency.code for one in held.columns("UZS")] == ["UZS"]
-    assert (held.columns("EUR"), rates(held, "EUR")) == ([], {})
-
-
-def test_a_code_that_is_renamed_under_its_id_is_another_currency() -> None:
-    """A document says which code an id has on its day. A backfill knows the code of the catalogue only."""
-    held = History(CALENDAR, [dollar(THURSDAY), dollar(FRIDAY, code="USN")])
-    for _ in range(2):
-        assert held.codes() == {"USD", "USN"}
-        assert (rates(held), rates(held, "USN")) == ({THURSDAY: Decimal(80)}, {FRIDAY: Decimal(80)})
-        held.fill([column("USD", THURSDAY, FRIDAY)], Coverage(THURSDAY, FRIDAY))
-    assert [len(one.days) for one in held.every_column()] == [2]
-
-
-def test_the_ids_of_one_currency_are_one_series() -> None:
-    """The lira had two ids. The earlier column comes first, and its record counts where both have one."""
-    held = History(CALENDAR)
-    late, early = column("EUR", FRIDAY, SATURDAY, cbr_id="R01239B", nominal=10), column("EUR", THURSDAY, FRIDAY)
-    held.fill([late, column("USD", THURSDAY, FRIDAY, SATURDAY), early], Coverage(THURSDAY, SATURDAY))
-    assert [one.currency.cbr_id for one in held.columns("EUR")] == ["R01239", "R01239B"]
-    assert held.series("EUR", Days(THURSDAY, SATURDAY)) == [(THURSDAY, 23), (FRIDAY, 24), (SATURDAY, Decimal("2.5"))]
-    assert held.series("EUR", Days(SATURDAY, SATURDAY)) == [(SATURDAY, Decimal("2.5"))]
-    assert held.series("USD", Days(FRIDAY, FRIDAY)) == [(FRIDAY, Decimal(24))]
