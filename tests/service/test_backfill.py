@@ -82,12 +82,6 @@ class Replica:
         """What a person runs beside it."""
         return replace(self, scheduled=False)
 
-    async def restarted(self) -> Self:
-        """It knows what the store holds, and nothing else."""
-        cold = replace(self, history=History(WorkCalendar()))
-        await cold.read()
-        return cold
-
     async def fetch_day(self, day: date | None) -> None:
         await self.accept(await self.refresher.ask(day))
 
@@ -104,6 +98,23 @@ class Replica:
     async def fill(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """One run, with what memory knows."""
         await finished(self.backfill.run(since, until))
+
+    async def begins(self, since: date = FIRST_DAY, until: date | None = None) -> None:
+        """A run that has fetched three columns, and goes on when it is told to."""
+        await self.fetch_day(None)
+        self.begun_run = await self.begun(since, until)
+
+    async def ends(self) -> None:
+        await finished(self.begun_run)
+
+    async def stops(self) -> None:
+        await self.begun_run.aclose()
+
+    async def restarts(self) -> None:
+        """It forgets what it holds, and reads what the store holds."""
+        self.history = History(WorkCalendar())
+        self.__post_init__()
+        await self.read()
 
     async def begun(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncGenerator[Progress]:
         """A run that has fetched three columns."""
@@ -178,7 +189,7 @@ def err(bank: Bank, day: date = WRONG) -> None:
 
 def publish_with(bank: Bank, quote: Quote, days: list[date]) -> None:
     """The Bank quotes one more currency on these days."""
-    bank.publish(*(Sheet(day, (*sheet(day).quotes, quote)) for day in days))
+    bank.publish(*(Sheet(day, (*bank.truth[day][-1].quotes, quote)) for day in days))
 
 
 def goes_on(bank: Bank, clock: Clock, count: int = 6) -> list[date]:
@@ -227,10 +238,10 @@ def spoilt(day: date, how: str) -> Sheet:
 async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  # noqa: PLR0912, C901 -- one case a word
     """One step of a story: what the Bank, Redis or a person does, or what the replica is told to do."""
     match step.split():
-        case "run", days:
+        case ("run" | "begins") as word, days:
             since, until = (day_of(word) if word else None for word in days.split(".."))
-            await who.run(since or FIRST_DAY, until)
-        case (("run" | "fill" | "poll" | "read") as word,):
+            await getattr(who, word)(since or FIRST_DAY, until)
+        case (("run" | "fill" | "poll" | "read" | "begins" | "ends" | "stops" | "restarts") as word,):
             await getattr(who, word)()
         case "fetch", day:
             await who.fetch_day(day_of(day))
@@ -244,6 +255,13 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
         case "series", cbr_id, day, figure:
             value, _, nominal = figure.partition("/")
             bank.series.setdefault(cbr_id, {})[day_of(day)] = int(nominal or 1), Decimal(value)
+        case "adds", code, cbr_id, *days:
+            publish_with(bank, Quote(code, "998", cbr_id, 10, Decimal("31.4159"), "Незнакомых денег"), days_of(days))
+        case "refuses", *days:
+            bank.refuses(*days_of(days))
+        case "forgets", *ids:
+            for cbr_id in ids:
+                del bank.currencies[cbr_id]
         case "names", cbr_id, code:
             bank.currencies[cbr_id] = (code, "998", "Незнакомых денег")
         case "document", day, how:
@@ -272,12 +290,13 @@ def state(bank: Bank, replica: Replica) -> list[str]:
     noted = [f"holds {named(days)}, complete {complete(replica.history.coverage)}"] * bool(days)
     if (euros := replica.days("EUR")) != days:
         noted.append(f"has EUR on {named(euros)}")
-    if strange := replica.history.codes() - sheet(FRIDAY).by_code.keys():
-        noted.append(f"has {' '.join(sorted(strange))}")
+    for strange in sorted(replica.history.codes() - sheet(FRIDAY).by_code.keys()):
+        noted.append(f"has {strange} on {named(replica.days(strange))}")
     for day in days:
         held = replica.held(day)
         truth = bank.truth.get(day, [held.sheet])[-1]
-        words = (*held.flags, *(["is not the Bank's"] * (not held.sheet.says_the_same_as(truth))))
+        words = [f"revision {held.number}"] * (held.number > 1) + [*held.flags]
+        words += ["is not the Bank's"] * (not held.sheet.says_the_same_as(truth))
         noted += [f"{named([day])}: {', '.join(words)}"] * bool(words)
     return noted
 
@@ -314,9 +333,11 @@ async def test_a_run_asks_for_what_is_missing_and_admits_what_is_right(
     for step in (*question.split("; "), "="):
         if step != "=":
             try:
-                await happens(bank, clock, other if "other " in step else replica, step.removeprefix("other "))
+                word, _, what = step.partition(" ")
+                who = {"other": other, "command": replica.command()}.get(word)
+                await happens(bank, clock, who or replica, what if who else step)
             except RatesvcError as error:
-                noted.append(f"{step}: {error}")
+                noted.append(f"{step}: {error}".replace(bank.url.removeprefix("http://"), "the Bank"))
             continue
         noted += [*state(bank, replica), *(f"other {line}" for line in state(bank, other)), *asked(bank)]
         if (kept := await covered(replica)) != replica.history.coverage:
@@ -329,24 +350,6 @@ async def test_a_run_asks_for_what_is_missing_and_admits_what_is_right(
 
 
 # What is asked for, and what it becomes
-
-
-async def test_a_backfilled_sheet_has_the_figures_of_its_document(bank: Bank, replica: Replica) -> None:
-    """Series give every digit of it. A currency belongs to a day only with a record on that day.
-
-    A currency may be in no catalogue: its id is named by a document, or as a parent.
-    """
-    unlisted = Quote("XYZ", "998", "R09999", 10, Decimal("31.4159"), "Незнакомых денег")
-    publish_with(bank, unlisted, DAYS)
-    bank.publish(*(Sheet(day, (*sheet(day).quotes, LIRA, unlisted)) for day in DAYS[:10]))
-    for cbr_id in (LIRA.cbr_id, unlisted.cbr_id):
-        del bank.currencies[cbr_id]
-    await replica.run()
-    assert replica.history.days == DAYS
-    for day in DAYS:
-        assert replica.held(day).sheet.says_the_same_as(bank.truth[day][-1])
-    assert replica.held(DAYS[4]).sheet.by_code["TRL"] == LIRA
-    assert replica.days("TRL") == DAYS[:10]
 
 
 async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
@@ -382,27 +385,6 @@ async def test_a_running_replica_takes_the_currency_that_a_command_adds(
         await other.read()
         assert other.days("XYZ") == replica.days("XYZ") == DAYS[:10]
         assert other.history.version == version + 1
-
-
-async def test_a_correction_of_a_backfilled_day_is_kept_above_it(bank: Bank, replica: Replica, clock: Clock) -> None:
-    """The daily document has priority, and its currencies are those of the day.
-
-    The first revision stays available, also after a later run has written the columns again.
-    """
-    await replica.run()
-    first = replica.held(DAYS[4])
-    corrected = Sheet(DAYS[4], tuple(quote for quote in sheet(DAYS[4], shift=3).quotes if quote.code != "JPY"))
-    bank.publish(corrected)
-    await replica.command().fetch_day(DAYS[4])
-    goes_on(bank, clock)
-    await replica.run()
-    cold = await replica.restarted()
-    for each in (replica, cold):
-        assert (each.held(DAYS[4]).sheet, each.held(DAYS[4]).number) == (corrected, 2)
-        assert DAYS[4] not in each.days("JPY")
-        rates = dict(each.history.series("USD", Days(DAYS[0], FRIDAY)))
-        assert rates[DAYS[4]] == corrected.by_code["USD"].unit_rate
-        assert each.history.revision(DAYS[4], 1).sheet.says_the_same_as(first.sheet)
 
 
 async def test_verify_reports_differences_and_changes_nothing(bank: Bank, serve_whole: Serve) -> None:
@@ -564,33 +546,6 @@ async def test_the_log_says_how_far_a_long_run_is(
 # After a pause
 
 
-async def test_memory_that_is_behind_never_widens_the_coverage(
-    bank: Bank, replica: Replica, other: Replica, clock: Clock
-) -> None:
-    """A coverage needs columns that reach as far, so a replica must not write shorter columns under it."""
-    await replica.run(until=DAYS[19])
-    await other.read()
-    await replica.run()
-    later = goes_on(bank, clock)
-    await other.fill()
-    cold = await other.restarted()
-    assert cold.history.coverage
-    assert cold.history.days == [day for day in [*DAYS, *later] if day in cold.history.coverage]
-
-
-async def test_memory_that_is_behind_repairs_no_column(replica: Replica, other: Replica) -> None:
-    """Redis lost a column. A replica that holds less of it would leave days without a record in the coverage."""
-    await replica.run(until=DAYS[19])
-    await other.read()
-    await replica.run()
-    await replica.lose("R01239")
-    await other.read()
-    await other.read()
-    cold = await other.restarted()
-    with_documents = sorted({revision.effective_date for revision in cold.history})
-    assert cold.days("EUR") in (with_documents, DAYS)
-
-
 # Runs that meet, and runs that end
 
 
@@ -641,17 +596,6 @@ async def test_a_run_that_lost_its_turn_writes_nothing_more(bank: Bank, replica:
     await other.fill()
     assert bank.queries == [f"date_req={DAYS[20]:%d/%m/%Y}"]
     assert await covered(other) == Coverage(FIRST_DAY, FRIDAY)
-
-
-async def test_a_run_that_was_cut_off_leaves_no_part(replica: Replica, other: Replica) -> None:
-    """Until all columns are there, no day is answered from some of them. The next run begins anew."""
-    await replica.fetch_day(None)
-    await (await replica.begun(DAYS[20])).aclose()
-    await other.read()
-    assert other.history.coverage is None
-    await other.run(DAYS[5])
-    assert other.history.coverage == Coverage(DAYS[5], FRIDAY)
-    assert [day for day in other.history.days if day >= DAYS[5]] == other.days("EUR", DAYS[5]) == DAYS[5:]
 
 
 async def test_a_moment_without_redis_ends_no_run(
@@ -744,38 +688,7 @@ async def test_an_error_that_ends_a_run_does_not_end_the_next(
     assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
 
 
-async def test_days_that_only_some_columns_reach_are_not_sheets(replica: Replica, other: Replica) -> None:
-    """After a long pause series are asked for, USD first. A service that starts then must not serve parts of sheets."""
-    await replica.run(until=DAYS[5])
-    steps = await replica.begun()
-    await other.read()
-    assert other.history.coverage == Coverage(FIRST_DAY, DAYS[5])
-    assert [day for day in other.history.days if day <= DAYS[20]] == DAYS[:6]
-    await finished(steps)
-    cold = await other.restarted()
-    assert cold.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-    assert cold.days("JPY") == DAYS
-
-
 # Columns that Redis loses
-
-
-@pytest.mark.parametrize("lost", [["R01239"], ["R01235", "R01239", "R01375"]], ids=["one", "all so far"])
-async def test_a_column_that_is_lost_while_others_are_fetched_is_written_again(
-    bank: Bank, replica: Replica, other: Replica, lost: list[str]
-) -> None:
-    """Redis fails over, or is emptied, during a run. The run completes history, and asks for each series once."""
-    await replica.run(since=DAYS[20])
-    asked = len(bank.series_asked)
-    steps = await replica.begun()
-    await replica.lose(*lost)
-    await replica.read()
-    await finished(steps)
-    assert sorted(bank.series_asked[asked:]) == sorted([*bank.series, *NAMELESS])
-    await other.read()
-    assert other.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-    for code in ("USD", "EUR", "CNY"):
-        assert other.days(code) == DAYS
 
 
 # Days that are not admitted
@@ -809,24 +722,3 @@ async def test_the_command_says_how_many_days_wait(
     await backfill(settings, None, None, as_json=False, demo=False)
     which = "all but 1 that wait (ratesvc quarantine list)" if errs else "every one"
     assert f"{len(DAYS) - errs} sheets, {which} from {FIRST_DAY} to {FRIDAY}." in capsys.readouterr().out
-
-
-async def test_unconfirmed_days_without_documents_keep_no_new_sheet_from_the_store(
-    bank: Bank, replica: Replica, other: Replica, clock: Clock
-) -> None:
-    """The run fails at its fifth unanswered document; the range that it fetched before is held."""
-    await replica.run()
-    lost = DAYS[5:15:2]
-    stored = await replica.store.history()
-    assert stored
-    _, columns = stored
-    for column in columns:
-        for day in lost:
-            column.forget(Days(day, day))
-    await replica.store.put_history(columns, Coverage(FIRST_DAY, FRIDAY, tuple(lost)))
-    later = goes_on(bank, clock, 30)
-    bank.series["R01335"] |= {day: (100, Decimal("99.9999")) for day in lost}
-    bank.refuses(*lost)
-    with pytest.raises(FetchFailed):
-        await other.run()
-    assert await covered(other) == Coverage(FIRST_DAY, later[-1], tuple(lost))
