@@ -345,7 +345,8 @@ def backfilled(text: str) -> tuple[list[Column], Coverage]:
             day, _, figure = word.partition("=")
             value, _, nominal = figure.partition("/")
             columns[-1].put(april(day), int(nominal or 1), Decimal(value or day))
-    return columns, Coverage(*map(april, ends.split("..")), tuple(map(april, unconfirmed.split())))
+    since, until = map(april, ends.split(".."))
+    return columns, Coverage(since, until, tuple(map(april, unconfirmed.split())))
 
 
 def happens(held: History, step: str) -> str:

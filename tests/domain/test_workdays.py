@@ -8,10 +8,22 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit import cases
 from kit.recorded import DATED, effective_dates
 
 from ratesvc.config import Calendar
-from ratesvc.domain.workdays import ONE_DAY, OVERDUE, WorkCalendar, at, due_at, iso_day, moscow_day, overdue_at, utc_now
+from ratesvc.domain.workdays import (
+    MOSCOW,
+    ONE_DAY,
+    OVERDUE,
+    WorkCalendar,
+    at,
+    due_at,
+    iso_day,
+    moscow_day,
+    overdue_at,
+    utc_now,
+)
 
 DECREES = Calendar()
 CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
@@ -19,45 +31,43 @@ CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
 DAYS = st.dates(date(1998, 1, 1), date(2027, 12, 31))
 
 
-def moscow(day: str, clock: str) -> datetime:
+def moscow(text: str) -> datetime:
     """A moment by a Moscow clock."""
-    return datetime.fromisoformat(f"{day}T{clock}+03:00")
+    return datetime.fromisoformat(f"{text}+03:00")
 
 
-def sheets_between(first: str, last: str) -> list[str]:
-    """The effective dates from `first` to `last`."""
-    ordinals = range(date.fromisoformat(first).toordinal(), date.fromisoformat(last).toordinal() + 1)
-    return [day.isoformat() for day in map(date.fromordinal, ordinals) if CALENDAR.is_effective_date(day)]
+def told(question: str) -> str:
+    """What the calendar says about a day, the days from one to another, or a moment in Moscow."""
+    match question.split():
+        case "sheets", first, last:
+            days = range(date.fromisoformat(first).toordinal(), date.fromisoformat(last).toordinal() + 1)
+            return " ".join(f"{day}" for day in map(date.fromordinal, days) if CALENDAR.is_effective_date(day))
+        case "after", day:
+            sheet = date.fromisoformat(day)
+            following = CALENDAR.effective_date_after(sheet)
+            eve, end = following - ONE_DAY, CALENDAR.may_end(sheet)
+            assert CALENDAR.holds(sheet, end - ONE_DAY)
+            assert not CALENDAR.holds(sheet, end)
+            assert (due_at(following), overdue_at(following)) == (moscow(f"{eve}T18:00"), moscow(f"{eve}T21:00"))
+            return f"certain until {end - ONE_DAY}, the next is due on {eve}"
+        case "at", day, clock, *newest:
+            now, held = moscow(f"{day}T{clock}"), date.fromisoformat(newest[0]) if newest else None
+            awaits, in_utc = (CALENDAR.awaits_publication(held, one) for one in (now, now.astimezone(UTC)))
+            assert awaits == in_utc
+            window = CALENDAR.next_window(now).astimezone(MOSCOW)
+            return f"{'awaited' if awaits else 'not awaited'}, the next window opens on {window:%Y-%m-%d at %H:%M}"
+        case "day", text:
+            found = iso_day(text.replace("_", " "))
+            if found is None:
+                return "is no day"
+            return " ".join(["works" if CALENDAR.is_working_day(found) else "is off", *CALENDAR.holidays_of(found)])
+        case _:
+            return str(moscow_day(datetime.fromisoformat(question.removeprefix("UTC ").replace(" ", "T") + "Z")))
 
 
-@pytest.mark.parametrize(
-    ("first", "last", "sheets"),
-    [
-        ("2024-02-05", "2024-02-11", [f"2024-02-{day:02d}" for day in (6, 7, 8, 9, 10)]),
-        ("2014-12-31", "2015-01-13", ["2014-12-31", "2015-01-01", "2015-01-13"]),
-        ("2024-04-26", "2024-05-03", ["2024-04-26", "2024-04-27", "2024-04-28", "2024-05-03"]),
-    ],
-    ids=["an ordinary week", "New Year", "a working Saturday"],
-)
-def test_a_sheet_follows_each_working_day(first: str, last: str, sheets: list[str]) -> None:
-    """Friday's work is dated Saturday, none is dated Sunday or Monday; Saturday 27 April 2024 was worked."""
-    assert sheets_between(first, last) == sheets
-
-
-@pytest.mark.parametrize(
-    "sunday", ["2012-12-30", "2016-02-21", "2018-04-29", "2018-06-10", "2018-12-30", "2021-02-21", "2022-03-06"]
-)
-def test_the_bank_has_dated_sheets_on_sundays(sunday: str) -> None:
-    """Each followed a Saturday that was a working day in exchange."""
-    assert CALENDAR.is_effective_date(date.fromisoformat(sunday))
-
-
-def test_decrees_are_days_off_that_the_production_calendar_does_not_know() -> None:
-    """10 March 2014, and the week of 30 March 2020, after which the sheet of 28 March held to 7 April."""
-    assert not CALENDAR.is_effective_date(date(2014, 3, 11))
-    assert sheets_between("2020-03-28", "2020-04-07") == ["2020-03-28", "2020-04-07"]
-    assert WorkCalendar().is_effective_date(date(2014, 3, 11))
-    assert WorkCalendar().is_effective_date(date(2020, 4, 1))
+def test_the_calendar_says_when_sheets_come() -> None:
+    """golden/calendar.txt has what it says of weekends, holidays and decrees."""
+    cases.check("calendar.txt", {question: told(question) for question in cases.questions("calendar.txt")})
 
 
 def test_configured_working_days_win_over_everything() -> None:
@@ -115,20 +125,6 @@ def test_no_silence_is_longer_than_a_fortnight(day: date) -> None:
     assert CALENDAR.effective_date_after(day) - day <= timedelta(days=13)
 
 
-@pytest.mark.parametrize(
-    ("newest", "following", "eve"),
-    [("2026-04-25", "2026-04-28", "2026-04-27"), ("2015-01-01", "2015-01-13", "2015-01-12")],
-)
-def test_a_sheet_is_due_at_18_and_overdue_at_21_on_the_working_day_before(
-    newest: str, following: str, eve: str
-) -> None:
-    """After Saturday's sheet, Tuesday's on Monday evening; after New Year's Eve 2014 on the evening of the 12th."""
-    effective = CALENDAR.effective_date_after(date.fromisoformat(newest))
-    assert effective == date.fromisoformat(following)
-    assert (due_at(effective), overdue_at(effective)) == (moscow(eve, "18:00"), moscow(eve, "21:00"))
-    assert due_at(effective).astimezone(UTC).isoformat() == f"{eve}T15:00:00+00:00"
-
-
 @given(DAYS, st.integers(-1, 40), st.sampled_from([time(12), time(20, 59, 59), OVERDUE]))
 def test_missed_publications_are_counted_in_sheets_not_in_hours(effective: date, days: int, clock: time) -> None:
     """As many as there are later effective dates for which 21:00 on the day before has passed."""
@@ -136,43 +132,6 @@ def test_missed_publications_are_counted_in_sheets_not_in_hours(effective: date,
     later = [effective + timedelta(days=n) for n in range(1, 45)]
     expected = sum(CALENDAR.is_effective_date(day) and at(day - ONE_DAY, OVERDUE) <= now for day in later)
     assert CALENDAR.missed_since(effective, now) == expected
-
-
-@pytest.mark.parametrize(
-    ("day", "clock", "newest", "awaited"),
-    [
-        ("2026-04-24", "15:30", None, True),
-        ("2026-04-25", "15:30", None, False),
-        ("2026-04-24", "14:59:59", "2026-04-24", False),
-        ("2026-04-24", "15:00", "2026-04-24", True),
-        ("2026-04-24", "20:59:59", "2026-04-24", True),
-        ("2026-04-24", "21:00", "2026-04-24", False),
-        ("2026-04-24", "16:00", "2026-04-25", False),
-        ("2026-04-25", "16:00", "2026-04-25", False),
-        ("2024-04-27", "16:00", "2024-04-27", True),
-    ],
-)
-def test_a_sheet_is_awaited_on_working_days_from_15_to_21(
-    day: str, clock: str, newest: str | None, *, awaited: bool
-) -> None:
-    """Not once it is there, and on a Saturday only if that is worked; in whichever time zone a moment is given."""
-    for now in (moscow(day, clock), moscow(day, clock).astimezone(UTC)):
-        assert CALENDAR.awaits_publication(date.fromisoformat(newest) if newest else None, now) is awaited
-
-
-def test_the_next_window_opens_at_15_on_the_next_working_day() -> None:
-    """In the morning the same day, later on the next; after Friday on Monday; after 30 December in January."""
-    assert CALENDAR.next_window(moscow("2026-04-24", "10:00")) == moscow("2026-04-24", "15:00")
-    assert CALENDAR.next_window(moscow("2026-04-24", "15:00")) == moscow("2026-04-27", "15:00")
-    assert CALENDAR.next_window(moscow("2014-12-31", "15:00")) == moscow("2015-01-12", "15:00")
-
-
-@pytest.mark.parametrize("day", ["2026-01-24", "2026-07-24"])
-def test_the_day_is_moscows_wherever_the_host_is(day: str) -> None:
-    """At 21:00 UTC it is tomorrow in Moscow, in summer as in winter."""
-    days = [moscow_day(datetime.fromisoformat(f"{day}T{clock}Z")) for clock in ("00:30", "20:59:59", "21:00")]
-    today = date.fromisoformat(day)
-    assert days == [today, today, today + ONE_DAY]
 
 
 UNLIKE_THE_CALENDAR = {
@@ -220,29 +179,6 @@ def test_days_off_reach_from_the_first_to_the_last(day: date) -> None:
         assert not any(CALENDAR.is_working_day(first + n * ONE_DAY) for n in range((last - first).days + 1))
 
 
-def test_holidays_have_english_names() -> None:
-    """Also one that was moved to a Monday. A day off in exchange, a weekend, a working day and a decree have none."""
-    names = {
-        "2026-01-07": "Christmas Day",
-        "2026-03-08": "International Women's Day",
-        "2026-03-09": "International Women's Day",
-        "2022-05-02": "Holiday of Spring and Labor",
-    }
-    assert {day: CALENDAR.holidays_of(date.fromisoformat(day)) for day in names} == {day: [names[day]] for day in names}
-    for day in ("2024-04-29", "2025-05-02", "2026-04-25", "2026-04-24", "2020-04-01"):
-        assert CALENDAR.holidays_of(date.fromisoformat(day)) == []
-
-
-@pytest.mark.parametrize(
-    ("effective", "end"), [("1997-12-31", "1998-01-01"), ("1997-12-27", "1997-12-28"), ("1998-01-01", "1998-01-06")]
-)
-def test_from_1998_on_the_calendar_says_how_long_a_sheet_holds(effective: str, end: str) -> None:
-    """Before that it only certainly holds on its own day, because sheets were set on days off, too."""
-    held = date.fromisoformat(effective)
-    assert CALENDAR.may_end(held) == date.fromisoformat(end)
-    assert [CALENDAR.holds(held, date.fromisoformat(end) - n * ONE_DAY) for n in (0, 1)] == [False, True]
-
-
 def test_holidays_are_known_from_1991_to_ten_years_after_the_last_transfers() -> None:
     """In 1990, and eleven years after the last transfers, New Year is an ordinary day of the week."""
     known = CALENDAR.known_until
@@ -269,32 +205,3 @@ def test_the_one_clock_tells_utc() -> None:
     before = datetime.now(UTC)
     assert before <= utc_now() <= datetime.now(UTC)
     assert utc_now().utcoffset() == timedelta(0)
-
-
-@pytest.mark.parametrize("text", ["20240302", "2024-W09-6", "2024-02-30", "2024-3-2", " 2024-03-02", "٢٠٢٤-03-02", ""])
-def test_only_an_existing_day_in_the_iso_form_is_read(text: str) -> None:
-    assert iso_day("2024-03-02") == date(2024, 3, 2)
-    assert iso_day(text) is None
-
-
-@pytest.mark.parametrize(
-    ("day", "sets"),
-    [
-        ("2020-03-30", False),
-        ("2020-04-03", False),
-        ("2020-04-06", True),
-        ("2020-05-06", True),
-        ("2020-06-24", True),
-        ("2020-07-01", True),
-        ("2021-05-04", True),
-        ("2021-05-07", True),
-        ("2021-11-01", True),
-        ("2021-11-03", True),
-        ("2021-11-05", False),
-    ],
-)
-def test_a_day_off_by_decree_has_rates_since_april_2020(day: str, sets: bool) -> None:
-    """Ordinance 5428-U of 3 April 2020. A weekend that is moved, as to 5 November 2021, has none as before."""
-    off = date.fromisoformat(day)
-    assert CALENDAR.is_working_day(off) is sets
-    assert (off + ONE_DAY in effective_dates()) is sets
