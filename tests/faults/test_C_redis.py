@@ -208,10 +208,19 @@ async def is_flushed(own: RealRedis, _served: Seeded, _load: Load) -> None:
         client.flushall()
 
 
+async def is_overwritten(own: RealRedis, served: Seeded, _load: Load) -> None:
+    with own.client() as client:
+        sheets = (f"{FRIDAY}.1", "not a day", "2026-02-10.1")
+        client.hset(served.key("sheets"), mapping=dict.fromkeys(sheets, b"hello"))
+        client.hset(served.key("columns"), "R01235", b"hello")
+        client.set(served.key("coverage"), b"hello")
+
+
 LOSSES = {
     "C1 Redis is killed and comes back empty: memory rewrites sheets, columns and coverage": restarts_empty,
     "C7 Redis evicts our keys: the next tick writes them again": evicts,
     "C8 Somebody empties Redis under load: answers stay, and memory rewrites everything": is_flushed,
+    "C15 Somebody writes foreign values under our keys: none is served, and memory repairs them": is_overwritten,
 }
 
 
@@ -512,28 +521,22 @@ BAD_WAYS: dict[str, tuple[str, object]] = {
 
 
 @pytest.mark.parametrize("how", ["blackhole", *in_nightly("resets", "damage", "delay")])
-async def test_C14_a_bad_way_to_redis(how: str, stage: OverRedis, capfd: pytest.CaptureFixture[str]) -> None:
-    """The connection is silent, slow, cut or damaged: answers stay right, nobody waits or learns the password."""
+async def test_C14_a_bad_way_to_redis(how: str, stage: OverRedis) -> None:
+    """The connection is silent, slow, cut or damaged: answers stay right, and nobody waits."""
     own = stage.own
-    with own.client() as client:
-        client.config_set("requirepass", CANARY)
-    own.password = CANARY
-    async with ChaosProxy(own.port) as proxy:
-        url = proxy.url.replace("//", f"//:{CANARY}@")
-        async with stage.seeded(url) as served, under_load(served) as load:
-            setattr(proxy, *BAD_WAYS[how])
-            asked = proxy.asked
-            async with asyncio.timeout(limit_s(10)):
-                for _ in range(4):
-                    await served.service.tick()
-                assert (await served.service.refresh()).outcome in {"unchanged", "skipped"}
-            await eventually(lambda: proxy.asked > asked + 5)
-            await load.ends()
-            proxy.well()
-            proxy.cut()
-            await stage.is_used_again(served)
-            await stage.fault.recovers(lambda: served.holds_all(own))
-    assert CANARY not in "".join(capfd.readouterr())
+    async with ChaosProxy(own.port) as proxy, stage.seeded(proxy.url) as served, under_load(served) as load:
+        setattr(proxy, *BAD_WAYS[how])
+        asked = proxy.asked
+        async with asyncio.timeout(limit_s(10)):
+            for _ in range(4):
+                await served.service.tick()
+            assert (await served.service.refresh()).outcome in {"unchanged", "skipped"}
+        await eventually(lambda: proxy.asked > asked + 5)
+        await load.ends()
+        proxy.well()
+        proxy.cut()
+        await stage.is_used_again(served)
+        await stage.fault.recovers(lambda: served.holds_all(own))
 
 
 @pytest.mark.slow
@@ -560,36 +563,6 @@ async def test_C14_what_does_not_verify_is_a_miss(stage: OverRedis) -> None:
     stage.fault.measured(str(dict(seen)))
     assert seen[200]
     assert seen[503]
-
-
-def foreign(client: redis.Redis, key: Name) -> None:
-    """Put a value in the place of ours."""
-    client.hset(key("sheets"), mapping=dict.fromkeys((f"{FRIDAY}.1", "not a day", "2026-02-10.1"), b"hello"))
-    client.hset(key("columns"), "R01235", b"hello")
-    client.set(key("coverage"), b"hello")
-
-
-@pytest.mark.usefixtures("redis_has_time")
-async def test_C15_garbage_under_our_keys(stage: OverRedis) -> None:
-    """A foreign value is never served, also by a replica that starts with it, and is repaired.
-
-    tests/service/test_sync.py has those of other types and of 64 MB, tests/storage/test_store.py leases.
-    """
-    async with stage.seeded() as served, under_load(served):
-        right = (await served.get("/v1/rates"))[2]
-        with stage.own.client() as client:
-            await asyncio.to_thread(foreign, client, served.key)
-        mending = asyncio.create_task(stage.fault.recovers(lambda: served.holds_all(stage.own)))
-        async with stage.serve(served.service.settings) as cold:
-            await cold.ready()
-            assert await look(cold.get, Invariant(truth_of(stage.bank), served.now)) <= {200, 404, 503}
-            await eventually(lambda: _answers(cold, right))
-            await mending
-        assert (await served.get("/v1/rates"))[2] == right
-
-
-async def _answers(served: Served, right: bytes) -> bool:
-    return bool(json.loads((await served.get("/v1/rates"))[2])["rates"] == json.loads(right)["rates"])
 
 
 @pytest.mark.timed
@@ -620,7 +593,7 @@ async def test_C16_no_connection_left(stage: OverRedis) -> None:
 
 
 @pytest.mark.nightly
-async def test_C17_a_thousand_cancelled_commands(stage: OverRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_C17_cancelled_commands(stage: OverRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that was cancelled leaves no answer behind for the next one."""
     for limit in ("ANSWER_TIMEOUT_S", "QUEUE_S"):  # so that nothing else ends a command
         monkeypatch.setattr(f"ratesvc.storage.redis.{limit}", 15.0)
@@ -633,7 +606,7 @@ async def test_C17_a_thousand_cancelled_commands(stage: OverRedis, monkeypatch: 
         stack.push_async_callback(store.close)
         await store.add(Revision(sheet(day), 1, datetime(2026, 4, 23, tzinfo=UTC)) for day in days)
         proxy.delay_s = 0.002
-        for number in range(1000):
+        for number in range(300):
             task = asyncio.create_task(store.revisions(fields[number % 10 :][:1]))
             await asyncio.wait({task}, timeout=chance.random() * 0.005)
             task.cancel()
@@ -644,9 +617,9 @@ async def test_C17_a_thousand_cancelled_commands(stage: OverRedis, monkeypatch: 
             assert found[fields[place]].effective_date == days[place]
     with stage.own.client() as client:
         statistics: Any = client.info("commandstats")
-    reached_redis = statistics["cmdstat_hmget"]["calls"] - (2000 - cancelled)
+    reached_redis = statistics["cmdstat_hmget"]["calls"] - (600 - cancelled)
     stage.fault.measured(f"{cancelled} were cancelled, {reached_redis} of them while Redis answered")
-    assert cancelled >= reached_redis >= 300
+    assert cancelled >= reached_redis >= 90
 
 
 @pytest.mark.usefixtures("redis_has_time")

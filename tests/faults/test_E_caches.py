@@ -49,14 +49,3 @@ def poisoned(target: str, header: str) -> bytes:
     if header.startswith("Host"):
         return f"GET {target} HTTP/1.1\r\n{header}\r\nAccept-Encoding: identity\r\n\r\n".encode()
     return get(target, header, *(() if header.startswith("Accept-Enc") else ("Accept-Encoding: identity",)))
-
-
-async def test_E5_nothing_is_built_from_what_a_client_says_of_the_host(served: Served) -> None:
-    """Links begin with the public address alone: the bytes are the same whatever Host and X-Forwarded-* say."""
-    for target in TARGETS:
-        expected = await ask(served.url, get(target))
-        for header in UNKEYED:
-            # A browser gets a page where there is nothing.
-            is_page = (target, header) == ("/nowhere", "Accept: text/html")
-            if not is_page and not header.startswith(("Range", "Accept-Encoding", "If-", "Upgrade")):
-                assert (await ask(served.url, poisoned(target, header))).body == expected.body, (target, header)

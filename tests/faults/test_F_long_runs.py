@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
-import tracemalloc
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -15,7 +13,7 @@ from statistics import median
 
 import pytest
 from conftest import LONG, Clock, Serve, eventually
-from kit.bank import Bank, sheet
+from kit.bank import Bank
 from kit.ledger import Fault
 from kit.sheets import changed, plausible, times
 from redis.asyncio import from_url
@@ -34,8 +32,6 @@ ABSENT = 100
 MINUTES = float(os.environ.get("SOAK_MINUTES") or (10 if LONG else 0.3))
 SEED = int(os.environ.get("SOAK_SEED") or 7)
 A_SECOND = 100 if MINUTES > 1 else 50
-CYCLES = 10_000 if LONG else 2_000
-MOST_GROWTH = 200_000
 
 
 async def test_F7_one_fault_after_another(bank: Bank, tmp_path: Path, fault: Fault) -> None:
@@ -144,32 +140,3 @@ def _has_all(history: History, bank: Bank) -> bool:
     """Whether the latest figures of every published sheet are held."""
     last = {day: sheets[-1] for day, sheets in bank.truth.items() if day in history.days or day >= date(2025, 1, 2)}
     return all((held := history.of_date(day)) and held.sheet.says_the_same_as(sheet) for day, sheet in last.items())
-
-
-async def test_F8_ten_thousand_refreshes(bank: Bank, serve_whole: Serve, clock: Clock, fault: Fault) -> None:
-    """Ten thousand refreshes, two thousand in a short run: memory does not grow."""
-    bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    async with serve_whole() as served:
-
-        async def refresh(count: int) -> None:
-            for _ in range(count):
-                clock.advance(milliseconds=1)
-                assert (await served.service.refresh()).outcome == "unchanged"
-                bank.asked.clear()
-
-        await refresh(500)
-        tracemalloc.start()
-        await refresh(100)
-        begun = _traced()
-        await refresh(CYCLES)
-        grown = _traced() - begun
-        tracemalloc.stop()
-        fault.measured(f"{grown} bytes after {CYCLES} refreshes")
-        assert grown <= MOST_GROWTH
-
-
-def _traced() -> int:
-    """Bytes in use, but for the interpreter's table of names, which doubles when anybody adds one too many."""
-    gc.collect()
-    table = tracemalloc.Filter(inclusive=False, filename_pattern="*/pathlib*")
-    return sum(found.size for found in tracemalloc.take_snapshot().filter_traces([table]).statistics("filename"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from contextlib import AsyncExitStack
 from functools import partial
@@ -11,33 +10,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 from conftest import eventually, in_nightly
-from kit.bank import Bank
 from kit.http import Fetched, client, fetched
-from kit.ledger import Fault
 from kit.proxies import Front, answers_with, caddy, haproxy, nginx
-from kit.replicas import fleet, shared_by
 from kit.service import Program, serving
 from yarl import URL
 
 pytestmark = pytest.mark.nightly
-
-
-@pytest.mark.nightly
-async def test_G7_a_rolling_restart_behind_nginx(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
-    """Behind nginx the replicas restart one after the other, and one hangs for a while: no request fails."""
-    async with fleet(shared_by(bank, redis_url, RATESVC_DRAIN_SECONDS="4"), bank, tmp_path, front="nginx") as two:
-        await two.readers.more(200)
-        for number in (0, 1):
-            await two.programs[number].stops()
-            # Ready is enough for whoever restarts them: nginx may not have noticed yet.
-            two.programs[number] = await two.start(number)
-        await two.readers.also("replica1")
-        two.programs[0].kill(signal.SIGSTOP)
-        await two.readers.more(1000)
-        two.programs[0].kill(signal.SIGCONT)
-        await two.readers.also("replica0")
-    fault.measured(f"{two.readers.ok} answers, {two.readers.lost} lost")
-    assert two.readers.lost == 0
 
 
 # A busy machine may not ask a thousand in ten seconds.
