@@ -28,8 +28,7 @@ def aioopenexchangerates(line):
     async def ask():
         async with module.Client("any") as client:
             some = await client.get_latest(symbols=["RUB", "JPY"])
-            rates = {"EUR": (await client.get_latest(base="EUR")).rates, "USD": some.rates}
-            return {"rates": rates, "timestamp": some.timestamp, "currencies": await client.get_currencies()}
+            return {"EUR": (await client.get_latest(base="EUR")).rates, "USD": some.rates}
 
     set_by(line, aioopenexchangerates=module)
     return asyncio.run(ask())
@@ -53,13 +52,13 @@ def cbrf(*days):
     }
 
 
-def currency_converter(line, *days):
+def currencyconverter(line, *days):
     from currency_converter import CurrencyConverter
 
     convert = set_by(line, CurrencyConverter=CurrencyConverter)["converter"].convert
     codes = ("RUB", "USD", "IRR")
     asked = {f"EUR {day}": {code: convert(1, "EUR", code, date.fromisoformat(day)) for code in codes} for day in days}
-    return {"rates": {day: texts_of(rates) for day, rates in asked.items()}}
+    return {day: texts_of(rates) for day, rates in asked.items()}
 
 
 def django_money(line):
@@ -133,35 +132,13 @@ def exrate(line, *days):
 
     set_by(line, exrate=module)
 
-    def say(*words):
+    def rates(*words):
         said = StringIO()
         with redirect_stdout(said):
-            module.main(words)
-        return said.getvalue()
+            module.main(("rates", *words, "--json"))
+        return {one["quote"]: one["rate"] for one in json.loads(said.getvalue())}
 
-    def ask(*words):
-        return json.loads(say(*words, "--json"))
-
-    def rates(*words):
-        return {one["quote"]: one["rate"] for one in ask("rates", *words)}
-
-    try:
-        refusal = say("rate", "USD", "XYZ")
-    except SystemExit as error:
-        refusal = error.code
-    series = ask("rates", "--from", days[1], "--quotes", "RUB", "--expand")
-    return {
-        "rates": {"USD": rates("--base", "usd"), **{f"EUR {day}": rates("--date", day) for day in days}},
-        "pair": ask("rate", "EUR", "RUB", "--date", days[0], "--providers", "CBR"),
-        "series": [[one["date"], one["rate"]] for one in series],
-        "months": ask("rates", "--from", days[1], "--group", "month", "--base", "USD", "--quotes", "RUB"),
-        "csv": say("rates", "--csv", "--date", days[0], "--base", "USD", "--quotes", "RUB"),
-        "converted": ask("convert", "100", "USD", "JPY"),
-        "currencies": [one["iso_code"] for one in ask("currencies", "--all")],
-        "currency": ask("currency", "RUB")["iso_numeric"],
-        "table": say("providers"),
-        "refusal": refusal,
-    }
+    return {"USD": rates("--base", "usd"), **{f"EUR {day}": rates("--date", day) for day in days}}
 
 
 def forex_python(line, *days):
@@ -173,18 +150,16 @@ def forex_python(line, *days):
     for day in days:
         found[f"EUR {day}"] = texts_of(exact.get_rates("EUR", date.fromisoformat(day)))
         found[f"USD {day}"] = {"RUB": CurrencyRates().get_rate("USD", "RUB", date.fromisoformat(day))}
-    return {"rates": found}
+    return found
 
 
 def frankfurter_api(line, *codes):
     from frankfurter_api import FrankfurterAPI
 
     set_by(line, FrankfurterAPI=FrankfurterAPI)
-    client = FrankfurterAPI()
 
     async def ask():
-        rates = {code: (await client.get_rate(base="usd", target=code))["rate"] for code in codes}
-        return {"rates": {"USD": rates}, "currencies": [one["iso_code"] for one in await client.get_currencies()]}
+        return {"USD": {code: (await FrankfurterAPI().get_rate(base="usd", target=code))["rate"] for code in codes}}
 
     return asyncio.run(ask())
 
@@ -288,30 +263,14 @@ def openapi(folder, address):
 
 def oxr(line, *texts):
     import oxr as module
-    from oxr.exceptions import InvalidCurrency, InvalidDateRange
 
     client, days = set_by(line, oxr=module)["client"], [date.fromisoformat(text) for text in texts]
-
-    def refusal(call):
-        try:
-            call()
-        except (InvalidCurrency, InvalidDateRange) as error:
-            return type(error).__name__
-
-    converted = client.convert(100, "USD", "IRR")
-    series = client.time_series(days[-2], days[-1], symbols=["RUB", "IRR"])
     rates = {
         "USD": client.latest().rates,
         **{f"EUR {day}": client.historical(day, "EUR").rates for day in days},
-        **{f"USD {day}": rates for day, rates in series.rates.items()},
+        **{f"USD {day}": rates for day, rates in client.time_series(days[-2], days[-1]).rates.items()},
     }
-    wrong = (lambda: client.convert(1, "USD", "XQZ"), lambda: client.time_series(days[-1], days[0]))
-    return {
-        "rates": {name: texts_of(found) for name, found in rates.items()},
-        "converted": [str(converted.amount), str(converted.meta.rate)],
-        "currencies": client.currencies(),
-        "refusals": [refusal(call) for call in wrong],
-    }
+    return {name: texts_of(found) for name, found in rates.items()}
 
 
 def tap(line, first):

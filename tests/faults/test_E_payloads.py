@@ -176,26 +176,20 @@ async def opened(browser: Browser, live: Live, documents: Iterator[tuple[Spot, s
 
 
 # Each payload stands where a careless page would put it.
-CARELESS = """<title>{}</title><textarea>{}</textarea><h1>{}</h1><input value='{}'><input value="{}">"""
-# A policy would stop these for their own sake.
-WORSE = """<iframe src="{}"></iframe><style>a{content:'{}'}</style><script>a = "{}"</script><script>a = '{}'</script>"""
+CARELESS = """<title>{}</title><textarea>{}</textarea><h1>{}</h1><input value='{}'><input value="{}">
+<iframe src="{}"></iframe><style>a{content:'{}'}</style><script>a = "{}"</script><script>a = '{}'</script>"""
 
 
-@pytest.mark.parametrize("policy", ["", "default-src 'none'"])
-async def test_E4_a_careless_page_is_found_out(browser: Browser, host: Host, policy: str) -> None:
-    """The same payloads run or load on a page that escapes nothing, and a policy stops them: the test can fail.
+async def test_E4_a_careless_page_is_found_out(browser: Browser, host: Host) -> None:
+    """The same payloads run or load on a page that escapes nothing: the test can fail.
 
     Two thirds do. The others are meant for templates, PHP and JSON, which a browser does not read.
     """
-    found = []
-    headers = {"Content-Security-Policy": policy} if policy else {}
     async with spying(browser, host.url) as spy:
-        for text in SOME:
-            page = host.put((CARELESS if policy else CARELESS + WORSE).replace("{}", text), headers)
-            reported = " ".join(await spy.opens(page))
-            found.append("stopped" in reported if policy else "ran in" in reported or "asked" in reported)
-    print(f"{sum(found)} of {len(found)} found out")  # noqa: T201 -- a figure
-    assert sum(found) >= len(found) * 0.6
+        told = [" ".join(await spy.opens(host.put(CARELESS.replace("{}", text)))) for text in SOME]
+    found = sum("ran in" in one or "asked" in one for one in told)
+    print(f"{found} of {len(told)} found out")  # noqa: T201 -- a figure
+    assert found >= len(told) * 0.6
 
 
 ATTRIBUTES = ("heading", "codes", "columns", "date", "lang", "spark", "theme", "updown")
@@ -264,16 +258,3 @@ async def test_E4_no_event_stream_begins_with_a_payload(complete: Live) -> None:
             begun = (await reader.readuntil(b"retry: ")).decode()
             assert begun.startswith("HTTP/1.1 200"), text
             assert not TRACE.search(begun + (await reader.readuntil(b"\n\n")).decode()), text
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
-async def test_E4_a_line_end_as_it_is_ends_the_request(complete: Live, end: str) -> None:
-    """A raw line end in a target gets 400: no client can begin a header or a body of an answer."""
-    for target in READERS:
-        sign = "&" if "?" in target else "?"
-        injected = f"{target}{sign}heading=x{end}X-Injected: 1{end}{end}<script>pwned()</script>"
-        answered = await ask(complete.url, get(injected), closes=True)
-        assert answered.status == 400
-        assert answered.document["type"] == "urn:ratesvc:malformed"
-        assert not TRACE.search(answered.head + answered.body.decode())

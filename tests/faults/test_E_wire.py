@@ -137,6 +137,10 @@ SMUGGLED = {
     "NUL in a value": get("/v1/rates", "X: a\0b"),
     "NUL in a name": get("/v1/rates", "X\0: b"),
     "NUL in the target": get("/v1/ra\0tes"),
+    **{
+        f"{end!r} in the target": get(f"/v1/rates?heading=x{end}X-Injected: 1{end}{end}")
+        for end in ("\r\n", "\n", "\r")
+    },
     "a space before the colon": get("/v1/rates", "Content-Length : 0"),
     "an unknown coding": get("/v1/rates", "Transfer-Encoding: xchunked"),
     "chunked is not last": get("/v1/rates", "Transfer-Encoding: chunked, identity") + b"0\r\n\r\n",
@@ -158,7 +162,7 @@ async def test_E2_smuggling(tmp_path: Path, without_c: str) -> None:
         for kind, answered in zip(SMUGGLED, await asyncio.gather(*asked), strict=True):
             assert (kind, answered.status) == (kind, 400)
             assert answered.document["type"] == "urn:ratesvc:malformed"
-            assert answered["Server"] == "ratesvc"
+            assert (answered["Server"], answered["X-Injected"]) == ("ratesvc", None)
         assert (await ask(program.url, get("/v1/rates"))).document["rates"]
     assert "Traceback" not in (tmp_path / "errors.log").read_text()
 

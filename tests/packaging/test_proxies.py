@@ -56,8 +56,6 @@ NOBODY = "http://127.0.0.1:1"
 FEW = {"gt 1000": "gt 100"}
 TIGHT = {"rate=100r/s": "rate=1r/m", "burst=600": "burst=5"}
 IMPATIENT = {"lb_try_duration 10s": "lb_try_duration 1s", "lb_try_duration 45s": "lb_try_duration 1s"}
-SECURITY = "Contact: mailto:you@example.org\nExpires: 2027-12-31T00:00:00Z\n"
-(COMMENTED,) = re.findall(r"^\t#handle /\.well-known.*?^\t#}\n", shipped("Caddyfile"), re.MULTILINE | re.DOTALL)
 
 
 def case(front: Front, replaced: Replaced, *more: Any) -> Any:
@@ -102,25 +100,6 @@ async def test_an_error_of_a_proxy_is_a_problem(front: Front, status: int, later
             assert (headers["Retry-After"], headers["Access-Control-Allow-Origin"]) == (later, "*")
             problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
             assert json.loads(body) == problem
-
-
-@pytest.mark.parametrize(
-    "front",
-    [
-        case(haproxy, {"#http-request return": "http-request return"}),
-        case(caddy, {COMMENTED: COMMENTED.replace("\t#", "\t").replace("/etc/caddy", "{$XDG_DATA_HOME}")}),
-        case(nginx, {"#location = /.well-known": "location = /.well-known"}),
-    ],
-)
-async def test_a_proxy_says_where_to_report_a_hole(front: Front, tmp_path: Path) -> None:
-    """RFC 9116, at the root of the host, once the operator has taken away the marks of a remark."""
-    file = tmp_path / "security/.well-known/security.txt"
-    file.parent.mkdir(parents=True)
-    file.write_text(SECURITY)
-    async with front(tmp_path, NOBODY, NOBODY) as url:
-        status, headers, body = await fetched(URL(url).with_path("/.well-known/security.txt"))
-        kind = headers["Content-Type"].partition(";")[0]
-        assert (status, kind, body.decode()) == (200, "text/plain", SECURITY)
 
 
 @pytest.mark.parametrize("front", [haproxy, nginx, case(caddy, {})])

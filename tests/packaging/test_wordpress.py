@@ -22,10 +22,9 @@ import pytest_asyncio
 from babel.messages.pofile import read_po
 from conftest import missing
 from kit.browser import SESSION, Live, got
-from kit.front import Front, Script, drips, never_ends, resets, says
+from kit.front import Front, Script, resets, says
 from kit.time import limit_s
 from kit.wordpress import PACKAGED, PASSWORD, TRACES, USER, Plugin, WordPress, under_php_74, wordpress_running
-from payloads import CALLS, FORMS
 from playwright.async_api import Browser, Page
 from release_wordpress import PLUGIN, packed, taken
 
@@ -144,14 +143,6 @@ LINK_IN_RUSSIAN = LINK.replace("Bank of Russia exchange rates", "Официал�
 
 
 KEPT = b"Cache-Control: max-age=300"
-# Elements, links and attributes inside of rows that no rows have.
-STRANGERS = """[...document.querySelectorAll(".one *")].filter(one =>
-  !/^(div|span|a|table|caption|thead|tbody|tr|th|td|bdi|time|p|strong|svg|polyline|cbr-converter)$/i.test(one.tagName)
-  || one.href && !/^https?:/.test(one.href)
-  || [...one.attributes].some(({ name }) => /^(on|style$|id$|src)/.test(name))).map(one => one.outerHTML)"""
-# The boxes that are where they were written: between the two paragraphs.
-WHOLE = """[...document.querySelectorAll("#above ~ .one")].filter(one =>
-  one.nextElementSibling && one.parentElement == document.querySelector("#below").parentElement).length"""
 
 
 def document(body: bytes, *headers: bytes) -> bytes:
@@ -164,19 +155,14 @@ async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
 
 FAILURES: dict[str, Callable[[bytes, int], Script]] = {
     "hangs": lambda _, __: hangs,
-    "drips": lambda rows, _: drips(document(rows)),
-    "never ends": lambda _, __: never_ends,
     "is too long": lambda rows, _: says(document(rows + b" " * 70_000)),
     "is a page": lambda rows, _: says(document(rows).replace(b"application/json", b"text/html")),
     "is elsewhere": lambda _, port: says(
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/widget/rows.json\r\nContent-Length: 0\r\n\r\n" % port
     ),
     "has no rates": lambda rows, _: says(document(rows).replace(b"200 OK", b"503 No")),
-    "is cut": lambda rows, _: says(document(rows)[:-9]),
     "is no JSON": lambda rows, _: says(document(rows[:-9])),
-    "is deep": lambda _, __: says(document(b"[" * 30_000)),
     "is a bomb": lambda rows, _: says(document(gzip.compress(rows + b" " * 100_000_000), b"Content-Encoding: gzip")),
-    "has long headers": lambda rows, _: says(document(rows, b"X: " + b"x" * 500_000)),
 }
 
 
@@ -286,13 +272,10 @@ async def test_its_end_leaves_what_others_keep(plugin: Plugin) -> None:
     ("headers", "right_s", "shown_s"),
     [
         (b"Cache-Control: public, max-age=90, stale-if-error=3600", 90, 3690),
-        (b"Cache-Control: max-age=90, stale-if-error=600\r\nAge: 30", 60, 660),
         (b"Cache-Control: max-age=90, stale-if-error=600\r\nAge: 190", 0, 500),
         (b"Cache-Control: s-maxage=90, x-max-age=90, max-age=20", 20, 20),
-        (b"Cache-Control: public, max-age=0, stale-while-revalidate=3600, stale-if-error=0", 0, 0),
         (b"Cache-Control: max-age=31536000, stale-if-error=31536000", 3600, 604800),
         (b"Cache-Control: no-store", 0, 0),
-        (b"X: y", 0, 0),
     ],
 )
 async def test_rows_last_as_long_as_the_answer_says(headers: bytes, right_s: int, shown_s: int, plugin: Plugin) -> None:
@@ -405,41 +388,16 @@ async def test_an_answer_of_another_form_is_no_answer(plugin: Plugin) -> None:
     others = itertools.cycle(kinds)
     answers = [changed(whole, place, next(others)) for place in leaves(whole) for _ in range(3)]
     answers += [{"style": "", "content": [tag, [], "x"]} for tag in ("script", "iframe", "style", "object")]
+    answers.append({"style": "", "content": ["a", ["href", "javascript:x", "onclick", "x", "title", '"><b>'], "<b>"]})
     answers += [{"style": "", "content": ["div", [], inner]} for inner in MISPLACED]
     plugin.front.misbehave(lying(answers))
     made = await plugin.html(*({"heading": str(number)} for number in range(len(answers))), pausing=False)
     assert made[-len(MISPLACED) :] == [LINK] * len(MISPLACED)
-    strangers = slice(-len(MISPLACED) - 4, -len(MISPLACED))
-    assert made[strangers] == ["<span>x</span>"] * 4
+    strangers = slice(-len(MISPLACED) - 5, -len(MISPLACED))
+    assert made[strangers] == ["<span>x</span>"] * 4 + ['<a title="&quot;&gt;&lt;b&gt;">&lt;b&gt;</a>']
     rows = [html for html in made if html != LINK]
     assert 50 < len(rows) < len(made) - 50
     assert [html for html in rows if Tree(html).depths[-1] or 0 in Tree(html).depths[:-1]] == []
-
-
-@pytest.mark.nightly
-async def test_a_lying_service_runs_nothing_and_moves_nothing(plugin: Plugin, browser: Browser) -> None:
-    """Markup in the place of each text: the browser shows it as text, asks nobody else, and the page stays whole."""
-    whole = await honest(plugin, "lang=ru&codes=USD&spark=7&converter=1&href=https://a.example/")
-    texts = [place for place in leaves(whole) if isinstance(at(whole, place), str)]
-    payloads = itertools.cycle(form.replace("§", CALLS[0]) for form in FORMS)
-    answers = [changed(whole, place, next(payloads)) for _ in range(2) for place in texts]
-    answers += [changed(whole, place, "javascript:pwned()") for place in texts]
-    plugin.front.misbehave(lying(answers))
-    made = await plugin.html(*({"heading": str(number)} for number in range(len(answers))), pausing=False)
-    shown = [number for number, html in enumerate(made) if html != LINK]
-    assert len(shown) > 20
-    codes = "".join(f'<div class="one">[cbr_rates heading="{number}"]</div>' for number in shown)
-    html = f'<!-- wp:html --><p id="above">Above</p>{codes}<p id="below">Below</p><!-- /wp:html -->'
-    page = await browser.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    await page.add_init_script("window.pwned = () => { window.harmed = true; }")
-    await page.goto(await plugin.post(html))
-    assert await page.evaluate("window.harmed") is None
-    own = plugin.wordpress.url
-    assert [address for address in asked if not address.removeprefix("blob:").startswith(own)] == []
-    assert await page.evaluate(STRANGERS) == []
-    assert await page.evaluate(WHOLE) == len(shown)
 
 
 async def logged_in(browser: Browser, wordpress: WordPress) -> Page:
@@ -454,7 +412,7 @@ async def logged_in(browser: Browser, wordpress: WordPress) -> Page:
 
 
 @pytest.mark.nightly
-async def test_the_block_shows_what_its_author_chooses(plugin: Plugin, browser: Browser, tmp_path: Path) -> None:
+async def test_the_block_shows_what_its_author_chooses(plugin: Plugin, browser: Browser) -> None:
     """In the editor at once, with its style; on the page as it was there. Every choice of the builder has a control."""
     page = await logged_in(browser, plugin.wordpress)
     errors: list[str] = []
@@ -489,12 +447,10 @@ async def test_the_block_shows_what_its_author_chooses(plugin: Plugin, browser: 
     assert await ground.evaluate("one => getComputedStyle( one ).backgroundColor") == "rgb(220, 53, 69)"
     await page.get_by_label("Background").select_option("dark")
     await canvas.locator(".cbr-rates.cbr-bar.cbr-dark").wait_for()
-    await page.screenshot(path=tmp_path / "editor.png")
     await page.evaluate("wp.data.dispatch( 'core/editor' ).editPost( { status: 'publish' } )")
     await page.evaluate("wp.data.dispatch( 'core/editor' ).savePost()")
     await page.goto(await page.evaluate("wp.data.select( 'core/editor' ).getPermalink()"))
     assert "84.7201" in await page.inner_text(".wp-block-cbr-rates-rates > .cbr-rates.cbr-bar.cbr-dark")
-    await page.screenshot(path=tmp_path / "page.png")
     assert errors == []
 
 
@@ -527,7 +483,6 @@ async def test_it_is_installed_used_and_leaves_nothing(
     await page.fill("#cbr_rates_url", f"{plugin.front.url}/")
     await page.click("#submit")
     assert "60.3741" in await page.inner_text(".cbr-rates")
-    await page.screenshot(path=tmp_path / "settings.png", full_page=True)
     await plugin.front.close()
     await page.reload()
     assert "No rates came." in await page.inner_text(".notice-error")
@@ -544,7 +499,6 @@ async def test_it_is_installed_used_and_leaves_nothing(
     # One line, although the theme lets headings of tables break.
     lines = "line => line.offsetHeight / parseFloat(getComputedStyle(line).fontSize)"
     assert await reader.locator(".cbr-line").evaluate(lines) == pytest.approx(2.13, abs=0.05)
-    await reader.screenshot(path=tmp_path / "page.png", full_page=True)
     await page.goto(f"{wordpress.url}/wp-admin/plugins.php")
     row = page.locator("tr[data-slug=cbr-rates]")
     await row.get_by_role("link", name="Deactivate").click()
@@ -556,13 +510,11 @@ async def test_it_is_installed_used_and_leaves_nothing(
 
 
 def test_the_plugin_says_what_it_is_in_the_form_of_the_directory() -> None:
-    """Header and readme agree with each other and with the project's version; the short description is short."""
+    """Header and readme agree with each other and with the project's version."""
     header = dict(re.findall(r"^ \* ([A-Z][A-Za-z ]+): +(.+)$", PHP["cbr-rates.php"], re.MULTILINE))
     told = dict(re.findall(r"^([A-Z][A-Za-z ]+): (.+)$", README.partition("\n== ")[0], re.MULTILINE))
     assert README.startswith(f"=== {header['Plugin Name']} ===\n")
     assert header["Version"] == told["Stable tag"] == __version__
-    assert header["Author"]
-    assert told["Contributors"]
     if not PACKAGED.exists():
         missing("wordpress")
     version = re.search(r"wp_version = '(\d+\.\d+)", (PACKAGED / "wp-includes/version.php").read_text("utf-8"))
@@ -570,10 +522,6 @@ def test_the_plugin_says_what_it_is_in_the_form_of_the_directory() -> None:
     assert told["Tested up to"] == version[1]
     same = ("Requires at least", "Requires PHP", "License", "License URI")
     assert {name: header[name] for name in same} == {name: told[name] for name in same}
-    assert len(README.split("\n\n")[1]) <= 150
-    assert re.findall(r"^== (.*) ==$", README, re.MULTILINE) == [
-        *("Description", "Installation", "Frequently Asked Questions", "External services", "Changelog")
-    ]
     assert all("defined( 'ABSPATH' ) || exit;" in text for name, text in PHP.items() if name != "uninstall.php")
 
 

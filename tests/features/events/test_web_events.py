@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from pathlib import Path
@@ -19,15 +19,13 @@ from kit.bank import Bank, around_today, sheet, workdays
 from kit.dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
 from kit.http import Reader, reading, says
 from kit.service import serving
-from kit.time import LOOSE, limit_s
+from kit.time import limit_s
 
 from ratesvc.config import Settings
-from ratesvc.domain.rates import Revision
-from ratesvc.features.events import feed, routes
+from ratesvc.features.events import routes
 from ratesvc.features.events.place import MOST_SHEETS, Event, Place, Stamp
 from ratesvc.features.events.routes import feed_of
 from ratesvc.render.contract import Site
-from ratesvc.storage.store import Store
 from ratesvc.web import connections
 
 pytestmark = pytest.mark.usefixtures("_two_sheets")
@@ -148,31 +146,6 @@ async def test_a_foreign_id_gets_a_reset(bank: Bank, serve_whole: Serve) -> None
         await served.service.refresh()
         await stranger.receives(2)
         assert stranger.received[1:] == EVENTS[:1]
-
-
-@pytest.mark.timed
-async def test_the_address_of_an_event_answers_on_every_replica(
-    bank: Bank, serve_whole: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Most readers fetch it at once. A replica that takes a twentieth of a second to load a sheet has it by then."""
-    revisions = Store.revisions
-    loads_s = feed.SPREAD_S / 4
-    monkeypatch.setattr(feed, "SPREAD_S", feed.SPREAD_S * LOOSE)
-
-    async with serve_whole() as one, serve_whole() as slow, reading(one.url) as reader:
-
-        async def slowly(store: Store, fields: Collection[str]) -> dict[str, Revision]:
-            if store is slow.service.store:
-                await asyncio.sleep(loads_s)
-            return await revisions(store, fields)
-
-        monkeypatch.setattr(Store, "revisions", slowly)
-        for shift in range(2):
-            await is_corrected(bank, one, SATURDAY, shift)
-            await reader.receives(shift + 1)
-            path = reader.documents()[-1]["url"].partition("/v1/")[2]
-            status, _, _ = await slow.get(f"/v1/{path}")
-            assert (path, status) == (path, 200)
 
 
 async def test_before_the_first_sheet_readers_are_asked_to_reconnect(bank: Bank, serve: Serve) -> None:

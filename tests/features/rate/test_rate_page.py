@@ -240,13 +240,6 @@ async def test_each_answer_is_a_page(client: Client) -> None:
     cases.check("rate.txt", answers)
 
 
-async def test_a_question_ends_without_a_full_stop(client: Client) -> None:
-    """The reference's summary of this page is a question."""
-    reference = await (await client.get("/docs")).text()
-    assert "?</strong>" in reference
-    assert "?." not in reference
-
-
 async def test_links_begin_with_the_public_address(client: Client) -> None:
     page = await (await client.get("/rate?date=2022-11-20", headers={"Host": "evil.example"})).text()
     links = re.findall(r'(?:href|src|action)="([^"]+)"', page)

@@ -35,20 +35,15 @@ def size(picture: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("theme", first(1, ["light", "dark"]))
-@pytest.mark.parametrize("lang", first(2, ["ru", "zh-Hans", "en", "de", "el"]))
+@pytest.mark.parametrize("lang", first(2, ["ru", "zh-Hans", "el"]))
 @pytest.mark.parametrize("layout", ["table", "line", "bar"])
-async def test_a_card_for_mail(
-    live: Live, layout: str, lang: str, theme: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_card_for_mail(live: Live, layout: str, lang: str) -> None:
     """It is as large as the SVG, or at scale 2 twice as fine and at most 20 kB."""
-    query = f"layout={layout}&lang={lang}&theme={theme}"
+    query = f"layout={layout}&lang={lang}"
     drawn = (await got(live, f"/widget/card.svg?{query}")).decode()
     plain, fine = [await got(live, f"/widget/card.png?{query}&scale={scale}") for scale in "12"]
     width, height = map(int, re.findall(r'<svg [^>]*width="(\d+)" height="(\d+)"', drawn)[0])
     assert (size(plain), size(fine)) == ((width, height), (2 * width, 2 * height))
-    with capsys.disabled():
-        print(f"\ncard.png {layout} {lang} {theme}: {len(plain)} bytes, at 2x {len(fine)}")  # noqa: T201 -- figures to read
     assert len(fine) <= 20_000
     assert png.drawable(drawn)
 
@@ -78,7 +73,7 @@ async def test_the_fonts_have_every_currency(live: Live, lang: str) -> None:
     assert png.drawable(" ".join([*names, *map(language.currency, get_global("all_currencies")), language.say(TITLE)]))
 
 
-@pytest.mark.parametrize("lang", ["ar", "hi", "ka", "th"])
+@pytest.mark.parametrize("lang", ["ar", "th"])
 async def test_a_script_that_the_fonts_lack_is_answered_in_english(live: Live, lang: str) -> None:
     """Readable words are better than boxes, in cards, without rates too, and in charts."""
     for path in ("/widget/card.png?", "/widget/card.png?date=2031-01-01&", f"/chart.png?codes=USD,EUR&{DAYS}&"):
@@ -94,12 +89,11 @@ async def test_a_heading_that_cannot_be_written_is_left_out(live: Live) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", ["en", "ru", "zh-Hans"])
-@pytest.mark.parametrize("density", first(1, [1, 2]))
-async def test_a_chart_for_mail(live: Live, lang: str, density: int) -> None:
+async def test_a_chart_for_mail(live: Live, lang: str) -> None:
     """It has the requested size and language, and is light unless dark is requested."""
-    query = f"/chart.png?codes=USD,CNY&{DAYS}&width=600&height=300&lang={lang}&density={density}"
+    query = f"/chart.png?codes=USD,CNY&{DAYS}&width=600&height=300&lang={lang}"
     picture = await got(live, query)
-    assert size(picture) == (600 * density, 300 * density)
+    assert size(picture) == (600, 300)
     assert await got(live, f"{query}&theme=light") == picture
     assert await got(live, f"{query}&theme=dark") != picture
 
