@@ -6,13 +6,11 @@ import asyncio
 import itertools
 import json
 import os
-import random
 import signal
 import time
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -36,13 +34,11 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from ratesvc.config import Redis, Settings
-from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage import redis as redis_module
 from ratesvc.storage.records import unseal
-from ratesvc.storage.redis import ANSWER_TIMEOUT_S, QUEUE_S, RedisConnection
-from ratesvc.storage.store import Store
+from ratesvc.storage.redis import ANSWER_TIMEOUT_S, QUEUE_S
 
 pytestmark = [
     pytest.mark.nightly,
@@ -590,36 +586,6 @@ async def test_C16_no_connection_left(stage: OverRedis) -> None:
                 await load.ends()
                 client.config_set("maxclients", 1000)
                 await stage.is_used_again(served)
-
-
-@pytest.mark.nightly
-async def test_C17_cancelled_commands(stage: OverRedis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that was cancelled leaves no answer behind for the next one."""
-    for limit in ("ANSWER_TIMEOUT_S", "QUEUE_S"):  # so that nothing else ends a command
-        monkeypatch.setattr(f"ratesvc.storage.redis.{limit}", 15.0)
-    days, fields = DAYS[:10], [f"{day}.1" for day in DAYS[:10]]
-    chance = random.Random(17)  # noqa: S311 -- a seed, so that a failure can be seen again
-    cancelled = 0
-    async with AsyncExitStack() as stack:
-        proxy = await stack.enter_async_context(ChaosProxy(stage.own.port))
-        store = Store(RedisConnection(proxy.url), uuid.uuid4().hex)
-        stack.push_async_callback(store.close)
-        await store.add(Revision(sheet(day), 1, datetime(2026, 4, 23, tzinfo=UTC)) for day in days)
-        proxy.delay_s = 0.002
-        for number in range(300):
-            task = asyncio.create_task(store.revisions(fields[number % 10 :][:1]))
-            await asyncio.wait({task}, timeout=chance.random() * 0.005)
-            task.cancel()
-            await asyncio.wait({task})
-            cancelled += task.cancelled()
-            place = (number + chance.randrange(1, 10)) % 10
-            found = await store.revisions([fields[place]])
-            assert found[fields[place]].effective_date == days[place]
-    with stage.own.client() as client:
-        statistics: Any = client.info("commandstats")
-    reached_redis = statistics["cmdstat_hmget"]["calls"] - (600 - cancelled)
-    stage.fault.measured(f"{cancelled} were cancelled, {reached_redis} of them while Redis answered")
-    assert cancelled >= reached_redis >= 90
 
 
 @pytest.mark.usefixtures("redis_has_time")

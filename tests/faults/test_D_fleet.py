@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ import pytest
 from conftest import Clock, Serve, eventually, in_nightly, not_here, program
 from kit.bank import Bank, around_today, sheet, unavailable, workdays
 from kit.dates import DAYS, FRIDAY, MONDAY, NOON, SATURDAY, SUNDAY, THURSDAY
-from kit.http import says
+from kit.http import Answering, says
 from kit.ledger import Fault
 from kit.replicas import fleet, shared_by
-from kit.service import Program, environment, finished, processes_over, run, serving, serving_by
+from kit.service import environment, finished, processes_over, run, serving, serving_by
 from kit.sheets import plausible, ranges_name
 from kit.time import WallClock, block
-from kit.watched import Watched, watched
+from kit.watched import watched
 from redis.asyncio import from_url
 
 from ratesvc.config import Settings
@@ -101,7 +101,7 @@ def wall(tmp_path: Path) -> WallClock:
     return WallClock(tmp_path / "clock")
 
 
-async def today_is(replica: Program, day: date, effective: date) -> bool:
+async def today_is(replica: Answering, day: date, effective: date) -> bool:
     document = json.loads((await replica.get("/v1/rates"))[2])
     return bool((document["date"], document["effective_date"]) == (str(day), str(effective)))
 
@@ -154,69 +154,44 @@ async def test_D3_asleep_over_midnight(bank: Bank, serve_whole: Serve, clock: Cl
             assert json.loads((await served.get(path))[2])["date"] == str(SATURDAY)
 
 
-@pytest.mark.nightly
-async def test_D5_a_weekend_without_a_sheet(bank: Bank, redis_url: str, tmp_path: Path, wall: WallClock) -> None:
+async def test_D5_a_weekend_without_a_sheet(
+    bank: Bank, serve: Serve, serve_whole: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No sheet comes for Saturday: every range is served and names the day, until the Bank says that it has none."""
+    monkeypatch.setattr("ratesvc.service.app.BACKFILL_AGAIN_S", 0.1)
     bank.publish(*map(plausible, DAYS))
-    wall.set(NOON)
-    variables = shared_by(bank, redis_url, RATESVC_POLL_SECONDS="1", **wall.variables)
-    async with serving(tmp_path, **variables) as first, serving(tmp_path, **variables) as second:
-        for replica in (first, second):
-            await eventually(lambda replica=replica: says(replica, "/v1/history.csv"))  # type: ignore[misc]
+    async with serve_whole() as first, serve_whole() as second:
         bank.misbehave = unavailable
         for day in (SATURDAY, SUNDAY, MONDAY):
-            wall.set(NOON + (day - FRIDAY))
+            clock.moment = NOON + (day - FRIDAY)
             for replica in (first, second):
-                await eventually(lambda replica=replica, day=day: today_is(replica, day, FRIDAY))  # type: ignore[misc]
+                await replica.service.poll()
+                assert await today_is(replica, day, FRIDAY)
                 await ranges_name(SATURDAY, replica, day)
-        first.kill()
-        async with serving(tmp_path, **variables) as again:
+        async with serve() as again:
             await again.ready()
             await ranges_name(SATURDAY, again, MONDAY)
             bank.misbehave = None
-            wall.set(NOON + (MONDAY - FRIDAY) + timedelta(minutes=15))  # a backfill that failed is tried again by now
             for replica in (second, again):
+                await replica.service.poll()
                 await eventually(lambda replica=replica: says(replica, f"/v1/rates/{SATURDAY}"))  # type: ignore[misc]
                 assert await says(replica, f"/v1/rates/{SATURDAY}", f'"effective_date":"{FRIDAY}"'.encode())
                 await ranges_name(None, replica, MONDAY)
                 assert await says(replica, "/v1/rates", b'"stale":false')
 
 
-@contextmanager
-def raising(served: Watched, _: Bank) -> Iterator[None]:
+async def test_D6_a_refresh_that_fails(bank: Bank, settings: Settings, clock: Clock, fault: Fault) -> None:
+    """A refresh raises an unknown error: it is counted, health warns, and the next refresh comes in time."""
+
     async def broken(*_: object) -> None:
         raise ZeroDivisionError("of an unknown library")
 
-    refresher = served.service._refresher  # noqa: SLF001 -- where what nobody foresaw would be raised
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refresher, "refresh", broken)
-        yield
-
-
-@contextmanager
-def hanging(_: Watched, bank: Bank) -> Iterator[None]:
-    over = bank.hangs()
-    try:
-        yield
-    finally:
-        bank.misbehave = None
-        over.set()
-
-
-FAILING = {
-    "D6 A refresh raises an unknown error: it is counted, and the next refresh comes in time": (raising, "crashed"),
-    "D6 The Bank never answers: the request times out and is counted": (hanging, "timeout"),
-}
-
-
-@pytest.mark.parametrize("row", FAILING)
-async def test_a_refresh_that_fails(row: str, bank: Bank, settings: Settings, clock: Clock, fault: Fault) -> None:
-    """Health warns until the next sheet."""
-    failing, outcome = FAILING[row]
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with watched(settings, bank, clock) as served:
-        with failing(served, bank):
-            counted = f'ratesvc_fetches_total{{outcome="{outcome}"}}'.encode()
+        with pytest.MonkeyPatch.context() as patch:
+            # Where what nobody foresaw would be raised.
+            patch.setattr(served.service._refresher, "refresh", broken)  # noqa: SLF001
+            counted = b'ratesvc_fetches_total{outcome="crashed"}'
             await eventually(lambda: counted in served.service.telemetry.metrics.text())
             await served.polls(2)
             assert served.service.health()["cbr:fetch"]["status"] == "warn"

@@ -10,8 +10,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from datetime import date
 from functools import partial
 from importlib import import_module
 from itertools import islice
@@ -27,21 +25,10 @@ from kit.http import ask, asking, get
 from kit.replicas import p99
 from kit.service import Program
 from kit.time import limit_s, quickest
-from multidict import MultiDict
 
 import ratesvc
-from ratesvc.errors import BadRequest, NotEmbeddable
-from ratesvc.features.docs import openapi
-from ratesvc.features.oembed.routes import _our_address
-from ratesvc.features.site.amounts import read_amount
-from ratesvc.features.widget.routes import WidgetParams
 from ratesvc.render import contract
-from ratesvc.render.contract import Site
-from ratesvc.render.language import language_or_default
 from ratesvc.service import publication
-from ratesvc.service.publication import Body
-from ratesvc.web.params import StrictParams
-from ratesvc.web.responses import has_it, preferred
 
 VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "10000"))
 READERS = 4
@@ -182,34 +169,6 @@ def test_E10_no_pattern_runs_away() -> None:
         for pump in PUMPS:
             text = pump.encode() if is_bytes else pump
             assert is_linear(partial(use, text[: LONG // 4]), partial(use, text[: LONG // 16])), (name, pump[:12])
-
-
-def reads(pump: str) -> Iterator[Callable[[], object]]:
-    """Everything that reads what a client may write."""
-    paths = {operation["path"] for operation in openapi.operations(Site("http://x"), date.min)}
-    for path in sorted(path for path in paths if contract.query_parameters(path)):
-        for name in (*contract.query_parameters(path), "utm_x", pump):
-            yield partial(refused, partial(StrictParams, MultiDict({name: pump}), path))
-    names = ("codes", "columns", "heading", "lang", "spark", "theme", "date")
-    lenient = WidgetParams(MultiDict(dict.fromkeys(names, pump)))
-    yield lambda: (lenient.view({"USD"}), lenient.language(), lenient.look(), lenient.day())
-    yield partial(read_amount, pump, "USD", language_or_default("de"))
-    yield partial(preferred.__wrapped__, pump, ("br", "gzip", "identity"))
-    yield partial(has_it, pump, Body(b"", "text/plain"))
-    yield partial(refused, partial(_our_address, pump[:8000], Site("http://localhost"), ()))
-
-
-def refused(act: Callable[[], object]) -> None:
-    with suppress(BadRequest, NotEmbeddable):
-        act()
-
-
-@pytest.mark.timed
-def test_E10_nothing_that_reads_a_parameter_runs_away() -> None:
-    """Each reader of a parameter or header takes at most linear time, too."""
-    for pump in PUMPS:
-        for act, shorter in zip(reads(pump[: LONG // 4]), reads(pump[: LONG // 16]), strict=True):
-            assert is_linear(act, shorter), pump[:12]
 
 
 PLACES = ("/v1/rates?codes=", "/v1/series?codes=", "/widget?heading=", "/?lang=", "/rate?date=", "/oembed?url=")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from conftest import Serve, Served, eventually, missing, path_of
+from conftest import Serve, Served, eventually
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY
 from kit.http import ask, connected, ending, get, reading
@@ -22,45 +21,8 @@ from kit.time import limit_s
 
 from ratesvc.web import connections
 
-SLOW = "slowhttptest"
 CLOSED_WITHIN_S = 15.0
 HONEST_S = 0.2
-PAUSE_S = 0.02
-READING_SLOWLY = ("-w", "1", "-y", "16", "-n", "2", "-z", "5", "-k", "3")
-
-
-async def an_honest_client_hardly_notices(url: str, is_over: Callable[[int], bool]) -> None:
-    """It asks again and again until this says of the number of requests that it is over; every tenth connects anew."""
-    taken: list[float] = []
-    while not is_over(len(taken)):
-        async with aiohttp.ClientSession() as http:
-            for _ in range(10):
-                begun = time.perf_counter()
-                async with http.get(f"{url}/v1/rates") as answer:
-                    assert answer.status == 200
-                    await answer.read()
-                taken.append(time.perf_counter() - begun)
-                await asyncio.sleep(PAUSE_S)
-    print(f"p99 of {len(taken)} honest requests {p99(taken) * 1000:.1f} ms")  # noqa: T201 -- a figure
-    assert p99(taken) <= limit_s(HONEST_S)
-
-
-@pytest.mark.timed
-@pytest.mark.parametrize(
-    ("mode", "target", "more"), [("-H", "/v1/rates", ()), ("-B", "/v1/rates", ()), ("-X", "/docs", READING_SLOWLY)]
-)
-async def test_E1_slowhttptest(demo: Program, mode: str, target: str, more: tuple[str, ...]) -> None:
-    """500 clients send slow headers, send slow bodies or read slowly: an honest client hardly notices."""
-    attacker = path_of(SLOW) or missing(SLOW)
-    load = ["-c", "500", "-r", "400", "-i", "3", "-l", "15", "-u", demo.url + target, "-p", "3", *more]
-    process = await asyncio.create_subprocess_exec(attacker, mode, *load, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout
-    attack = asyncio.ensure_future(process.stdout.read())
-    await an_honest_client_hardly_notices(demo.url, lambda _: attack.done())
-    said = (await attack).decode()
-    await process.wait()
-    # What fits into the kernel's buffers is not waited for: connections of slow readers are idle.
-    assert mode == "-X" or "No open connections left" in said
 
 
 @pytest.mark.timed
@@ -68,7 +30,17 @@ async def test_E1_five_hundred_idle_connections(demo: Program) -> None:
     """500 clients connect and send nothing: they may stay for a while, and an honest client hardly notices."""
     where = urlsplit(demo.url)
     idle = [await asyncio.open_connection(where.hostname, where.port) for _ in range(500)]
-    await an_honest_client_hardly_notices(demo.url, lambda asked: asked >= 100)
+    taken: list[float] = []
+    for _ in range(10):
+        async with aiohttp.ClientSession() as http:
+            for _ in range(10):
+                begun = time.perf_counter()
+                async with http.get(f"{demo.url}/v1/rates") as answer:
+                    assert answer.status == 200
+                    await answer.read()
+                taken.append(time.perf_counter() - begun)
+    print(f"p99 of {len(taken)} honest requests {p99(taken) * 1000:.1f} ms")  # noqa: T201 -- a figure
+    assert p99(taken) <= limit_s(HONEST_S)
     for _, writer in idle:
         writer.close()
 
@@ -205,28 +177,15 @@ async def test_E3_trace_and_ranges(served: Served) -> None:
     assert whole["Accept-Ranges"] is None
 
 
-async def test_E3_an_address_of_another_host(served: Served) -> None:
-    """The service is no proxy, also for an answer that it remembers."""
-    await ask(served.url, get("/v1/rates"))
-    for target in ("http://evil.example/v1/rates", "http://evil.example:80/", "https://cbr.ru/v1/rates"):
-        assert (await ask(served.url, get(target))).status in (404, 421), target
-
-
-async def test_E3_the_whole_address_of_its_own(served: Served) -> None:
-    """A request line with the whole address of the service is answered, as RFC 9112, 3.2.2 demands."""
-    whole = await ask(served.url, get("/v1/rates"))
-    own = served.url.replace("127.0.0.1", "localhost")
-    for _ in range(2):
-        answered = await ask(served.url, get(f"{own}/v1/rates"))
-        assert (answered.status, answered.body) == (200, whole.body)
-
-
-async def test_E3_the_whole_address_of_a_russian_name(bank: Bank, serve: Serve) -> None:
-    """A request line with a name like пример.рф, in ASCII, is answered where that is the service's own."""
+async def test_E3_a_whole_address(bank: Bank, serve: Serve) -> None:
+    """The whole address of the service is answered (RFC 9112, 3.2.2), also of пример.рф; it is no proxy for others."""
     bank.publish(sheet(FRIDAY))
     async with serve(server={"public_url": "http://пример.рф"}) as running:
         await running.ready()
-        assert (await ask(running.url, get("http://xn--e1afmkfd.xn--p1ai/v1/rates"))).status == 200
+        for own in ("http://xn--e1afmkfd.xn--p1ai", running.url.replace("127.0.0.1", "localhost")) * 2:
+            assert (await ask(running.url, get(f"{own}/v1/rates"))).status == 200, own
+        for other in ("http://evil.example/v1/rates", "http://evil.example:80/", "https://cbr.ru/v1/rates"):
+            assert (await ask(running.url, get(other))).status in (404, 421), other
 
 
 TRAVERSAL = [

@@ -138,13 +138,3 @@ async def test_the_usual_environment_and_the_setting(bank: Bank, proxy: Proxy, t
     code, _, err = await run(tmp_path, *shown, **names, NO_PROXY=NAME)
     assert code == 1
     assert "dns" in err
-
-
-@pytest.mark.nightly
-async def test_a_file_without_certificates_stops_the_start(tmp_path: Path) -> None:
-    """One line names the setting."""
-    nothing = tmp_path / "ca.pem"
-    nothing.write_text("no certificate")
-    code, _, err = await run(tmp_path, "serve", RATESVC_CBR_CA_FILE=str(nothing), RATESVC_PORT="0")
-    assert (code, err.count("\n")) == (78, 1)
-    assert err.startswith("ratesvc: RATESVC_CBR_CA_FILE: ")
