@@ -22,7 +22,7 @@ from conftest import Clock, but, eventually, first, stored
 from kit.bank import Bank, daily_xml
 from kit.certificates import Authority
 from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
-from kit.front import OK, Front, Script, answers, blackhole, drips, never_ends, resets, says
+from kit.front import OK, Front, Script, answers, blackhole, drips, hangs, never_ends, resets, says
 from kit.ledger import Fault
 from kit.sheets import plausible
 from kit.time import Lag, limit_s
@@ -168,7 +168,7 @@ SURVIVED: dict[str, tuple[Script, str]] = {
     "A13 DDoS-Guard answers 200 with a challenge": (answers(HTML % b"<script>challenge()</script>"), "invalid:html"),
     "A13 The Bank answers 200 with a page about maintenance": (answers(HTML % b"maintenance"), "invalid:html"),
     "A15 The Bank answers 500 again and again": (answers(b"", status=b"500 Oops"), "status"),
-    "A20 The Bank is silent": (lambda reader, _: reader.read(), "timeout"),
+    "A20 The Bank is silent": (hangs, "timeout"),
     "A18 A header is 100 KB long": (says(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n" + GOOD), "http"),
     "A18 The status line is garbage": (says(b"\xffrubbish instead of a status\r\n\r\n"), "http"),
     "A18 The server speaks SSH": (says(b"SSH-2.0-OpenSSH_9.9\r\n"), "http"),

@@ -199,6 +199,11 @@ def drips(content: bytes, pause_s: float = 0.3) -> Script:
     return says(*(content[place : place + 1] for place in range(len(content))), pause_s=pause_s)
 
 
+async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    """No answer."""
+    await reader.read()
+
+
 async def resets(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """RST instead of an answer."""
     _reset(writer)

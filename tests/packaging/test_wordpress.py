@@ -22,7 +22,7 @@ import pytest_asyncio
 from babel.messages.pofile import read_po
 from conftest import missing
 from kit.browser import SESSION, Live, got
-from kit.front import Front, Script, resets, says
+from kit.front import Front, Script, hangs, resets, says
 from kit.time import limit_s
 from kit.wordpress import PACKAGED, PASSWORD, TRACES, USER, Plugin, WordPress, under_php_74, wordpress_running
 from playwright.async_api import Browser, Page
@@ -147,10 +147,6 @@ KEPT = b"Cache-Control: max-age=300"
 
 def document(body: bytes, *headers: bytes) -> bytes:
     return b"\r\n".join([JSON + b"Content-Length: %d" % len(body), *headers]) + b"\r\n\r\n" + body
-
-
-async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    await reader.read()
 
 
 FAILURES: dict[str, Callable[[bytes, int], Script]] = {
