@@ -36,18 +36,18 @@ async def planted(served: Served, redis_url: str) -> AsyncIterator[web.Applicati
     app = web.Application()
     app.router.add_get("/v1/rates/{day}", through_the_store)
     app.router.add_get("/v1/rates", past_it)
-    app.router.add_get("/health", through_the_store)
     yield app
     await client.aclose()
     guarded.ASKED.clear()
 
 
-@pytest.mark.parametrize(("path", "how"), [("/v1/rates/2026-04-24", "call"), ("/v1/rates", "send_packed_command")])
-async def test_a_handler_that_asks_redis_fails_its_test(path: str, how: str, planted: web.Application) -> None:
+async def test_a_handler_that_asks_redis_fails_its_test(planted: web.Application) -> None:
     """At once, by a 500, and at the end of the test by the way in which it asked."""
-    async with TestClient[Any, Any](TestServer(planted)) as client, client.get(path) as answer:
-        assert answer.status == 500
-    assert guarded.ASKED[0].startswith(f"Redis was asked ({how}) while {path} was answered:")
+    async with TestClient[Any, Any](TestServer(planted)) as client:
+        for path, how in (("/v1/rates/2026-04-24", "call"), ("/v1/rates", "send_packed_command")):
+            async with client.get(path) as answer:
+                assert answer.status == 500
+            assert guarded.ASKED[-1].startswith(f"Redis was asked ({how}) while {path} was answered:")
 
 
 SOME = """
@@ -71,15 +71,6 @@ def test_without_recordings():
 
 def test_that_runs(): ...
 """
-LEAKING = """
-import socket
-
-def test_that_leaks():
-    cycle = [socket.socket()]
-    cycle.append(cycle)
-
-def test_after_it(): ...
-"""
 EXAMPLES = """
 from __future__ import annotations
 
@@ -94,35 +85,13 @@ from kit.watched import watched
 """ + "\n".join(
     re.findall(r"^```python\n(.*?)^```", (ROOT / "tests/README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 )
-NOT_RUN = (
-    "! 4 tests did not run: 2 need a program, a server, which .ci/install installs on Debian and Ubuntu; 1 because"
-)
-RUNS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
-    "the end says how many did not run and why, over several processes, and the seed of the order": (
-        SOME,
-        "-q -n 2 -p randomly --randomly-seed=77",
-        {},
-        (
-            "1 passed, 4 skipped",
-            NOT_RUN,
-            "because silently",
-            "because no package brings it: a recording",
-            "random seed 77;",
-        ),
+RUNS = {
+    # A test of a file that hangs, lacks a program or skips by itself is counted at the end, over several processes.
+    SOME: (
+        *("1 passed, 4 skipped", "random seed 77;", "because silently", "because no package brings it: a recording"),
+        "! 4 tests did not run: 2 need a program, a server, which .ci/install installs on Debian and Ubuntu; 1 because",
     ),
-    "under TEST_ALL a skip by a mark, a fixture or the test is a failure; what no package brings is counted": (
-        SOME,
-        "",
-        {"TEST_ALL": "1"},
-        ("1 failed, 1 passed, 1 skipped, 2 errors", "! 1 tests did not run: 1 because no package brings it"),
-    ),
-    "what a test leaves unclosed fails this test, not the one in which the garbage collector finds it": (
-        LEAKING,
-        "-p no:randomly",
-        {},
-        ("ERROR test_some.py::test_that_leaks", "2 passed, 1 error"),
-    ),
-    "the examples of tests/README.md are true": (EXAMPLES, "", {}, ("4 passed",)),
+    EXAMPLES: ("4 passed",),
 }
 
 
@@ -138,19 +107,19 @@ def pytest_over(tests: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "pytest", *map(str, settings), *arguments, str(tests)]
 
 
-def variables(folder: Path, **more: str) -> dict[str, str]:
-    return environment(folder, PYTHONPATH=f"{ROOT}:{ROOT}/tests:{ROOT}/tests/faults", TMPDIR=str(folder), **more)
+def variables(folder: Path) -> dict[str, str]:
+    return environment(folder, PYTHONPATH=f"{ROOT}:{ROOT}/tests:{ROOT}/tests/faults", TMPDIR=str(folder))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", first(1, RUNS))
-async def test_a_run(run: str, tmp_path: Path) -> None:
-    """What pytest says of tests with our own conftest and settings."""
-    text, arguments, more, said = RUNS[run]
+@pytest.mark.parametrize("text", first(1, RUNS), ids=["what did not run", "the examples of tests/README.md"])
+async def test_a_run_says_what_it_did(text: str, tmp_path: Path) -> None:
+    """How many tests did not run and why, and the seed of the order; the examples of the README pass."""
     tests = tmp_path / "test_some.py"
     tests.write_text(text, "utf-8")
-    _, out, err = await finished(*pytest_over(tests, *arguments.split()), cwd=tmp_path, env=variables(tmp_path, **more))
-    assert [words for words in said if words not in out + err] == [], out + err
+    command = pytest_over(tests, *["-q", "-n", "2", "-p", "randomly", "--randomly-seed=77"])
+    _, out, err = await finished(*command, cwd=tmp_path, env=variables(tmp_path))
+    assert [words for words in RUNS[text] if words not in out + err] == [], out + err
 
 
 HANGING = """
