@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, patience_s
+from kit import cases
 from kit.bank import Bank, daily_xml, sheet, unavailable
 from kit.dates import EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from kit.http import fetched, reading
 from kit.sheets import all_times, changed, plausible, times
 
-from ratesvc.bank.admission import Admission, Admitted, Quarantined, Recent, Unconfirmed, admit
+from ratesvc.bank.admission import Admitted, Recent, Unconfirmed, admit
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings
@@ -310,8 +310,9 @@ async def test_a_document_that_is_admitted_later_leaves_quarantine(served: Serve
 
 # An unconfirmed sheet
 
-ODD = changed(plausible(SATURDAY), PLN=times("1.3"))
-OTHER = changed(plausible(SATURDAY), PLN=times("1.4"))
+
+def odd(factor: str, day: date = SATURDAY) -> Sheet:
+    return changed(plausible(day), PLN=times(factor))
 
 
 def unconfirmed(sheet: Sheet) -> Unconfirmed:
@@ -320,80 +321,34 @@ def unconfirmed(sheet: Sheet) -> Unconfirmed:
     return found
 
 
-@pytest.fixture
-async def sheets(bank: Bank) -> AsyncIterator[UnconfirmedSheets]:
-    """The Bank says ODD, in both of its documents."""
-    bank.documents[SATURDAY] = daily_xml(ODD)
+async def decided(sheets: UnconfirmedSheets, bank: Bank, step: str) -> str:
+    """One step about Saturday's sheet with that zloty: the decision, and how often the second address was asked."""
+    match step.split():
+        case "english", "nothing":
+            bank.english = b""
+        case "english", "yesterday":
+            bank.english = daily_xml(plausible(FRIDAY))
+        case "english", factor:
+            bank.english = daily_xml(odd(factor))
+        case ("forgets",):
+            del sheets.sightings[SATURDAY]
+        case ("others",):
+            for n in range(1, MOST_UNCONFIRMED + 1):
+                await decided(sheets, bank, f"poll 1.3 {SATURDAY + n * ONE_DAY}")
+        case ("poll" | "fill" | "command") as word, factor, *days:
+            sheets.poll += word == "poll"
+            first = unconfirmed(odd(factor, *map(date.fromisoformat, days)))
+            found = await sheets.confirm(first, at_once=word == "command")
+            assert found in (first, first.refused()) or isinstance(found, Admitted)
+            return f"{step}: {type(found).__name__.lower()}, asked {bank.asked_in_english}"
+    return ""
+
+
+@pytest.mark.parametrize("question", cases.questions("confirmation.txt"))
+async def test_a_second_document_decides_about_an_unconfirmed_sheet(question: str, bank: Bank) -> None:
+    """golden/confirmation.txt has the steps: polls, the backfill after one, commands, and what the Bank says."""
+    bank.publish(odd("1.3"))
     async with BankClient((bank.url,), "ratesvc-tests", pace=Pace(None)) as client:
-        yield UnconfirmedSheets(client)
-
-
-async def polled(sheets: UnconfirmedSheets, found: Unconfirmed) -> Admission:
-    """The decision of the next poll."""
-    sheets.poll += 1
-    return await sheets.confirm(found, at_once=False)
-
-
-async def test_the_second_poll_asks_the_second_address(sheets: UnconfirmedSheets, bank: Bank) -> None:
-    """The first poll decides nothing, nor does the backfill after it: the Bank has had no time to correct itself."""
-    found = unconfirmed(ODD)
-    assert (await polled(sheets, found), bank.asked_in_english) == (found, 0)
-    assert (await sheets.confirm(found, at_once=False), bank.asked_in_english) == (found, 0)
-    assert (await polled(sheets, found), bank.asked_in_english) == (Admitted(ODD, ("large_move",)), 1)
-
-
-async def test_a_second_document_with_other_digits_refuses(sheets: UnconfirmedSheets, bank: Bank) -> None:
-    """One last digit is enough."""
-    bank.english = daily_xml(changed(ODD, PLN=times("1.001")))
-    found = unconfirmed(ODD)
-    await polled(sheets, found)
-    assert await polled(sheets, found) == Quarantined(ODD, found.assessment)
-
-
-async def test_a_sheet_that_changes_between_two_polls_is_refused(sheets: UnconfirmedSheets, bank: Bank) -> None:
-    """The second address is not asked, because neither of the two may be right."""
-    await polled(sheets, unconfirmed(ODD))
-    other = unconfirmed(OTHER)
-    assert await polled(sheets, other) == Quarantined(OTHER, other.assessment)
-    assert bank.asked_in_english == 0
-    bank.english = daily_xml(OTHER)
-    assert await polled(sheets, other) == Admitted(OTHER, ("large_move",))
-
-
-async def test_a_second_address_that_is_silent_is_asked_three_times(sheets: UnconfirmedSheets, bank: Bank) -> None:
-    """So is one that still shows the day before. Then the sheet waits for a person. The backfill after a poll waits."""
-    for english in (b"", daily_xml(plausible(FRIDAY))):
-        bank.english = english
-        found = unconfirmed(ODD)
-        sheets.sightings.pop(SATURDAY, None)
-        said = []
-        for _ in range(3):
-            said.append(await polled(sheets, found))
-            assert await sheets.confirm(found, at_once=False) == found
-        assert [*said, await polled(sheets, found)] == [found, found, found, Quarantined(ODD, found.assessment)]
-
-
-async def test_a_command_asks_the_second_address_at_once(sheets: UnconfirmedSheets, bank: Bank) -> None:
-    """It has no next poll."""
-    assert await sheets.confirm(unconfirmed(ODD), at_once=True) == Admitted(ODD, ("large_move",))
-    assert bank.asked_in_english == 1
-
-
-async def test_an_admitted_sheet_is_forgotten(sheets: UnconfirmedSheets) -> None:
-    """The next finding begins anew. The sheet of another day stays."""
-    found = unconfirmed(ODD)
-    await polled(sheets, found)
-    sheets.sightings.pop(FRIDAY, None)
-    sheets.sightings.pop(SATURDAY, None)
-    assert await polled(sheets, found) == found
-
-
-async def test_the_number_of_unconfirmed_sheets_is_limited(sheets: UnconfirmedSheets) -> None:
-    """The oldest is forgotten, and begins anew."""
-    found = unconfirmed(ODD)
-    await polled(sheets, found)
-    for n in range(1, MOST_UNCONFIRMED + 1):
-        day = SATURDAY + n * ONE_DAY
-        later = unconfirmed(changed(plausible(day), PLN=times("1.3")))
-        assert await polled(sheets, later) == later
-    assert await polled(sheets, found) == found
+        sheets = UnconfirmedSheets(client)
+        said = [await decided(sheets, bank, step) for step in question.split("; ")]
+    cases.check_one("confirmation.txt", question, "\n".join(filter(None, said)))
