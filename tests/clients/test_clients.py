@@ -468,7 +468,6 @@ def test_every_line_of_the_table_is_run() -> None:
         "open-exchange-rates",
         "Prebid.js",
         "ERPNext",
-        "Dolibarr",
         "ratesvc",
         "go-cbr-client",
         "exchanger",

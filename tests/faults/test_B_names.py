@@ -49,7 +49,6 @@ OF_TODAY = r"""
 /widget/rows.json?codes={code} -> "{code}".*?"cells":."#"
 /widget/card.svg?codes={code} -> {code}<.*?>#</text>
 /chart?codes={code} -> <td>#</td>
-/currencylayer/live?source={code}&currencies=RUB -> RUB":#
 /prebid/currency.json -> "{code}":{[^}]*"RUB":#
 """
 """An address, and what surrounds the price of one unit in roubles in its answer."""

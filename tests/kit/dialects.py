@@ -52,8 +52,6 @@ cbr-xml-daily/daily.xml /daily.xml
 cbr-xml-daily/daily_eng.xml /daily_eng.xml
 cbr-xml-daily/daily_utf8.xml /daily_utf8.xml
 cbr-xml-daily/daily_eng_utf8.xml /daily_eng_utf8.xml
-currencylayer/live.json /live?access_key=any&source=rub&currencies=usd,+IRR
-currencylayer/dollar.json /live?access_key=
 openexchangerates/latest.json /api/latest.json?app_id=any
 openexchangerates/historical.json /api/historical/2026-04-24.json?base=RUB
 openexchangerates/currencies.json /api/currencies.json

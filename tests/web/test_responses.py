@@ -320,7 +320,6 @@ VARIANTS = """
 /widget/card.png?lang=en&scale= 1 2
 /chart?lang=en&codes= USD&since=2026-04-01 USD&since=2026-04-02
 /v1/sheets - ?since=2026-04-01
-/currencylayer/live - ?source=EUR ?currencies=EUR
 /v1/convert?amount= 10&from=USD&to=EUR 10.00&from=USD&to=EUR 10&from=EUR&to=USD
   10&from=USD&to=EUR&date=2026-04-21
 /rate?lang=en&date=2026-04-2 1&code=USD 1&code=USD&amount=10 1&code=USD&amount=10.5 1&code=EUR 2&code=USD

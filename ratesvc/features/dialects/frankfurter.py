@@ -97,7 +97,7 @@ def rates(request: Request) -> Content:
         return _sheet(request.snapshot.in_force, query, date.max)
     if ".." not in when:
         return _sheet(request.on(days[0], ahead=LOOKBACK), query, days[0])
-    return _range(request, query, *days)
+    return _range(request, query, ("start_date", "end_date"), *days)
 
 
 def _sheet(revision: Revision, query: _Query, until: date) -> Content:
@@ -116,7 +116,13 @@ def _sheet(revision: Revision, query: _Query, until: date) -> Content:
     return Content(("sheet", revision.key, base, codes, plain(amount)), JSON, write, until)
 
 
-def _range(request: Request, query: _Query, since: date, until: date | None = None) -> Content:
+def history(request: Request) -> Content:
+    """history?start_at=…&end_at=…: that of exchangeratesapi.io and ratesapi.io. Their other addresses are v1's."""
+    days = (request.iso_day(request.given.get(name, ""), "invalid date", 422) for name in ("start_at", "end_at"))
+    return _range(request, _Query.of(request), ("start_at", "end_at"), *days)
+
+
+def _range(request: Request, query: _Query, names: tuple[str, str], since: date, until: date | None = None) -> Content:
     base, amount, codes = query.base, query.amount, query.codes(request.known())
     since, end = max(since, FIRST_DAY), until or request.snapshot.today
     if since > end:
@@ -129,10 +135,10 @@ def _range(request: Request, query: _Query, since: date, until: date | None = No
         shown = {iso(day): Raw(json_object(codes, texts).encode()) for day, texts in rows if any(texts)}
         if not shown:
             raise Refused(404, NOT_FOUND)
-        ends = {"start_date": min(shown), "end_date": max(shown)}
+        ends = dict(zip(names, (min(shown), max(shown)), strict=True))
         return encode({"amount": _amount(amount), "base": base, **ends, "rates": shown})
 
-    key = ("range", base, codes, plain(amount), since, until)
+    key = ("range", base, codes, plain(amount), since, until, names)
     return Content(key, JSON, write, until or date.max, points, days.since)
 
 
@@ -151,4 +157,14 @@ def refuse(error: RatesvcError) -> Refusal:
     return Refusal(code, JSON, encode({"message": NOT_FOUND if code == 404 else str(error)}))
 
 
-DIALECT = Dialect({"": root, "/": root, "/v1": about, "/v1/currencies": currencies, "/v1/{when}": rates}, refuse)
+DIALECT = Dialect(
+    {
+        "": root,
+        "/": root,
+        "/v1": about,
+        "/v1/currencies": currencies,
+        "/v1/history": history,
+        "/v1/{when}": rates,
+    },
+    refuse,
+)

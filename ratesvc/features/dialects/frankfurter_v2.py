@@ -91,7 +91,7 @@ def rates(request: Request, *, media: str = "") -> Content:
 
 
 def rate(request: Request) -> Content:
-    """rate/BASE/QUOTE: the first record."""
+    """rate/BASE/QUOTE, providers/cbr/rate/BASE/QUOTE: the first record."""
     given = dict(request.given)
     quote = given.pop("quote")
     if "," in quote:
@@ -248,6 +248,7 @@ DIALECT = Dialect(
         "/currency/{code}": currency,
         "/providers": providers,
         "/providers/{providers}/rates": rates,
+        "/providers/{providers}/rate/{base}/{quote}": rate,
         "/{anything:(?s:.*)}.csv": no_table,
     },
     refuse,

@@ -76,13 +76,6 @@ def openexchangerates(day: date, fetch: Fetch) -> Found:
     return None, [(document["base"], code, rate) for code, rate in document["rates"].items()]
 
 
-def currencylayer(_: date, fetch: Fetch) -> Found:
-    """It has no past days; its readers get today's rates under their date."""
-    document = exact(fetch("/live"))
-    said = datetime.fromtimestamp(int(document["timestamp"]), UTC).date()
-    return said, [(pair[:3], pair[3:], rate) for pair, rate in document["quotes"].items()]
-
-
 def prebid(_: date, fetch: Fetch) -> Found:
     """It has no past days; its readers get today's rates under their date."""
     document = exact(fetch("/currency.json"))
@@ -102,7 +95,6 @@ def rbc(day: date, fetch: Fetch) -> Found:
 READERS: dict[str, Callable[[date, Fetch], Found]] = {
     "cbr": cbr,
     "cbr-xml-daily": cbr_xml_daily,
-    "currencylayer": currencylayer,
     "ecb": ecb,
     "frankfurter": frankfurter,
     "frankfurter-v2": frankfurter_v2,
@@ -131,7 +123,7 @@ def test_a_rate_is_that_of_our_own_api_for_the_same_day(name: str, day: date, no
 
     today = moscow_day(now)
     # These end with today, or have no other day.
-    day = {"ecb": min(day, today), "prebid": today, "currencylayer": today}.get(name, day)
+    day = {"ecb": min(day, today), "prebid": today}.get(name, day)
     try:
         said, pairs = READERS[name](day, fetch)
     except RatesvcError:

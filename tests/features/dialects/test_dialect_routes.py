@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
-from decimal import Decimal
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ ALIASES = (
 """Addresses at the root, for clients that have only a host, and other forms of an address."""
 NOWHERE = (
     *("/cbr/nothing", "/frankfurter/v1/2026-05-30", "/prebid/latest.json", "/rbc/tsv/840.tsv", "/ecb/nothing"),
-    *("/currencylayer/historical?date=2026-04-24", "/tsv/840/2026/05/30.tsv"),
+    "/tsv/840/2026/05/30.tsv",
 )
 
 
@@ -329,25 +328,3 @@ async def test_1c_reads_a_day_and_a_period_where_its_name_leads_here(
     answered = await wire.ask(served.url, ONE_C % (folder + b"/tsv/cb/840.tsv", server))
     lines = dict(one.split("\t", 1) for one in answered.body.decode().splitlines())
     assert lines == {f"{day:%Y%m%d}": f"1\t{sheet(day).by_code['USD'].value}" for day in DAYS}
-
-
-DOLIBARR = b"GET /%b HTTP/1.1\r\nHost: x\r\nUser-Agent: Dolibarr geturl function\r\nAccept: */*\r\napikey: any\r\n\r\n"
-"""What Dolibarr sends, by its source of 2025."""
-
-
-@pytest.mark.parametrize("source", ["RUB", "USD"])
-async def test_dolibarr_reads_rates_in_its_own_currency_or_in_dollars(source: str, served: Served) -> None:
-    """It takes `quotes` of a company's own currency as they are, and crosses those of any other currency itself."""
-    address = line("Dolibarr", served.url)
-    for name, value in (("KEY", "any"), ("SOURCE", source)):
-        address = address.replace(f"__MULTICURRENCY_APP_{name}__", value)
-    answered = await wire.ask(served.url, DOLIBARR % address.removeprefix(f"{served.url}/").encode())
-    found = json.loads(answered.body, parse_float=Decimal)
-    assert (answered.status, found["success"]) == (200, True)
-    per_own = {pair[3:]: Decimal(rate) for pair, rate in found["quotes"].items()}
-    if source == "USD":
-        per_rouble = 1 / per_own.pop("RUB")
-        per_own = {code: rate * per_rouble for code, rate in per_own.items()} | {"USD": per_rouble}
-    by_code = sheet(FRIDAY).by_code
-    assert per_own.keys() == by_code.keys()
-    assert all(abs(rate * by_code[code].unit_rate - 1) < Decimal("1e-8") for code, rate in per_own.items())
