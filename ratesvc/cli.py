@@ -213,19 +213,6 @@ def backfill(
         run("ratesvc.commands.data.backfill", file, since, until, **output)
 
 
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@json_option("The counts as JSON.")
-@demo_option
-@click.pass_obj
-def export(file: Path | None, /, folder: Path, **output: bool) -> None:
-    """Write the service's answers as static files into FOLDER.
-
-    Only what changed is written.
-    """
-    run("ratesvc.commands.serve.export", file, folder, **output)
-
-
 @main.command(help=_QUARANTINE)
 @click.argument("action", type=click.Choice(["list", "show", "release", "drop"]))
 @click.argument("name", required=False)

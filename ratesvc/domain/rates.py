@@ -31,7 +31,6 @@ _HUNDRED = Decimal(100)
 
 SIGNIFICANT = 10
 """Digits of cross and inverse rates."""
-_CONVERTED_SIGNIFICANT = 28
 
 USUAL_MINOR_UNITS = 2
 _UNUSUAL = {
@@ -208,11 +207,6 @@ def cross_rate(base: Decimal, quote: Decimal) -> Decimal:
     return base if quote == ONE else trimmed(rounded(base, quote))
 
 
-def per_unit(sheet: Sheet, base: str) -> dict[str, Decimal]:
-    """What one unit of `base` costs in every other currency of the sheet, and in RUB. Raises KeyError."""
-    return {code: cross_rate(sheet.costs[base], cost) for code, cost in sheet.costs.items() if code != base}
-
-
 def unit_rates(sheet: Sheet, previous: Sheet | None, quote: str = "RUB") -> dict[str, UnitRate]:
     """Every base currency of the sheet in `quote`, in the Bank's order and RUB last; the quote itself is left out.
 
@@ -242,29 +236,9 @@ def rate_change(sheet: Sheet, previous: Sheet | None, base: str, quote: str = "R
     return Change(absolute, EXACT.subtract(scaled_now, scaled_before), scaled_before)
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """An amount in another currency: `result` to 28 significant digits, `rounded` to kopecks or what the quote has."""
-
-    unit_rate: Decimal
-    result: Decimal
-    rounded: Decimal
-
-
 def minor_places(code: str) -> int:
     """The decimals of amounts by ISO 4217: two in roubles and dollars, none in yen."""
     return MINOR_UNITS.get(code, USUAL_MINOR_UNITS)
-
-
-def convert(sheet: Sheet, amount: Decimal, base: str, quote: str) -> Conversion:
-    """From unrounded rates, rounded once. Raises KeyError for a currency that is not in the sheet."""
-    base_cost, quote_cost = sheet.costs[base], sheet.costs[quote]
-    roubles = EXACT.multiply(amount, base_cost)
-    return Conversion(
-        unit_rate=cross_rate(base_cost, quote_cost),
-        result=trimmed(rounded(roubles, quote_cost, significant=_CONVERTED_SIGNIFICANT)),
-        rounded=rounded(roubles, quote_cost, places=minor_places(quote)),
-    )
 
 
 # Answers

@@ -96,17 +96,6 @@ class WorkCalendar:
             return day in self._extra_work
         return bool(self._is_usually_worked(day))
 
-    def days_off_around(self, day: date) -> tuple[date, date] | None:
-        """The first and the last day of the unbroken days off around `day`, or None on a working day."""
-        if self.is_working_day(day):
-            return None
-        first = last = day
-        while not self.is_working_day(first - ONE_DAY):
-            first -= ONE_DAY
-        while not self.is_working_day(last + ONE_DAY):
-            last += ONE_DAY
-        return first, last
-
     def holidays_of(self, day: date) -> list[str]:
         """The English names of that day's holidays; none for a weekend, a day off in exchange and a decree."""
         names = str(self._russia.get(day, "")).split("; ")

@@ -19,12 +19,12 @@ from kit.sheets import all_times, changed, times
 from ratesvc.commands.data import backfill, verify
 from ratesvc.commands.options import CODES
 from ratesvc.commands.running import replace_file
-from ratesvc.commands.serve import export
 from ratesvc.commands.show import check_known, in_force
 from ratesvc.config import Cbr, Redis, Settings
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, UnknownCurrency
+from ratesvc.features.export.command import export
 from ratesvc.service.app import Service
 
 

@@ -23,10 +23,8 @@ from ratesvc.domain.rates import (
     Revision,
     Sheet,
     Snapshot,
-    convert,
     cross_rate,
     minor_places,
-    per_unit,
     plain,
     rate_change,
     ratios,
@@ -35,6 +33,7 @@ from ratesvc.domain.rates import (
     unit_rates,
     unrounded,
 )
+from ratesvc.features.ranges.conversion import convert, per_unit
 from ratesvc.features.ranges.periods import mean
 from ratesvc.features.widget.rows import in_one_rouble
 

@@ -24,6 +24,7 @@ from ratesvc.domain.workdays import (
     overdue_at,
     utc_now,
 )
+from ratesvc.features.site.reasons import days_off_around
 
 DECREES = Calendar()
 CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
@@ -169,7 +170,7 @@ def test_a_distant_day_costs_no_memory() -> None:
 @given(DAYS)
 def test_days_off_reach_from_the_first_to_the_last(day: date) -> None:
     """From the day after a working day to the day before one; on a working day there are none."""
-    found = CALENDAR.days_off_around(day)
+    found = days_off_around(CALENDAR, day)
     assert (found is None) == CALENDAR.is_working_day(day)
     if found:
         first, last = found

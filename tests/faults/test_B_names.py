@@ -18,7 +18,8 @@ from kit.replicas import shared_by
 from kit.service import Program, serving
 from kit.sheets import plausible
 
-from ratesvc.domain.rates import Sheet, per_unit
+from ratesvc.domain.rates import Sheet
+from ratesvc.features.ranges.conversion import per_unit
 
 pytestmark = pytest.mark.nightly
 

@@ -17,7 +17,7 @@ from kit.dialects import FILES
 from kit.service import ROOT, Program, serving
 from kit.time import eventually
 
-from ratesvc.installed import DIALECTS, FEATURES
+from ratesvc.installed import COMMANDS, DIALECTS, FEATURES
 from ratesvc.render.contract import contract
 from ratesvc.web.features import load
 from ratesvc.web.ops import PATHS
@@ -38,17 +38,18 @@ def left_without(name: str) -> tuple[str, ...]:
     return tuple(one for one in FEATURES if one not in gone)
 
 
-def copied(folder: Path, left: tuple[str, ...]) -> None:
-    """The package and config.yaml with these features only."""
+def copied(folder: Path, gone: set[str]) -> None:
+    """The package and config.yaml without these features."""
     shutil.copytree(ROOT / "ratesvc", folder / "ratesvc", ignore=shutil.ignore_patterns("__pycache__"))
     lines = (ROOT / "config.yaml").read_text("utf-8").splitlines(keepends=True)
-    for name in {*FEATURES} - {*left}:
+    for name in gone:
         part = folder / "ratesvc/features" / name
         if name in DIALECTS:
             (part.parent / "dialects" / f"{name.replace('-', '_')}.py").unlink()
         else:
             shutil.rmtree(part)
-        lines.remove(f"  - {name}\n")
+        # A folder that only adds a command has no line.
+        lines = [line for line in lines if line != f"  - {name}\n"]
     (folder / "config.yaml").write_text("".join(lines), "utf-8")
 
 
@@ -81,7 +82,7 @@ async def answers(program: Program, paths: list[str]) -> dict[str, tuple[int, by
 
 
 # Each night others: a copy of the package for each would take four minutes.
-SOME = Random(os.environ.get("SEED", "0")).sample(sorted(FEATURES), 4)  # noqa: S311 -- variety, not a secret
+SOME = Random(os.environ.get("SEED", "0")).sample(sorted({*FEATURES, *COMMANDS}), 4)  # noqa: S311 -- variety, not a secret
 
 
 @pytest_asyncio.fixture(scope=SESSION, loop_scope=SESSION)
@@ -97,7 +98,7 @@ async def test_without_a_feature_every_other_address_answers_as_before(
 ) -> None:
     """Also without those that need it. Four features are chosen by SEED."""
     left = left_without(name)
-    copied(tmp_path, left)
+    copied(tmp_path, {name, *FEATURES} - {*left})
     async with serving(tmp_path, "--demo", PYTHONPATH=str(tmp_path), RATESVC_PUBLIC_URL=URL) as program:
         paths = addresses(left)
         assert await answers(program, paths) == {path: before[path] for path in paths}

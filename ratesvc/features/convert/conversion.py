@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from ratesvc.domain.rates import InForce, convert, plain
+from ratesvc.domain.rates import InForce, plain
+from ratesvc.features.ranges.conversion import convert
 from ratesvc.render import terminal
 from ratesvc.render.json import encode, marks_of
 from ratesvc.render.language import PLACES, Language

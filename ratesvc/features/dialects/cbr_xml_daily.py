@@ -15,10 +15,11 @@ from typing import Any
 
 from ratesvc.bank import xml
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import EXACT, Quote, Revision, UnitRate, per_unit, trimmed, unit_rates
+from ratesvc.domain.rates import EXACT, Quote, Revision, UnitRate, trimmed, unit_rates
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, at
 from ratesvc.errors import HistoryLoading, RatesvcError
 from ratesvc.features.dialects import SCRIPT, Content, Dialect, Refusal, Request, status
+from ratesvc.features.ranges.conversion import per_unit
 from ratesvc.render.json import encode, literal
 
 XML = "application/xml; charset="

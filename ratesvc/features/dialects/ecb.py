@@ -14,8 +14,9 @@ from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import FIRST_DAY, per_unit, plain
+from ratesvc.domain.rates import FIRST_DAY, plain
 from ratesvc.features.dialects import Content, Dialect, Request, refuse_in_one_line
+from ratesvc.features.ranges.conversion import per_unit
 from ratesvc.features.ranges.unit_rates import iso
 
 CSV = "text/csv; charset=utf-8"

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from msgspec import Raw
 
-from ratesvc.domain.rates import FIRST_DAY, ONE, Revision, convert, plain
+from ratesvc.domain.rates import FIRST_DAY, ONE, Revision, plain
 from ratesvc.errors import RatesvcError, TooManyPoints
 from ratesvc.features.dialects import (
     JSON,
@@ -28,6 +28,7 @@ from ratesvc.features.dialects import (
     status,
     with_point,
 )
+from ratesvc.features.ranges.conversion import convert
 from ratesvc.features.ranges.unit_rates import iso
 from ratesvc.render.json import encode, literal
 

@@ -14,7 +14,7 @@ from datetime import date, time
 from msgspec import Raw
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import ONE, Revision, convert, per_unit, plain
+from ratesvc.domain.rates import ONE, Revision, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.features.dialects import (
     JSON,
@@ -29,6 +29,7 @@ from ratesvc.features.dialects import (
     status,
     unix,
 )
+from ratesvc.features.ranges.conversion import convert, per_unit
 from ratesvc.features.ranges.unit_rates import carried, iso
 from ratesvc.render.json import encode, literal
 

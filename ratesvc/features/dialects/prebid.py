@@ -6,9 +6,9 @@ become nothing.
 
 from __future__ import annotations
 
-from ratesvc.domain.rates import per_unit
 from ratesvc.errors import RatesvcError
 from ratesvc.features.dialects import JSON, Content, Dialect, Refusal, Request, status
+from ratesvc.features.ranges.conversion import per_unit
 from ratesvc.render.json import encode, literal
 
 

@@ -19,11 +19,10 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios, trimmed
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import HistoryLoading, TooManyPoints
+from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
 
 MOST_POINTS = 75_000
 """The longest series: five currencies on every day since 1992, with a few years to come. Dialects have it, too."""
-AMOUNT_SIGNIFICANT = 28
-"""Digits of a converted amount."""
 
 
 @dataclass(frozen=True, slots=True)

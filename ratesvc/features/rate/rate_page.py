@@ -13,7 +13,6 @@ from ratesvc.domain.rates import (
     InForce,
     Quote,
     Revision,
-    convert,
     minor_places,
     plain,
 )
@@ -21,6 +20,7 @@ from ratesvc.domain.workdays import MOSCOW, ONE_DAY, usual_at
 from ratesvc.errors import (
     BadRequest,
 )
+from ratesvc.features.ranges.conversion import convert
 from ratesvc.features.site.page import page
 from ratesvc.features.site.reasons import SATURDAY, Kind, Reason, choices, of_sentences
 from ratesvc.render.contract import Site

@@ -97,7 +97,7 @@ def _applies(answer: InForce, now: datetime, calendar: WorkCalendar) -> Reason:
         return Reason(Kind.ANNOUNCED if effective > moscow_day(now) else Kind.OWN_DAY, effective, set_on)
     if answer.stale:
         return Reason(Kind.STALE, effective)
-    days_off = calendar.days_off_around(effective) if is_regular and calendar.holds(effective, day) else None
+    days_off = days_off_around(calendar, effective) if is_regular and calendar.holds(effective, day) else None
     if days_off is None:
         return Reason(Kind.HELD, effective, set_on)
     first, last = days_off
@@ -123,3 +123,15 @@ def choices(codes: Collection[str], language: Language) -> list[tuple[str, str]]
 def of_sentences(language: Language) -> Language:
     """The language of the page and of days within sentences: English if the sentences are."""
     return language_or_default(language.foreign) if language.foreign else language
+
+
+def days_off_around(calendar: WorkCalendar, day: date) -> tuple[date, date] | None:
+    """The first and the last day of the unbroken days off around `day`, or None on a working day."""
+    if calendar.is_working_day(day):
+        return None
+    first = last = day
+    while not calendar.is_working_day(first - ONE_DAY):
+        first -= ONE_DAY
+    while not calendar.is_working_day(last + ONE_DAY):
+        last += ONE_DAY
+    return first, last

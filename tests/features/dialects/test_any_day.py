@@ -18,10 +18,11 @@ from kit.dialects import HISTORY, MONDAY_NOON, content, exact, history
 from kit.documents import TABLE
 
 from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import ONE, convert
+from ratesvc.domain.rates import ONE
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
 from ratesvc.features.dialects import Refused
+from ratesvc.features.ranges.conversion import convert
 from ratesvc.installed import DIALECTS
 
 HELD_BACK = history(date(2026, 4, 15))

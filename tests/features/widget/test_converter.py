@@ -16,7 +16,7 @@ from conftest import in_nightly
 from kit.browser import Host, Live, got, pasted, visited
 from playwright.async_api import Browser
 
-from ratesvc.domain.rates import convert
+from ratesvc.features.ranges.conversion import convert
 from ratesvc.features.site.page import hashes
 from ratesvc.features.widget.converter import converter_data
 from ratesvc.features.widget.releases import RELEASE
