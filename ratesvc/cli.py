@@ -44,7 +44,7 @@ FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 
 _EPILOG = """\b
 Exit codes:
     0  done
-    1  there is no answer, or --verify found a difference: the text says why
+    1  there is no answer, or verify found a difference: the text says why
     2  the command line is wrong
    70  an internal error
    75  try again: a port is in use, an address is not up yet, a disk is full,
@@ -192,25 +192,14 @@ def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, **outp
 @main.command()
 @day_option("since", "The first day; by default 1992-07-01.")
 @day_option("until", "The last day; by default tomorrow.")
-@click.option("--verify", is_flag=True, help="Compare what is held with the Bank and change nothing.")
-@click.option("--repair", is_flag=True, help="With --verify: take the Bank's figures where they differ.")
 @json_option("Every step, and the result last, as a line of JSON.")
 @demo_option
 @click.pass_obj
-def backfill(
-    file: Path | None, /, since: date | None, until: date | None, *, verify: bool, repair: bool, **output: bool
-) -> None:
+def backfill(file: Path | None, /, since: date | None, until: date | None, **output: bool) -> None:
     """Fetch all of history; later only what is missing."""
-    if verify and (since or until):
-        raise click.UsageError("--verify compares all that is held: it takes neither --since nor --until.")
     if since and until and since > until:
         raise click.BadParameter("It must not be later than the last day.", param_hint="--since")
-    if repair and not verify:
-        raise click.UsageError("--repair goes with --verify.")
-    if verify:
-        run("ratesvc.commands.data.verify", file, repair=repair, **output)
-    else:
-        run("ratesvc.commands.data.backfill", file, since, until, **output)
+    run("ratesvc.commands.backfill.backfill", file, since, until, **output)
 
 
 @main.command(help=_QUARANTINE)
@@ -229,7 +218,7 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
     if yes and action != "release":
         raise click.UsageError("--yes goes with release: nothing else asks.")
     _check_asked(is_asked=action == "release", yes=yes, as_json=as_json)
-    run("ratesvc.commands.data.decide", file, "raw" if raw else action, name, yes=yes, as_json=as_json)
+    run("ratesvc.commands.quarantine.decide", file, "raw" if raw else action, name, yes=yes, as_json=as_json)
 
 
 @main.command()
@@ -244,7 +233,7 @@ def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> No
     published again unless you release them from quarantine.
     """
     _check_asked(is_asked=True, yes=yes, as_json=as_json)
-    run("ratesvc.commands.data.withdraw", file, day, yes=yes, as_json=as_json)
+    run("ratesvc.commands.quarantine.withdraw", file, day, yes=yes, as_json=as_json)
 
 
 def _check_asked(*, is_asked: bool, yes: bool, as_json: bool) -> None:

@@ -114,7 +114,22 @@ async def test_a_small_command_imports_little(tmp_path: Path, command: str, ligh
 @pytest.mark.parametrize(
     ("words", "begun", "completed"),
     [
-        ([], "", {"serve", "show", "convert", "backfill", "export", "quarantine", "withdraw", "watch", "healthcheck"}),
+        (
+            [],
+            "",
+            {
+                "serve",
+                "show",
+                "convert",
+                "backfill",
+                "verify",
+                "export",
+                "quarantine",
+                "withdraw",
+                "watch",
+                "healthcheck",
+            },
+        ),
         (["show"], "u", {"UAH", "USD", "UZS"}),
         (["convert", "100", "USD"], "cn", {"CNY"}),
         (["quarantine"], "re", {"release"}),
@@ -200,7 +215,7 @@ def test_a_setting_of_a_newer_version_stops_the_start_with_its_name(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("words", ["quarantine list", "withdraw 2026-04-24 --yes", "backfill --verify"])
+@pytest.mark.parametrize("words", ["quarantine list", "withdraw 2026-04-24 --yes", "verify"])
 @pytest.mark.parametrize("left", ["", "data/demo"], ids=["nothing", "a demo"])
 def test_a_command_about_data_is_refused_where_there_is_none(
     command: Command, tmp_path: Path, left: str, words: str
@@ -265,7 +280,7 @@ def test_every_step_of_a_long_job_is_a_line_of_json(command: Command) -> None:
     assert done == sorted(done)
     assert done[-1] == steps[-1]["total"] > 0
     assert held == {"sheets": 35, "since": "2022-10-01", "until": str(NEWEST), "unconfirmed": []}
-    *_, last = command.printed("backfill", "--verify", "--json", "--demo").splitlines()
+    *_, last = command.printed("verify", "--json", "--demo").splitlines()
     assert json.loads(last) == {"differences": 0}
     counts = json.loads(command.printed("export", "site", "--json", "--demo"))
     assert (counts["folder"], counts["removed"]) == ("site", 0)

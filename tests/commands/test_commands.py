@@ -16,7 +16,7 @@ from conftest import Clock, but
 from kit.bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
 from kit.sheets import all_times, changed, times
 
-from ratesvc.commands.data import backfill, verify
+from ratesvc.commands.backfill import backfill
 from ratesvc.commands.options import CODES
 from ratesvc.commands.running import replace_file
 from ratesvc.commands.show import check_known, in_force
@@ -25,6 +25,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, UnknownCurrency
 from ratesvc.features.export.command import export
+from ratesvc.features.verify.command import verify
 from ratesvc.service.app import Service
 
 

@@ -23,13 +23,14 @@ from kit.sheets import changed, times
 
 from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Pace
-from ratesvc.commands.data import Difference, backfill, differences_of
+from ratesvc.commands.backfill import backfill
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Column, Coverage, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
+from ratesvc.features.verify.command import Difference, differences_of
 from ratesvc.service import telemetry
 from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
 from ratesvc.service.refresh import Cycle, Refresher

@@ -20,11 +20,11 @@ from kit.redis import RealRedis, running
 from kit.sheets import OF_THE_BANK, changed, plausible, ranges_name, times, without
 from structlog.testing import capture_logs
 
-from ratesvc.commands.data import verify
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import ONE_DAY, utc_now
 from ratesvc.errors import RatesvcError
 from ratesvc.features.events.routes import feed_of
+from ratesvc.features.verify.command import verify
 from ratesvc.service.app import Service
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
@@ -155,7 +155,7 @@ async def test_corrections_that_were_missed_while_nothing_ran_are_noticed_at_the
 async def test_a_restored_backup_gets_its_corrections_back(
     bank: Bank, settings: Settings, serve: Serve, serve_whole: Serve, store: Store, clock: Clock
 ) -> None:
-    """A correction that was served is not in it. Those of older days come with `backfill --verify --repair`."""
+    """A correction that was served is not in it. Those of older days come with `verify --repair`."""
     async with serve_whole() as first:
         corrected = corrects(bank, THURSDAY), corrects(bank, DAYS[5]), corrects(bank, DAYS[7])
         clock.advance(days=1)

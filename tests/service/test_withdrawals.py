@@ -18,11 +18,11 @@ from kit.service import Program, run, serving
 from kit.sheets import changed, plausible, times
 from structlog.testing import capture_logs
 
-from ratesvc.commands.data import verify
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import RatesvcError
 from ratesvc.features.events.routes import feed_of
+from ratesvc.features.verify.command import verify
 from ratesvc.storage.store import Store
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,28 @@
+"""`ratesvc backfill`: fetches all of history, later only what is missing."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import click
+import msgspec
+
+from ratesvc.commands.running import follow, opened
+from ratesvc.config import Settings
+from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.errors import RatesvcError
+
+
+async def backfill(settings: Settings, since: date | None, until: date | None, *, as_json: bool, demo: bool) -> None:
+    """Fetch what is missing and print what is held. Raises RatesvcError."""
+    async with opened(settings, demo=demo, creates=True) as service:
+        place = f" in {service.engine.folder.path.resolve()}" if service.engine else ""
+        await follow(service.backfill(since or FIRST_DAY, until), as_json=as_json)
+        coverage, count = service.history.coverage, len(service.history.days)
+    if coverage is None:
+        raise RatesvcError("the Bank has no sheets in that range")
+    held = {"sheets": count, "since": coverage.since, "until": coverage.until, "unconfirmed": coverage.unconfirmed}
+    waiting = len(coverage.unconfirmed)
+    which = f"all but {waiting} that wait (ratesvc quarantine list)" if waiting else "every one"
+    words = f"Held{place}: {count} sheets, {which} from {coverage.since} to {coverage.until}."
+    click.echo(msgspec.json.encode(held) if as_json else words)

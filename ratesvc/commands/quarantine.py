@@ -1,0 +1,126 @@
+"""`ratesvc quarantine` and `ratesvc withdraw`: what a person decides about sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import click
+
+from ratesvc.bank.admission import Recent, assess
+from ratesvc.bank.xml import parse_daily
+from ratesvc.commands.running import opened, require_data
+from ratesvc.config import Settings
+from ratesvc.domain.rates import Quote, plain
+from ratesvc.errors import BadDocument
+from ratesvc.render.json import encode, literal
+from ratesvc.service.app import Service
+from ratesvc.storage.records import Case
+
+Report = tuple[Any, str | bytes]
+"""The same as JSON for a program and as text for a person."""
+
+
+async def decide(settings: Settings, action: str, name: str | None, *, yes: bool, as_json: bool) -> None:
+    """Do one action on the quarantine and print a report. A service may run meanwhile. Raises RatesvcError."""
+    require_data(settings, demo=False)
+    async with opened(settings, demo=False) as service:
+        document, text = await _done(service, action, name, yes=yes, as_json=as_json)
+        click.echo(encode(document) if as_json else text, nl=as_json)
+
+
+async def _done(service: Service, action: str, name: str | None, *, yes: bool, as_json: bool) -> Report:
+    if name is None:
+        records = list(map(_record, await service.quarantine.cases()))
+        if not records:
+            click.echo("Nothing waits.", err=True)
+        return records, "".join(map(_line, records))
+    case = await service.quarantine.case(name)
+    if action == "show":
+        return _shown(service, case)
+    if action == "raw":
+        return None, case.raw
+    if action == "release":
+        shown, text = _shown(service, case)
+        if "refused" not in shown:
+            _ask("Publish it?", text, yes=yes, as_json=as_json)
+        day, number = (await service.release(case.name)).key
+        return {"effective_date": day, "revision": number}, f"Published: the sheet of {day}, revision {number}.\n"
+    await service.quarantine.drop([case.name])
+    return {"dropped": case.name}, f"Dropped: {case.name}.\n"
+
+
+def _ask(question: str, text: str, *, yes: bool, as_json: bool) -> None:
+    """Show what is about to happen, and go on only if a person says yes. A report in JSON shows it at the end."""
+    if not as_json:
+        click.echo(text, nl=False)
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+
+
+async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -> None:
+    """Withdraw the published sheet of a day and print a report. A service may run meanwhile. Raises RatesvcError."""
+    require_data(settings, demo=False)
+    async with opened(settings, demo=False) as service:
+        withdrawal, now = service.withdrawal(day), service.history.of_date(day)
+        assert now  # noqa: S101 -- otherwise there is nothing to withdraw
+        has_before = bool(withdrawal.sheet.quotes)
+        then = withdrawal if has_before else service.history.nearest_before(day)
+        outcome = (
+            "The revision before it holds again" if has_before else "The day has no sheet then, that before goes on"
+        )
+        pairs = [(quote, then.sheet.by_code.get(quote.code) if then else None) for quote in now.sheet.quotes]
+        rows = "".join(_row(*pair, "then", is_suspect=False) for pair in pairs)
+        _ask(
+            "Withdraw it?",
+            f"Revision {now.number} of the sheet of {day} goes. {outcome}:\n{rows}",
+            yes=yes,
+            as_json=as_json,
+        )
+        await service.withdraw(withdrawal)
+    document = {"effective_date": day, "withdrawn": now.number, "revision": withdrawal.number}
+    click.echo(encode(document) if as_json else f"Withdrawn: the sheet of {day}, revision {now.number}.")
+
+
+def _shown(service: Service, case: Case) -> tuple[dict[str, Any], str]:
+    """The reasons, and the figures with those of the sheet before it; suspect currencies are marked."""
+    record = _record(case)
+    try:
+        sheet = parse_daily(case.raw)
+    except BadDocument as error:
+        return {**record, "refused": str(error)}, f"{_line(record)}It cannot be released: {error}\n"
+    history, day = service.history, sheet.effective_date
+    before, held = history.nearest_before(day), history.of_date(day)
+    withdrawn = [revision.sheet for revision in history.standing(day)[1]]
+    suspects = assess(sheet, Recent.before(history, day), held.sheet if held else None, withdrawn).suspects
+    pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
+    rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
+    rows = "".join(_row(*pair, "before", is_suspect=pair[0].code in suspects) for pair in pairs)
+    return {**record, "suspects": sorted(suspects), "rates": rates}, _line(record) + rows
+
+
+def _record(case: Case) -> dict[str, Any]:
+    """A document in the list, as JSON."""
+    return {
+        "name": case.name,
+        "effective_date": case.effective_date,
+        "seen_at": f"{case.seen_at:%Y-%m-%dT%H:%M:%SZ}",
+        "reasons": case.reasons,
+    }
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    effective = record["effective_date"] or "no date   "
+    seen = record["seen_at"].replace("T", " ")
+    return f"{record['name']}  {effective}  seen {seen}  {'; '.join(record['reasons'])}\n"
+
+
+def _figures(quote: Quote | None) -> dict[str, Any] | None:
+    return {"nominal": quote.nominal, "value": literal(quote.value)} if quote else None
+
+
+def _row(quote: Quote, other: Quote | None, when: str, *, is_suspect: bool) -> str:
+    """A row of a sheet beside that of another one, which was `before` or will be `then`."""
+    beside = f"{other.nominal:>9} {plain(other.value):>14}" if other else f"{'new' if when == 'before' else 'none':>24}"
+    return f"{'!' if is_suspect else ' '} {quote.code} {quote.nominal:>9} {plain(quote.value):>14}   {when} {beside}\n"

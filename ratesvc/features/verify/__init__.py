@@ -1,0 +1,1 @@
+"""`ratesvc verify`: compares what is held with the Bank."""
