@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -17,18 +18,17 @@ from conftest import Serve, Served, eventually, patience_s
 from kit.bank import TABLE, Bank, sheet
 
 from ratesvc.domain.rates import FIRST_DAY
-from ratesvc.features.builder import builder_page as builder
 from ratesvc.features.ranges.unit_rates import MOST_POINTS, SeriesParams
-from ratesvc.features.rate import rate_page as rate
 from ratesvc.features.series import tables
 from ratesvc.features.site import png
 from ratesvc.features.widget import rows
-from ratesvc.service.publication import MOST_WAITING, Body, Queue
+from ratesvc.service.publication import MOST_WAITING, Body, Queue, Workers
 
 EVERY = ",".join(row[0] for row in TABLE)
 DAILY = "/v1/series?fill=daily&since=1992-07-01&codes="
 SMALL = "/v1/series?codes=USD&since=2026-04-"
 TIME_SERIES = "/openexchangerates/api/time-series.json?start=1992-07-01&end=2026-04-24"
+FRANKFURTER = ("/frankfurter/v1/2026-04-23..", "/frankfurter/v2/rates?from=2026-04-23")
 
 
 @pytest.fixture
@@ -50,46 +50,42 @@ async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert (problem["type"], problem["most"]) == ("urn:ratesvc:too_many_points", MOST_POINTS)
     assert problem["points"] > MOST_POINTS
-    for way in ("75,000", "fewer currencies", "shorter range", "ratesvc export"):
+    for way in ("75,000", "fewer currencies", "shorter range", "/v1/history.csv"):
         assert way in problem["detail"]
     status, _, body = await whole.get(DAILY + "USD,EUR,CNY,GBP,JPY")
     assert status == 200
     assert len(json.loads(body)["rows"]) > 50_000
 
 
-async def test_the_limit_holds_for_every_form_of_a_series(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It counts the rates of an answer, not its lines."""
+FORMS = (
+    *("?", ".csv?", "?group=month", "?quote_currency=EUR", ".csv?locale=ru"),
+    *("?fill=daily", ".csv?fill=daily", "?fill=daily&quote_currency=EUR"),
+)
+IN_TWO_DAYS = [f"/v1/series{form}&since=2026-04-23&until=2026-04-24&codes=USD,CHF" for form in FORMS]
+
+
+async def test_the_limit_holds_for_every_form_and_names_itself(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts the rates of an answer, not its lines. Each dialect refuses in its own shape.
+
+    The clients of the ECB and of XML_dynamic know one file, all or nothing, so these have no limit.
+    """
     monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 5)
-    for query in (
-        *("?", ".csv?", "?group=month", "?quote_currency=EUR", ".csv?locale=ru"),
-        *("?fill=daily", ".csv?fill=daily", "?fill=daily&quote_currency=EUR"),
-    ):
-        path = f"/v1/series{query}&since=2026-04-23&until=2026-04-24&codes="
-        assert (await whole.get(f"{path}USD,CHF"))[0] == 200, query
-        assert (await whole.get(f"{path}USD,CHF,GBP"))[0] == 400, query
-
-
-async def test_dialects_refuse_too_many_points_in_their_own_shape(
-    whole: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Open Exchange Rates with a word that its clients know, Frankfurter with a message; both name the alternatives."""
-    monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 20)
-    status, _, body = await whole.get(f"{TIME_SERIES}&symbols=EUR")
-    said = json.loads(body)
-    assert (status, said["error"], said["status"], said["message"]) == (400, True, 400, "invalid_date_range")
-    assert "at most 20" in said["description"]
-    for path in ("v1/2026-04-23..", "v2/rates?from=2026-04-23"):
-        status, _, body = await whole.get(f"/frankfurter/{path}")
-        assert (status, "at most 20" in json.loads(body)["message"]) == (422, True)
-    assert (await whole.get("/frankfurter/v1/2026-04-23..?symbols=USD,GBP"))[0] == 200
-
-
-async def test_files_of_all_history_have_no_limit(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ECB's clients know one file, all or nothing. One currency of the Bank's is within any limit."""
-    monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 1)
-    assert (await whole.get("/ecb/eurofxref-hist.csv"))[0] == 200
-    bank = "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/07/1992&date_req2=24/04/2026"
-    assert (await whole.get(bank))[0] == 200
+    everything = "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/07/1992&date_req2=24/04/2026"
+    within = (*IN_TWO_DAYS, "/frankfurter/v1/2026-04-23..?symbols=USD", "/ecb/eurofxref-hist.csv", everything)
+    assert [path for path in within if (await whole.get(path))[0] != 200] == []
+    said: dict[str, tuple[int, str]] = {}
+    for path in (*(f"{path},GBP" for path in IN_TWO_DAYS), f"{TIME_SERIES}&symbols=EUR", *FRANKFURTER):
+        status, _, body = await whole.get(path)
+        problem = json.loads(body)
+        text = problem.get("detail") or problem.get("description") or problem["message"]
+        said[path] = status, problem.get("error", "") and problem["message"]
+        assert re.search("at most 5|5 points|more than 5", text), text
+    refused = dict.fromkeys((f"{path},GBP" for path in IN_TWO_DAYS), (400, ""))
+    assert said == {
+        **refused,
+        f"{TIME_SERIES}&symbols=EUR": (400, "invalid_date_range"),
+        **dict.fromkeys(FRANKFURTER, (422, "")),
+    }
 
 
 @pytest.fixture
@@ -138,26 +134,46 @@ async def test_too_many_long_answers_are_refused(
     assert (await whole.get(f"{DAILY}CNY"))[0] == 200
 
 
-@pytest.mark.parametrize(
-    ("queue", "path"),
-    [
-        (Queue.SMALL, f"{SMALL}13"),
-        (Queue.WIDGETS, "/widget?heading=13"),
-        (Queue.PAGES, "/rate?amount=13"),
-        (Queue.BUILDER, "/?heading=13"),
-        (Queue.LONG, f"{DAILY}USD"),
-        (Queue.PICTURES, "/chart?period=month"),
-    ],
-)
-async def test_every_queue_has_a_bound(queue: Queue, path: str, whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond it an answer is refused with a time to retry; no other queue is."""
-    assert MOST_WAITING.keys() == {*Queue}
+EMBEDDED = "/oembed?url={url}/embed%3Fheading=H"
+QUEUES = {
+    Queue.SMALL: (f"{SMALL}13", "/frankfurter/v1/latest"),
+    Queue.WIDGETS: ("/widget?heading=H", "/embed?heading=H", "/widget/rows.json?heading=H", EMBEDDED),
+    Queue.PAGES: ("/rate?amount=13",),
+    Queue.BUILDER: ("/?heading=H",),
+    Queue.LONG: (f"{DAILY}USD", "/ecb/eurofxref-hist.csv", "/ecb/eurofxref-hist.zip", TIME_SERIES),
+    Queue.PICTURES: ("/chart?period=month", "/chart/frame?since=2026-04-23", "/widget/card.png?heading=H"),
+}
+
+
+@pytest.mark.parametrize(("queue", "path"), [(queue, path) for queue, paths in QUEUES.items() for path in paths])
+async def test_an_answer_waits_in_its_queue_which_has_a_bound(
+    queue: Queue, path: str, whole: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond it the answer is refused with a time to retry, and that of no other queue."""
+    assert MOST_WAITING.keys() == QUEUES.keys() == {*Queue}
     monkeypatch.setattr("ratesvc.service.publication.LONG_POINTS", 20)
+    monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 10**9)
+    path = path.format(url=whole.url.replace("127.0.0.1", "localhost"))
     bounded(monkeypatch, {queue: 0})
     status, headers, _ = await whole.get(path)
     assert (status, headers["Retry-After"]) == (503, "30")
     bounded(monkeypatch, dict.fromkeys(Queue, 0) | {queue: 1})
     assert (await whole.get(path))[0] == 200
+
+
+async def test_only_long_answers_and_pictures_share_a_thread() -> None:
+    """Nothing small waits for something slow. A page costs as much as several widgets, one of the builder as a few."""
+    workers, release, slow = Workers(), threading.Event(), {Queue.LONG, Queue.PICTURES}
+    for queue in Queue:
+        others = [one for one in Queue if one is not queue and not {one, queue} <= slow]
+        busy = [asyncio.create_task(workers.run(release.wait, one)) for one in others * 3]
+        await eventually(workers.waiting.total, becomes=len(busy))
+        async with asyncio.timeout(patience_s()):
+            assert await workers.run(lambda: "rendered", queue) == "rendered"
+        release.set()
+        assert all(await asyncio.gather(*busy))
+        release.clear()
+    workers.close()
 
 
 async def test_a_client_that_leaves_gives_up_its_place_in_the_queue(whole: Served, held_up: threading.Event) -> None:
@@ -202,7 +218,6 @@ async def test_pictures_have_a_queue_of_their_own(
     assert done[:6] == ["long", "picture"] * 3
 
 
-EMBEDDED = "/oembed?url={url}/embed%3Fheading=H"
 PAGES = (
     *("/?heading=H", "/widget?heading=H", "/widget/frame?heading=H", "/widget/rows.json?heading=H", "/embed?heading=H"),
     *("/widget/card.svg?heading=H", EMBEDDED, "/rate?amount=7", "/chart?since=2026-04-23"),
@@ -227,82 +242,6 @@ async def test_no_page_is_rendered_on_the_event_loop(path: str, whole: Served, m
     assert (await whole.get(path.format(url=whole.url.replace("127.0.0.1", "localhost"))))[0] == 200
     assert threads
     assert threading.main_thread() not in threads
-
-
-def holding_up(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> threading.Event:
-    """No call of this function begins before the event is set."""
-    release, made = threading.Event(), getattr(owner, name)
-
-    def slow(*given: Any, **more: Any) -> Any:
-        assert release.wait(patience_s())
-        return made(*given, **more)
-
-    monkeypatch.setattr(owner, name, slow)
-    return release
-
-
-async def test_a_page_that_is_rendered_keeps_no_small_answer_waiting(
-    whole: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Small answers have threads of their own."""
-    release = holding_up(monkeypatch, rows, "table")
-    pages = [asyncio.create_task(whole.get(f"/widget?heading={n}")) for n in range(20)]
-    await eventually(lambda: whole.service.workers.waiting[Queue.WIDGETS] == 20)
-    assert (await whole.get(f"{SMALL}12"))[0] == 200
-    assert (await whole.get("/frankfurter/v1/latest"))[0] == 200
-    release.set()
-    assert {status for status, _, _ in await asyncio.gather(*pages)} == {200}
-
-
-@pytest.mark.parametrize(
-    ("owner", "name", "path", "other"),
-    [(builder, "builder", "/?heading={}", "/rate?amount=7"), (rate, "answered", "/rate?amount={}", "/?heading=other")],
-)
-async def test_a_page_keeps_no_widget_waiting(
-    owner: Any, name: str, path: str, other: str, whole: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It costs as much as several widgets, and anybody may ask for any number. Nor does a page of another kind wait."""
-    release = holding_up(monkeypatch, owner, name)
-    pages = [asyncio.create_task(whole.get(path.format(n + 10))) for n in range(20)]
-    await eventually(lambda: sum(whole.service.workers.waiting.values()) == 20)
-    try:
-        async with asyncio.timeout(patience_s()):
-            for widget in ("/widget?heading=small", "/embed?heading=small", EMBEDDED, other):
-                assert (await whole.get(widget.format(url=whole.url.replace("127.0.0.1", "localhost"))))[0] == 200
-        assert not any(page.done() for page in pages)
-    finally:
-        release.set()
-    assert {status for status, _, _ in await asyncio.gather(*pages)} == {200}
-
-
-@pytest.mark.parametrize("path", ["/ecb/eurofxref-hist.csv", "/ecb/eurofxref-hist.zip", TIME_SERIES])
-async def test_long_answers_of_dialects_wait_among_the_long_ones(
-    path: str, whole: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They know their number of points before they are rendered."""
-    queues: list[Queue] = []
-    monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 10**9)
-    run = whole.service.workers.run
-
-    async def noting(work: Any, queue: Queue) -> Any:
-        queues.append(queue)
-        return await run(work, queue)
-
-    monkeypatch.setattr("ratesvc.service.publication.LONG_POINTS", len(whole.service.history.codes()) * 3)
-    monkeypatch.setattr(whole.service.workers, "run", noting)
-    assert (await whole.get(path))[0] == 200
-    assert queues == [Queue.LONG]
-
-
-async def test_a_page_with_a_chart_waits_among_the_pictures(whole: Served, held_up: threading.Event) -> None:
-    """It draws its lines in three sizes. No widget and no other page waits for it."""
-    asked = (f"{DAILY}USD", "/chart?period=month", "/chart/frame?since=2026-04-23")
-    slow = [asyncio.create_task(whole.get(path)) for path in asked]
-    await eventually(lambda: whole.service.workers.waiting == {Queue.LONG: 1, Queue.PICTURES: 2})
-    for path in ("/widget?heading=small", "/?heading=small"):
-        assert (await whole.get(path))[0] == 200
-    held_up.set()
-    assert [status for status, _, _ in await asyncio.gather(*slow)] == [200, 200, 200]
 
 
 async def test_a_thread_that_renders_gives_way_soon(serve: Serve) -> None:
