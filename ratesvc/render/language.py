@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -37,10 +37,7 @@ OLD_ROUBLES = "In old roubles: 1,000 old roubles are 1 new rouble."
 """The note beside all rates in force before 1998-01-01."""
 RIGHT_TO_LEFT_MARK = "\u200f"
 
-_LETTERS = re.compile(r"^[A-Z]{2}(?=\W$)")
-_THIN_BLANK, HARD_BLANK = "\u202f", "\u00a0"
-_OF_WIDGET = {"az": "Latn", "hy": "Armn", "ka": "Geor", "kk": "Cyrl", "ky": "Cyrl", "uz": "Latn"}
-"""Languages with a catalogue of the widget's words alone, and the script in which it is written."""
+THIN_BLANK, HARD_BLANK = "\u202f", "\u00a0"
 _MESSAGE = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"\n?)+)', re.MULTILINE)
 
 # CLDR derives it from the people instead of the country.
@@ -51,13 +48,9 @@ _XDR = {"en": "special drawing rights", "ru": "СДР (специальные п
 
 @dataclass(frozen=True)
 class Language:
-    """One reader's language; `tag` is the value of the attribute lang. `language` finds it.
-
-    `is_of_widget` gives it the words of the widget, for which there are more catalogues than for pages.
-    """
+    """One reader's language; `tag` is the value of the attribute lang. `language` finds it."""
 
     tag: str
-    is_of_widget: bool = field(default=False, compare=False)
 
     @property
     def primary(self) -> str:
@@ -65,24 +58,9 @@ class Language:
         return self.tag.partition("-")[0]
 
     @property
-    def name(self) -> str:
-        """Its own name for itself; empty if CLDR has none."""
-        return str(self._words["name"])
-
-    @property
-    def direction(self) -> str:
-        """ltr or rtl."""
-        return str(self._words["direction"])
-
-    @property
     def foreign(self) -> str:
         """The language of our sentences if there is no catalogue for the reader's; otherwise empty."""
         return "" if self._sentences or self.primary == DEFAULT else DEFAULT
-
-    @property
-    def blank(self) -> str:
-        """The blank between two of our sentences."""
-        return "" if self._sentences and self.primary == "zh" else " "
 
     @property
     def _words(self) -> Mapping[str, Any]:
@@ -91,27 +69,13 @@ class Language:
     @property
     def _sentences(self) -> Mapping[str, str]:
         is_simplified = self.primary == "zh" and "Hant" not in self.tag
-        name = f"widget/{self.primary}" if self.is_of_widget else "zh-Hans" if is_simplified else self.primary
-        return catalogue(name)
+        return catalogue("zh-Hans" if is_simplified else self.primary)
 
     def say(self, sentence: str, **words: str) -> str:
         """A sentence of ours, translated if there is a catalogue, with its {words} filled in."""
         text = self._sentences.get(sentence, sentence).format(**words)
         # The mark in an Arabic date would move its month to the other end of an English sentence.
         return text.replace(RIGHT_TO_LEFT_MARK, "") if self.foreign else text
-
-    def translated(self, text: str) -> str:
-        """The text itself if our sentences are English, else its translation, or nothing if it has none."""
-        return self._sentences.get(text, "") if self._sentences else text
-
-    def of_widget(self) -> Language:
-        """The same language with the words of the widget, if there are any in its script."""
-        script = next((subtag for subtag in self.tag.split("-") if len(subtag) == 4), _OF_WIDGET.get(self.primary))
-        return Language(self.tag, is_of_widget=bool(script) and script == _OF_WIDGET.get(self.primary))
-
-    def isolated(self, text: str) -> str:
-        """The text with marks that keep its direction from its neighbours; unchanged in left-to-right languages."""
-        return f"\u2068{text}\u2069" if self.direction == "rtl" else text
 
     def currency(self, code: str, count: int | None = None) -> str:
         """The currency's name; with `count`, a nominal of the Bank, in the form that follows that number."""
@@ -126,16 +90,6 @@ class Language:
     def symbol(self, code: str) -> str:
         """CLDR's sign of a currency, such as CA$, or its code."""
         return str(self._words.get(f"${code}", code))
-
-    def listed(self, words: Sequence[str]) -> str:
-        """The words as a sentence lists them: with «and» before the last."""
-        begun, between, ended, both = self._words["list"]
-        if len(words) < 3:
-            return str(both.format(*words)) if len(words) == 2 else "".join(words)
-        text = begun.format(*words[:2])
-        for word in words[2:-1]:
-            text = between.format(text, word)
-        return str(ended.format(text, words[-1]))
 
     def number(self, number: Decimal, places: int) -> str:
         """The number with `places` decimals, or more if it has more; grouped, in Latin digits."""
@@ -167,54 +121,11 @@ class Language:
 
     def day(self, day: date) -> str:
         """A date in words."""
-        return self._date("day", day).replace(_THIN_BLANK, HARD_BLANK)
-
-    def period(self, first: date, last: date) -> str:
-        """Two different days for a narrow line; a common year is written once."""
-        begins = "MMMd" if first.year == last.year else "yMMMd"
-        days = self._date(begins, first), self._date("yMMMd", last)
-        return " \u2013 ".join(days).replace(_THIN_BLANK, HARD_BLANK)
-
-    def weekday(self, day: date) -> str:
-        """A date in words, with the day of the week. Hard blanks have the usual width: many fonts have no thin one."""
-        return self._date("weekday", day).replace(_THIN_BLANK, HARD_BLANK)
-
-    def day_and_month(self, day: date) -> str:
-        """A date for a narrow column."""
-        return self._date("MMMd", day)
-
-    def shortest_day(self, day: date, *, has_year: bool = False) -> str:
-        """A date for a line of text: in figures where the day comes first, such as 19.11; 11/19 is ambiguous."""
-        year = "y" * has_year
-        figures = self._date(f"{year}Md", day)
-        return figures if re.match(rf"0?{day.day}\b", figures) else self._date(f"{year}MMMd", day)
-
-    def time(self, moment: datetime) -> str:
-        """The time of day in the moment's own zone, without seconds."""
-        return self._date("time", moment)
-
-    def symbols(self, codes: Sequence[str]) -> dict[str, str]:
-        """CLDR's symbols, such as $ and €. Letters before a sign (CN¥) stay if two of the currencies have this sign.
-
-        Russian has the code instead, because it writes no such letters. A mere $ is the US dollar's, asked for or not.
-        """
-        full = {code: self.symbol(code) for code in ("USD", *codes)}
-        short = {code: _LETTERS.sub("", symbol) for code, symbol in full.items()}
-        if self.primary == "ru":
-            full = {code: code if short[code] != symbol else symbol for code, symbol in full.items()}
-        return {code: short[code] if list(short.values()).count(short[code]) == 1 else full[code] for code in codes}
+        return self._date("day", day).replace(THIN_BLANK, HARD_BLANK)
 
     def roubles(self, number: str) -> str:
         """A written number with the sign of the rouble, where this language puts it."""
         return str(self._words["roubles"].format(number))
-
-    def month(self, day: date) -> str:
-        """The name of the day's month, short, as it stands alone."""
-        return self._date("MMM", day)
-
-    def year(self, day: date) -> str:
-        """The day's year as a number."""
-        return str(day.year)
 
     def _date(self, form: str, moment: date) -> str:
         """Fields with names are lists: of the months, of the days of the week, of the hours."""

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from ratesvc.domain.rates import plain, trimmed
 from ratesvc.features.site import png
+from ratesvc.features.site.language import Language, language, language_or_default
 from ratesvc.features.site.page import FRAME_STYLE, LINK, OLD_FRAME, asset, hashes, iframe, page
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.choice import HEIGHTS, WIDTH_OF, WIDTHS, Choice, embed_url, parameters, query
@@ -26,7 +27,7 @@ from ratesvc.features.widget.rows import Table
 from ratesvc.features.widget.view import THEMES, View
 from ratesvc.render.contract import Site
 from ratesvc.render.json import bank_page
-from ratesvc.render.language import TRANSLATIONS, Language, language, language_or_default
+from ratesvc.render.language import TRANSLATIONS
 
 PHONE = 328
 """The width in pixels of a column on a phone."""

@@ -13,10 +13,11 @@ from ratesvc.errors import RatesvcError
 from ratesvc.features.chart.axes import Point, px
 from ratesvc.features.chart.drawing import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed
 from ratesvc.features.ranges.periods import month
+from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import LINK, iframe, page
 from ratesvc.features.site.reasons import Reason, choices, of_sentences
 from ratesvc.render.contract import Site
-from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS, Language, language_or_default
+from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS
 
 USUAL_CODES, USUAL_PERIOD, USUAL_THEME = MOST_USED[:1], "year", "light"
 PERIODS = {"week": "{days} days", "month": "Month", "year": "Year", "5years": "5 years", "all": "All years"}

@@ -13,9 +13,9 @@ from operator import itemgetter
 from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, ratios, rounded
 from ratesvc.features.chart.axes import Axis, Curve, Point, Unit, day_ticks, decimals, lines, px, value_ticks
 from ratesvc.features.ranges.unit_rates import in_new_roubles
+from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import asset, page
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
-from ratesvc.render.language import Language
 
 CONTENT_TYPE = "image/svg+xml"
 STYLE = asset("chart/chart.css").read_text("utf-8").strip()

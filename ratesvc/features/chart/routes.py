@@ -22,6 +22,7 @@ from ratesvc.features.ranges import unit_rates
 from ratesvc.features.ranges.requests import check_combined, days_of, long_answer, series_params
 from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.site import png, reasons
+from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import (
     FRAME_THEMES,
     OEMBED_SIZES,
@@ -36,7 +37,6 @@ from ratesvc.features.site.page import (
 )
 from ratesvc.features.site.routes import NOINDEX, LenientParams, html, in_the_readers_language
 from ratesvc.render.contract import Site
-from ratesvc.render.language import language_or_default
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import NO_STORE
@@ -74,7 +74,7 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
     params, today, history = StrictParams(request, path), moscow_day(service.clock()), service.history
     asked = charted(params, service)
     wanted = SeriesParams(asked.codes, asked.days)
-    shown = Shown(asked, params.language(), site, params.text("theme"))
+    shown = Shown(asked, Language.of(params.language()), site, params.text("theme"))
     unit_rates.points_of(history, wanted, today)  # raises TooManyPoints
 
     def render() -> Body:
@@ -137,7 +137,7 @@ def _embedded(
     service: Service, site: Site, path: str, query: MultiMapping[str], given: MultiMapping[str]
 ) -> Callable[[], Embedded]:
     params, limits = StrictParams(query, path), LenientParams(given)
-    shown = Shown(charted(params, service), params.language(), site, params.text("theme"))
+    shown = Shown(charted(params, service), Language.of(params.language()), site, params.text("theme"))
     width = min(chart_page.EMBED_WIDTH, limits.number("maxwidth", chart_page.EMBED_WIDTH, OEMBED_SIZES))
     needed = chart_page.frame_height(width, len(shown.asked.codes))
     size = width, min(needed, limits.number("maxheight", needed, OEMBED_SIZES))
@@ -176,7 +176,7 @@ class _Picture:
         self._history, self._today = service.history, moscow_day(service.clock())
         self.series = series_params(params, service)
         _check_count(self.series.codes, params)
-        language, theme, title = params.language(), params.text("theme"), params.text("title").strip()
+        language, theme, title = Language.of(params.language()), params.text("theme"), params.text("title").strip()
         size = params.number("width"), params.number("height")
         self.look = drawing.ChartLook(language, theme, *size, service.demo, title)
         self._scale = params.text("scale")

@@ -15,8 +15,9 @@ from markupsafe import Markup, escape
 
 from ratesvc.features.docs.openapi import EXAMPLE_HOST
 from ratesvc.features.site import page as pages
+from ratesvc.features.site.language import language_or_default
 from ratesvc.render.contract import Site
-from ratesvc.render.language import DEFAULT, catalogue, language_or_default
+from ratesvc.render.language import DEFAULT, catalogue
 
 GUIDES = ("calling", "accounting", "events")
 LANGUAGES = (DEFAULT, "ru")

@@ -19,9 +19,10 @@ from ratesvc.features.docs import guides
 from ratesvc.features.docs.guides import LANGUAGES
 from ratesvc.features.docs.openapi import operations
 from ratesvc.features.site import page as pages
+from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.render.contract import Part, Site, contract, resolved
 from ratesvc.render.json import PROBLEM_JSON, encode
-from ratesvc.render.language import DEFAULT, Language, catalogue, language_or_default
+from ratesvc.render.language import DEFAULT, catalogue
 
 MOST_LINES = 60
 

@@ -17,11 +17,12 @@ from ratesvc.errors import BadRequest, NoSheet, NotYetSet, RatesvcError, Unknown
 from ratesvc.features.rate import rate_page
 from ratesvc.features.rate.rate_page import Question
 from ratesvc.features.site.amounts import read_amount
+from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import own_page
 from ratesvc.features.site.reasons import reason
 from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language
+from ratesvc.render import language as languages
 from ratesvc.render.contract import Site
-from ratesvc.render.language import Language
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue
 from ratesvc.web.caching import NO_STORE, caching_of
@@ -44,7 +45,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     now, history = service.clock(), service.history
     try:
         params = StrictParams(request, "/rate")
-        language, day, code = params.language(), _day_asked(params, service), params.code("code")
+        language, day, code = Language.of(params.language()), _day_asked(params, service), params.code("code")
         question = Question(day, code, history.codes(), typed_amount(params, code, language))
     except BadRequest as error:
         return _rate_refused(request, service, site, error)
@@ -66,7 +67,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     return Answer(html(page, *headers), NO_STORE, problem_of(refusal).status)
 
 
-def typed_amount(params: StrictParams, code: str, language: Language) -> Decimal | None:
+def typed_amount(params: StrictParams, code: str, language: languages.Language) -> Decimal | None:
     """An amount of a currency, as people type it; None where it is not given. Raises BadRequest."""
     text = params.text("amount")
     amount = read_amount(text, code, language)

@@ -10,7 +10,7 @@ from enum import Enum
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, REDENOMINATION, InForce
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day
 from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
-from ratesvc.render.language import Language, language_or_default
+from ratesvc.features.site.language import Language, language_or_default
 
 SATURDAY = 6
 

@@ -12,9 +12,10 @@ from aiohttp import hdrs, web
 from multidict import MultiMapping
 
 from ratesvc.domain.workdays import iso_day
+from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import HTML, asset, own_page, page
 from ratesvc.render.contract import Site
-from ratesvc.render.language import TRANSLATIONS, Language, language_or_default
+from ratesvc.render.language import TRANSLATIONS
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web import problems

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 
+from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import page
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
 from ratesvc.features.widget import ground as own
 from ratesvc.features.widget.rows import SPARK_HEIGHT, SPARK_WIDTH, Row, Table
 from ratesvc.features.widget.view import TITLE, Look, View
-from ratesvc.render.language import Language
 
 CONTENT_TYPE = "image/svg+xml"
 THEMES = ("light", "dark")

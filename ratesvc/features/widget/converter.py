@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from ratesvc.domain.rates import InForce, minor_places, plain
 from ratesvc.features.site.amounts import signs
+from ratesvc.features.site.language import Language
 from ratesvc.render.json import encode
-from ratesvc.render.language import Language
 
 
 def converter_data(answer: InForce, codes: Iterable[str], language: Language) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import page
 from ratesvc.features.widget import ground
 from ratesvc.features.widget.releases import RELEASE, lock
 from ratesvc.features.widget.rows import Table
 from ratesvc.features.widget.view import TITLE, Look
 from ratesvc.render.json import bank_page
-from ratesvc.render.language import Language
 
 
 def fragment(table: Table, look: Look, style: str, release_url: str, *, shadow: bool) -> str:

@@ -19,6 +19,7 @@ from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import MOST_USED, InForce
 from ratesvc.errors import NotEmbeddable, RatesvcError
 from ratesvc.features.site import png
+from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import (
     FRAME_THEMES,
     LINK,
@@ -42,7 +43,7 @@ from ratesvc.features.widget.height import height as height_of
 from ratesvc.features.widget.view import STYLES, TITLE, Figures, Look, View
 from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON, encode
-from ratesvc.render.language import TRANSLATIONS, Language, language_or_default
+from ratesvc.render.language import TRANSLATIONS
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Queue, Render
 from ratesvc.web.caching import CARD, FOR_EVER, HOURLY, MANIFEST, NO_STORE, WIDGET, Caching

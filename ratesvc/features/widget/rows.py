@@ -20,6 +20,7 @@ from ratesvc.domain.rates import (
     trimmed,
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
+from ratesvc.features.site.language import Language
 from ratesvc.features.widget.converter import converter_data
 from ratesvc.features.widget.view import (
     DATED_TITLE,
@@ -34,7 +35,7 @@ from ratesvc.features.widget.view import (
     View,
 )
 from ratesvc.render.json import encode, source_url
-from ratesvc.render.language import HARD_BLANK, NOTHING, OLD_ROUBLES, PLACES, Language
+from ratesvc.render.language import HARD_BLANK, NOTHING, OLD_ROUBLES, PLACES
 
 PERCENT_PLACES = 2
 MARKS = {"up": "\u25b2", "down": "\u25bc"}

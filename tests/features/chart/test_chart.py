@@ -19,9 +19,9 @@ from PIL import ImageColor
 from ratesvc.domain.rates import REDENOMINATION
 from ratesvc.features.chart.axes import LABEL_GAP, Point, day_ticks, px, spread, thinned, value_ticks
 from ratesvc.features.chart.drawing import STYLE, ChartLook, Drawing, is_better_indexed
+from ratesvc.features.site.language import language_or_default
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
 from ratesvc.render.contract import query_parameters
-from ratesvc.render.language import language_or_default
 
 SVG = "{http://www.w3.org/2000/svg}"
 CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")

@@ -16,8 +16,8 @@ from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.features.chart.axes import Point
 from ratesvc.features.chart.chart_page import MOST_ROWS, PICTURES, Asked, Shown, answered, days_of
 from ratesvc.features.chart.drawing import ChartLook, Drawing, is_better_indexed
+from ratesvc.features.site.language import language_or_default
 from ratesvc.render.contract import Site
-from ratesvc.render.language import language_or_default
 
 SITE = Site("https://rates.example/of")
 TODAY = date(2026, 3, 31)

@@ -23,10 +23,10 @@ from ratesvc.domain.workdays import MOSCOW, WorkCalendar, at
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, RatesvcError, UnknownCurrency, UnknownRevision
 from ratesvc.features.rate import rate_page as rate
 from ratesvc.features.rate.rate_page import Question
+from ratesvc.features.site.language import language_or_default
 from ratesvc.features.site.page import policy, style
 from ratesvc.features.site.reasons import Kind, Reason, reason
 from ratesvc.render.contract import Site
-from ratesvc.render.language import language_or_default
 from ratesvc.service.app import Service
 from ratesvc.web import server
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ratesvc.features.site.amounts import read_amount
-from ratesvc.render.language import language_or_default
+from ratesvc.features.site.language import language_or_default
 
 TABLE = json.loads((Path(__file__).parents[2] / "amounts.json").read_text("utf-8"))
 """Language, currency, text, and the amount, or null where none can be read for certain."""

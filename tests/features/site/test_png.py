@@ -14,8 +14,8 @@ from kit.http import fetched
 from PIL import Image
 
 from ratesvc.features.site import png
+from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget.view import TITLE
-from ratesvc.render.language import language_or_default
 
 DAYS = "since=2022-10-01&until=2022-11-18"
 

@@ -16,8 +16,8 @@ from yarl import URL
 
 from ratesvc.features.docs import openapi
 from ratesvc.features.docs.guides import GUIDES
+from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget.view import TITLE
-from ratesvc.render.language import language_or_default
 from ratesvc.service.publication import MOST_WAITING, Queue
 
 

@@ -17,10 +17,10 @@ from kit.browser import Host, Live, got, pasted, visited
 from playwright.async_api import Browser
 
 from ratesvc.features.ranges.conversion import convert
+from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import hashes
 from ratesvc.features.widget.converter import converter_data
 from ratesvc.features.widget.releases import RELEASE
-from ratesvc.render.language import Language, language_or_default
 
 pytestmark = pytest.mark.nightly
 

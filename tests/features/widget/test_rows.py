@@ -20,12 +20,13 @@ from rich.console import Console
 
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, Snapshot
 from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget import card, rows
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.rows import Row, Table
 from ratesvc.features.widget.view import DATED_TITLE, MOST_CODES, SPARKS, TITLE, Figures, Look, View
 from ratesvc.render import json, terminal
-from ratesvc.render.language import NOTHING, OLD_ROUBLES, language_or_default
+from ratesvc.render.language import NOTHING, OLD_ROUBLES
 
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
 COLUMNS = ("name", "today", "change", "percent")

@@ -16,8 +16,8 @@ from kit.proxies import nginx
 from kit.service import finished, free_port, serving
 from playwright.async_api import Browser, Page
 
+from ratesvc.features.site.language import language_or_default
 from ratesvc.features.site.page import LINK, hashes
-from ratesvc.render.language import language_or_default
 
 pytestmark = pytest.mark.nightly
 

@@ -17,12 +17,12 @@ from kit.browser import Host, Live, got, pasted, settled, visited
 from playwright.async_api import Browser, Page, Route
 
 from ratesvc.domain.rates import InForce
+from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget import rows
 from ratesvc.features.widget.fragment import fragment
 from ratesvc.features.widget.releases import RELEASE
 from ratesvc.features.widget.rows import columns_of
 from ratesvc.features.widget.view import COLUMNS, Look, View
-from ratesvc.render.language import language_or_default
 
 pytestmark = pytest.mark.nightly
 
