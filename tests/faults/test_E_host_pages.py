@@ -64,7 +64,7 @@ async def test_E13_names_in_the_html(site: HostSite, loader: str, way: str) -> N
         seen = await site.judged(page("", loader, before=comment))
         check(seen, rows=True)
         assert "60.3741" in seen.text
-        assert site.asked["/widget/rows.json"] == 0
+        assert site.asked["/widget/nodes.json"] == 0
 
 
 @pytest.mark.parametrize("way", hostile.POLLUTIONS)
@@ -105,11 +105,11 @@ async def test_E13_floods(site: HostSite, loader: str, way: str, status: int) ->
     Neither of requests nor of events. Of 120 different elements in a second a hundred ask.
     """
     own = await playing_the_service(site, loader)
-    site.answers["/widget/rows.json"] = status, await got(loader.replace("rates.js", "rows.json?style=inline"))
+    site.answers["/widget/nodes.json"] = status, await got(loader.replace("rates.js", "nodes.json"))
     doing, most = hostile.FLOODS[way]
     element = ELEMENT.replace("lang", f"{way} lang") if "=" in way else ELEMENT
     seen = await site.judged(page("", own, body=f"{element}<script>{hostile.FRAMES % doing}</script>"))
-    assert 1 <= site.asked["/widget/rows.json"] <= most, (seen, site.asked)
+    assert 1 <= site.asked["/widget/nodes.json"] <= most, (seen, site.asked)
     assert len(seen.events) <= (150 if status == 200 else 5 + 2 * most), (seen, site.asked)
     assert (seen.shown, seen.errors) == ("link" if status == 503 else "rows", []), seen
 
@@ -132,7 +132,7 @@ async def test_E13_a_hostile_answer(site: HostSite, loader: str, converter: str)
     """A pinned loader makes no script, handler, style or frame of a hostile answer, and no link but http and https."""
     own = await playing_the_service(site, loader)
     for name, text in hostile.answers().items():
-        site.answers["/widget/rows.json"] = 200, text
+        site.answers["/widget/nodes.json"] = 200, text
         seen = await site.judged(page(f"name = {name!r}", own, after=converter))
         check(seen)
 

@@ -120,8 +120,8 @@ async def test_php_7_4_makes_the_same_rows(live: Live, tmp_path: Path) -> None:
     """The oldest PHP, with WordPress' own functions, and without its database: no notice, no deprecation."""
     if not PACKAGED.exists():
         missing("wordpress")
-    given = {"lang": "en-US", "style": "inline"}
-    texts = [await got(f"{live.url}/widget/rows.json?{urlencode(given | one)}") for one in CHOICES]
+    given = {"lang": "en-US"}
+    texts = [await got(f"{live.url}/widget/nodes.json?{urlencode(given | one)}") for one in CHOICES]
     (tmp_path / "answers.json").write_text(json.dumps(list(map(json.loads, texts))), "utf-8")
     names = ("compat", "plugin", "functions", "formatting", "kses", "l10n")
     code = f"""define( 'ABSPATH', '{PACKAGED}/' ); define( 'WPINC', 'wp-includes' );
@@ -154,7 +154,7 @@ FAILURES: dict[str, Callable[[bytes, int], Script]] = {
     "is too long": lambda rows, _: says(document(rows + b" " * 70_000)),
     "is a page": lambda rows, _: says(document(rows).replace(b"application/json", b"text/html")),
     "is elsewhere": lambda _, port: says(
-        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/widget/rows.json\r\nContent-Length: 0\r\n\r\n" % port
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/widget/nodes.json\r\nContent-Length: 0\r\n\r\n" % port
     ),
     "has no rates": lambda rows, _: says(document(rows).replace(b"200 OK", b"503 No")),
     "is no JSON": lambda rows, _: says(document(rows[:-9])),
@@ -363,7 +363,7 @@ def lying(answers: list[Any]) -> Script:
 
 
 async def honest(plugin: Plugin, query: str) -> Any:
-    return json.loads(await got(f"http://127.0.0.1:{plugin.front.upstream}/widget/rows.json?style=inline&{query}"))
+    return json.loads(await got(f"http://127.0.0.1:{plugin.front.upstream}/widget/nodes.json?{query}"))
 
 
 # What would end a table of the page around the rows.
@@ -451,11 +451,11 @@ async def test_the_block_shows_what_its_author_chooses(plugin: Plugin, browser: 
 
 
 def test_the_block_has_the_choices_of_the_builder() -> None:
-    """Each parameter of rows.json; its style is the plugin's own."""
+    """Each parameter of nodes.json."""
     (one,) = (
-        one for one in openapi.operations(Site("http://x"), date(2022, 11, 18)) if one["path"] == "/widget/rows.json"
+        one for one in openapi.operations(Site("http://x"), date(2022, 11, 18)) if one["path"] == "/widget/nodes.json"
     )
-    parameters = {parameter["name"] for parameter in one["parameters"]} - {"style", "code"}
+    parameters = {parameter["name"] for parameter in one["parameters"]} - {"code"}
     assert set(re.findall(r"^\t\t'([a-z]+)' +=> \$", PHP["cbr-rates.php"], re.MULTILINE)) == parameters
 
 

@@ -100,7 +100,9 @@ CALM = split(
         "/v1/events": "- ?codes=USD",
         "/": "- ?codes=XQZ&date=2026-05-30&lang=tlh",
         "/widget": "- ?date=2026-05-30 ?date=1992-06-30 ?style=link&shadow=1",
-        "/widget/rows.json": "- ?date=2026-05-30 ?date=1992-06-30 ?style=inline&lang=ar&spark=7",
+        **dict.fromkeys(
+            ("/widget/rows.json", "/widget/nodes.json"), "- ?date=2026-05-30 ?date=1992-06-30 ?lang=ar&spark=7"
+        ),
         **dict.fromkeys(
             ("/widget/frame", "/widget/card.svg", "/widget/card.png", "/embed"), "- ?date=2026-05-30 ?date=1992-06-30"
         ),
@@ -117,7 +119,10 @@ LOADING = split(
         **dict.fromkeys((*SERIES, "/chart.svg", "/chart.png"), "?codes=USD ?codes=USD&until=next"),
         **dict.fromkeys(("/chart", "/chart/frame"), "- ?until=2026-04-15"),
         "/v1/convert": "?from=USD&date=2026-04-15",
-        **dict.fromkeys(("/rate", "/widget", "/widget/frame", "/widget/rows.json", "/embed"), "?date=2026-04-15"),
+        **dict.fromkeys(
+            ("/rate", "/widget", "/widget/frame", "/widget/rows.json", "/widget/nodes.json", "/embed"),
+            "?date=2026-04-15",
+        ),
         **dict.fromkeys(("/v1/sheets", "/v1/history.csv"), "- ?since=next"),
         "/oembed": "?url={base}/embed%3Fdate=2026-04-15",
     }
@@ -499,7 +504,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
             assert example.endswith("…") == (len(answer.splitlines()) > reference.MOST_LINES)
             assert example not in others
             shown += 1
-    assert shown == 14
+    assert shown == 15
 
 
 def sentences(part: Mapping[str, Any]) -> Iterator[str]:

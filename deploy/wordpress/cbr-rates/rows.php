@@ -12,7 +12,7 @@ const CBR_RATES_LARGEST   = 65536; // Bytes of an answer. Twenty currencies with
 const CBR_RATES_PAUSE_S   = 60;    // So long after a failure nobody waits for the service.
 
 /**
- * The rows for these parameters of /widget/rows.json as HTML, or an empty string if there are none.
+ * The rows for these parameters of /widget/nodes.json as HTML, or an empty string if there are none.
  *
  * How long rows last, and how long while the service is down, is in its Cache-Control: until midnight in Moscow at most.
  *
@@ -52,7 +52,7 @@ function cbr_rates_ask( $address, array $query, $timeout = CBR_RATES_TIMEOUT_S )
 		return new WP_Error( 'down', __( 'PHP needs its extension curl for this.', 'cbr-rates' ) );
 	}
 	$answer = wp_remote_get(
-		$address . '/widget/rows.json?' . http_build_query( array( 'style' => 'inline' ) + $query ),
+		$address . '/widget/nodes.json?' . http_build_query( $query ),
 		array(
 			'timeout'             => $timeout,
 			'redirection'         => 0,

@@ -24,7 +24,7 @@ CAPITALS = {"viewbox": "viewBox"}
 
 
 def element(table: Table, look: Look) -> bytes:
-    """rows.json with `style=inline`."""
+    """nodes.json."""
     parser = _Nodes()
     parser.feed(page("widget/view.html", table=table, look=look, parts=False))
     parser.close()

@@ -180,7 +180,8 @@ def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     return {
         "/widget": _or_else(partial(_fragment, service, site), lambda _: html("")),
         "/widget/frame": _or_else(partial(_frame, service), _empty_frame),
-        "/widget/rows.json": _or_else(partial(_finished_rows, service), lambda _: html("")),
+        "/widget/rows.json": _or_else(partial(_rows, service), lambda _: html("")),
+        "/widget/nodes.json": _or_else(partial(_nodes, service), lambda _: html("")),
         "/widget/card.svg": _or_else(partial(_picture, service), _empty_card, status=200),
         "/widget/card.png": partial(_pixels, service),
         "/embed": _or_else(partial(_embed, service, site), _empty_frame),
@@ -219,15 +220,15 @@ async def _embed(service: Service, site: Site, request: web.Request) -> Answer:
     )
 
 
-async def _finished_rows(service: Service, request: web.Request) -> Answer:
+async def _rows(service: Service, request: web.Request) -> Answer:
     shown = Embedding(WidgetParams(request), service)
-    styled = shown.params.choice("style", ("none", "inline")) == "inline"
-    look = shown.params.look() if styled else None
+    return await shown.answer("rows", lambda: Body(rows.rows_json(shown.table), JSON, (NOINDEX,)))
 
-    def render() -> Body:
-        return Body(element(shown.table, look) if look else rows.rows_json(shown.table), JSON, (NOINDEX,))
 
-    return await shown.answer(("rows", look), render)
+async def _nodes(service: Service, request: web.Request) -> Answer:
+    shown = Embedding(WidgetParams(request), service)
+    look = shown.params.look()
+    return await shown.answer(("nodes", look), lambda: Body(element(shown.table, look), JSON, (NOINDEX,)))
 
 
 async def _picture(service: Service, request: web.Request) -> Answer:

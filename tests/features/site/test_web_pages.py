@@ -119,6 +119,7 @@ async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
         "/widget/frame",
         "/widget/preview",
         "/widget/rows.json",
+        "/widget/nodes.json",
         "/widget/card.svg",
         "/widget/card.png",
         "/embed",

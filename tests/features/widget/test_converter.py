@@ -149,7 +149,7 @@ async def test_the_converter_of_the_element_costs_one_file(
     assert await page.get_by_role("cell").first.is_visible() == (layout == "table")
     paths = [one.removeprefix(live.url).partition("?")[0] for one in asked if one.startswith(live.url)]
     folder = f"/widget/{RELEASE}"
-    assert sorted(paths) == [f"{folder}/converter.js", f"{folder}/rates.js", "/widget/rows.json"]
+    assert sorted(paths) == [f"{folder}/converter.js", f"{folder}/rates.js", "/widget/nodes.json"]
     assert told == []
 
 

@@ -11,7 +11,7 @@ from kit.browser import Live, got
 from ratesvc.features.widget.ground import MOVES, colour, ink, moves
 
 EVERYWHERE = ("/widget?", "/widget?shadow=1&style=link&", "/widget/frame?", "/embed?", "/widget/card.svg?", "/?")
-ROWS = "/widget/rows.json?style=inline&"
+ROWS = "/widget/nodes.json?"
 
 
 def contrast(one: str, other: str) -> float:

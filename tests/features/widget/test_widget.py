@@ -142,7 +142,7 @@ async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
     docs/widget.md names them in English and Russian.
     """
-    rows = [f"/widget/rows.json?style=inline&lang={lang}" for lang in ("en", "ru", "zh-Hans")]
+    rows = [f"/widget/nodes.json?lang={lang}" for lang in ("en", "ru", "zh-Hans")]
     frames = [f"/widget/frame?lang={lang}" for lang in ("en", "ru")]
     paths = ("/widget/rates.js", *frames, "/widget", *rows)
     async with live_service(tmp_path, demo=False) as live:
@@ -210,7 +210,7 @@ def written(node: Any) -> str:
 )
 async def test_the_element_has_the_html_of_the_fragment(live: Live, query: str) -> None:
     """As nodes: every tag, attribute and text, and nothing else."""
-    document = json.loads(await text_of(live, f"/widget/rows.json?style=inline&heading=%3Cb%3E%22%26&{query}"))
+    document = json.loads(await text_of(live, f"/widget/nodes.json?heading=%3Cb%3E%22%26&{query}"))
     fragment = (await text_of(live, f"/widget?style=none&heading=%3Cb%3E%22%26&{query}")).partition("<script")[0]
     expected = re.sub(r"\n|<(polyline [^>]*)/>", lambda found: f"<{found[1]}></polyline>" if found[1] else "", fragment)
     assert written(document["content"]) == unescape(expected)
@@ -221,7 +221,7 @@ async def test_rows_bring_the_rules_that_they_need(live: Live) -> None:
     """The style has every rule that this table and its look use, and no rule for absent columns."""
 
     async def brought(query: str) -> str:
-        text: str = json.loads(await text_of(live, f"/widget/rows.json?style=inline&{query}"))["style"]
+        text: str = json.loads(await text_of(live, f"/widget/nodes.json?{query}"))["style"]
         return text
 
     plain = await brought("")

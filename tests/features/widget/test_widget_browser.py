@@ -90,7 +90,7 @@ async def test_the_element_fits_and_shifts_nothing(
     assert await page.evaluate("states") == ["cbr-load"]
     assert [address for address in asked if live.url in address] == [
         f"{live.url}/widget/rates.js",
-        f"{live.url}/widget/rows.json?style=inline&lang={lang}&spark=30&theme={scheme}",
+        f"{live.url}/widget/nodes.json?lang={lang}&spark=30&theme={scheme}",
     ]
     assert all(address.startswith((live.url, host.url)) for address in asked)
     over = "(e => e.scrollWidth - e.clientWidth)(document.querySelector('cbr-rates'))"
@@ -282,7 +282,7 @@ async def test_a_hidden_page_refreshes_when_it_is_seen_again(browser: Browser, l
         await page.evaluate(f"window.unseen = {unseen}")
         await page.clock.run_for(10 + minutes * 60_000)
         await page.wait_for_function(f"states.length == {loads}")
-        assert len([address for address in asked if "rows.json" in address]) == loads
+        assert len([address for address in asked if "nodes.json" in address]) == loads
     live_regions = "root => root.querySelectorAll('[aria-live], [role=status], [role=alert], [role=log]').length"
     assert await page.evaluate(f"({live_regions})(document.querySelector('cbr-rates').shadowRoot)") == 0
 
@@ -484,7 +484,7 @@ async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: 
             status=503 if fault == "503" else 200, body="<html>", headers={"Access-Control-Allow-Origin": "*"}
         )
 
-    await page.route("**/rows.json*", refuse)
+    await page.route("**/nodes.json*", refuse)
     if fault == "blocked":
         await page.route("**/rates.js", lambda route: route.abort())
     loads = fault in ("503", "nonsense")
@@ -534,7 +534,7 @@ async def test_slow_rows_shift_nothing(browser: Browser, live: Live, host: Host)
         await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
         await route.continue_()
 
-    await page.route("**/rows.json*", slow)
+    await page.route("**/nodes.json*", slow)
     await visited(page, host.put(element(live)))
     await settled(page)
     assert await page.evaluate("states") == ["cbr-load"]
@@ -548,7 +548,7 @@ async def test_equal_widgets_ask_once(browser: Browser, live: Live, host: Host) 
     page.on("request", lambda request: asked.append(request.url))
     await visited(page, host.put(element(live) + element(live) + element(live, "codes=USD")))
     await settled(page)
-    assert len([address for address in asked if "rows.json" in address]) == 2
+    assert len([address for address in asked if "nodes.json" in address]) == 2
 
 
 async def test_a_page_that_stays_open_asks_again_after_a_minute(browser: Browser, live: Live, host: Host) -> None:
@@ -563,7 +563,7 @@ async def test_a_page_that_stays_open_asks_again_after_a_minute(browser: Browser
         else:
             await route.fulfill(status=503, headers={"Access-Control-Allow-Origin": "*"})
 
-    await page.route("**/rows.json*", answer)
+    await page.route("**/nodes.json*", answer)
     await visited(page, host.put(element(live)))
     anew = "document.querySelector('cbr-rates').replaceWith(document.createElement('cbr-rates'))"
     for wait_ms, state, left in ((10, "error", 2), (10, "error", 2), (61_000, "load", 1), (10, "load", 1)):
@@ -588,7 +588,7 @@ async def test_a_service_whose_path_ends_in_widget(browser: Browser, live: Live,
     await page.route(f"{live.url}/**", answer)
     await visited(page, host.put(element(live).replace("/widget/", "/widget/widget/")))
     await settled(page)
-    assert asked == ["/widget/widget/rates.js", "/widget/widget/rows.json"]
+    assert asked == ["/widget/widget/rates.js", "/widget/widget/nodes.json"]
     assert await page.evaluate("states") == ["cbr-load"]
 
 
@@ -600,7 +600,7 @@ async def test_old_rows_are_no_answer_to_a_new_question(browser: Browser, live: 
     await visited(page, host.put(element(live, "refresh=5")))
     await page.clock.run_for(10)
     await page.wait_for_function("states.length == 1")
-    await page.route("**/rows.json*", lambda route: route.abort())
+    await page.route("**/nodes.json*", lambda route: route.abort())
     await page.clock.run_for(5 * 60_000)
     await page.wait_for_function("states.length == 2")
     assert await page.is_visible("cbr-rates table")

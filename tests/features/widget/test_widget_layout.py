@@ -283,7 +283,7 @@ async def test_nothing_shifts_when_the_rows_come(
         if form == SENTENCE:
             continue
         page, painted = await browser.new_page(viewport={"width": width, "height": 900}), asyncio.Event()
-        await page.route("**/rows.json*", partial(continued, painted))
+        await page.route("**/nodes.json*", partial(continued, painted))
         code = await pasted(live.url, "element", f"lang=ru&{form}")
         await page.goto(host.put(f"<script>{SHIFT}</script>{BESIDE[place].format(code)}<u>below</u>"))
         await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")

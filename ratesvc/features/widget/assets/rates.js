@@ -74,7 +74,7 @@ try {
 const minutes = this.getAttribute("refresh");
 if (minutes > 0) this.#plan(Math.min(Math.max(minutes, 5), 1440) * 6e4);
 this.style.height = this.getAttribute("height") + "px";
-url = /.*\/widget\//.exec(source)[0] + "rows.json?style=inline";
+url = /.*\/widget\//.exec(source)[0] + "nodes.json?";
 // Out of the shadow trees around it.
 do spoken = at.closest("[lang]"); while (!spoken && (at = at.getRootNode()) instanceof ShadowRoot && (at = at.host));
 for (let at = 2; at < known.length; at++) {
