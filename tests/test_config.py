@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import re
 from datetime import date
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,27 +45,18 @@ def test_config_yaml_is_the_defaults() -> None:
     assert found == Settings()
 
 
-@pytest.mark.parametrize("variable", KNOWN)
-def test_every_setting_is_in_config_yaml_with_a_sentence_and_its_variable(variable: str) -> None:
+def test_every_setting_is_in_config_yaml_with_a_sentence_and_its_variable() -> None:
     """The line above the key says what it is for, and ends with the name of its environment variable."""
-    lines = CONFIG.read_text("utf-8").splitlines()
-    sentences = [above for above, line in pairwise(lines) if above.endswith(f". {variable}")]
-    assert len(sentences) == 1
-    assert re.fullmatch(r" *# [A-Za-z][^#]{10,}\. RATESVC_[A-Z_]+", sentences[0])
-    below = lines[lines.index(sentences[0]) + 1]
-    assert below.strip().startswith(KNOWN[variable][-1] + ":")
+    found = re.findall(r"(?m)^ *# [A-Za-z][^#\n]{10,}\. (RATESVC_[A-Z_]+)\n *(\w+):", CONFIG.read_text("utf-8"))
+    assert sorted(found) == sorted((variable, path[-1]) for variable, path in KNOWN.items())
 
 
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("0.0.0.0", "http://127.0.0.1:8080"),  # noqa: S104 -- not bound to
-        *(("::", "http://[::1]:8080"), ("192.0.2.1", "http://192.0.2.1:8080"), ("rates", "http://rates:8080")),
-    ],
-)
-def test_a_program_on_this_machine_reaches_the_service_by_an_address_that_is_one(host: str, url: str) -> None:
+def test_a_program_on_this_machine_reaches_the_service_by_an_address_that_is_one() -> None:
     """«Every address» is none that one can ask."""
-    assert Server(host=host).local_url() == url
+    hosts = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "192.0.2.1": "192.0.2.1", "rates": "rates"}  # noqa: S104 -- not bound to
+    assert {host: Server(host=host).local_url() for host in hosts} == {
+        host: f"http://{reached}:8080" for host, reached in hosts.items()
+    }
 
 
 EXAMPLES: dict[str, tuple[str, Any]] = {
@@ -103,20 +93,13 @@ def setting(settings: Any, path: tuple[str, ...]) -> Any:
     return settings
 
 
-def test_the_names_of_variables_are_a_promise() -> None:
-    """Deployments depend on these."""
+def test_the_environment_wins_over_the_file() -> None:
+    """Each variable sets its own key, whatever config.yaml says, and nothing else. Deployments depend on the names."""
     assert KNOWN.keys() == EXAMPLES.keys()
-
-
-@pytest.mark.parametrize("variable", KNOWN)
-def test_the_environment_wins_over_the_file(variable: str) -> None:
-    """Each variable sets its own key, whatever config.yaml says, and nothing else."""
-    text, value = EXAMPLES[variable]
-    settings = load(CONFIG, {variable: text, "PATH": "/bin", "RATES": "not ours"})
-    assert setting(settings, KNOWN[variable]) == value
-    others = [path for name, path in KNOWN.items() if name != variable]
-    unchanged = load(CONFIG, {})
-    assert [path for path in others if setting(settings, path) != setting(unchanged, path)] == []
+    before = {name: setting(load(CONFIG, {}), path) for name, path in KNOWN.items()}
+    for variable, (text, value) in EXAMPLES.items():
+        settings = load(CONFIG, {variable: text, "PATH": "/bin", "RATES": "not ours"})
+        assert {name: setting(settings, path) for name, path in KNOWN.items()} == {**before, variable: value}
 
 
 def test_empty_means_none_for_a_list_and_for_the_pace() -> None:
