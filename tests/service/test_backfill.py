@@ -89,6 +89,10 @@ class Replica:
     async def poll(self) -> None:
         await self.accept(await self.refresher.refresh())
 
+    async def again(self) -> None:
+        """The second part of a poll, which asks for the sheets of the last week."""
+        await self.accept(await self.refresher.ask_again())
+
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """As a service runs it: memory knows what the store holds, and the newest sheet."""
         await self.read()
@@ -242,7 +246,7 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
         case ("run" | "begins") as word, days:
             since, until = (day_of(word) if word else None for word in days.split(".."))
             await getattr(who, word)(since or FIRST_DAY, until)
-        case (("run" | "fill" | "poll" | "read" | "begins" | "ends" | "stops" | "restarts") as word,):
+        case (("run" | "fill" | "poll" | "again" | "read" | "begins" | "ends" | "stops" | "restarts") as word,):
             await getattr(who, word)()
         case "fetch", day:
             await who.fetch_day(day_of(day))

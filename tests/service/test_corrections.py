@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, stored
-from kit.bank import Bank, bank_running, unavailable, workdays
-from kit.dates import DAYS, EVENING, FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
+from kit.bank import Bank, bank_running, workdays
+from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from kit.front import ChaosProxy
 from kit.http import reading
 from kit.redis import RealRedis, running
-from kit.sheets import OF_THE_BANK, changed, plausible, ranges_name, times, without
+from kit.sheets import OF_THE_BANK, changed, plausible, ranges_name, times
 from structlog.testing import capture_logs
 
 from ratesvc.config import Settings
@@ -180,23 +180,6 @@ async def test_a_restored_backup_gets_its_corrections_back(
     assert [one.number for one in await stored(store) if one.effective_date == DAYS[9]] == [1, 2]
 
 
-async def test_a_currency_that_was_missing_once_does_not_return_tenfold(bank: Bank, held: Served, clock: Clock) -> None:
-    """The zloty is missing on Saturday and tenfold on Tuesday; the right sheet of Wednesday is served."""
-    tuesday = TUESDAY
-    bank.publish(without(plausible(SATURDAY), "PLN"))
-    clock.moment = EVENING
-    await held.service.poll()
-    assert held.held(SATURDAY)
-    bank.publish(changed(plausible(tuesday), PLN=times("10")))
-    clock.moment = datetime(2026, 4, 27, 14, tzinfo=UTC)
-    await poll_twice(held)
-    assert held.service.history.of_date(tuesday) is None
-    bank.publish(plausible(tuesday + ONE_DAY))
-    clock.moment = datetime(2026, 4, 28, 14, tzinfo=UTC)
-    await held.service.poll()
-    assert held.held(tuesday + ONE_DAY).flags == ()
-
-
 async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Served, clock: Clock) -> None:
     """A slip of one day that nobody corrects. All later sheets are admitted: only its own day is missing."""
     wrong = SATURDAY
@@ -216,46 +199,6 @@ async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Se
         assert (await held.get(f"/v1/rates/{wrong}"))[0] == 503
         assert (await held.get(f"/v1/rates/{day}"))[0] == 200
     assert json.loads((await held.get(f"/v1/series?codes=USD&until={wrong}"))[2])["unconfirmed"] == [str(wrong)]
-
-
-async def test_a_sheet_that_does_not_come_costs_its_own_day(
-    bank: Bank, held: Served, serve: Serve, clock: Clock
-) -> None:
-    """Nobody reaches the Bank over a weekend. Ranges end before Saturday, and name it, also after a restart.
-
-    When the Bank answers that day with an earlier sheet, and its series has none, then Friday's sheet applies.
-    """
-    bank.misbehave = unavailable
-    async with serve() as other:
-        await other.ready()
-        for day in (SATURDAY, SUNDAY, MONDAY):
-            clock.moment = datetime(2026, 4, day.day, 9, tzinfo=UTC)
-            for served in (held, other):
-                served.service.publish()
-                await ranges_name(SATURDAY, served, day)
-                daily = json.loads((await served.get(f"/v1/series?codes=USD&fill=daily&until={day}"))[2])
-                assert daily["rows"][-1]["date"] == str(FRIDAY)
-        assert held.service.health()["history:coverage"]["unconfirmed"] == [str(SATURDAY)]
-        status, _, body = await held.get(f"/v1/rates/{SUNDAY}")
-        assert (status, f"that of {SATURDAY} is missing or not confirmed" in json.loads(body)["detail"]) == (503, True)
-        page = (await held.get(f"/rate?date={SUNDAY}&lang=en"))[2]
-        assert b"The rates of April 25, 2026 have not been received or confirmed yet." in page
-        bank.misbehave = None
-        await held.service.poll()
-        for served in (held, other):
-            await eventually(lambda served=served: served.service.history.certain_on(MONDAY))  # type: ignore[misc]
-            await ranges_name(None, served, MONDAY)
-            assert json.loads((await served.get(f"/v1/rates/{SATURDAY}"))[2])["effective_date"] == str(FRIDAY)
-            assert served.service.health()["cbr:sheet"]["status"] == "pass"
-    bank.asked.clear()
-    bank.publish(plausible(TUESDAY))
-    await held.service.poll()
-    assert f"date_req={SATURDAY:%d/%m/%Y}" not in bank.queries
-    assert json.loads((await held.get(f"/v1/rates/{TUESDAY}"))[2])["previous_effective_date"] == str(FRIDAY)
-    bank.publish(plausible(SATURDAY))
-    clock.advance(days=1)
-    await held.service.poll()
-    assert json.loads((await held.get(f"/v1/rates/{MONDAY}"))[2])["effective_date"] == str(SATURDAY)
 
 
 async def test_a_mirror_that_lags_is_passed_over(bank: Bank, serve: Serve, clock: Clock) -> None:
