@@ -33,7 +33,7 @@ SOME = PAYLOADS if LONG else ONE_OF_EACH
 IN_A_HEADER = [text for text in SOME if "\r" not in text]
 DOCUMENTS = ("text/html", "image/svg+xml")
 WINDOWS = 4
-OPENED_OF_A_ROUTE = 24
+OPENED_OF_A_ROUTE = 8
 LONGEST_HEADING = 120
 # What any payload leaves behind where it gets through, however its call is written.
 TRACE = re.compile(r"pwned|pw'|cHduZW|x-injected", re.IGNORECASE)

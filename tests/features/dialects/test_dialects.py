@@ -15,7 +15,19 @@ from conftest import golden
 from kit import cases
 from kit.bank import sheet
 from kit.dates import FRIDAY
-from kit.dialects import FETCHED, FILES, FRIDAYS, HISTORY, MONDAY_NOON, answer, content, dialect, exact, since_1992
+from kit.dialects import (
+    FETCHED,
+    FILES,
+    FRIDAYS,
+    HISTORY,
+    MONDAY_NOON,
+    answer,
+    content,
+    dialect,
+    exact,
+    history,
+    since_1992,
+)
 
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History
@@ -158,6 +170,8 @@ def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
     ):
         with pytest.raises(HistoryLoading):
             content(name, address, MONDAY_NOON, part)
+    with pytest.raises(HistoryLoading):
+        content("frankfurter", "/v1/2026-04-15..2026-04-15", MONDAY_NOON, history(date(2026, 4, 15)))
 
 
 def test_a_month_of_v2_begins_with_the_sheet_that_is_announced() -> None:
