@@ -16,7 +16,6 @@ from aiohttp import web
 from conftest import Clock, Serve, eventually
 from kit.bank import Bank, daily_xml
 from kit.dates import FRIDAY, SATURDAY, THURSDAY
-from kit.documents import UTF_8
 from kit.front import Front, answers
 from kit.ledger import Fault
 from kit.recorded import documents, unit_rates
@@ -130,38 +129,6 @@ async def test_B2_shapes_that_no_sheet_has(shape: str, bank: Bank) -> None:
                     await client.newest(date.min)
             lags.append(lag.longest_s)
     assert min(lags) <= limit_s(0.1)
-
-
-async def test_B3_charsets(served: Watched, bank: Bank, clock: Clock) -> None:
-    """Names in windows-1251 and utf-8 stay readable."""
-    assert await is_published(served, bank, TOMORROW, "new") == []
-    await are_readable(served)
-    corrected = changed(TOMORROW, PLN=times("1.01"))
-    bank.publish(corrected, layout=UTF_8)
-    for _ in range(2):
-        await served.service.refresh()
-    await eventually(lambda: len(served.service.history) == 4)
-    names = [served.service.history.revision(SATURDAY, number).sheet.by_code["PLN"].name for number in (1, 2)]
-    assert names == ["Валюта PLN"] * 2
-    clock.advance(days=1)
-    await served.service.tick()
-    await are_readable(served)
-
-
-WITH_NAMES = {
-    "/cbr-xml-daily/daily_json.js": "Валюта PLN",
-    f"/scripts/XML_daily.asp?date_req={SATURDAY:%d/%m/%Y}": "Валюта PLN",
-    "/v1/rates?lang=ru": "польский злотый",
-    "/widget?codes=USD,PLN&lang=ru": "польский злотый",
-}
-
-
-async def are_readable(served: Watched) -> None:
-    """JSON, XML and the widget show each name as the Bank wrote it."""
-    for path, name in WITH_NAMES.items():
-        status, headers, body = await served.get(path)
-        text = body.decode(headers["Content-Type"].partition("charset=")[2] or "utf-8")
-        assert (status, name in text) == (200, True), path
 
 
 def with_unit_rate(code: str, printed: str) -> bytes:

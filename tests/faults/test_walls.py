@@ -86,12 +86,6 @@ async def effective(mirror: str, transport: Transport) -> date:
         return (await client.newest(date.min))[0].effective_date
 
 
-async def test_a_plain_bank_behind_a_proxy(proxy: Proxy) -> None:
-    """The service need not know the Bank's name: the proxy finds it."""
-    assert await effective(f"http://{NAME}", Transport(proxy.url)) == FRIDAY
-    assert proxy.asked == [f"GET http://{NAME}/scripts/XML_daily.asp HTTP/1.1"]
-
-
 async def test_a_bank_with_tls_behind_a_proxy_and_an_authority_of_our_own(proxy: Proxy, ca_file: str) -> None:
     """CONNECT opens the tunnel; the client trusts the certificate only with cbr.ca_file."""
     assert await effective(f"https://{NAME}", Transport(proxy.url, ca_file)) == FRIDAY
@@ -111,15 +105,6 @@ async def test_a_proxy_that_asks_for_a_password(mirror: str, proxy: Proxy, ca_fi
     assert caught.value.kind in {"status", "http"}
     assert "407" in str(caught.value)
     assert CANARY not in str(caught.value)
-
-
-async def test_no_proxy_there(proxy: Proxy) -> None:
-    """A dead proxy is a failure to connect, without the password in its text."""
-    with pytest.raises(FetchFailed) as caught:
-        await effective(f"http://{NAME}", Transport(f"http://clerk:{CANARY}@127.0.0.1:1"))
-    assert caught.value.kind == "connect"
-    assert CANARY not in str(caught.value)
-    assert proxy.asked == []
 
 
 @pytest.mark.nightly

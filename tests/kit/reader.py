@@ -166,18 +166,6 @@ def of_the_bank(body: bytes) -> Iterator[Claim]:
         yield day, code, int(nominal), Decimal(value.replace(",", "."))
 
 
-def of_daily_json(body: bytes) -> Iterator[Claim]:
-    document = json.loads(body, parse_float=Decimal)
-    for code, row in document["Valute"].items():
-        yield date.fromisoformat(document["Date"][:10]), code, row["Nominal"], Decimal(row["Value"])
-
-
-def of_the_ecb(body: bytes) -> Iterator[Claim]:
-    text = body.decode()
-    (day,), (value,) = re.findall(r"time='([0-9-]+)'", text), re.findall(r"'RUB' rate='([0-9.]+)'", text)
-    yield date.fromisoformat(day), "EUR", 1, Decimal(value)
-
-
 def of_frankfurter(body: bytes) -> Iterator[Claim]:
     document = json.loads(body, parse_float=Decimal)
     yield date.fromisoformat(document["date"]), "EUR", 1, Decimal(document["rates"]["RUB"])
@@ -201,10 +189,7 @@ def of_a_series(body: bytes) -> Iterator[Claim]:
 
 READERS: dict[str, Callable[[bytes], Iterator[Claim]]] = {
     "/scripts/XML_daily.asp": of_the_bank,
-    "/cbr-xml-daily/daily_json.js": of_daily_json,
-    "/ecb/eurofxref-daily.xml": of_the_ecb,
     "/frankfurter/v1/latest": of_frankfurter,
     "/widget?codes=USD,EUR": of_the_widget,
-    "/widget/frame?codes=EUR": of_the_widget,
     "/v1/series?codes=USD&since=2026-01-01": of_a_series,
 }

