@@ -35,11 +35,12 @@ from kit.time import eventually, patience_s
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+from ratesvc import features
 from ratesvc.bank.client import DAILY, Limits, Pace
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
-from ratesvc.installed import DIALECTS, FOLDERS
+from ratesvc.installed import DIALECTS
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
 from ratesvc.storage.embedded import find_server
@@ -93,7 +94,8 @@ def _features_of(file: Path) -> set[str]:
 
 # A test of several features goes when somebody deletes one of them.
 _TESTS = Path(__file__).parent.glob("*/**/test_*.py")
-collect_ignore = [str(file) for file in _TESTS if _features_of(file) - {*FOLDERS}]
+_HERE = {part.name for part in Path(features.__path__[0]).iterdir()}
+collect_ignore = [str(file) for file in _TESTS if _features_of(file) - _HERE]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
