@@ -52,7 +52,7 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
             query[name] = "pt-BR"
     _make_days_fit(query)
     if case.path == "/oembed":
-        query["url"] = f"{case.operation.schema.raw_schema['servers'][0]['url']}/embed?codes=USD"
+        query["url"] = case.operation.schema.raw_schema["components"]["parameters"]["url"]["example"]
     if case.path == "/rate" and "amount" in query:
         # No schema can say what people type.
         query["amount"] = "1 234,50"

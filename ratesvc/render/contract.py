@@ -26,6 +26,10 @@ class Site:
     public_url: str
     demo: bool = False
     features: tuple[str, ...] = FEATURES
+    base: str = ""
+    """What addresses for programs begin with: `public_url` if it is configured. Else they begin at the root.
+
+    The name of this machine would be wrong for other readers, and the header Host is theirs to choose."""
 
     def has(self, feature: str) -> bool:
         """Whether a feature is on, so that its addresses exist."""

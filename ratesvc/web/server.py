@@ -33,7 +33,8 @@ def build(service: Service, public_url: str) -> web.Application:
 
 def _public(service: Service, public_url: str, probes: Mapping[str, Handler]) -> web.Application:
     """The service, and the features that are on."""
-    site = Site(public_url, service.demo, service.settings.features)
+    configured = service.settings.server.public_url.rstrip("/")
+    site = Site(public_url, service.demo, service.settings.features, configured)
     on = features.load(site.features)
     paths = on.handlers
     paths |= rates.routes(service)

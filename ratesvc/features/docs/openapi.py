@@ -18,14 +18,15 @@ HOST, DAY = EXAMPLE_HOST.encode(), re.compile(rb'(?<=[/=])2022-11-18|(?<="exampl
 
 def document(site: Site, day: date) -> bytes:
     """/openapi.json. `day` is one whose rates are held, so that the examples work."""
-    whole, own_address = contract(site.features), encode(site.public_url)[1:-1]
+    whole = contract(site.features)
     whole["info"]["version"] = __version__
-    return DAY.sub(day.isoformat().encode(), encode(whole).replace(HOST, own_address))
+    whole["servers"] = [{"url": site.base or "/"}]
+    return DAY.sub(day.isoformat().encode(), encode(whole).replace(HOST, encode(site.public_url)[1:-1]))
 
 
 def api_catalog(site: Site) -> bytes:
     """/.well-known/api-catalog, by RFC 9727: where the API begins and what describes it, as links (RFC 9264)."""
-    paths, base = contract(site.features)["paths"], site.public_url
+    paths, base = contract(site.features)["paths"], site.base
     described = {"service-desc": ("/openapi.json", "application/json"), "service-doc": ("/docs", "text/html")}
     links = {relation: [{"href": base + path, "type": media}] for relation, (path, media) in described.items()}
     items = [{"href": base + path} for path in paths if path.startswith("/v1/") and "{" not in path]
@@ -43,7 +44,7 @@ def for_language_models(site: Site, day: date) -> bytes:
                 if tag["name"] in operation["tags"]:
                     about = " ".join(operation.get("description", "").split())
                     lines.append(f"- [{operation['summary']}]({operation['x-example']}): {about}".rstrip(": "))
-    return "\n".join([*lines, ""]).encode()
+    return "\n".join([*lines, ""]).replace(site.public_url, site.base).encode()
 
 
 def operations(site: Site, day: date) -> list[Part]:

@@ -128,10 +128,10 @@ def _written(news: Event, site: Site) -> bytes:
 
     A `reset` is about no sheet; its address is that of today's rates.
     """
-    document: dict[str, Any] = {"url": f"{site.public_url}/v1/rates"}
+    document: dict[str, Any] = {"url": f"{site.base}/v1/rates"}
     if news.sheet:
         day, number, _ = news.sheet
-        url = f"{site.public_url}/v1/rates/{day.isoformat()}?revision={number}"
+        url = f"{site.base}/v1/rates/{day.isoformat()}?revision={number}"
         document = {"effective_date": day, "revision": number, "url": url}
     if site.demo:
         document["demo"] = True

@@ -84,7 +84,7 @@ async def test_a_publication_a_correction_and_midnight_on_two_replicas(
         for reader in (first, second):
             assert (reader.ids, reader.received) == (IDS, EVENTS)
             assert reader.blocks[0] == {"retry": "3000", "id": FIRST}
-        path = first.documents()[-1]["url"].removeprefix(one.url.replace("127.0.0.1", "localhost"))
+        path = first.documents()[-1]["url"]
         status, _, body = await two.get(path)
         assert (status, json.loads(body)["effective_date"], json.loads(body)["revision"]) == (200, "2026-04-25", 2)
 
@@ -141,7 +141,7 @@ async def test_a_foreign_id_gets_a_reset(bank: Bank, serve_whole: Serve) -> None
     async with serve_whole() as served, reading(served.url, "abc") as stranger:
         await stranger.receives(1)
         assert (stranger.received, stranger.ids) == (RESET, [FIRST])
-        assert stranger.documents()[0]["url"].endswith("/v1/rates")
+        assert stranger.documents()[0]["url"] == "/v1/rates"
         bank.publish(sheet(SATURDAY))
         await served.service.refresh()
         await stranger.receives(2)
