@@ -10,6 +10,7 @@ COPY requirements.lock requirements-build.lock ./
 RUN tools/bin/pip --python /opt/ratesvc install --no-compile --require-hashes --only-binary :all: -r requirements.lock \
  && tools/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY docs docs
 COPY ratesvc ratesvc
 # The commit, for /metrics; git is not here.
 ARG REVISION=""
@@ -17,7 +18,7 @@ ARG REVISION=""
 # starts in half the time. All modules compiled would be 12 MB more.
 RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && tools/bin/pip --python /opt/ratesvc install --no-index --no-deps dist/*.whl \
- && /opt/ratesvc/bin/python -c 'import ratesvc.cli, ratesvc.commands.show, ratesvc.commands.serve, ratesvc.installed; \
+ && /opt/ratesvc/bin/python -c 'import ratesvc.cli, ratesvc.commands.show, ratesvc.commands.serve, ratesvc.installed, ratesvc.features.docs.prose; \
     ratesvc.commands.serve.features.load(ratesvc.installed.FEATURES)'
 
 FROM python

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Post what it reads to a channel of Telegram: a command for `ratesvc watch --exec`, as docs/events.md shows."""
+"""Post what it reads to a channel of Telegram: a command for `ratesvc watch --exec`, as docs/api.md shows."""
 
 import json
 import os

@@ -19,19 +19,19 @@ from ratesvc.render import contract
 from ratesvc.render.contract import Site
 
 ROOT = Path(__file__).parents[1]
-LINKED = ("*.md", "*.yaml", "Dockerfile", "LICENSE", "docs/*", "deploy/**/*", "tests/faults/README.md")
+LINKED = ("*.md", "*.yaml", "Dockerfile", "LICENSE", "docs/*", "docs/ru/*", "deploy/**/*", "tests/faults/README.md")
 Part = dict[str, Any]
 
 
 def gather(folder: Path) -> None:
-    """Copy every page and every file that a page shows or links to, and write docs/api.md."""
+    """Copy every page and every file that a page shows or links to, and write docs/reference.md."""
     shutil.rmtree(folder, ignore_errors=True)
     for file in (file for pattern in LINKED for file in ROOT.glob(pattern) if file.is_file()):
         place = folder / file.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
     described = json.loads(openapi.document(Site("http://localhost:8080"), date(2022, 11, 18)))
-    folder.joinpath("docs/api.md").write_text("\n".join(api_page(described)) + "\n", "utf-8")
+    folder.joinpath("docs/reference.md").write_text("\n".join(api_page(described)) + "\n", "utf-8")
 
 
 def api_page(described: Part) -> Iterator[str]:

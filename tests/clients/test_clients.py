@@ -38,7 +38,7 @@ ASKED = {"2017-08-28": OLD_SATURDAY, "2026-04-16": date(2026, 4, 16), "2026-04-2
 """Two Mondays, which have the sheet of the Saturday before, that of 2017 without VunitRate, and a Thursday."""
 DAYS = [OLD_SATURDAY, *workdays(date(2026, 3, 10), 35)]
 INSTALL_S, ASK_S = 300, 60
-GUIDE = HERE.parents[1].joinpath("docs", "calling.md").read_text("utf-8")
+GUIDE = HERE.parents[1].joinpath("docs", "api.md").read_text("utf-8")
 MEANS = "/v1/series?codes=USD&since=2026-04-01&group=month"
 
 
@@ -341,7 +341,7 @@ async def test_a_spreadsheet_finds_the_rate_of_each_document(demo: Program, tmp_
     assert found == ["60.3894", "62.4484", "0"]
 
 
-# Clients that are made from the contract by the lines of docs/calling.md
+# Clients that are made from the contract by the lines of docs/api.md
 
 
 async def generated(folder: Path, name: str, *places: Path) -> None:

@@ -86,6 +86,7 @@ def test_the_wheel_is_the_package_and_its_papers(wheel: Path) -> None:
     places = ("LICENSE", "ratesvc/features/site/assets/fonts/OFL.txt", "ratesvc/render/assets/cldr/LICENSE.txt")
     licences = [f"licenses/{name}" for name in places]
     papers = {f"{ABOUT}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", *licences)}
+    papers |= {f"ratesvc/features/docs/pages/{name}" for name in ("api.md", "ru/api.md")}
     assert names == in_repository("ratesvc") | papers | {"ratesvc/revision"}
     assert {"ratesvc/py.typed", "ratesvc/demo/figures.csv"} <= names
 
@@ -101,7 +102,17 @@ def test_the_archive_is_what_the_wheel_is_built_from(built: Path) -> None:
     """The package, its papers and the settings; nobody's tests, tools or data."""
     with tarfile.open(built / f"ratesvc-{__version__}.tar.gz") as archive:
         names = {one.name.split("/", 1)[1] for one in archive.getmembers() if one.isfile()}
-    papers = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "config.yaml", ".gitignore", "PKG-INFO"}
+    papers = {
+        "docs/api.md",
+        "docs/ru/api.md",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "config.yaml",
+        ".gitignore",
+        "PKG-INFO",
+    }
     assert names == in_repository("ratesvc") | papers | {"hatch_build.py", "ratesvc/revision"}
 
 

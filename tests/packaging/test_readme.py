@@ -31,7 +31,7 @@ from ratesvc.features.docs.routes import EXAMPLES
 from ratesvc.render.contract import Site
 
 READMES = ("README.md", "README.ru.md")
-GUIDES = [f"docs/{name}.md" for name in ("calling", "deploying", "operating", "widget")]
+GUIDES = [f"docs/{name}.md" for name in ("api", "deploying", "operating", "widget")]
 PAGES = {name: (ROOT / name).read_text("utf-8") for name in (*READMES, *GUIDES)}
 FENCE = re.compile(
     r"(?:^<!-- checked by (\S+) -->\n\n)?^```([a-z]+)\n(.*?)^```\n(?:\n```(?:text|json)\n(.*?)^```\n)?",

@@ -286,7 +286,7 @@ IN_FIVE = (
     "/?lang={}",
     "/v1/rates.csv?lang={0}&locale={0}",
 )
-OF_THE_BROWSER = ("/", "/rate", "/chart?period=month", "/docs", "/docs/calling")
+OF_THE_BROWSER = ("/", "/rate", "/chart?period=month", "/docs/rates", "/docs/api")
 ALIKE = (
     *("/v1/rates", "/v1/rates/today", "/v1/rates/2022-11-18", "/v1/rates/2022-11-19", "/v1/rates?quote_currency=USD"),
     *("/v1/rates?codes=EUR,USD", "/v1/rates?codes=usd,eur", "/v1/rates/2022-11-18?revision=1", "/v1/rates.csv"),

@@ -27,11 +27,12 @@ from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from ratesvc.bank import admission
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, Revision
 from ratesvc.errors import RatesvcError
-from ratesvc.features.docs import guides, openapi, reference
+from ratesvc.features.docs import openapi, reference
 from ratesvc.features.ranges.unit_rates import MOST_POINTS
 from ratesvc.features.site import png
 from ratesvc.features.site.page import FRAME_THEMES, OEMBED_SIZES
 from ratesvc.features.widget import card, choice, releases, view
+from ratesvc.installed import FEATURES
 from ratesvc.render import contract
 from ratesvc.render.contract import Site
 from ratesvc.render.json import PROBLEM_JSON
@@ -52,7 +53,7 @@ FIXED = (
 )
 NO_API = {
     *("/.well-known/api-catalog", "/llms.txt", "/favicon.ico", "/robots.txt", "/widget/preview"),
-    *(f"/docs/{name}" for name in guides.GUIDES),
+    *("/docs/{page}", "/docs/search.json"),
     *(f"/widget/{version}/{name}" for version, release in releases.releases().items() for name in release),
 }
 """What browsers and pages fetch by themselves, and what describes the API to programs."""
@@ -480,25 +481,35 @@ def test_every_error_has_its_own_problem_type() -> None:
     assert {slug for examples in shown for slug in examples} == slugs | {"method_not_allowed"}
 
 
+async def articles(service: Served) -> dict[str, str]:
+    """What the pages of /docs say about each address and problem, by operationId or the problem's name."""
+    found: list[tuple[str, str]] = []
+    for name in reference.titles(FEATURES):
+        status, headers, body = await service.get(f"/docs/{name}".rstrip("/"))
+        assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert "'unsafe" not in headers["Content-Security-Policy"]
+        text = html.unescape(body.decode())
+        found += re.findall(r'<article aria-labelledby="(\w+)">(.*?)</article>', text, re.DOTALL)
+        identifiers = re.findall(r' id="([^"]+)"', text)
+        assert len(identifiers) == len(set(identifiers))
+    assert len(found) == len(dict(found))
+    return dict(found)
+
+
 async def test_the_examples_of_the_page_work(whole: Served) -> None:
-    """Every curl command of /docs is answered as documented. What the page shows is the beginning of that answer."""
-    status, headers, body = await whole.get("/docs")
-    text = html.unescape(body.decode())
-    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert "'unsafe" not in headers["Content-Security-Policy"]
-    found = re.findall(r"""<h3 id="(\w+)"><span.*?curl '<a href="([^"]+)">\2</a>'""", text, re.DOTALL)
-    examples = {one["operationId"]: one for one in here(whole)}
-    assert dict(found) == {name: one["x-example"] for name, one in examples.items()}
-    articles, shown = dict(re.findall(r'<article aria-labelledby="(\w+)">(.*?)</article>', text, re.DOTALL)), 0
-    for name, url in found:
-        one = examples[name]
+    """Every curl command of /docs is answered as documented. What a page shows is the beginning of that answer."""
+    shown = 0
+    pages = await articles(whole)
+    for one in here(whole):
+        article, url = pages[one["operationId"]], one["x-example"]
+        assert f"curl '<a href=\"{url}\">{url}</a>'" in article
         status, headers, body = await got(whole, one["path"], url.removeprefix(base(whole)))
         assert status == 200, url
         assert check(one["path"], status, headers, body)
         media = {"application/json", "text/plain", "text/csv"} & one["responses"][200]["content"].keys()
         if media and "Service" not in one["tags"]:
             answer = (msgspec.json.format(body, indent=2) if "application/json" in media else body).decode()
-            example, *others = re.findall(r'<pre tabindex="0">(.*?)</pre>', articles[name], re.DOTALL)
+            example, *others = re.findall(r'<pre tabindex="0">(.*?)</pre>', article, re.DOTALL)
             assert example.splitlines()[0] == answer.splitlines()[0]
             assert "\n".join(answer.splitlines()).startswith(example.removesuffix("…")), url
             assert example.endswith("…") == (len(answer.splitlines()) > reference.MOST_LINES)
@@ -519,9 +530,10 @@ def sentences(part: Mapping[str, Any]) -> Iterator[str]:
 def test_the_reference_is_translated() -> None:
     """locales/reference/ru.po has every sentence of the contract and of the page's template, and no other."""
     ours = files("ratesvc.features.docs")
-    names = ("templates/docs.html", "reference.py")
-    page = "".join(ours.joinpath(*name.split("/")).read_text("utf-8") for name in names)
-    said = {match[2] for match in re.finditer(r"""\bt\((["'])(.+?)\1\)""", page)}
+    texts = [ours.joinpath("reference.py"), *ours.joinpath("templates").iterdir()]
+    page = "".join(text.read_text("utf-8") for text in texts)
+    said = {match[2] for match in re.finditer(r"""\b_?t\((["'])(.+?)\1\)""", page)}
+    said |= {*reference.titles(FEATURES).values()}
     said |= {text for tag in DOCUMENT["tags"] for text in (tag["name"], tag["description"])}
     said |= {text for operation in OPERATIONS for text in sentences(operation)}
     said |= {*DOCUMENT["info"]["description"].splitlines(), *(problem.title for problem in EVERY_PROBLEM)}
@@ -540,20 +552,16 @@ async def test_the_page_is_in_the_language_of_its_address(whole: Served) -> None
 
 
 async def test_the_page_is_complete(whole: Served) -> None:
-    """It shows every route, parameter, status and problem, and its inner links lead somewhere."""
-    text = html.unescape((await whole.get("/docs"))[2].decode())
-    articles = dict(re.findall(r'<article aria-labelledby="(\w+)">(.*?)</article>', text, re.DOTALL))
+    """It shows every route, parameter, status and problem."""
+    found = await articles(whole)
     for one in OPERATIONS:
-        article = articles[one["operationId"]]
-        assert f"<code>{one['path']}</code>" in article
+        article = found[one["operationId"]]
+        assert f"<code>GET {one['path']}</code>" in article
         for part in one["parameters"]:
             assert f'<th scope="row" role="rowheader"><code>{part["name"]}</code>' in article
         for status in one["responses"]:
             assert f'<span class="status">{status} ' in article
-    assert {problem.slug for problem in PROBLEMS.values()} <= articles.keys()
-    identifiers = re.findall(r' id="([^"]+)"', text)
-    assert len(identifiers) == len(set(identifiers))
-    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(identifiers)
+    assert {problem.slug for problem in PROBLEMS.values()} <= found.keys()
 
 
 async def test_an_empty_service_describes_itself(serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""/docs and its guides for people; /openapi.json, the catalogue and /llms.txt for programs."""
+"""/docs and its pages for people; /openapi.json, the catalogue and /llms.txt for programs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from yarl import URL
 
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
-from ratesvc.features.docs import guides, openapi, reference
-from ratesvc.features.docs.guides import GUIDES
+from ratesvc.features.docs import openapi, reference
+from ratesvc.features.docs.reference import Manual
 from ratesvc.features.site.page import own_page
-from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language
+from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language, not_found
 from ratesvc.render.contract import Part, Site
 from ratesvc.render.json import JSON
 from ratesvc.service.app import Service
@@ -26,10 +26,7 @@ from ratesvc.web.features import Feature, Features
 from ratesvc.web.problems import EVERY_PROBLEM
 from ratesvc.web.responses import Answer, Handler
 
-DOCS_HEADERS, GUIDE_HEADERS = (
-    own_page("docs/docs", "docs/docs", img_src="'self'"),
-    own_page("docs/docs", img_src="'self'"),
-)
+DOCS_HEADERS = own_page("docs/docs", "docs/docs", img_src="'self'", connect_src="'self'")
 DOCUMENT, CATALOGUE = "/openapi.json", "/.well-known/api-catalog"
 LINKSET = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
 TEXT = "text/plain; charset=utf-8"
@@ -38,10 +35,12 @@ EXAMPLES = {JSON, "text/plain", "text/csv"}
 
 def routes(service: Service, site: Site, features: Features) -> dict[str, Handler]:
     """Path → handler. The reference shows answers of the other handlers."""
+    page = in_the_readers_language(partial(_page, service, site, features.handlers, asyncio.Lock()))
     return {
         DOCUMENT: partial(_document, service, site),
-        "/docs": in_the_readers_language(partial(_docs, service, site, features.handlers, asyncio.Lock())),
-        **{f"/docs/{name}": in_the_readers_language(partial(_guide, service, site, name)) for name in GUIDES},
+        "/docs": page,
+        "/docs/search.json": in_the_readers_language(partial(_search, service, site)),
+        "/docs/{page}": page,
         CATALOGUE: partial(_catalogue, service, site),
         "/llms.txt": partial(_for_language_models, service, site),
     }
@@ -60,28 +59,39 @@ async def _for_language_models(service: Service, site: Site, _: web.Request) -> 
     return await _reference(service, "llms", lambda day: Body(openapi.for_language_models(site, day), TEXT))
 
 
-async def _docs(
+async def _page(
     service: Service, site: Site, others: Mapping[str, Handler], lock: asyncio.Lock, request: web.Request
-) -> Answer:
-    tag, answers = reference.tag_of(LenientParams(request).language()), {}
-    problems = [problem.body("…") for problem in EVERY_PROBLEM]
+) -> Answer | web.StreamResponse:
+    name, tag = request.match_info.get("page", reference.OVERVIEW), _tag(request)
+    if name not in reference.titles(site.features):
+        return await not_found(site, request)
+    answers: dict[tuple[str, str], bytes] = {}
     # One request asks for the examples' answers; the others wait for its page.
     async with lock:
         current = service.publication
-        if current is not None and not current.find(("reference", tag)):
+        if current is not None and not current.find(("reference", f"{tag}/{name}")):
             day = current.snapshot.in_force.effective_date
             operations = await service.workers.run(lambda: openapi.operations(site, day), Queue.SMALL)
-            answers = await _own_answers(operations, site, others, request)
+            shown = [one for one in operations if name in map(str.lower, one["tags"])]
+            answers = await _own_answers(shown, site, others, request)
 
         def render(day: date) -> Body:
-            return html(reference.page(site, day, tag, answers, problems), *DOCS_HEADERS)
+            return html(_manual(site, day, tag).page(name, answers), *DOCS_HEADERS)
 
-        return await _reference(service, tag, render)
+        return await _reference(service, f"{tag}/{name}", render)
 
 
-async def _guide(service: Service, site: Site, name: str, request: web.Request) -> Answer:
-    tag = reference.tag_of(LenientParams(request).language())
-    return await _reference(service, f"{name} {tag}", lambda _: html(guides.page(name, site, tag), *GUIDE_HEADERS))
+async def _search(service: Service, site: Site, request: web.Request) -> Answer:
+    tag = _tag(request)
+    return await _reference(service, f"{tag} search", lambda day: Body(_manual(site, day, tag).index(), JSON))
+
+
+def _tag(request: web.Request) -> str:
+    return reference.tag_of(LenientParams(request).language())
+
+
+def _manual(site: Site, day: date, tag: str) -> Manual:
+    return Manual(site, day, tag, [problem.body("…") for problem in EVERY_PROBLEM])
 
 
 async def _own_answers(

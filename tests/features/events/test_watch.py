@@ -35,7 +35,7 @@ from ratesvc.features.events.cli import EVENTS
 from ratesvc.features.events.place import Place, Stamp
 from ratesvc.features.events.routes import HEARTBEAT_S
 
-PAGE = (ROOT / "docs/events.md").read_text("utf-8")
+PAGE = (ROOT / "docs/api.md").read_text("utf-8")
 UNIT = ROOT / "deploy/ratesvc-telegram.service"
 OVERRIDE = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])["services"]["telegram"]
 (WEBHOOK,) = re.findall(r"^ratesvc (watch --json --state .*)$", PAGE, re.MULTILINE)

@@ -185,7 +185,7 @@ def test_an_event_of_a_demo_says_so(demo: bool) -> None:
 
 async def test_a_silent_stream_is_kept_alive(serve_whole: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Comments keep it open, because proxies close silent connections."""
-    assert routes.HEARTBEAT_S == 15, "docs/events.md says so"
+    assert routes.HEARTBEAT_S == 15, "docs/api.md says so"
     monkeypatch.setattr(routes, "HEARTBEAT_S", 0.01)
     async with serve_whole() as running, reading(running.url) as reader:
         await eventually(lambda: reader.blocks.count({":": ""}) >= 3)
@@ -194,7 +194,7 @@ async def test_a_silent_stream_is_kept_alive(serve_whole: Serve, monkeypatch: py
 
 async def test_the_number_of_streams_is_limited(serve_whole: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """One reader too many is asked to reconnect later; a reader that leaves gives up its place."""
-    assert routes.MOST_STREAMS == 1000, "docs/events.md says so"
+    assert routes.MOST_STREAMS == 1000, "docs/api.md says so"
     monkeypatch.setattr(routes, "MOST_STREAMS", 2)
     async with serve_whole() as running, reading(running.url):
         async with reading(running.url), reading(running.url) as third:

@@ -15,9 +15,10 @@ from kit.http import ask, get
 from yarl import URL
 
 from ratesvc.features.docs import openapi
-from ratesvc.features.docs.guides import GUIDES
+from ratesvc.features.docs.reference import titles
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget.view import TITLE
+from ratesvc.installed import FEATURES
 from ratesvc.service.publication import MOST_WAITING, Queue
 
 
@@ -26,7 +27,7 @@ async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: 
     asked = [("ru-RU, en;q=0.8", "", "ru"), ("de, en;q=0.5", "", "en"), ("ru", "", "ru"), ("", "", "en")]
     asked += [("en", "lang=en", "en"), ("ru", "lang=en", "en")]
     for path, (accepted, lang, shown) in product(
-        ("/", "/rate?code=USD", "/chart?codes=USD&since=2026-04-23", "/docs", "/docs/events", "/rate?code=?"), asked
+        ("/", "/rate?code=USD", "/chart?codes=USD&since=2026-04-23", "/docs", "/docs/api", "/rate?code=?"), asked
     ):
         status, headers, body = await served.get(f"{path}{'&' if '?' in path else '?'}{lang}", Accept_Language=accepted)
         assert f'<html lang="{shown}"'.encode() in body, (path, accepted)
@@ -59,7 +60,7 @@ PAGES = [
     "/rate?date=2026-04-24",
     "/chart?since=2026-04-23",
     "/docs",
-    "/docs/calling",
+    "/docs/api",
     "/nowhere",
 ]
 
@@ -95,20 +96,26 @@ async def test_a_browser_gets_a_page_where_there_is_nothing(served: Served) -> N
     assert (status, headers["Content-Type"]) == (404, "application/problem+json")
 
 
-async def test_the_links_of_the_guides_lead_somewhere(served: Served) -> None:
-    """In both languages: to their own sections, to each other, to /docs. Examples have the address of this service."""
-    pages = {}
-    for lang, name in product(("en", "ru"), ("", *(f"/{name}" for name in GUIDES))):
-        status, _, body = await served.get(f"/docs{name}?lang={lang}")
-        assert status == 200
-        pages[f"/docs{name}?lang={lang}"] = body.decode()
-    for address, page in pages.items():
-        assert "localhost:8080" not in page
+async def test_the_links_of_the_manual_lead_somewhere(served: Served) -> None:
+    """In both languages, also those of the search's index. Examples have the address of this service."""
+    found = {}
+    for lang, name in product(("en", "ru"), (*titles(FEATURES), "search.json")):
+        address = f"/docs{name and f'/{name}'}?lang={lang}"
+        status, headers, body = await served.get(address)
+        assert status == 200, address
+        found[address] = body.decode()
+        assert "localhost:8080" not in found[address]
+        if name == "search.json":
+            assert headers["Content-Type"] == "application/json"
+            found[address] = "".join(f'href="{section[0]}"' for section in json.loads(body))
+            assert found[address].count("/docs/api") > 25
+    for address, page in found.items():
         for target, anchor in re.findall(rf'href="(?:{ours(served)}(/docs[^"#]*))?(#[^"]+)?"', page):
-            assert not anchor or f' id="{anchor[1:]}"' in pages[target or address], (address, target, anchor)
-        if address.startswith("/docs/"):
+            assert not anchor or f' id="{anchor[1:]}"' in found[target or address], (address, target, anchor)
+        if address.startswith("/docs/api"):
             text = re.sub(r"<pre.*?</pre>|<code>.*?</code>", "", page, flags=re.DOTALL)
             assert not re.search(r"`|\]\(|\*\*", text.partition("<main>")[2]), address
+    assert (await served.get("/docs/nowhere"))[0] == 404
 
 
 async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
@@ -181,8 +188,8 @@ async def test_a_currency_that_is_moved_to_the_front_stands_there_alone(served: 
 
 async def test_the_reference_has_its_examples_in_each_language(served: Served) -> None:
     """Whichever was asked for first."""
-    english, russian = [(await served.get(f"/docs?lang={lang}"))[2] for lang in ("en", "ru")]
-    assert english.count(b"unit_rate") == russian.count(b"unit_rate") > 10
+    english, russian = [(await served.get(f"/docs/rates?lang={lang}"))[2] for lang in ("en", "ru")]
+    assert english.count(b"unit_rate") == russian.count(b"unit_rate") > 5
 
 
 async def test_the_reference_has_its_examples_while_long_answers_wait(
@@ -191,7 +198,7 @@ async def test_the_reference_has_its_examples_while_long_answers_wait(
     """Without them it would be kept so until the next sheet. A short archive is no long answer."""
     monkeypatch.setitem(MOST_WAITING, Queue.LONG, 0)
     assert [(await served.get(f"/v1/history.csv{days}"))[0] for days in ("", "?since=today")] == [503, 200]
-    _, _, body = await served.get("/docs")
+    _, _, body = await served.get("/docs/history")
     assert re.search(b">effective_date,code,nominal,value,unit_rate,revision,roubles,name\n2026-04-24,USD,1,", body)
 
 

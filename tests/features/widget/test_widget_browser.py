@@ -32,8 +32,8 @@ PAGES = {
     "rate": "/rate?lang=de&amount=5",
     "chart": "/chart?codes=USD,EUR&period=month&lang=ru",
     "chart-frame": "/chart/frame?codes=USD&period=month&theme={theme}",
-    "docs": "/docs?lang=ru",
-    "guide": "/docs/calling",
+    "docs": "/docs/history?lang=ru",
+    "guide": "/docs/api",
     "frame-converter": "/widget/frame?theme={theme}&converter=1",
     "frame-line": "/widget/frame?theme={theme}&lang=ru&layout=line",
 }
@@ -736,7 +736,7 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
     """/docs has the same rows and headers for those who listen, however narrow it is."""
     found = []
     for width in (380, 1100):
-        page = await opened(browser, f"{live.url}/docs", viewport={"width": width, "height": 900})
+        page = await opened(browser, f"{live.url}/docs/history", viewport={"width": width, "height": 900})
         roles = await heard(page)
         found.append([roles[kind] for kind in ("table", "rowgroup", "row", "rowheader", "columnheader", "cell")])
     assert found[0] == found[1]

@@ -1,25 +1,19 @@
-// The search of /docs: finds words in addresses, guides and problems. Without JavaScript the contents lead everywhere.
+// The search of /docs: finds words in all of its pages. Without JavaScript the contents lead everywhere.
 (() => {
 "use strict";
 const search = document.getElementById("search"), find = search.querySelector("input"), nothing = search.querySelector("output");
-const results = search.querySelector("ol"), contents = document.querySelector(".contents > ul");
-const plain = text => text.toLowerCase().replaceAll("ё", "е"), wordsOf = text => plain(text).match(/[\p{L}\p{N}]+/gu) || [];
+const results = search.querySelector("ol"), contents = document.querySelector(".contents > details");
+// On a phone the contents would stand before the page.
+const wide = matchMedia("(min-width:62rem)"), fit = () => { contents.open = wide.matches; };
+wide.addEventListener("change", fit);
+fit();
+const plain = text => text.toLowerCase().replace(/[ёэ]/g, "е"), wordsOf = text => plain(text).match(/[\p{L}\p{N}]+/gu) || [];
 // Words that stand everywhere say nothing about what is meant.
 const empty = new Set(("a an and are as at be can do does for from get how i if in is it my of on or so the to what when where which why you " +
 "без в во для до есть и из или к как какая какие какой курс ли мне можно на не о об от по при с со такое у что чтобы это").split(" "));
-const entryOf = (address, title, text) => ({ address, title, text, heads: wordsOf(title), words: wordsOf(text) });
-const articles = [...document.querySelectorAll("article")].map(article => {
-const [head, about] = article.querySelectorAll("h3 code, p"), words = article.cloneNode(true);
-// An example has words that nobody asks for.
-words.querySelectorAll("pre").forEach(one => one.remove());
-return entryOf("#" + article.getAttribute("aria-labelledby"), `${head.textContent}: ${(about.querySelector("strong") || about).textContent}`, words.textContent);
-});
-const guides = [...document.querySelectorAll("[data-words]")].map(item => {
-const link = item.querySelector("a");
-return entryOf(link.href, link.textContent, item.dataset.words);
-});
-const top = document.querySelector("header");
-const entries = [...guides, ...articles, entryOf("#top", top.querySelector("h1").textContent, top.textContent)];
+let index;
+const load = () => index ||= fetch(search.dataset.index).then(answer => answer.json()).then(all => all.map(
+([address, title, text, also]) => ({ address, title, text, heads: wordsOf(`${title} ${also}`), words: wordsOf(text) })));
 // Three for the same word, two for one that begins so, one for another ending.
 const near = (asked, word) => {
 if (asked === word) return 3;
@@ -29,7 +23,7 @@ while (same < asked.length && asked[same] === word[same]) same++;
 return same >= Math.max(4, Math.min(asked.length, word.length) - 4, asked.length - 4) ? 1 : 0;
 };
 const best = (asked, words) => words.reduce((most, word) => Math.max(most, near(asked, word)), 0);
-const found = asked => {
+const found = (entries, asked) => {
 const scores = new Map(entries.map(entry => [entry, { score: 0, count: 0 }]));
 for (const word of asked) {
 const hits = entries.map(entry => [entry, 3 * best(word, entry.heads) + best(word, entry.words)]).filter(([, hit]) => hit);
@@ -44,16 +38,17 @@ return entries.filter(entry => most && scores.get(entry).count === most).sort((o
 const part = (kind, text) => Object.assign(document.createElement(kind), { textContent: text });
 // Some words around the first that was asked for, which is marked.
 const excerpt = (entry, asked) => {
-const spots = [...entry.text.matchAll(/[\p{L}\p{N}]+/gu)];
-const spot = [3, 2, 1].map(least => spots.find(one => asked.some(word => near(word, plain(one[0])) >= least))).find(one => one) || spots[0];
-const from = spot.index, to = from + spot[0].length, line = document.createElement("p");
+const spots = [...entry.text.matchAll(/[\p{L}\p{N}]+/gu)], line = document.createElement("p");
+const spot = [3, 2, 1].map(least => spots.find(one => asked.some(word => near(word, plain(one[0])) >= least))).find(one => one);
+if (!spot) return Object.assign(line, { textContent: entry.text.slice(0, 150) });
+const from = spot.index, to = from + spot[0].length;
 const start = entry.text.lastIndexOf(" ", Math.max(0, from - 40)) + 1, end = entry.text.indexOf(" ", to + 110);
 line.append(entry.text.slice(start, from), part("mark", spot[0]), entry.text.slice(to, end < 0 ? undefined : end));
 return line;
 };
-find.addEventListener("input", () => {
-const all = wordsOf(find.value), telling = all.filter(word => !empty.has(word)), asked = telling.length ? telling : all;
-const hits = asked.length ? found(asked).slice(0, 8) : [];
+const show = async () => {
+const entries = await load(), all = wordsOf(find.value), telling = all.filter(word => !empty.has(word)), asked = telling.length ? telling : all;
+const hits = asked.length ? found(entries, asked).slice(0, 8) : [];
 results.replaceChildren(...hits.map(entry => {
 const item = document.createElement("li"), link = part("a", entry.title);
 link.href = entry.address;
@@ -62,10 +57,13 @@ return item;
 }));
 contents.hidden = asked.length > 0;
 nothing.value = asked.length && !hits.length ? nothing.dataset.nothing : "";
-});
-find.addEventListener("keydown", event => {
-const first = results.querySelector("a");
-if (event.key === "Enter" && first) first.click();
+};
+find.addEventListener("focus", load);
+find.addEventListener("input", show);
+find.addEventListener("keydown", async event => {
+if (event.key !== "Enter") return;
+await show();
+results.querySelector("a")?.click();
 });
 search.hidden = false;
 })();

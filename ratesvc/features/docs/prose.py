@@ -1,0 +1,65 @@
+"""docs/*.md as pages of /docs, in English and, from docs/ru, in Russian. The wheel has them in this folder.
+
+Markdown is parsed when somebody first opens such a page, so this module is not imported at the start.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+
+from ratesvc.features.docs.openapi import EXAMPLE_HOST
+from ratesvc.render.contract import Site
+from ratesvc.render.language import DEFAULT
+
+_SHIPPED = files("ratesvc.features.docs").joinpath("pages")
+_PAGES = _SHIPPED if _SHIPPED.is_dir() else files("ratesvc").joinpath("..", "docs")
+
+
+class _Renderer(RendererHTML):
+    """HTML with anchors and scrolling tables. A link to what is no page of the service is only its words."""
+
+    def heading_open(self, tokens: Sequence[Token], place: int, *_: Any) -> str:
+        return f'<{tokens[place].tag} id="{slug(tokens[place + 1].content)}">'
+
+    def table_open(self, *_: Any) -> str:
+        return '<div class="wide" tabindex="0"><table>'
+
+    def table_close(self, *_: Any) -> str:
+        return "</table></div>"
+
+    def fence(self, tokens: Sequence[Token], place: int, *_: Any) -> str:
+        return f'<pre tabindex="0">{escapeHtml(tokens[place].content)}</pre>'
+
+    def html_block(self, tokens: Sequence[Token], place: int, *_: Any) -> str:
+        """Of our remarks only the words for the search."""
+        return tokens[place].content if tokens[place].content.startswith("<!-- search:") else ""
+
+    def link_open(self, tokens: Sequence[Token], place: int, *_: Any) -> str:
+        address = str(tokens[place].attrs["href"])
+        return f'<a href="{escapeHtml(address)}">' if address.startswith(("#", "https:")) else ""
+
+    def link_close(self, tokens: Sequence[Token], place: int, *others: Any) -> str:
+        opened = next(index for index in range(place, -1, -1) if tokens[index].type == "link_open")
+        return "</a>" if self.link_open(tokens, opened, *others) else ""
+
+
+_MARKDOWN = MarkdownIt("commonmark", renderer_cls=_Renderer).enable("table")
+
+
+def content(name: str, site: Site, tag: str) -> str:
+    """The HTML of a page; its examples have the address of this service."""
+    file = _PAGES.joinpath(*(() if tag == DEFAULT else (tag,)), f"{name}.md")
+    return str(_MARKDOWN.render(file.read_text("utf-8").replace(EXAMPLE_HOST, site.public_url)))
+
+
+def slug(heading: str) -> str:
+    """The anchor that a forge gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
