@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from ipaddress import ip_address
 from pathlib import Path
@@ -360,6 +360,14 @@ class Served:
         found = self.service.history.of_date(day)
         assert found, f"no sheet of {day}"
         return found
+
+
+async def announced(bank: Bank, served: Served, clock: Clock, day: date) -> None:
+    """It is evening, and the Bank has published the sheet of the next day."""
+    bank.publish(sheet(day))
+    clock.moment = datetime(day.year, day.month, day.day, 14, tzinfo=UTC) - ONE_DAY
+    await served.service.refresh()
+    await eventually(lambda: served.service.history.of_date(day))
 
 
 def addresses(service: Service) -> set[str]:

@@ -81,7 +81,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "RATESVC_POLL_SECONDS": ("2.5", 2.5),
     "RATESVC_CALENDAR_EXTRA_OFF": ("2026-05-04,2026-05-05", (date(2026, 5, 4), date(2026, 5, 5))),
     "RATESVC_CALENDAR_EXTRA_WORK": ("2026-05-02", (date(2026, 5, 2),)),
-    "RATESVC_FEATURES": ("cbr, site", ("cbr", "site")),
+    "RATESVC_FEATURES": (", ".join(FEATURES[:2]), FEATURES[:2]),
     "RATESVC_LOG_FORMAT": ("json", "json"),
     "RATESVC_LOG_ACCESS": ("1", True),
 }
@@ -157,7 +157,7 @@ def refused(question: str, folder: Path) -> str:
     text = question.replace("\\n", "\n").replace("{this file}", __file__)
     name, _, value = text.partition("=")
     line = refusal({name: value}) if name.startswith("RATESVC_") else refusal({}, written(folder, text))
-    return line.replace(", ".join(FEATURES), "{all features}").replace(f"{folder}/", "")
+    return line.replace(f"one of {', '.join(FEATURES)}", "one of {all features}").replace(f"{folder}/", "")
 
 
 def test_each_wrong_setting_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
+import sys
+from asyncio.subprocess import PIPE
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -38,9 +41,10 @@ def left_without(name: str) -> tuple[str, ...]:
     return tuple(one for one in FEATURES if one not in gone)
 
 
-def copied(folder: Path, gone: set[str]) -> None:
-    """The package and config.yaml without these features."""
-    shutil.copytree(ROOT / "ratesvc", folder / "ratesvc", ignore=shutil.ignore_patterns("__pycache__"))
+def copied(folder: Path, gone: set[str], *others: str) -> None:
+    """The package and config.yaml without these features, and other folders as they are."""
+    for name in ("ratesvc", *others):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     lines = (ROOT / "config.yaml").read_text("utf-8").splitlines(keepends=True)
     for name in gone:
         part = folder / "ratesvc/features" / name
@@ -104,3 +108,20 @@ async def test_without_a_feature_every_other_address_answers_as_before(
         assert await answers(program, paths) == {path: before[path] for path in paths}
         gone = [path for path in contract(FEATURES)["paths"].keys() - contract(left)["paths"].keys() if "{" not in path]
         assert [path for path in gone if path != "/" and (await program.get(path))[0] != 404] == []
+
+
+CORE = ("bank", "commands", "domain", "render", "service", "storage", "web", "test_config.py")
+
+
+async def test_the_quick_tests_of_the_core_pass_without_any_feature(tmp_path: Path) -> None:
+    """The tests of a feature lie in its folder. Those directly in tests/features look at all features together."""
+    copied(tmp_path, {*FEATURES, *COMMANDS}, "tests", "tools", "docs", "deploy")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.rmtree(tmp_path / "tests/features")
+    tests = [f"tests/{name}" for name in CORE]
+    words = ("-m", "pytest", "-q", "-n", "0", "--command", "quick", *tests)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *words), cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, stdout=PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()[-5000:]

@@ -52,7 +52,7 @@ async def test_the_site_builds_without_a_dead_link(tmp_path: Path) -> None:
 
 
 async def test_the_api_reference_has_every_address(tmp_path: Path) -> None:
-    """With parameters and bodies. tests/web/test_openapi.py compares the OpenAPI document with the router."""
+    """With parameters and bodies. tests/features/test_openapi.py compares the OpenAPI document with the router."""
     gather(tmp_path)
     addresses, _, bodies = tmp_path.joinpath("docs/reference.md").read_text("utf-8").partition("\n## Bodies\n")
     found = {section.split("`")[1]: section for section in addresses.split("\n### ")[1:]}

@@ -159,7 +159,7 @@ def written() -> str:
     """The templates, the code that fills them, and the errors of parameters."""
     folders = (PACKAGE / name for name in ("features", "render", "web"))
     entries = [entry for folder in folders for entry in folder.rglob("*.*") if entry.suffix in (".html", ".py")]
-    # The reference has a catalogue of its own; tests/web/test_openapi.py reads it.
+    # The reference has a catalogue of its own; tests/features/test_openapi.py reads it.
     entries = [entry for entry in entries if "/features/docs/" not in str(entry)]
     # A long sentence stands on several lines in the code.
     sources = re.sub(r'"\n +"', "", "".join(entry.read_text("utf-8") for entry in entries))

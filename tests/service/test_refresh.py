@@ -17,7 +17,6 @@ from kit.sheets import all_times, changed, plausible, times
 
 from ratesvc.bank.admission import Admitted, Recent, Unconfirmed, admit
 from ratesvc.bank.client import BankClient, Pace
-from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY
@@ -275,22 +274,6 @@ async def test_a_person_may_release_a_sheet_that_was_refused(
     await served.service.poll()
     assert served.service.telemetry.failures == 0
     assert await served.service.quarantine.cases() == []
-
-
-async def test_a_document_with_an_unknown_part_is_repeated_without_it(
-    served: Served, bank: Bank, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It is a sheet like any other, and the log names the part once. Known documents come back byte for byte."""
-    bank.publish(sheet(SATURDAY))
-    whole = bank.documents[SATURDAY]
-    bank.documents[SATURDAY] = whole.replace(b"</Valute>", b"<script>alert(1)</script></Valute>", 1)
-    for _ in range(2):
-        await served.service.poll()
-    assert capsys.readouterr().out.count("unknown_part") == 1
-    body = (await served.get("/scripts/XML_daily.asp?date_req=25/04/2026"))[2]
-    assert b"script" not in body
-    assert parse_daily(body) == sheet(SATURDAY)
-    assert (await served.get("/scripts/XML_daily.asp?date_req=24/04/2026"))[2] == bank.documents[FRIDAY]
 
 
 async def test_a_document_that_is_admitted_later_leaves_quarantine(served: Served, bank: Bank) -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from email.utils import format_datetime, formatdate
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, Served, eventually
-from kit.bank import Bank, sheet, workdays
-from kit.dates import FRIDAY, MIDNIGHT, NOON
+from conftest import Served
+from kit.bank import sheet
+from kit.dates import FRIDAY, NOON
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ratesvc.bank.client import DEMO_HEADER
-from ratesvc.domain.rates import Quote, Revision, Snapshot
-from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import (
     BadRequest,
     BeforeHistory,
@@ -302,112 +299,3 @@ async def test_answers_are_remembered_unless_no_cache_may_keep_them(served: Serv
     assert (await served.get("/v1/rates?codes=U"))[0] == 400
     assert (await served.get("/health"))[0] == 200
     assert not {"/v1/rates?codes=U", "/health"} & publication.answers.keys()
-
-
-XDR = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
-# The beginning of some addresses, and the end of each; - for none.
-VARIANTS = """
-/v1/rates/2026-04-21 - ?lang=ru ?quote_currency=USD ?quote_currency=EUR ?codes=USD ?codes=USD,EUR /USD.txt .csv
-  .csv?locale=en .csv?locale=ru .csv?quote_currency=USD .csv?codes=USD /EUR.txt /USD.txt?quote_currency=EUR
-/v1/series?codes=USD&since=2026-04-01 - &until=2026-04-10 &fill=daily &group=month &quote_currency=EUR
-/v1/series.csv?codes=USD&since=2026-04-01 - &locale=ru &locale=en &fill=daily &lang=ru &group=month
-/v1/history.csv - ?codes=USD ?since=2026-04-01 ?until=2026-04-01 ?lang=ru ?locale=ru
-/v1/rates/2026-04- 18 19
-/chart.svg?lang=en&since=2026-04-01&codes= EUR USD USD&theme=dark USD&width=500 USD&scale=indexed
-/chart.png?lang=en&since=2026-04-01&codes= USD USD&density=2
-/?lang=en&ui= en ru
-/embed?lang=en&width= 300 400
-/widget/card.png?lang=en&scale= 1 2
-/chart?lang=en&codes= USD&since=2026-04-01 USD&since=2026-04-02
-/v1/sheets - ?since=2026-04-01
-/v1/convert?amount= 10&from=USD&to=EUR 10.00&from=USD&to=EUR 10&from=EUR&to=USD
-  10&from=USD&to=EUR&date=2026-04-21
-/rate?lang=en&date=2026-04-2 1&code=USD 1&code=USD&amount=10 1&code=USD&amount=10.5 1&code=EUR 2&code=USD
-/widget ?lang=en ?lang=ru ?lang=en&codes=USD ?lang=en&style=none ?lang=en&shadow=1 ?lang=en&theme=dark
-  /frame?lang=en /rows.json?lang=en /card.svg?lang=en /card.svg?lang=ru ?lang=en&date=2026-04-21
-/frankfurter/v1/2026-04-01..2026-04-21 - ?base=USD ?symbols=USD ?amount=10 ?amount=10.00
-/frankfurter/v1/ latest latest?amount=10 latest?symbols=USD latest?amount=10.00 latest?base=USD currencies
-  2026-04-01..2026-04-10 2026-04-02..2026-04-21
-/frankfurter/v2/rates?from=2026-04-01&to=2026-04-21 - &base=USD &quotes=USD &group=week &group=month
-  &expand=providers
-/frankfurter/v2/ currencies currencies?scope=all currencies?providers=ecb currency/USD currency/EUR
-  rate/USD/RUB rate/USD/EUR
-/ecb/eurofxref -hist.csv -hist.csv?base=USD -hist.xml -hist.zip -hist.xml?base=USD -hist-90d.xml?base=USD -daily.xml
-  -daily.xml?base=USD .zip .zip?base=USD
-/openexchangerates/api/ latest.json latest.json?base=EUR latest.json?symbols=EUR latest.json?callback=a
-  latest.json?callback=b historical/2026-04-21.json historical/2026-04-20.json
-  historical/2026-04-19.json convert/10/USD/EUR
-  convert/10.00/USD/EUR convert/11/USD/EUR convert/10/USD/CNY convert/10/GBP/EUR
-  time-series.json?start=2026-04-01&end=2026-04-21 time-series.json?start=2026-04-01&end=2026-04-21&base=EUR
-  time-series.json?start=2026-04-01&end=2026-04-21&symbols=EUR
-  time-series.json?start=2026-04-02&end=2026-04-21 time-series.json?start=2026-04-01&end=2026-04-20
-/cbr-xml-daily/ daily_json.js archive/2026/04/21/daily_json.js daily_jsonp.js latest.js daily.xml daily_eng.xml
-  daily_utf8.xml
-/rbc/tsv/ 840/2026/04/21.tsv 840/2026/04/22.tsv 978/2026/04/21.tsv cb/840.tsv cb/978.tsv
-/scripts/XML_ daily.asp?date_req=21/04/2026 daily_eng.asp?date_req=21/04/2026 val.asp valFull.asp
-/scripts/XML_dynamic.asp?date_req1=01/04/2026&date_req2= 10/04/2026&VAL_NM_RQ=R01235 10/04/2026&VAL_NM_RQ=R01239
-  20/04/2026&VAL_NM_RQ=R01235
-/scripts/XML_dynamic.asp?date_req1=02/04/2026&date_req2= 10/04/2026&VAL_NM_RQ=R01235
-/ v1/rates v1/rates/next v1/rates/2026-04-22 v1/currencies v1/currencies?lang=ru
-  rate?lang=ru&date=2026-04-21&code=USD frankfurter/v2/rates.csv?from=2026-04-01&to=2026-04-21
-  frankfurter/v2/rates?date=2026-04-21 prebid/currency.json chart.svg?codes=USD&lang=en
-  chart/frame?codes=USD&lang=en chart/frame?codes=USD&lang=en&theme=dark chart?codes=USD&lang=en chart?codes=EUR&lang=en
-"""
-
-
-def variants() -> Iterator[str]:
-    for line in VARIANTS.replace("\n  ", " ").split("\n")[1:-1]:
-        start, *ends = line.split()
-        yield from (start + end if end != "-" else start for end in ends)
-
-
-async def test_no_two_addresses_share_an_answer(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
-    """Whatever tells them apart is in the key of the body that is kept, whichever is asked for first.
-
-    A sheet of 2025 has one more currency, so lists of all days and of the last ones differ, too.
-    """
-    old = sheet(date(2025, 12, 2))
-    bank.publish(replace(old, quotes=(*old.quotes, XDR)), *map(sheet, workdays(date(2026, 3, 10), 35)))
-    clock.advance(hours=5)
-    for targets in ([*variants()], [*variants()][::-1]):
-        async with serve_whole() as served:
-            first: dict[tuple[str, bytes], str] = {}
-            for target in targets:
-                status, headers, body = await served.get(target)
-                assert status == 200, target
-                assert (other := first.setdefault((headers["Content-Type"], body), target)) == target, other
-
-
-async def test_a_sheet_that_is_asked_for_by_its_day_looks_different_from_that_of_today(
-    bank: Bank, serve_whole: Serve, clock: Clock
-) -> None:
-    """On Sunday both are Saturday's, but only one says «since April 25»."""
-    bank.publish(*map(sheet, (FRIDAY - ONE_DAY, FRIDAY, FRIDAY + ONE_DAY)))
-    clock.moment = datetime(2026, 4, 26, 9, tzinfo=UTC)
-    async with serve_whole() as served:
-        address = "/widget?lang=en&columns=name,today"
-        shown = [b"since" in (await served.get(address + more))[2] for more in ("", "&date=2026-04-25")]
-    assert shown == [True, False]
-
-
-async def test_the_date_of_an_answer_is_that_of_the_last_change(
-    bank: Bank, served: Served, serve_whole: Serve, clock: Clock
-) -> None:
-    """The acceptance of a sheet or the start of the day, on both paths, and the same on a second replica."""
-    clock.moment = datetime(2026, 4, 24, 13, 30, 7, 900_000, tzinfo=UTC)
-    bank.publish(sheet(FRIDAY + ONE_DAY))
-    await served.service.refresh()
-    await eventually(lambda: served.service.history.of_date(FRIDAY + ONE_DAY))
-    accepted, midnight = "Fri, 24 Apr 2026 13:30:07 GMT", "Fri, 24 Apr 2026 21:00:00 GMT"
-    async with serve_whole() as second:
-        for path in ("/v1/rates", "/v1/rates/2026-04-23", "/widget", "/cbr-xml-daily/daily_json.js"):
-            for running in (served, second, served, second):
-                assert (await running.get(path))[1]["Last-Modified"] == accepted, path
-                assert (await running.get(path, If_Modified_Since=accepted))[0] == 304
-                assert (await running.get(path, If_Modified_Since=midnight))[0] == 200
-        assert "Last-Modified" not in (await served.get("/widget/rates.js"))[1]
-        clock.moment = MIDNIGHT
-        for running in (served, second):
-            status, headers, body = await running.get("/v1/rates", If_Modified_Since=accepted)
-            assert (status, headers["Last-Modified"]) == (200, midnight)
-            assert json.loads(body)["effective_date"] == "2026-04-25"

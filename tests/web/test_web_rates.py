@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, Served, eventually
-from kit import cases
-from kit.bank import Bank, sheet, unavailable
+from conftest import Clock, Served, eventually
+from kit.bank import Bank, sheet
 from kit.dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
 from kit.http import ask, get
 
@@ -95,39 +93,6 @@ async def test_a_clock_that_is_set_back_years_takes_nobodys_rates_away(served: S
     assert (status, read(body)["effective_date"]) == (200, "2026-04-24")
 
 
-async def test_before_the_first_sheet_no_currency_is_unknown(bank: Bank, serve: Serve) -> None:
-    """A reader that took USD for unknown would never ask again."""
-    bank.misbehave = unavailable
-    async with serve() as served:
-        for path in (
-            "rates?codes=USD",
-            "series?codes=USD",
-            "convert?from=USD&to=RUB&amount=1",
-            "history.csv?codes=USD",
-        ):
-            status, headers, body = await served.get(f"/v1/{path}")
-            assert (status, read(body)["type"], "Retry-After" in headers) == (503, "urn:ratesvc:no_sheet", True), path
-
-
-async def test_every_answer_of_a_demo_says_so(served: Served) -> None:
-    """A program must not take its figures for the Bank's."""
-    served.service.demo = True
-    for path in ("rates?codes=USD", "series?codes=USD", "convert?from=USD&to=RUB&amount=1", "currencies", "sheets"):
-        assert read((await served.get(f"/v1/{path}"))[2])["demo"] is True, path
-
-
-async def test_a_currency_of_other_days_is_unknown_on_this_one(served: Served, bank: Bank, clock: Clock) -> None:
-    """The error names it, in whichever place it was asked for."""
-    bank.publish(replace(sheet(SATURDAY), quotes=(*sheet(SATURDAY).quotes, XDR)))
-    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
-    await served.service.fetch(None)
-    paths = ("rates?quote_currency=XDR", "rates.csv?quote_currency=XDR", "rates/today/XDR.txt")
-    for path in (*paths, "convert?from=XDR&to=RUB&amount=1", "convert?from=RUB&to=XDR&amount=1"):
-        status, _, body = await served.get(f"/v1/{path}")
-        assert (status, read(body)["code"]) == (404, "XDR"), path
-        assert "The sheet of 2026-04-24 has no XDR." in read(body)["detail"]
-
-
 def test_a_range_names_thirty_days_that_it_lacks() -> None:
     """Proxies refuse long headers. The last word says how many more there are."""
     days = tuple(FRIDAY - timedelta(days=number) for number in range(31, 0, -1))
@@ -145,15 +110,6 @@ async def test_codes_select_rows_and_quote_gives_cross_rates(served: Served) -> 
     document = read((await served.get("/v1/rates?quote_currency=USD"))[2])
     assert (document["quote_currency"], "USD" in document["rates"]) == ("USD", False)
     assert abs(document["rates"]["RUB"]["unit_rate"] * sheet(FRIDAY).by_code["USD"].value - 1) < Decimal("1e-9")
-
-
-async def test_a_refusal_names_the_parameter_its_value_and_what_it_takes(served: Served) -> None:
-    """Also one that is part of the path, and a day of another form. The type is stable."""
-    asked = cases.questions("problems.txt")
-    answers = {path: await served.get(path) for path in asked}
-    cases.check("problems.txt", {path: body.decode() for path, (_, _, body) in answers.items()})
-    for status, headers, body in answers.values():
-        assert (status, headers["Content-Type"]) == (read(body)["status"], "application/problem+json")
 
 
 def test_a_currency_that_the_sheet_lacks_is_named() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from importlib import import_module
 from zipfile import ZipFile
 
 import pytest
@@ -34,6 +35,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetSet, RatesvcError, TooManyPoints
+from ratesvc.features import dialects
 from ratesvc.features.dialects import Content, Refused
 from ratesvc.installed import DIALECTS
 from ratesvc.service.backfill import USD
@@ -233,3 +235,10 @@ def test_a_callback_makes_a_script_of_every_answer() -> None:
         more = "&callback=oxr.$done_1" if "?" in address else "?callback=oxr.$done_1"
         plain, script = (content("openexchangerates", one) for one in (address, address + more))
         assert script == b"oxr.$done_1(%b);" % plain
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_no_dialect_keeps_an_exception(name: str) -> None:
+    """An exception that is raised again and again keeps the frames of every request."""
+    room = import_module(f"ratesvc.features.dialects.{name.replace('-', '_')}")
+    assert not [key for key, kept in {**vars(room), **vars(dialects)}.items() if isinstance(kept, BaseException)]

@@ -1,0 +1,323 @@
+"""Answers of all features side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from itertools import count, pairwise
+
+import pytest
+from conftest import Clock, Serve, Served, announced, eventually, patience_s
+from kit import cases
+from kit.bank import Bank, sheet, unavailable, workdays
+from kit.dates import FRIDAY, MIDNIGHT, SATURDAY, TUESDAY
+from kit.http import reading
+
+from ratesvc.bank.xml import parse_daily
+from ratesvc.domain.rates import Quote
+from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.service.publication import Body
+
+XDR = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
+
+
+# The beginning of some addresses, and the end of each; - for none.
+VARIANTS = """
+/v1/rates/2026-04-21 - ?lang=ru ?quote_currency=USD ?quote_currency=EUR ?codes=USD ?codes=USD,EUR /USD.txt .csv
+  .csv?locale=en .csv?locale=ru .csv?quote_currency=USD .csv?codes=USD /EUR.txt /USD.txt?quote_currency=EUR
+/v1/series?codes=USD&since=2026-04-01 - &until=2026-04-10 &fill=daily &group=month &quote_currency=EUR
+/v1/series.csv?codes=USD&since=2026-04-01 - &locale=ru &locale=en &fill=daily &lang=ru &group=month
+/v1/history.csv - ?codes=USD ?since=2026-04-01 ?until=2026-04-01 ?lang=ru ?locale=ru
+/v1/rates/2026-04- 18 19
+/chart.svg?lang=en&since=2026-04-01&codes= EUR USD USD&theme=dark USD&width=500 USD&scale=indexed
+/chart.png?lang=en&since=2026-04-01&codes= USD USD&density=2
+/?lang=en&ui= en ru
+/embed?lang=en&width= 300 400
+/widget/card.png?lang=en&scale= 1 2
+/chart?lang=en&codes= USD&since=2026-04-01 USD&since=2026-04-02
+/v1/sheets - ?since=2026-04-01
+/v1/convert?amount= 10&from=USD&to=EUR 10.00&from=USD&to=EUR 10&from=EUR&to=USD
+  10&from=USD&to=EUR&date=2026-04-21
+/rate?lang=en&date=2026-04-2 1&code=USD 1&code=USD&amount=10 1&code=USD&amount=10.5 1&code=EUR 2&code=USD
+/widget ?lang=en ?lang=ru ?lang=en&codes=USD ?lang=en&style=none ?lang=en&shadow=1 ?lang=en&theme=dark
+  /frame?lang=en /rows.json?lang=en /card.svg?lang=en /card.svg?lang=ru ?lang=en&date=2026-04-21
+/frankfurter/v1/2026-04-01..2026-04-21 - ?base=USD ?symbols=USD ?amount=10 ?amount=10.00
+/frankfurter/v1/ latest latest?amount=10 latest?symbols=USD latest?amount=10.00 latest?base=USD currencies
+  2026-04-01..2026-04-10 2026-04-02..2026-04-21
+/frankfurter/v2/rates?from=2026-04-01&to=2026-04-21 - &base=USD &quotes=USD &group=week &group=month
+  &expand=providers
+/frankfurter/v2/ currencies currencies?scope=all currencies?providers=ecb currency/USD currency/EUR
+  rate/USD/RUB rate/USD/EUR
+/ecb/eurofxref -hist.csv -hist.csv?base=USD -hist.xml -hist.zip -hist.xml?base=USD -hist-90d.xml?base=USD -daily.xml
+  -daily.xml?base=USD .zip .zip?base=USD
+/openexchangerates/api/ latest.json latest.json?base=EUR latest.json?symbols=EUR latest.json?callback=a
+  latest.json?callback=b historical/2026-04-21.json historical/2026-04-20.json
+  historical/2026-04-19.json convert/10/USD/EUR
+  convert/10.00/USD/EUR convert/11/USD/EUR convert/10/USD/CNY convert/10/GBP/EUR
+  time-series.json?start=2026-04-01&end=2026-04-21 time-series.json?start=2026-04-01&end=2026-04-21&base=EUR
+  time-series.json?start=2026-04-01&end=2026-04-21&symbols=EUR
+  time-series.json?start=2026-04-02&end=2026-04-21 time-series.json?start=2026-04-01&end=2026-04-20
+/cbr-xml-daily/ daily_json.js archive/2026/04/21/daily_json.js daily_jsonp.js latest.js daily.xml daily_eng.xml
+  daily_utf8.xml
+/rbc/tsv/ 840/2026/04/21.tsv 840/2026/04/22.tsv 978/2026/04/21.tsv cb/840.tsv cb/978.tsv
+/scripts/XML_ daily.asp?date_req=21/04/2026 daily_eng.asp?date_req=21/04/2026 val.asp valFull.asp
+/scripts/XML_dynamic.asp?date_req1=01/04/2026&date_req2= 10/04/2026&VAL_NM_RQ=R01235 10/04/2026&VAL_NM_RQ=R01239
+  20/04/2026&VAL_NM_RQ=R01235
+/scripts/XML_dynamic.asp?date_req1=02/04/2026&date_req2= 10/04/2026&VAL_NM_RQ=R01235
+/ v1/rates v1/rates/next v1/rates/2026-04-22 v1/currencies v1/currencies?lang=ru
+  rate?lang=ru&date=2026-04-21&code=USD frankfurter/v2/rates.csv?from=2026-04-01&to=2026-04-21
+  frankfurter/v2/rates?date=2026-04-21 prebid/currency.json chart.svg?codes=USD&lang=en
+  chart/frame?codes=USD&lang=en chart/frame?codes=USD&lang=en&theme=dark chart?codes=USD&lang=en chart?codes=EUR&lang=en
+"""
+
+
+def variants() -> Iterator[str]:
+    for line in VARIANTS.replace("\n  ", " ").split("\n")[1:-1]:
+        start, *ends = line.split()
+        yield from (start + end if end != "-" else start for end in ends)
+
+
+async def test_no_two_addresses_share_an_answer(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
+    """Whatever tells them apart is in the key of the body that is kept, whichever is asked for first.
+
+    A sheet of 2025 has one more currency, so lists of all days and of the last ones differ, too.
+    """
+    old = sheet(date(2025, 12, 2))
+    bank.publish(replace(old, quotes=(*old.quotes, XDR)), *map(sheet, workdays(date(2026, 3, 10), 35)))
+    clock.advance(hours=5)
+    for targets in ([*variants()], [*variants()][::-1]):
+        async with serve_whole() as served:
+            first: dict[tuple[str, bytes], str] = {}
+            for target in targets:
+                status, headers, body = await served.get(target)
+                assert status == 200, target
+                assert (other := first.setdefault((headers["Content-Type"], body), target)) == target, other
+
+
+async def test_the_date_of_an_answer_is_that_of_the_last_change(
+    bank: Bank, served: Served, serve_whole: Serve, clock: Clock
+) -> None:
+    """The acceptance of a sheet or the start of the day, on both paths, and the same on a second replica."""
+    clock.moment = datetime(2026, 4, 24, 13, 30, 7, 900_000, tzinfo=UTC)
+    bank.publish(sheet(FRIDAY + ONE_DAY))
+    await served.service.refresh()
+    await eventually(lambda: served.service.history.of_date(FRIDAY + ONE_DAY))
+    accepted, midnight = "Fri, 24 Apr 2026 13:30:07 GMT", "Fri, 24 Apr 2026 21:00:00 GMT"
+    async with serve_whole() as second:
+        for path in ("/v1/rates", "/v1/rates/2026-04-23", "/widget", "/cbr-xml-daily/daily_json.js"):
+            for running in (served, second, served, second):
+                assert (await running.get(path))[1]["Last-Modified"] == accepted, path
+                assert (await running.get(path, If_Modified_Since=accepted))[0] == 304
+                assert (await running.get(path, If_Modified_Since=midnight))[0] == 200
+        assert "Last-Modified" not in (await served.get("/widget/rates.js"))[1]
+        clock.moment = MIDNIGHT
+        for running in (served, second):
+            status, headers, body = await running.get("/v1/rates", If_Modified_Since=accepted)
+            assert (status, headers["Last-Modified"]) == (200, midnight)
+            assert json.loads(body)["effective_date"] == "2026-04-25"
+
+
+async def test_before_the_first_sheet_no_currency_is_unknown(bank: Bank, serve: Serve) -> None:
+    """A reader that took USD for unknown would never ask again."""
+    bank.misbehave = unavailable
+    async with serve() as served:
+        for path in (
+            "rates?codes=USD",
+            "series?codes=USD",
+            "convert?from=USD&to=RUB&amount=1",
+            "history.csv?codes=USD",
+        ):
+            status, headers, body = await served.get(f"/v1/{path}")
+            assert (status, json.loads(body)["type"], "Retry-After" in headers) == (
+                503,
+                "urn:ratesvc:no_sheet",
+                True,
+            ), path
+
+
+async def test_every_answer_of_a_demo_says_so(served: Served) -> None:
+    """A program must not take its figures for the Bank's."""
+    served.service.demo = True
+    for path in ("rates?codes=USD", "series?codes=USD", "convert?from=USD&to=RUB&amount=1", "currencies", "sheets"):
+        assert json.loads((await served.get(f"/v1/{path}"))[2])["demo"] is True, path
+
+
+async def test_a_currency_of_other_days_is_unknown_on_this_one(served: Served, bank: Bank, clock: Clock) -> None:
+    """The error names it, in whichever place it was asked for."""
+    bank.publish(replace(sheet(SATURDAY), quotes=(*sheet(SATURDAY).quotes, XDR)))
+    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
+    await served.service.fetch(None)
+    paths = ("rates?quote_currency=XDR", "rates.csv?quote_currency=XDR", "rates/today/XDR.txt")
+    for path in (*paths, "convert?from=XDR&to=RUB&amount=1", "convert?from=RUB&to=XDR&amount=1"):
+        status, _, body = await served.get(f"/v1/{path}")
+        assert (status, json.loads(body)["code"]) == (404, "XDR"), path
+        assert "The sheet of 2026-04-24 has no XDR." in json.loads(body)["detail"]
+
+
+async def test_a_refusal_names_the_parameter_its_value_and_what_it_takes(served: Served) -> None:
+    """Also one that is part of the path, and a day of another form. The type is stable."""
+    asked = cases.questions("problems.txt")
+    answers = {path: await served.get(path) for path in asked}
+    cases.check("problems.txt", {path: body.decode() for path, (_, _, body) in answers.items()})
+    for status, headers, body in answers.values():
+        assert (status, headers["Content-Type"]) == (json.loads(body)["status"], "application/problem+json")
+
+
+DATED = (
+    "/v1/rates/2026-04-26",
+    "/v1/rates/2026-04-26?revision=1",
+    "/v1/rates/2026-04-26/USD.txt",
+    "/v1/convert?amount=5&from=USD&to=EUR&date=2026-04-26",
+    "/v1/series?codes=USD&since=2026-04-23&until=2026-04-26",
+    "/rate?date=2026-04-26&code=USD&lang=en",
+    "/chart.svg?codes=USD&since=2026-04-23&until=2026-04-26",
+    "/scripts/XML_daily.asp?date_req=26/04/2026",
+    "/frankfurter/v1/2026-04-26?base=USD",
+)
+
+
+async def test_answers_about_a_day_are_kept_long_once_its_sheet_is_settled(
+    bank: Bank, served: Served, clock: Clock
+) -> None:
+    """On Monday morning Sunday is past and Tuesday's sheet is not set. A week later nothing can change any more."""
+    await announced(bank, served, clock, SATURDAY)
+    clock.moment = datetime(2026, 4, 25, 6, 0, tzinfo=UTC)
+    served.service.publish()
+    clock.moment = datetime(2026, 4, 27, 6, 0, tzinfo=UTC)
+    served.service.publish()
+    assert [path for path in DATED if await seconds(served, path) >= 86400] == []
+    await announced(bank, served, clock, TUESDAY)
+    assert [path for path in DATED if await seconds(served, path) >= 86400] == []
+    await announced(bank, served, clock, date(2026, 5, 7))
+    assert [path for path in DATED if await seconds(served, path) < 86400] == []
+
+
+async def seconds(served: Served, path: str) -> int:
+    """How long an answer may be kept."""
+    status, headers, _ = await served.get(path)
+    assert status == 200, path
+    return int(headers["Cache-Control"].partition("max-age=")[2].partition(",")[0])
+
+
+PUBLISHED = (
+    *("/v1/rates", "/v1/rates/2026-04-23", "/v1/rates?quote_currency=USD&lang=ru", "/v1/currencies", "/", "/rate"),
+    *("/v1/series?codes=USD", "/widget", "/widget/frame?lang=ru", "/widget/rows.json", "/widget/card.svg"),
+    *("/cbr-xml-daily/daily_json.js", "/scripts/XML_daily.asp", "/prebid/currency.json", "/ecb/eurofxref-daily.xml"),
+    *("/chart.svg?codes=USD", "/chart?codes=USD&lang=ru"),
+)
+
+
+async def test_a_published_answer_needs_no_work(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Redis and the Bank, unable to render or to compress: 200, 304, HEAD, gzip and br send the same bytes."""
+    await served.filled()
+    packings = ("identity", "gzip", "br")
+    before = {(path, how): await served.get(path, Accept_Encoding=how) for path in PUBLISHED for how in packings}
+
+    def rigged(*_: object, **__: object) -> None:
+        raise AssertionError("there was something to do")
+
+    for name in ("brotli.compress", "gzip.compress", "Publication.keep"):
+        monkeypatch.setattr(f"ratesvc.service.publication.{name}", rigged)
+    for name in (
+        "storage.redis.RedisConnection.call",
+        "bank.client.BankClient.daily",
+        "bank.client.BankClient.dynamic",
+    ):
+        monkeypatch.setattr(f"ratesvc.{name}", rigged)
+    for (path, how), (status, headers, body) in before.items():
+        assert status == 200, path
+        assert (await served.get(path, Accept_Encoding=how))[2] == body, path
+        again = await served.get(path, Accept_Encoding=how, If_None_Match=headers["ETag"])
+        assert (again[0], again[2]) == (304, b""), path
+        async with served.http.head(served.url + path, headers={"Accept-Encoding": how}) as head:
+            assert (head.status, head.headers["ETag"]) == (200, headers["ETag"]), path
+
+
+ROUNDS, WARM = 6, 3
+TARGETS, STREAMS = 200, 10
+MOST_GROWTH = 150_000
+"""Bytes in three rounds, of which three more sheets in history are some thirty thousand."""
+
+
+def targets(round_: int) -> list[str]:
+    """New request targets for each round."""
+    kinds = (
+        "/v1/convert?amount={}&from=USD&to=CNY",
+        "/widget/rows.json?codes=USD&heading={}",
+        "/v1/series?codes=USD&since=2026-04-01&_={}",
+        "/nowhere/{}",
+    )
+    return [kinds[number % 4].format(round_ * TARGETS + number + 1) for number in range(TARGETS)]
+
+
+@pytest.mark.nightly
+async def test_memory_does_not_grow(served: Served, bank: Bank, clock: Clock) -> None:
+    """Each round has a new sheet, two hundred new targets, streams that come and go, and the next day."""
+    used = []
+    tracemalloc.start()
+    for number, day in zip(count(), workdays(SATURDAY, ROUNDS), strict=False):
+        bank.publish(sheet(day))
+        clock.moment = datetime.combine(day, time(9), UTC)
+        await served.service.refresh()
+        await eventually(lambda day=day: served.service.history.of_date(day))  # type: ignore[misc]
+        for target in targets(number):
+            assert (await served.get(target))[0] in (200, 404), target
+        for _ in range(STREAMS):
+            async with reading(served.url):
+                pass
+        bank.asked.clear()
+        gc.collect()
+        used.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    print([f"{after - before:+}" for before, after in pairwise(used)])  # noqa: T201 -- figures
+    assert used[-1] - used[WARM - 1] <= MOST_GROWTH, used
+
+
+async def test_a_document_with_an_unknown_part_is_repeated_without_it(
+    served: Served, bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is a sheet like any other, and the log names the part once. Known documents come back byte for byte."""
+    bank.publish(sheet(SATURDAY))
+    whole = bank.documents[SATURDAY]
+    bank.documents[SATURDAY] = whole.replace(b"</Valute>", b"<script>alert(1)</script></Valute>", 1)
+    for _ in range(2):
+        await served.service.poll()
+    assert capsys.readouterr().out.count("unknown_part") == 1
+    body = (await served.get("/scripts/XML_daily.asp?date_req=25/04/2026"))[2]
+    assert b"script" not in body
+    assert parse_daily(body) == sheet(SATURDAY)
+    assert (await served.get("/scripts/XML_daily.asp?date_req=24/04/2026"))[2] == bank.documents[FRIDAY]
+
+
+async def test_a_body_rendered_during_a_change_belongs_to_its_publication(
+    bank: Bank, served: Served, clock: Clock
+) -> None:
+    """Another sheet is published while a request waits for a long table. The table is not kept under the new sheet."""
+    service, release = served.service, threading.Event()
+    old = service.publication
+    assert old
+    # Both threads that render are busy until the sheet has changed.
+    busy = [
+        asyncio.create_task(old.body_in_thread(("busy", n), lambda: _waiting(release), service.workers))
+        for n in range(2)
+    ]
+    asked = asyncio.create_task(served.get("/cbr-xml-daily/latest.js"))
+    await eventually(lambda: len(old.render_locks) == 3)
+    await announced(bank, served, clock, SATURDAY)
+    assert service.publication is not old
+    release.set()
+    assert json.loads((await asked)[2])["date"] == "2026-04-24"
+    assert json.loads((await served.get("/cbr-xml-daily/latest.js"))[2])["date"] == "2026-04-25"
+    await asyncio.gather(*busy)
+
+
+def _waiting(release: threading.Event) -> Body:
+    release.wait(patience_s())
+    return Body(b"", "text/plain")

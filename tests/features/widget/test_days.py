@@ -1,0 +1,62 @@
+"""Widgets of a day, and the points of their trend."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from conftest import Clock, Serve, Served
+from kit.bank import Bank, sheet
+from kit.dates import DAYS, FRIDAY, THURSDAY
+
+from ratesvc.domain.workdays import ONE_DAY
+
+WIDGET = "/widget/rows.json?codes=USD&lang=en"
+
+
+async def test_a_widget_of_a_day_is_not_the_widget_of_today(served: Served, clock: Clock) -> None:
+    """Both show Friday's sheet, but today's says that it is stale, whichever of them was asked for first."""
+    clock.moment = datetime(2026, 4, 24, 21, 1, tzinfo=UTC)
+    served.service.publish()
+    dated, undated = [json.loads((await served.get(path))[2]) for path in (f"{WIDGET}&date=2026-04-24", WIDGET)]
+    assert (dated["stale"], undated["stale"]) == (False, True)
+    assert (dated.get("note", ""), "April 24, 2026" in undated["note"]) == ("", True)
+
+
+async def test_a_sparkline_composes_no_sheet(bank: Bank, serve_whole: Serve) -> None:
+    """Its points are read from a column. Only the sheet of the shown day is composed."""
+    days = DAYS
+    bank.publish(*map(sheet, days))
+    async with serve_whole() as served:
+        status, _, body = await served.get(f"{WIDGET}&spark=7&date={days[8]}")
+        assert (status, bool(json.loads(body)["rows"][0]["points"])) == (200, True)
+        assert served.service.history._composed.cache_info().currsize <= 3  # noqa: SLF001 -- what it costs is to be seen
+
+
+async def test_a_sparkline_does_not_cross_the_redenomination(bank: Bank, serve_whole: Serve) -> None:
+    """In January 1998 it begins at New Year, because a thousandth of the number is no fall."""
+    old = [date(1997, 12, day) for day in (24, 25, 26, 27, 30, 31)]
+    new = [date(1998, 1, day) for day in (1, 6, 7, 8)]
+    bank.publish(*map(sheet, [*old, *new, THURSDAY, FRIDAY]))
+    bank.series["R01235"] |= {day: (1, Decimal(5960)) for day in old}
+    async with serve_whole() as served:
+        _, _, body = await served.get(f"{WIDGET}&spark=30&date=1998-01-08")
+        first, last = (sheet(day).by_code["USD"].value for day in (new[0], new[-1]))
+        assert json.loads(body)["rows"][0]["cells"][0] == f"from {first:.4f} to {last:.4f}"
+        _, _, body = await served.get(f"{WIDGET}&spark=30&date=1998-01-06")
+        assert "points" not in json.loads(body)["rows"][0]
+        _, _, body = await served.get(f"{WIDGET}&spark=30&date=1997-12-31")
+        assert json.loads(body)["rows"][0]["cells"][0] == "from 5,960.0000 to 5,960.0000"
+
+
+async def test_a_sheet_that_is_asked_for_by_its_day_looks_different_from_that_of_today(
+    bank: Bank, serve_whole: Serve, clock: Clock
+) -> None:
+    """On Sunday both are Saturday's, but only one says «since April 25»."""
+    bank.publish(*map(sheet, (FRIDAY - ONE_DAY, FRIDAY, FRIDAY + ONE_DAY)))
+    clock.moment = datetime(2026, 4, 26, 9, tzinfo=UTC)
+    async with serve_whole() as served:
+        address = "/widget?lang=en&columns=name,today"
+        shown = [b"since" in (await served.get(address + more))[2] for more in ("", "&date=2026-04-25")]
+    assert shown == [True, False]
