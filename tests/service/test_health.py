@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, Served, but
+from conftest import Clock, Serve, Served, but, golden
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 
@@ -25,6 +25,7 @@ from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
+from ratesvc.service.health import Check
 from ratesvc.service.refresh import Cycle
 
 ROWS = (Quote("USD", "840", "R01235", 1, Decimal(75), "USD"),)
@@ -32,122 +33,54 @@ IN_FORCE, ANNOUNCED = Revision(Sheet(FRIDAY, ROWS), 1, NOON), Revision(Sheet(SAT
 SEEN = snapshot(History(WorkCalendar(), [IN_FORCE]), NOON)
 
 
-def test_a_sheet_shows_the_newest_and_when_the_next_is_due() -> None:
-    """The newest may be tomorrow's. tests/faults/test_D_fleet.py has when it warns and fails.
-
-    Frozen figures are legal, but more often somebody at the Bank forgot to change them.
-    """
-    assert health.sheet(replace(SEEN, publications_missed=2), ANNOUNCED) == {
-        "status": "pass",
-        "observedValue": "2026-04-25",
-        "expectedAt": "2026-04-24T18:00:00+03:00",
-        "publicationsMissed": 2,
-    }
-    assert health.sheet(None, None) == {"status": "fail", "output": "no sheet yet"}
-    frozen = health.sheet(SEEN, replace(IN_FORCE, flags=("frozen",)))
-    assert (frozen["status"], frozen["output"]) == ("warn", "every rate is the same as in the sheet before")
-    assert health.sheet(SEEN, replace(IN_FORCE, flags=("large_move",)))["status"] == "pass"
-    assert health.sheet(SEEN, None)["observedValue"] is None
-    gone = health.sheet(SEEN, replace(IN_FORCE, flags=("frozen",)), [THURSDAY, FRIDAY])
-    assert (gone["status"], gone["output"].count("the Bank no longer has the sheet of 2026-04-2")) == ("warn", 2)
-    late = replace(SEEN, next_late=True)
-    assert [
-        (one["status"], one["output"])
-        for one in (health.sheet(late, None), health.sheet(replace(late, stale=True), None))
-    ] == [
-        ("warn", "the next sheet is late"),
-        ("fail", "the sheet that should be in force is missing"),
-    ]
-
-
-def test_a_fetch_shows_its_outcome_and_the_sheets_held_back() -> None:
-    """A failure warns with its reason and the number of failures in a row. A sheet that is held back warns at once."""
-    assert health.fetch(None, 0) == {"status": "pass", "observedValue": "not yet asked"}
-    assert health.fetch(Cycle("unchanged"), 0) == {"status": "pass", "observedValue": "unchanged"}
-    held = Quarantined.because(Sheet(SATURDAY, ROWS), ("shrunk", "11 of 30 currencies are gone"))
-    assert health.fetch(Cycle("quarantined", held_back=(held, held)), 0) == {
-        "status": "warn",
-        "observedValue": "quarantined",
-        "output": "; ".join(["2026-04-25 quarantine: shrunk: 11 of 30 currencies are gone"] * 2),
-    }
-    failure = FetchFailed([("www.cbr.ru", SourceError("timeout", "no answer"))])
-    assert health.fetch(Cycle("failed", failure=failure), 3) == {
-        "status": "warn",
-        "observedValue": "failed",
-        "failuresInARow": 3,
-        "output": str(failure),
-    }
-    assert health.fetch(Cycle("crashed"), 1)["output"] == "see the log"
-
-
-def test_redis_warns_with_its_trouble() -> None:
-    """Memory goes on serving, so it never fails. It repeats what Redis says, and never the address of Redis."""
-    assert health.redis("external", None) == {"status": "pass", "observedValue": "external"}
-    for text, kind, output in (
-        ("Redis: no answer at 10.0.0.5:6379", "timeout", "Redis: timeout"),
-        ("Redis: MISCONF No space left on device", "refused", "Redis: MISCONF No space left on device"),
-    ):
-        found = health.redis("external", StoreUnavailable(text, kind))
-        assert found == {"status": "warn", "observedValue": "external", "output": output}
-
-
-@pytest.mark.parametrize(("silent_s", "output"), [(0.0, None), (10.0, None), (10.6, "no heartbeat for 11 s")])
-def test_a_scheduler_fails_after_ten_seconds_without_a_heartbeat(silent_s: float, output: str | None) -> None:
-    """The heartbeat is due each second. The check shows the last run in both cases."""
-    failed = {"status": "fail", "observedValue": "2026-04-24T09:00:00+00:00", "output": output}
-    passed = {"status": "pass", "observedValue": "2026-04-24T09:00:00+00:00"}
-    assert health.scheduler(silent_s, NOON) == (failed if output else passed)
-    assert health.scheduler(silent_s, None)["observedValue"] is None
-
-
-@pytest.mark.parametrize(("count", "status"), [(0, "pass"), (1, "warn"), (50, "warn")])
-def test_a_document_in_quarantine_warns(count: int, status: str) -> None:
-    """It waits for a person."""
-    found = health.quarantine(count)
-    assert (found["status"], found["observedValue"], "output" in found) == (status, count, status == "warn")
-
-
-@pytest.mark.parametrize(
-    ("skew_s", "status", "shown"),
-    [
-        (None, "pass", None),
-        (0.4, "pass", 0),
-        (30.0, "pass", 30),
-        (-30.0, "pass", -30),
-        (30.6, "warn", 31),
-        (-30.6, "warn", -31),
+LATE = replace(SEEN, next_late=True)
+HELD_BACK = Quarantined.because(Sheet(SATURDAY, ROWS), ("shrunk", "11 of 30 currencies are gone"))
+FAILURE = FetchFailed([("www.cbr.ru", SourceError("timeout", "no answer"))])
+COVERAGE = Coverage(FIRST_DAY, FRIDAY)
+CHECKS: dict[str, list[Check]] = {
+    "The newest sheet may be tomorrow's. tests/faults/test_D_fleet.py has when the check warns and fails.": [
+        *(health.sheet(replace(SEEN, publications_missed=2), ANNOUNCED), health.sheet(SEEN, None)),
+        *(health.sheet(None, None), health.sheet(LATE, None), health.sheet(replace(LATE, stale=True), None)),
     ],
-)
-def test_a_clock_warns_from_half_a_minute_on(skew_s: float | None, status: str, shown: int | None) -> None:
-    """Ahead and behind. An unknown difference does not warn."""
-    found = health.clock(skew_s)
-    way = {31: "31 s ahead of the Bank's", -31: "31 s behind the Bank's"}.get(shown or 0, "")
-    assert (found["status"], found["observedValue"], found["observedUnit"]) == (status, shown, "s")
-    assert found.get("output", "").endswith(way)
-    assert ("output" in found) == (status == "warn")
+    "Frozen figures are legal, but more often somebody forgot to change them. Other flags are no warning.": [
+        health.sheet(SEEN, replace(IN_FORCE, flags=(flag,))) for flag in ("frozen", "large_move")
+    ],
+    "The Bank took sheets back.": [health.sheet(SEEN, IN_FORCE, [THURSDAY, FRIDAY])],
+    "A failure warns with its reason and the number of failures in a row.": [
+        *(health.fetch(None, 0), health.fetch(Cycle("unchanged"), 0)),
+        *(health.fetch(Cycle("failed", failure=FAILURE), 3), health.fetch(Cycle("crashed"), 1)),
+    ],
+    "A sheet that is held back warns at once.": [
+        health.fetch(Cycle("quarantined", held_back=(HELD_BACK, HELD_BACK)), 0)
+    ],
+    "Memory goes on serving without Redis. Its words are repeated, and never its address.": [
+        health.redis("external", None),
+        health.redis("external", StoreUnavailable("Redis: no answer at 10.0.0.5:6379", "timeout")),
+        health.redis("external", StoreUnavailable("Redis: MISCONF No space left on device", "refused")),
+    ],
+    "A heartbeat is due each second, and the check fails after ten without one.": [
+        *(health.scheduler(silent_s, NOON) for silent_s in (0.0, 10.0, 10.6)),
+        health.scheduler(0.0, None),
+    ],
+    "A document in quarantine waits for a person.": [health.quarantine(count) for count in (0, 1, 50)],
+    "The clock warns from half a minute on, ahead and behind. An unknown difference does not.": [
+        health.clock(skew_s) for skew_s in (None, 0.4, 30.0, -30.0, 30.6, -30.6)
+    ],
+    "The calendar warns a month before its end, which leaves time for an update.": [
+        health.calendar(FRIDAY + timedelta(days), FRIDAY) for days in (400, 31, 30, -1)
+    ],
+    "A first start that goes on is no warning. Days without a second document are.": [
+        *(health.history(None, (), None, ()), health.history(None, (), None, ("backfill",))),
+        health.history(COVERAGE, (), Progress(34, 88, "KZT (R01335)"), ()),
+        health.history(COVERAGE, [THURSDAY], None, ()),
+    ],
+}
 
 
-@pytest.mark.parametrize(("days", "status"), [(400, "pass"), (31, "pass"), (30, "warn"), (-1, "warn")])
-def test_a_calendar_warns_a_month_before_its_end(days: int, status: str) -> None:
-    """This leaves time for an update."""
-    found = health.calendar(FRIDAY + timedelta(days), FRIDAY)
-    assert (found["status"], found["observedValue"]) == (status, str(FRIDAY + timedelta(days)))
-    assert ("extra_off" in found.get("output", "")) == (status == "warn")
-
-
-def test_history_says_which_days_wait_and_what_is_fetched() -> None:
-    """A first start that goes on is no warning, days without a second document are."""
-    coverage = Coverage(FIRST_DAY, FRIDAY)
-    assert health.history(None, (), None, ()) == {"status": "pass", "observedValue": "none yet"}
-    asking = health.history(coverage, (), Progress(34, 88, "KZT (R01335)"), ())
-    assert (asking["status"], asking["output"]) == ("pass", "step 34 of 88: KZT (R01335)")
-    assert health.history(coverage, [THURSDAY], None, ()) == {
-        "status": "warn",
-        "observedValue": f"{FIRST_DAY}/{FRIDAY}",
-        "unconfirmed": [str(THURSDAY)],
-        "output": "days without a confirmed sheet: 1",
-    }
-    assert health.history(None, (), None, ("backfill",))["output"] == "another replica fetches history"
+def test_each_check_says_what_it_observed_and_what_is_wrong() -> None:
+    """golden/health.txt has each of these checks on a line."""
+    shown = {why: "\n".join(json.dumps(check) for check in checks) for why, checks in CHECKS.items()}
+    golden("health.txt", "".join(f"# {why}\n{lines}\n" for why, lines in shown.items()))
 
 
 async def test_health_has_eight_checks(served: Served, clock: Clock) -> None:

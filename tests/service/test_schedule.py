@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, patience_s
+from kit import cases
 from kit.bank import Bank, sheet
 from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from kit.time import block
@@ -186,57 +187,32 @@ def holding(*days: date) -> History:
     return History(WorkCalendar(), [Revision(sheet(day), 1, NOON) for day in days])
 
 
-@pytest.mark.parametrize(
-    ("moment", "newest", "seconds"),
-    [
-        (datetime(2026, 4, 24, 13, 0, tzinfo=UTC), FRIDAY, 180),  # 16:00 of a working day, tomorrow's not there
-        (datetime(2026, 4, 24, 13, 0, tzinfo=UTC), SATURDAY, 3600),  # there already
-        (NOON, FRIDAY, 3600),  # the Bank fixes its rates in the afternoon
-        (datetime(2026, 4, 24, 11, 30, tzinfo=UTC), FRIDAY, 1800),  # 14:30: the window opens in half an hour
-        (datetime(2026, 4, 25, 9, 0, tzinfo=UTC), SATURDAY, 3600),  # Saturday
-        (datetime(2026, 4, 24, 19, 0, tzinfo=UTC), FRIDAY, 600),  # overdue since 21:00
-    ],
-)
-def test_the_pace_follows_the_moscow_working_day(moment: datetime, newest: date, seconds: float) -> None:
-    """Every few minutes from 15:00 to 21:00 until tomorrow's sheet is there, otherwise each hour."""
-    assert next_poll_s(holding(newest), moment, None, Cycle("new"), 0) == seconds
-    assert next_poll_s(holding(newest), moment, 0.5, Cycle("new"), 0) == 0.5
-
-
 FAILED = Cycle("failed", failure=FetchFailed([("cbr", SourceError("timeout", "x"))]))
-ASKS = Cycle("failed", failure=FetchFailed([("cbr", SourceError("status", "503", 300))]))
-UNCONFIRMED = Cycle("confirming", held_back=(Unconfirmed(sheet(SATURDAY), Assessment()),))
-EMPTY, HELD = holding(), holding(SATURDAY)
+CYCLES = {
+    "new": Cycle("new"),
+    "failed": FAILED,
+    "crashed": Cycle("crashed"),
+    "new with a failure": Cycle("new", failure=FAILED.failure),
+    "failed and asks for a pause": Cycle("failed", failure=FetchFailed([("cbr", SourceError("status", "503", 300))])),
+    "skipped": Cycle("skipped"),
+    "confirming": Cycle("confirming", held_back=(Unconfirmed(sheet(SATURDAY), Assessment()),)),
+}
 
 
-@pytest.mark.parametrize(
-    ("history", "fixed_s", "cycle", "waits"),
-    [
-        # From ten seconds to ten minutes, or to one minute while no sheet is held: those would be minutes of 503.
-        *((HELD, None, cycle, [10, 20, 40, 80, 160, 320, 600, 600]) for cycle in (FAILED, Cycle("crashed"))),
-        *((EMPTY, None, cycle, [10, 20, 40, 60, 60]) for cycle in (FAILED, Cycle("crashed"))),
-        # One request failed, though another brought a sheet.
-        (HELD, None, Cycle("new", failure=FAILED.failure), [10, 20]),
-        # A configured pace waits until a sheet is held, or a failure at the first start could be a day of 503.
-        *((EMPTY, 86400, cycle, [10, 20, 40, 60]) for cycle in (FAILED, Cycle("crashed"))),
-        *((HELD, 86400, cycle, [86400]) for cycle in (FAILED, Cycle("crashed"))),
-        (EMPTY, 0.5, FAILED, [0.5, 0.5]),
-        # Retry-After counts for any pace.
-        *((HELD, fixed_s, ASKS, [300]) for fixed_s in (None, 0.5)),
-        # The replica with the lease may not be able to reach the Bank.
-        *((EMPTY, fixed_s, Cycle("skipped"), [wait_s]) for fixed_s, wait_s in ((None, 10), (3600, 10), (0.5, 0.5))),
-        (HELD, 3600, Cycle("skipped"), [3600]),
-        # Also outside of the hours of publication.
-        (HELD, None, UNCONFIRMED, [180]),
-        (EMPTY, None, UNCONFIRMED, [60]),
-    ],
-)
-def test_the_next_poll_is_sooner_after_a_failure_or_an_unconfirmed_sheet(
-    history: History, fixed_s: float | None, cycle: Cycle, waits: list[float]
-) -> None:
-    """After the first failure, the second and so on. It is Saturday, so otherwise it would be an hour."""
-    saturday = NOON + timedelta(days=1)
-    assert [next_poll_s(history, saturday, fixed_s, cycle, 1 + place) for place in range(len(waits))] == waits
+def planned(question: str) -> str:
+    """The seconds until the next poll at that time in Moscow, after one such cycle, after two in a row and so on."""
+    moment, held, outcome, *fixed_s = question.split(", ")
+    now = datetime.fromisoformat(f"2026-04-{moment}+03:00")
+    history = holding(*(date(2026, 4, int(day)) for day in held.removeprefix("holds ").split() if day != "nothing"))
+    outcome, _, times = outcome.partition(" ×")
+    every_s = float(fixed_s[0].removeprefix("every ").removesuffix(" s")) if fixed_s else None
+    counts = range(1, int(times or 1) + 1)
+    return " ".join(f"{next_poll_s(history, now, every_s, CYCLES[outcome], failures):g}" for failures in counts)
+
+
+def test_the_pace_follows_the_moscow_working_day_and_failures() -> None:
+    """golden/polls.txt says when the next poll is due, and why."""
+    cases.check("polls.txt", {question: planned(question) for question in cases.questions("polls.txt")})
 
 
 async def test_a_lost_cancellation_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
