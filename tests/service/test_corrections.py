@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, stored
 from kit.bank import Bank, bank_running, workdays
 from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
-from kit.front import ChaosProxy
 from kit.http import reading
-from kit.redis import RealRedis, running
 from kit.sheets import OF_THE_BANK, changed, plausible, ranges_name, times
 from structlog.testing import capture_logs
 
@@ -25,10 +19,9 @@ from ratesvc.domain.workdays import ONE_DAY, utc_now
 from ratesvc.errors import RatesvcError
 from ratesvc.features.events.routes import feed_of
 from ratesvc.features.verify.command import verify
-from ratesvc.service.app import Service
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
-from ratesvc.storage.store import Announcement, Store
+from ratesvc.storage.store import Store
 
 pytestmark = [pytest.mark.nightly, pytest.mark.usefixtures("every_sheet")]
 
@@ -213,60 +206,3 @@ async def test_a_mirror_that_lags_is_passed_over(bank: Bank, serve: Serve, clock
             asked = len(fresh.queries)
             await served.service.poll()
             assert len(fresh.queries) == asked + 1
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RealRedis]:
-    server = RealRedis(tmp_path / "redis")
-    with running(server):
-        yield server
-
-
-async def test_a_fetched_sheet_is_served_when_redis_dies_after_the_announcement(
-    bank: Bank, serve_whole: Serve, own: RealRedis, clock: Clock
-) -> None:
-    """The connection is cut with the announcement, so this replica never hears of its own sheet."""
-    async with ChaosProxy(own.port) as proxy, serve_whole(redis={"url": proxy.url}) as served:
-        bank.publish(plausible(SATURDAY))
-        clock.moment = EVENING
-        _dies_after_publish(proxy, served.service)
-        await served.service.poll()
-        assert (await served.get("/v1/rates/next"))[0] == 200
-        proxy.well()
-
-
-def _dies_after_publish(proxy: ChaosProxy, service: Service) -> None:
-    announce = service.store.announce
-
-    async def last(news: Announcement = "changed") -> None:
-        await announce(news)
-        if news == "changed":
-            proxy.fails(1, "gone")
-            proxy.cut()
-
-    service.store.announce = last  # type: ignore[method-assign] # the moment at which Redis dies
-
-
-async def test_an_older_document_does_not_follow_a_newer_correction(
-    bank: Bank, serve_whole: Serve, store: Store
-) -> None:
-    """Another replica stores a correction while this one confirms an older document."""
-    newer = changed(plausible(FRIDAY), PLN=times("1.03"))
-    async with serve_whole() as served:
-        await served.service.poll()
-        older = changed(plausible(FRIDAY), PLN=times("1.02"))
-        bank.publish(older)
-        await served.service.poll()
-        goes_on = bank.hangs("_eng.asp")
-        polling = asyncio.create_task(served.service.poll())
-        await eventually(lambda: bank.asked_in_english)
-        [first] = [one for one in await stored(store) if one.effective_date == FRIDAY]
-        await store.put(replace(first, sheet=newer, number=2))
-        goes_on.set()
-        await polling
-        numbers = [one.number for one in await stored(store) if one.effective_date == FRIDAY]
-        assert numbers == [1, 2]
-        assert served.held(FRIDAY).sheet == newer
-        bank.publish(newer)
-        await poll_twice(served)
-        assert served.held(FRIDAY).number == 2
