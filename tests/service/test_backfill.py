@@ -301,6 +301,8 @@ def state(bank: Bank, replica: Replica) -> list[str]:
         held = replica.held(day)
         truth = bank.truth.get(day, [held.sheet])[-1]
         words = [f"revision {held.number}"] * (held.number > 1) + [*held.flags]
+        if held.number > 1 and not replica.history.revision(day, 1).sheet.says_the_same_as(bank.truth[day][0]):
+            words.append("the first is not the Bank's")
         words += ["is not the Bank's"] * (not held.sheet.says_the_same_as(truth))
         noted += [f"{named([day])}: {', '.join(words)}"] * bool(words)
     return noted

@@ -7,12 +7,15 @@ import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import uvloop
 from conftest import eventually
+from kit import cases
 from kit.bank import Bank, around_today
 from kit.certificates import Authority
 from kit.front import ChaosProxy
@@ -32,40 +35,11 @@ from ratesvc.storage.store import Store
 MOST = 16
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("redis://", RedisAddress("server", (("localhost", 6379),))),
-        (
-            "redis://cl%2Ferk:p%40ss@redis.example:6380/3",
-            RedisAddress("server", (("redis.example", 6380),), db=3, username="cl/erk", password="p@ss"),  # noqa: S106
-        ),
-        ("unix:///run/v%20k.sock?db=1", RedisAddress("socket", path="/run/v k.sock", db=1)),
-        (
-            "redis+sentinel://one,[::1]:5/rates/2",
-            RedisAddress("sentinel", (("one", 26379), ("::1", 5)), service="rates", db=2),
-        ),
-        (
-            "rediss+cluster://:x@one:1,two:2?ssl_ca_certs=/ca.pem",
-            RedisAddress(
-                *("cluster", (("one", 1), ("two", 2))),
-                password="x",  # noqa: S106 -- a test
-                tls=True,
-                options={"ssl_ca_certs": "/ca.pem"},
-            ),
-        ),
-    ],
-)
-def test_addresses_as_people_write_them(url: str, expected: RedisAddress) -> None:
-    """Every kind, with its default ports, escapes and options."""
-    assert RedisAddress.from_url(url) == expected
-
-
-def test_both_passwords_are_secrets() -> None:
-    """Redis's own and the sentinels', which may be another."""
-    address = RedisAddress.from_url("redis+sentinel://:one@h/rates?sentinel_username=u&sentinel_password=two")
-    assert address.secrets == ("one", "two")
-    assert address.options.get("sentinel_username") == "u"
+def test_addresses_as_people_write_them() -> None:
+    """Every kind, with its default ports, escapes and options. golden/settings.txt has those that are refused."""
+    shown = {url: msgspec.json.encode(asdict(RedisAddress.from_url(url))) for url in cases.questions("redis.txt")}
+    secrets = {url: RedisAddress.from_url(url).secrets for url in shown}
+    cases.check("redis.txt", {url: f"{shown[url].decode()}\nsecret: {' '.join(secrets[url])}" for url in shown})
 
 
 @pytest.fixture
