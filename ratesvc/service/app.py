@@ -22,7 +22,7 @@ from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
 from ratesvc.service.health import Check
-from ratesvc.service.publication import Publication, Workers
+from ratesvc.service.publication import Publication
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, next_poll_s
 from ratesvc.service.sync import Sync
@@ -82,7 +82,8 @@ class Service:
         """What features do after each publication."""
         self.on_drain: list[Callable[[], None]] = []
         """What they do before the service stops."""
-        self.workers = Workers()
+        self.on_close: list[Callable[[], None]] = []
+        """What they do when it has stopped."""
         # Redis
         is_external = settings.redis.url and not demo
         self.engine = None if is_external else Engine(data_dir(settings, demo=demo), self.telemetry.task_died)
@@ -115,10 +116,11 @@ class Service:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for close in self.on_close:
+            close()
         await self._stack.aclose()
 
     async def _open(self) -> None:
-        self._stack.callback(self.workers.close)
         self._stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_S)
         if self.engine:

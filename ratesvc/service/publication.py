@@ -1,4 +1,4 @@
-"""Finished answers: rendered, compressed and tagged once; a request only picks one. And the threads that render."""
+"""Finished answers: rendered, compressed and tagged once; a request only picks one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ import contextlib
 import ctypes
 import gzip
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import Enum
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import brotli
 
 from ratesvc.domain.rates import Snapshot
-from ratesvc.errors import Busy
 
 MOST_TARGETS = 4000
 LONGEST_TARGET = 512
@@ -39,43 +35,10 @@ BROTLI_QUALITY, GZIP_LEVEL = 5, 4
 BROTLI_WINDOW = 18
 """256 kB. A long table becomes a hundredth longer than with 4 MB, and takes 4 MB of memory instead of 20."""
 
-LONG_POINTS = 2000
-"""An answer of so many points is long: it takes a hundredth of a second or more."""
-
 # Of glibc's mallopt: the size from which a buffer lies apart; how many heaps threads have.
 MALLOC_OPTIONS = {-3: 128 * 1024, -8: 1}
 
-Made = TypeVar("Made")
 Headers = tuple[tuple[str, str], ...]
-
-
-class Queue(Enum):
-    """Where an answer waits until a thread renders it."""
-
-    SMALL = "small answers"
-    WIDGETS = "widgets"
-    PAGES = "pages"
-    BUILDER = "pages of the builder"
-    PICTURES = "pictures"
-    LONG = "long answers"
-
-    @classmethod
-    def of(cls, points: int) -> Queue:
-        """The queue of an answer with so many points."""
-        return cls.LONG if points >= LONG_POINTS else cls.SMALL
-
-
-MOST_WAITING = {
-    Queue.SMALL: 200,
-    Queue.WIDGETS: 200,
-    Queue.PAGES: 60,
-    Queue.BUILDER: 20,
-    Queue.LONG: 20,
-    Queue.PICTURES: 60,
-}
-"""So many are rendered or wait at a time. A widget takes some 5 ms, a page 20, one of the builder 60, most pictures
-100, and a long answer 300 at most. Proxies wait two seconds, and longer for the last two.
-"""
 
 
 @dataclass(frozen=True)
@@ -190,24 +153,6 @@ class Publication:
         """The finished body of this variant."""
         return self.find(key) or self.keep(key, render())
 
-    async def body_in_thread(
-        self, key: Hashable, render: Render, workers: Workers, queue: Queue = Queue.SMALL, *, packed: bool = True
-    ) -> Body:
-        """The body, rendered in a worker thread at the first request for it; later requests wait for that.
-
-        It is compressed there, too, if the client wants it `packed`. Raises Busy if too many wait in its queue.
-        """
-        async with self.render_locks.setdefault(key, asyncio.Lock()):
-            body = self.find(key)
-            if body and (body.is_finished or not packed):
-                return body
-
-            def finished() -> Body:
-                made = body or render()
-                return made.finish() if packed else made
-
-            return self.keep(key, await workers.run(finished, queue))
-
     def find(self, key: Hashable) -> Body | None:
         """The body of this variant if it was rendered before."""
         return self._bodies.get(key)
@@ -261,35 +206,3 @@ def give_back_memory() -> None:
         options = ctypes.CDLL(None).mallopt
         for option, value in MALLOC_OPTIONS.items():
             options(option, value)
-
-
-class Workers:
-    """The threads that render: small answers have two; widgets, pages and the builder one each; the slow ones one.
-
-    One thread for long answers and pictures bounds their memory, and how long they keep the event loop waiting.
-    """
-
-    def __init__(self) -> None:
-        slow = (Queue.LONG, Queue.PICTURES)
-        threads = {queue: ThreadPoolExecutor(2 if queue is Queue.SMALL else 1, "render") for queue in Queue}
-        self._threads = {**threads, Queue.PICTURES: threads[Queue.LONG]}
-        self._turns = {queue: asyncio.Lock() for queue in slow}
-        self.waiting: Counter[Queue] = Counter()
-        """How many answers of each queue are rendered or wait."""
-
-    async def run(self, work: Callable[[], Made], queue: Queue) -> Made:
-        """Run `work` and return its result. Raises Busy if too many wait."""
-        if self.waiting[queue] >= MOST_WAITING[queue]:
-            raise Busy(f"Too many {queue.value} are being rendered. Ask again in half a minute, or for less.")
-        self.waiting[queue] += 1
-        try:
-            # Only the first of each slow queue waits for their thread, so the two take turns.
-            async with self._turns.get(queue, contextlib.nullcontext()):
-                return await asyncio.get_running_loop().run_in_executor(self._threads[queue], work)
-        finally:
-            self.waiting[queue] -= 1
-
-    def close(self) -> None:
-        """Drop the answers that wait."""
-        for threads in {*self._threads.values()}:
-            threads.shutdown(wait=False, cancel_futures=True)

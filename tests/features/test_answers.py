@@ -23,6 +23,7 @@ from kit.http import reading
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Quote
 from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.features.rendering import rendered
 from ratesvc.service.publication import Body
 
 XDR = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
@@ -304,10 +305,7 @@ async def test_a_body_rendered_during_a_change_belongs_to_its_publication(
     old = service.publication
     assert old
     # Both threads that render are busy until the sheet has changed.
-    busy = [
-        asyncio.create_task(old.body_in_thread(("busy", n), lambda: _waiting(release), service.workers))
-        for n in range(2)
-    ]
+    busy = [asyncio.create_task(rendered(service, old, ("busy", n), lambda: _waiting(release))) for n in range(2)]
     asked = asyncio.create_task(served.get("/cbr-xml-daily/latest.js"))
     await eventually(lambda: len(old.render_locks) == 3)
     await announced(bank, served, clock, SATURDAY)
@@ -321,3 +319,16 @@ async def test_a_body_rendered_during_a_change_belongs_to_its_publication(
 def _waiting(release: threading.Event) -> Body:
     release.wait(patience_s())
     return Body(b"", "text/plain")
+
+
+async def test_simultaneous_requests_draw_a_picture_once(served: Served) -> None:
+    """The first request draws, and the others wait."""
+    current, drawn = served.service.publication, []
+    assert current
+
+    def draw() -> Body:
+        drawn.append(1)
+        return Body(b"picture", "image/png")
+
+    found = await asyncio.gather(*(rendered(served.service, current, "picture", draw) for _ in range(20)))
+    assert ({one.content for one in found}, len(drawn)) == ({b"picture"}, 1)

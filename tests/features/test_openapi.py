@@ -29,6 +29,7 @@ from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, Revision
 from ratesvc.errors import RatesvcError
 from ratesvc.features.docs import openapi, reference
 from ratesvc.features.ranges.unit_rates import MOST_POINTS
+from ratesvc.features.rendering import MOST_WAITING, Queue
 from ratesvc.features.site import png
 from ratesvc.features.site.page import FRAME_THEMES, OEMBED_SIZES
 from ratesvc.features.widget import card, choice, releases, view
@@ -37,7 +38,6 @@ from ratesvc.render import contract
 from ratesvc.render.contract import Site
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.language import TRANSLATIONS, catalogue
-from ratesvc.service.publication import MOST_WAITING, Queue
 from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
 
 HOOKS = Path(__file__).parents[1].joinpath("schemathesis_hooks.py")
@@ -404,7 +404,7 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         without.setitem(sys.modules, "resvg_py", None)  # as where the extra is not installed
         await ask(whole, {"/chart.png": ["?codes=EUR"], "/widget/card.png": ["?codes=EUR"]}, witnessed)
     with monkeypatch.context() as busy:
-        busy.setattr("ratesvc.service.publication.LONG_POINTS", 0)
+        busy.setattr("ratesvc.features.rendering.LONG_POINTS", 0)
         for queue in (Queue.LONG, Queue.PICTURES):
             busy.setitem(MOST_WAITING, queue, 0)
         await ask(whole, split(BUSY), witnessed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,6 @@ from kit.dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
 from kit.sheets import without
 
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision
-from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, SETTLED, caching_of
 
 
@@ -106,19 +104,6 @@ async def test_an_answer_is_settled_a_week_after_the_following_sheet(
     before, shown, after = (Revision(sheet(one), 1, NOON) for one in (THURSDAY, FRIDAY, SATURDAY))
     answer = replace(InForce(FRIDAY, shown, before, after), **changed)
     assert caching_of(served.service, answer) is (SETTLED if is_settled else RATES)
-
-
-async def test_simultaneous_requests_draw_a_picture_once(served: Served) -> None:
-    """The first request draws, and the others wait."""
-    current, drawn = served.service.publication, []
-    assert current
-
-    def draw() -> Body:
-        drawn.append(1)
-        return Body(b"picture", "image/png")
-
-    found = await asyncio.gather(*(current.body_in_thread("picture", draw, served.service.workers) for _ in range(20)))
-    assert ({one.content for one in found}, len(drawn)) == ({b"picture"}, 1)
 
 
 async def test_a_currency_that_a_sheet_lacks_is_not_called_unknown(served: Served, clock: Clock) -> None:

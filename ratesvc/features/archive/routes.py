@@ -17,11 +17,12 @@ from ratesvc.features.archive import formats
 from ratesvc.features.archive.changes import Cursor, Holdings
 from ratesvc.features.ranges import unit_rates
 from ratesvc.features.ranges.requests import days_of, newest_day
+from ratesvc.features.rendering import Queue, rendered
 from ratesvc.render import csv
 from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON
 from ratesvc.service.app import Service
-from ratesvc.service.publication import BODY_BYTES, GZIP_LEVEL, Body, Headers, Queue
+from ratesvc.service.publication import BODY_BYTES, GZIP_LEVEL, Body, Headers
 from ratesvc.web.caching import RATES
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams
@@ -117,7 +118,7 @@ async def _history(service: Service, request: web.Request) -> Answer:
     key = ("history", codes, days, form.names.tag, locale and locale.tag, form.all_new)
     queue = Queue.of((days.until - days.since).days * len(codes or history.codes()))
     # Nothing is left to compress, so nobody waits for that.
-    return Answer(await publication.body_in_thread(key, render, service.workers, queue, packed=False), RATES)
+    return Answer(await rendered(service, publication, key, render, queue, packed=False), RATES)
 
 
 async def _sheets(service: Service, request: web.Request) -> Answer:
@@ -137,7 +138,7 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
         return Body(sheets, JSON, unconfirmed_days(history, days, today))
 
     key, queue = ("sheets", days, after), Queue.of((days.until - days.since).days)
-    return Answer(await publication.body_in_thread(key, render, service.workers, queue, packed=params.packed), RATES)
+    return Answer(await rendered(service, publication, key, render, queue, packed=params.packed), RATES)
 
 
 FEATURE = Feature("archive", routes)

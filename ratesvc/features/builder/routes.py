@@ -11,6 +11,7 @@ from multidict import MultiDict, MultiMapping
 from ratesvc.errors import NoSheet
 from ratesvc.features.builder import builder_page
 from ratesvc.features.builder.builder_page import Notice
+from ratesvc.features.rendering import Queue
 from ratesvc.features.site.page import framed_page, hashes, own_page, policy, script
 from ratesvc.features.site.routes import NOINDEX, fixed, html, in_the_readers_language
 from ratesvc.features.widget.choice import HEIGHTS, WIDTHS, Choice
@@ -18,7 +19,7 @@ from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, pi
 from ratesvc.features.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import Body
 from ratesvc.web.caching import HOURLY, NO_STORE
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import wants_packed

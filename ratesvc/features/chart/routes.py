@@ -21,6 +21,7 @@ from ratesvc.features.chart.chart_page import Asked, Shown
 from ratesvc.features.ranges import unit_rates
 from ratesvc.features.ranges.requests import check_combined, days_of, long_answer, series_params
 from ratesvc.features.ranges.unit_rates import SeriesParams
+from ratesvc.features.rendering import Queue
 from ratesvc.features.site import png, reasons
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import (
@@ -38,7 +39,7 @@ from ratesvc.features.site.page import (
 from ratesvc.features.site.routes import NOINDEX, LenientParams, html, in_the_readers_language
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import Body
 from ratesvc.web.caching import NO_STORE
 from ratesvc.web.features import Embedded, Feature, Features
 from ratesvc.web.params import StrictParams

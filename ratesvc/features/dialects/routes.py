@@ -11,10 +11,11 @@ from aiohttp import web
 from ratesvc.domain.columns import Days
 from ratesvc.errors import RatesvcError
 from ratesvc.features.dialects import Content, Dialect, Refused, Request
+from ratesvc.features.rendering import Queue, rendered
 from ratesvc.installed import DIALECTS
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import Body
 from ratesvc.web.caching import NO_STORE, caching_until
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import wants_packed
@@ -68,7 +69,7 @@ async def _answer(
             return Body(content.write(), content.media, headers)
 
         key, queue, packed = (name, content.key), Queue.of(content.points), wants_packed(request)
-        body = await publication.body_in_thread(key, render, service.workers, queue, packed=packed)
+        body = await rendered(service, publication, key, render, queue, packed=packed)
         return Answer(body, caching_until(service, content.until), by_header="Accept" if content.by_accept else "")
     except RatesvcError as error:
         refusal = dialect.refuse(error)

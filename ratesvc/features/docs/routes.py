@@ -15,12 +15,13 @@ from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
 from ratesvc.features.docs import openapi, reference
 from ratesvc.features.docs.reference import Manual
+from ratesvc.features.rendering import Queue, rendered, workers_of
 from ratesvc.features.site.page import own_page
 from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language, not_found
 from ratesvc.render.contract import Part, Site
 from ratesvc.render.json import JSON
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import Body
 from ratesvc.web.caching import REFERENCE
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.problems import EVERY_PROBLEM
@@ -71,7 +72,7 @@ async def _page(
         current = service.publication
         if current is not None and not current.find(("reference", f"{tag}/{name}")):
             day = current.snapshot.in_force.effective_date
-            operations = await service.workers.run(lambda: openapi.operations(site, day), Queue.SMALL)
+            operations = await workers_of(service).run(lambda: openapi.operations(site, day), Queue.SMALL)
             shown = [one for one in operations if name in map(str.lower, one["tags"])]
             answers = await _own_answers(shown, site, others, request)
 
@@ -118,9 +119,11 @@ async def _reference(service: Service, name: str, render: Callable[[date], Body]
     """A page that is kept with the publication, because its examples use the publication's day."""
     current = service.publication
     if current is None:
-        return Answer(await service.workers.run(lambda: render(moscow_day(service.clock())), Queue.SMALL), REFERENCE)
+        return Answer(
+            await workers_of(service).run(lambda: render(moscow_day(service.clock())), Queue.SMALL), REFERENCE
+        )
     day = current.snapshot.in_force.effective_date
-    body = await current.body_in_thread(("reference", name), lambda: render(day), service.workers)
+    body = await rendered(service, current, ("reference", name), lambda: render(day))
     return Answer(body, REFERENCE)
 
 

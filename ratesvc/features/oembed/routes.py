@@ -10,10 +10,11 @@ from multidict import MultiDict
 from yarl import URL
 
 from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported
+from ratesvc.features.rendering import Queue, workers_of
 from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON, encode
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import Body
 from ratesvc.web.caching import HOURLY
 from ratesvc.web.features import Embedded, Feature, Features
 from ratesvc.web.params import refuses
@@ -32,7 +33,7 @@ async def _oembed(service: Service, site: Site, features: Features, request: web
     with refuses("url", address := request.query.get("url", "")):
         path, query = _our_address(address, site, embeds)
         embedded = embeds[path](service, site, path, query, request.query)
-    body = await service.workers.run(lambda: Body(encode(_rich(embedded(), site)), JSON).finish(), Queue.WIDGETS)
+    body = await workers_of(service).run(lambda: Body(encode(_rich(embedded(), site)), JSON).finish(), Queue.WIDGETS)
     return Answer(body, HOURLY)
 
 

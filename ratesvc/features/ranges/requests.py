@@ -12,8 +12,9 @@ from ratesvc.domain.history import History, on_day
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory
 from ratesvc.features.ranges.unit_rates import SeriesParams
+from ratesvc.features.rendering import Queue, rendered
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue, Render
+from ratesvc.service.publication import Body, Render
 from ratesvc.web.caching import caching_until
 from ratesvc.web.params import StrictParams, refuses
 from ratesvc.web.rates import day_named, known, unconfirmed_days
@@ -34,13 +35,13 @@ async def long_answer(
 ) -> Answer:
     """An answer about a range of days, rendered and compressed in a worker thread."""
 
-    def rendered() -> Body:
+    def named_days() -> Body:
         body = render()
         named = unconfirmed_days(service.history, days, publication.snapshot.today)
         return replace(body, headers=(*body.headers, *named))
 
-    publication, workers = service.require_publication(), service.workers
-    body = await publication.body_in_thread(key, rendered, workers, queue, packed=packed)
+    publication = service.require_publication()
+    body = await rendered(service, publication, key, named_days, queue, packed=packed)
     return Answer(body, caching_until(service, days.until))
 
 

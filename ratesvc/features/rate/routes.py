@@ -16,6 +16,7 @@ from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.features.rate import rate_page
 from ratesvc.features.rate.rate_page import Question
+from ratesvc.features.rendering import Queue, rendered
 from ratesvc.features.site.amounts import read_amount
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import own_page
@@ -24,7 +25,7 @@ from ratesvc.features.site.routes import LenientParams, html, in_the_readers_lan
 from ratesvc.render import language as languages
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import Body
 from ratesvc.web.caching import NO_STORE, caching_of
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams, one_code
@@ -60,7 +61,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
         key, publication = ("rate", language.tag, day, code, question.written), service.require_publication()
-        body = await publication.body_in_thread(key, render, service.workers, Queue.PAGES, packed=params.packed)
+        body = await rendered(service, publication, key, render, Queue.PAGES, packed=params.packed)
         return Answer(body, caching_of(service, outcome))
     answer, refusal = (outcome, UnknownCurrency(code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate_page.answered(question, why, answer, language, site)

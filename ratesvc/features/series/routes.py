@@ -10,11 +10,12 @@ from aiohttp import web
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.features.ranges import unit_rates
 from ratesvc.features.ranges.requests import long_answer, series_params
+from ratesvc.features.rendering import Queue
 from ratesvc.features.series import tables
 from ratesvc.render import csv, json
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue
+from ratesvc.service.publication import Body
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams
 from ratesvc.web.responses import Answer, Handler

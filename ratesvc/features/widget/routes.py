@@ -18,6 +18,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import MOST_USED, InForce
 from ratesvc.errors import NotEmbeddable, RatesvcError
+from ratesvc.features.rendering import Queue, rendered, workers_of
 from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import (
@@ -45,7 +46,7 @@ from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import TRANSLATIONS
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Queue, Render
+from ratesvc.service.publication import Body, Render
 from ratesvc.web.caching import CARD, FOR_EVER, HOURLY, MANIFEST, NO_STORE, WIDGET, Caching
 from ratesvc.web.features import Embedded, Feature, Features
 from ratesvc.web.problems import problem_of
@@ -150,13 +151,13 @@ class Embedding:
         """The finished body, rendered in a worker thread at the first request for it. Raises Busy."""
         # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
         days = tuple(answer.revision.effective_date for answer in self._shown)
-        key, workers = (kind, self.language.tag, self.view, self.day, days), self._service.workers
-        body = await self._publication.body_in_thread(key, render, workers, queue, packed=self.params.packed)
+        key = kind, self.language.tag, self.view, self.day, days
+        body = await rendered(self._service, self._publication, key, render, queue, packed=self.params.packed)
         return Answer(body, caching)
 
     async def measured(self, first: str = "", queue: Queue = Queue.WIDGETS) -> Choice:
         """What `choice` gives, from a worker thread, because it takes the finished rows."""
-        return await self._service.workers.run(lambda: self.choice(first), queue)
+        return await workers_of(self._service).run(lambda: self.choice(first), queue)
 
     def choice(self, first: str = "") -> Choice:
         """The choices of the builder, with one currency moved to the front."""
@@ -244,7 +245,7 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
         shown = Embedding(params, service)
     except RatesvcError:
         render = partial(_empty_pixels, params.language().tag, look, scale)
-        return Answer(await service.workers.run(render, Queue.PICTURES), NO_STORE)
+        return Answer(await workers_of(service).run(render, Queue.PICTURES), NO_STORE)
     return await shown.answer(
         ("card", look, scale), lambda: _png(_cards(shown, look), look, scale), CARD, Queue.PICTURES
     )

@@ -16,10 +16,10 @@ from yarl import URL
 
 from ratesvc.features.docs import openapi
 from ratesvc.features.docs.reference import titles
+from ratesvc.features.rendering import MOST_WAITING, Queue
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget.view import TITLE
 from ratesvc.installed import FEATURES
-from ratesvc.service.publication import MOST_WAITING, Queue
 
 
 async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: Served) -> None:

@@ -19,10 +19,11 @@ from kit.bank import TABLE, Bank, sheet
 
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.features.ranges.unit_rates import MOST_POINTS, SeriesParams
+from ratesvc.features.rendering import MOST_WAITING, Queue, Workers, workers_of
 from ratesvc.features.series import tables
 from ratesvc.features.site import png
 from ratesvc.features.widget import rows
-from ratesvc.service.publication import MOST_WAITING, Body, Queue, Workers
+from ratesvc.service.publication import Body
 
 EVERY = ",".join(row[0] for row in TABLE)
 DAILY = "/v1/series?fill=daily&since=1992-07-01&codes="
@@ -115,7 +116,7 @@ async def test_too_many_long_answers_are_refused(
     bounded(monkeypatch, {Queue.LONG: 2, Queue.PICTURES: 0})
     monkeypatch.setattr("ratesvc.features.dialects.Request.check_size", lambda *_, **__: 2000)
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR")]
-    await eventually(lambda: whole.service.workers.waiting[Queue.LONG] == 2)
+    await eventually(lambda: workers_of(whole.service).waiting[Queue.LONG] == 2)
     shapes = {
         f"{DAILY}CNY": ("type", "urn:ratesvc:busy"),
         f"{TIME_SERIES}&symbols=USD": ("message", "not_available"),
@@ -130,7 +131,7 @@ async def test_too_many_long_answers_are_refused(
     assert (await whole.get(f"{SMALL}10"))[0] == 200
     held_up.set()
     assert [status for status, _, _ in await asyncio.gather(*long)] == [200, 200]
-    assert whole.service.workers.waiting[Queue.LONG] == 0
+    assert workers_of(whole.service).waiting[Queue.LONG] == 0
     assert (await whole.get(f"{DAILY}CNY"))[0] == 200
 
 
@@ -151,7 +152,7 @@ async def test_an_answer_waits_in_its_queue_which_has_a_bound(
 ) -> None:
     """Beyond it the answer is refused with a time to retry, and that of no other queue."""
     assert MOST_WAITING.keys() == QUEUES.keys() == {*Queue}
-    monkeypatch.setattr("ratesvc.service.publication.LONG_POINTS", 20)
+    monkeypatch.setattr("ratesvc.features.rendering.LONG_POINTS", 20)
     monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 10**9)
     path = path.format(url=whole.url.replace("127.0.0.1", "localhost"))
     bounded(monkeypatch, {queue: 0})
@@ -179,9 +180,9 @@ async def test_only_long_answers_and_pictures_share_a_thread() -> None:
 async def test_a_client_that_leaves_gives_up_its_place_in_the_queue(whole: Served, held_up: threading.Event) -> None:
     """Its long answer keeps no other client waiting."""
     first, second = (asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR"))
-    await eventually(lambda: whole.service.workers.waiting[Queue.LONG] == 2)
+    await eventually(lambda: workers_of(whole.service).waiting[Queue.LONG] == 2)
     second.cancel()
-    await eventually(lambda: whole.service.workers.waiting[Queue.LONG] == 1)
+    await eventually(lambda: workers_of(whole.service).waiting[Queue.LONG] == 1)
     held_up.set()
     assert (await first)[0] == 200
 
@@ -204,7 +205,7 @@ async def test_pictures_have_a_queue_of_their_own(
     monkeypatch.setattr(png, "png", picture)
     monkeypatch.setattr(Body, "finish", finished)
     bounded(monkeypatch, {Queue.LONG: 3, Queue.PICTURES: 40})
-    waiting = whole.service.workers.waiting
+    waiting = workers_of(whole.service).waiting
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR", "CNY")]
     cards = [asyncio.create_task(whole.get(f"/widget/card.png?heading={n}")) for n in range(39)]
     cards.append(asyncio.create_task(whole.get("/chart.png?codes=USD&since=2026-04-01")))

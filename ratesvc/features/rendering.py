@@ -1,0 +1,117 @@
+"""Threads in which features render, and a queue for each kind of answer, so that nothing small waits for long ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+from ratesvc.errors import Busy
+from ratesvc.service.app import Service
+from ratesvc.service.publication import Body, Publication, Render
+
+Made = TypeVar("Made")
+LONG_POINTS = 2000
+"""An answer of so many points is long: it takes a hundredth of a second or more."""
+
+
+class Queue(Enum):
+    """Where an answer waits until a thread renders it."""
+
+    SMALL = "small answers"
+    WIDGETS = "widgets"
+    PAGES = "pages"
+    BUILDER = "pages of the builder"
+    PICTURES = "pictures"
+    LONG = "long answers"
+
+    @classmethod
+    def of(cls, points: int) -> Queue:
+        """The queue of an answer with so many points."""
+        return cls.LONG if points >= LONG_POINTS else cls.SMALL
+
+
+MOST_WAITING = {
+    Queue.SMALL: 200,
+    Queue.WIDGETS: 200,
+    Queue.PAGES: 60,
+    Queue.BUILDER: 20,
+    Queue.LONG: 20,
+    Queue.PICTURES: 60,
+}
+"""So many are rendered or wait at a time. A widget takes some 5 ms, a page 20, one of the builder 60, most pictures
+100, and a long answer 300 at most. Proxies wait two seconds, and longer for the last two.
+"""
+
+
+class Workers:
+    """The threads that render: small answers have two; widgets, pages and the builder one each; the slow ones one.
+
+    One thread for long answers and pictures bounds their memory, and how long they keep the event loop waiting.
+    """
+
+    def __init__(self) -> None:
+        slow = (Queue.LONG, Queue.PICTURES)
+        threads = {queue: ThreadPoolExecutor(2 if queue is Queue.SMALL else 1, "render") for queue in Queue}
+        self._threads = {**threads, Queue.PICTURES: threads[Queue.LONG]}
+        self._turns = {queue: asyncio.Lock() for queue in slow}
+        self.waiting: Counter[Queue] = Counter()
+        """How many answers of each queue are rendered or wait."""
+
+    async def run(self, work: Callable[[], Made], queue: Queue) -> Made:
+        """Run `work` and return its result. Raises Busy if too many wait."""
+        if self.waiting[queue] >= MOST_WAITING[queue]:
+            raise Busy(f"Too many {queue.value} are being rendered. Ask again in half a minute, or for less.")
+        self.waiting[queue] += 1
+        try:
+            # Only the first of each slow queue waits for their thread, so the two take turns.
+            async with self._turns.get(queue, contextlib.nullcontext()):
+                return await asyncio.get_running_loop().run_in_executor(self._threads[queue], work)
+        finally:
+            self.waiting[queue] -= 1
+
+    def close(self) -> None:
+        """Drop the answers that wait."""
+        for threads in {*self._threads.values()}:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+_WORKERS: WeakKeyDictionary[Service, Workers] = WeakKeyDictionary()
+
+
+def workers_of(service: Service) -> Workers:
+    """The threads of a service, which end with it."""
+    if service not in _WORKERS:
+        _WORKERS[service] = Workers()
+        service.on_close.append(_WORKERS[service].close)
+    return _WORKERS[service]
+
+
+async def rendered(
+    service: Service,
+    publication: Publication,
+    key: Hashable,
+    render: Render,
+    queue: Queue = Queue.SMALL,
+    *,
+    packed: bool = True,
+) -> Body:
+    """The publication's body, rendered in a thread at the first request for it; later requests wait for that.
+
+    It is compressed there, too, if the client wants it `packed`. Raises Busy if too many wait in its queue.
+    """
+    async with publication.render_locks.setdefault(key, asyncio.Lock()):
+        body = publication.find(key)
+        if body and (body.is_finished or not packed):
+            return body
+
+        def finished() -> Body:
+            made = body or render()
+            return made.finish() if packed else made
+
+        return publication.keep(key, await workers_of(service).run(finished, queue))
