@@ -271,13 +271,6 @@ async def test_every_address_of_the_machine_has_both_kinds(tmp_path: Path) -> No
             assert (await fetched(f"http://{host}:{port}/livez")).status == 200
 
 
-async def test_an_address_that_is_not_up_yet_is_tried_again(tmp_path: Path) -> None:
-    """At boot the network may come later than the service: exit 75, for which systemd starts it again."""
-    code, _, err = await run(tmp_path, "serve", "--demo", RATESVC_HOST="192.0.2.1")
-    assert (code, err.count("\n")) == (75, 1)
-    assert "RATESVC_HOST" in err
-
-
 ENCODINGS = ("br", "gzip", "identity")
 IN_A_LANGUAGE = ("/v1/rates?codes=USD,XDR&lang={}", "/widget/rows.json?lang={}&symbols=1&spark=30")
 IN_FIVE = (
