@@ -348,26 +348,6 @@ async def test_B14_real_crises(
         assert await is_published(then, bank, recorded(day), *outcomes) == flags
 
 
-async def test_B15_the_second_address_lags_or_is_silent(served: Watched, bank: Bank) -> None:
-    """The English document still shows today's sheet: polls ask again, then quarantine, until the document agrees."""
-    bank.english = bank.documents[FRIDAY]
-    said = [await poll(served, bank, FALLEN) for _ in range(4)]
-    assert said == ["confirming", "confirming", "confirming", "quarantined"]
-    await nothing_changed(served)
-    bank.english = None
-    assert await is_published(served, bank, FALLEN, "new") == ["large_move"]
-
-
-async def test_B16_the_date_goes_back(served: Watched, bank: Bank) -> None:
-    """The Bank answers with today's sheet again after tomorrow's: tomorrow's is kept, and two answers are said."""
-    assert await is_published(served, bank, TOMORROW, "new") == []
-    bank.takes_back(SATURDAY)
-    for said in [], [SATURDAY]:
-        await served.service.poll()
-        assert served.service.taken_back == said
-    assert await served.next_is(SATURDAY)
-
-
 async def test_B17_a_correction(served: Watched, bank: Bank) -> None:
     """The Bank corrects a figure: once confirmed it is revision 2 with an ETag of its own, and revision 1 is kept."""
     assert await is_published(served, bank, TOMORROW, "new") == []

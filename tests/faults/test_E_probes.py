@@ -30,7 +30,7 @@ import ratesvc
 from ratesvc.render import contract
 from ratesvc.service import publication
 
-VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "10000"))
+VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "3000"))
 READERS = 4
 RENDERED = 0.1
 MOST_GROWTH = 40 * 1024 * 1024

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -151,15 +150,6 @@ async def test_a_fetched_document_is_served_byte_for_byte(
         assert (await running.get("/scripts/XML_daily.asp"))[2] == raw
 
 
-async def test_backfilled_sheets_have_the_banks_present_layout(served: Served) -> None:
-    """One line of windows-1251 with VunitRate, and the figures of that day's document."""
-    for day in DAYS[:-2]:
-        body = (await served.get(f"/scripts/XML_daily.asp?date_req={day:%d/%m/%Y}"))[2]
-        assert b"\n" not in body
-        assert body.count(b"<VunitRate>") == len(sheet(day).quotes)
-        assert parse_daily(body).says_the_same_as(sheet(day))
-
-
 async def test_a_client_of_the_bank_reaches_us_as_its_proxy(served: Served, settings: Settings) -> None:
     """Some clients only accept http_proxy. The service answers for the Bank's names and for no other host."""
     async with served.http.get("http://www.cbr.ru/scripts/XML_daily.asp", proxy=served.url) as answer:
@@ -286,27 +276,6 @@ async def test_a_recorded_request_of_a_client_gets_its_sheet(request_: bytes, da
     assert (answered.status, packed, answered["Transfer-Encoding"]) == (200, b"gzip" in request_, None)
     assert b'encoding="windows-1251"' in document.partition(b"?>")[0]
     assert parse_daily(document).says_the_same_as(sheet(day))
-
-
-async def test_the_first_value_of_a_repeated_parameter_counts(served: Served) -> None:
-    """Unless it is empty."""
-    expected = (await served.get("/frankfurter/v1/latest?base=USD"))[2]
-    for query in ("base=USD&base=EUR", "base=&base=USD"):
-        assert (await served.get(f"/frankfurter/v1/latest?{query}"))[2] == expected
-
-
-async def test_an_amount_is_repeated_as_it_was_given(served: Served) -> None:
-    """Equal amounts may be written in several ways; the first request does not decide for the next."""
-    asked = (
-        ("/openexchangerates/api/convert/{}/USD/RUB", '"/convert/{}/USD/RUB"'),
-        ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}", '"amount":{},'),
-        ("/openexchangerates/api/convert.json?from=USD&to=RUB&amount={}&callback=f", '"amount":{},'),
-        ("/frankfurter/v1/2026-04-19?amount={}&to=RUB", '"amount":{},'),
-        ("/frankfurter/v1/2026-04-01..2026-04-10?amount={}&to=RUB", '"amount":{},'),
-        ("/rate?code=USD&amount={}", 'name="amount" inputmode="decimal" autocomplete="off" maxlength="30" value="{}"'),
-    )
-    for (path, shown), amount in product(asked, ("100.0", "100.00")):
-        assert shown.format(amount) in (await served.get(path.format(amount)))[2].decode()
 
 
 ONE_C = b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: 1C+Enterprise/8.3\r\nAccept: */*\r\n\r\n"
