@@ -1,15 +1,12 @@
-"""Figures since 1992, invented or the Bank's, and what follows from them by an independent calculation."""
+"""Invented figures since 1992, and what follows from them by an independent calculation."""
 
 from __future__ import annotations
 
-import csv
-import json
 from bisect import bisect_right
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 from random import Random
 
 from kit.bank import TABLE
@@ -50,36 +47,6 @@ class LongHistory:
                 figure += figure * chance.randint(-40, 40) // 10_000
                 if day >= LATER.get(code, day):
                     history.put(code, day, nominal, Decimal(figure * (1 if day >= NEW_ROUBLE else 1000)).scaleb(-4))
-        return history
-
-    @classmethod
-    def recorded(cls, recordings: Path) -> LongHistory:
-        """The Bank's figures of 1992 to 2022."""
-        nominals = json.loads((recordings / "history" / "fixed_nominals.json").read_text())
-        catalogue = (recordings / "catalog" / "XML_valFull_d0_2025.xml").read_text("windows-1251")
-        history = cls({})
-        for part in catalogue.split("<Item ID=")[1:]:
-            code = part.partition("<ISO_Char_Code>")[2].partition("<")[0]
-            number = part.partition("<ISO_Num_Code>")[2].partition("<")[0]
-            if code:
-                history.ids.setdefault(code, (part.partition('"')[2].partition('"')[0], number.zfill(3)))
-        with (recordings / "history" / "usd.csv").open() as lines:
-            for row in csv.DictReader(lines):
-                history.put("USD", date.fromisoformat(row["date"]), int(row["nominal"]), Decimal(row["value"]))
-        known = set(history.series["USD"])
-        with (recordings / "history" / "unit_rates.csv").open() as lines:
-            for row in csv.DictReader(lines):
-                code, day = row["currency"], date.fromisoformat(row["date"])
-                if code != "USD" and code in history.ids and day in known:
-                    nominal = int(next(iter(nominals.get(code, {"1": []}))))
-                    value = Decimal(row["rub_per_unit_6_significant_digits"]) * nominal
-                    shown = value.quantize(Decimal("0.0001"))
-                    if 0 < shown < 10**9:
-                        history.put(code, day, nominal, shown)
-        # From 2022-11-22 on the recording has the dollar alone, which is no table of the Bank's.
-        days = [day for day in sorted(known) if day < EURO_STARTS or day in history.series["EUR"]]
-        for code, records in history.series.items():
-            history.series[code] = {day: records[day] for day in days if day in records}
         return history
 
     @cached_property

@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import Clock, Serve, Served, eventually, in_nightly, patience_s
+from conftest import Clock, Serve, Served, eventually, patience_s
 from kit.bank import Bank, sheet, workdays
 from kit.dates import EVENING, FRIDAY, MONDAY, SATURDAY, THURSDAY
 from kit.history import EURO_STARTS, LongHistory, rounded
@@ -24,11 +24,9 @@ OLD_AND_NEW = (date(1997, 12, 31), date(1998, 1, 1))
 SEED = 20261124
 
 
-@pytest.fixture(scope="module", params=["invented", *in_nightly("recorded")])
-def known(request: pytest.FixtureRequest) -> LongHistory:
-    if request.param == "invented":
-        return LongHistory.invented()
-    return LongHistory.recorded(request.getfixturevalue("recordings"))
+@pytest.fixture(scope="module")
+def known() -> LongHistory:
+    return LongHistory.invented()
 
 
 @pytest.fixture
