@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 from itertools import chain, groupby
 from typing import Any
 
-from ratesvc.domain.columns import Column, Days
+from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.history import History, certain_date
-from ratesvc.domain.rates import EXACT, REDENOMINATION, plain
+from ratesvc.domain.rates import EXACT, REDENOMINATION, Revision, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive.changes import Cursor, Holdings
 from ratesvc.features.ranges.unit_rates import in_new_roubles
@@ -42,6 +42,30 @@ def years(days: Days) -> Iterator[Days]:
     """The calendar years of a range; the first and the last may be shorter."""
     for year in range(days.since.year, days.until.year + 1):
         yield Days(max(days.since, date(year, 1, 1)), min(days.until, date(year, 12, 31)))
+
+
+def written(
+    columns: Collection[Column], days: Days, form: Form, latest: Mapping[date, int], earlier: Iterable[Revision] = ()
+) -> Iterator[bytes]:
+    """The lines of these days, a year at a time. Those of `earlier` revisions stand before the last of their day."""
+    since = days.since
+    for revision in earlier:
+        day = revision.effective_date
+        yield from (lines(columns, year, form, latest) for year in years(Days(since, day - ONE_DAY)))
+        yield lines(_as_columns(revision, columns), Days(day, day), form, {day: revision.number})
+        since = day
+    yield from (lines(columns, year, form, latest) for year in years(Days(since, days.until)))
+
+
+def _as_columns(revision: Revision, columns: Collection[Column]) -> Iterator[Column]:
+    """The figures of one revision, of the currencies that these columns have."""
+    codes = {column.currency.code for column in columns}
+    for quote in revision.sheet.quotes:
+        if quote.code in codes:
+            currency = Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
+            column = Column(currency, revision.fetched_at)
+            column.put(revision.effective_date, quote.nominal, quote.value)
+            yield column
 
 
 def lines(columns: Iterable[Column], days: Days, form: Form, revisions: Mapping[date, int]) -> bytes:

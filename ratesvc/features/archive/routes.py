@@ -105,17 +105,19 @@ async def _history(service: Service, request: web.Request) -> Answer:
     publication, codes = service.require_publication(), frozenset(known(code, service) for code in params.codes() or ())
     days, locale = days_of(params, service, history.begins), params.given_language("locale")
     form = formats.Form(params.language(), locale, all_new=params.text("roubles") == "new")
+    has_all = params.text("revisions") == "all"
 
     def render() -> Body:
         unit_rates.check_complete(history, days)
         columns = [column for column in history.columns() if not codes or column.currency.code in codes]
-        revisions = unit_rates.revisions(history)
-        years = (formats.lines(columns, year, form, revisions) for year in formats.years(days))
+        latest, corrected = unit_rates.revisions(history), [one for one in history if one.effective_date in days]
+        earlier = [one for one in corrected if has_all and one.number < latest.get(one.effective_date, 1)]
+        lines = formats.written(columns, days, form, latest, earlier)
         disposition = ("Content-Disposition", 'attachment; filename="history.csv"')
         headers = (disposition, *unconfirmed_days(history, days, today))
-        return Archive.of(chain((csv.heading(formats.FIELDS, locale),), years), csv.MEDIA, headers)
+        return Archive.of(chain((csv.heading(formats.FIELDS, locale),), lines), csv.MEDIA, headers)
 
-    key = ("history", codes, days, form.names.tag, locale and locale.tag, form.all_new)
+    key = ("history", codes, days, form.names.tag, locale and locale.tag, form.all_new, has_all)
     queue = Queue.of((days.until - days.since).days * len(codes or history.codes()))
     # Nothing is left to compress, so nobody waits for that.
     return Answer(await rendered(service, publication, key, render, queue, packed=False), RATES)

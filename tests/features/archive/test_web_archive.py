@@ -105,8 +105,9 @@ async def test_gzip_and_plain_bytes_are_one_answer(held: Served) -> None:
 
 
 async def test_a_line_has_the_revision_of_its_sheet(bank: Bank, held: Served, clock: Clock) -> None:
-    """Lines of other sheets stay as they are, and a new sheet's are the last."""
+    """Lines of other sheets stay as they are, and a new sheet's are the last. Earlier revisions come if asked for."""
     before = rows((await held.get(ADDRESS))[2])
+    [was] = [row["value"] for row in before if (row["effective_date"], row["code"]) == (str(FRIDAY), "PLN")]
     # The second correction takes the first one back.
     for wording in (changed(plausible(FRIDAY), PLN=times("1.01")), plausible(FRIDAY)):
         bank.publish(wording)
@@ -115,6 +116,14 @@ async def test_a_line_has_the_revision_of_its_sheet(bank: Bank, held: Served, cl
     after = rows((await held.get(ADDRESS))[2])
     assert [row for row in after if row not in before] == [row for row in after if row["effective_date"] == str(FRIDAY)]
     assert {row["revision"] for row in after if row["effective_date"] == str(FRIDAY)} == {"3"}
+    every = rows((await held.get(f"{ADDRESS}?revisions=all"))[2])
+    assert [row for row in every if row["revision"] in "12" and row["effective_date"] == str(FRIDAY)] == [
+        {**row, "revision": number, **({"value": zloty, "unit_rate": zloty} if row["code"] == "PLN" else {})}
+        for number, zloty in (("1", was), ("2", f"{Decimal(was) * Decimal('1.01'):.4f}"))
+        for row in before
+        if row["effective_date"] == str(FRIDAY)
+    ]
+    assert [row for row in every if row["revision"] == "3" or row["effective_date"] != str(FRIDAY)] == after
     bank.publish(plausible(FRIDAY + ONE_DAY))
     clock.advance(hours=5)
     await held.service.poll()
