@@ -195,33 +195,13 @@ def test_b3_nothing_and_a_byte_that_windows_1251_lacks() -> None:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (b"", "structure"),
-        (b" \r\n", "structure"),
-        (f"{DECLARED}<ValCurs/>".encode(), "structure"),
-        (f"{DECLARED}<ValCurs></ValCurs>".encode(), "structure"),
-        (bytes(Document(rows=())), "structure"),
-        (bytes(Document(rows=(), inside="<Note>nothing today</Note>")), "structure"),
-        (f"{DECLARED}<ValCurs>Error in parameters</ValCurs>".encode(), "parameters"),
-        (f"{DECLARED}\r\n<ValCurs>\r\nError in parameters\r\n</ValCurs>".encode(), "parameters"),
-        (f"{DECLARED}<ValCurs>Something else</ValCurs>".encode(), "structure"),
-        (f"{DECLARED}<Valuta/>".encode(), "structure"),
-        (f"{DECLARED}".encode(), "malformed"),
-        (f"{DECLARED}<ValCurs/><ValCurs/>".encode(), "malformed"),
-        (b"<!DOCTYPE html><html><title>DDoS-Guard</title></html>", "html"),
-        (b"<html><head><noscript>Enable JavaScript</noscript></head></html>", "html"),
-        (b"\r\n<!-- maintenance --><div>back soon</div>", "html"),
-        (b"<p>a page</p><html></html>", "html"),
-        (b'{"Valute": {}}', "structure"),
-        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "structure"),
-        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "structure"),
-        (b" " * 395 + ORIGINAL, "malformed"),
-        (b" " * 396 + ORIGINAL, "structure"),
-        (b"x" * 3995 + b"<html>", "html"),
-        (b"x" * 3996 + b"<html>", "structure"),
+        *((raw, "structure") for raw in (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", b"\x1f\x8b\x08\x00\x00\x00\x00\x00")),
+        *((b" " * 395 + ORIGINAL, "malformed"), (b" " * 396 + ORIGINAL, "structure")),
+        *((b"x" * 3995 + b"<html>", "html"), (b"x" * 3996 + b"<html>", "structure")),
     ],
 )
 def test_b4_other_content_is_named(raw: bytes, reason: str) -> None:
-    """Nothing, a page, an error sentence, JSON, PDF and gzip are told apart by their first bytes."""
+    """Binary files, and what is far from the beginning. golden/xml.txt has the others."""
     assert refused(raw) == reason
 
 
@@ -269,6 +249,9 @@ def told(question: str) -> str:
         assert len({*found.values()}) == 1, found
         return found.popitem()[1]
     old, _, new = map(unescaped, question.partition(" => "))
+    if old == "document":
+        [reason] = {refused(text.strip("'").encode()) for text in new.split(" | ")}
+        return reason
     text = Document().text
     assert old in text
     raw = text.replace(old, new).encode("cp1251")
