@@ -127,13 +127,6 @@ def test_unit_rates_of_a_closed_range(records: Records, since: date, until: date
     assert made.scaled(first, last, power) == [rate * scaled_rouble(power) for _, rate in expected]
 
 
-def test_the_dates_of_the_sheets_are_the_dollars() -> None:
-    """USD has been in every sheet, so a day with other currencies only is no sheet."""
-    others = column({FRIDAY: (1, Decimal("1.0000")), SUNDAY: (1, Decimal("1.0000"))}, SUM)
-    assert sheet_days([others, column(FLIPPED)]) == sorted(FLIPPED)
-    assert sheet_days([others]) == []
-
-
 def dollar(value: str, nominal: int = 1) -> Quote:
     return Quote("USD", "840", "R01235", nominal, Decimal(value), "Доллар США")
 

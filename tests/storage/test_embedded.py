@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import pwd
-import resource
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -160,20 +159,6 @@ async def test_a_server_that_always_ends_is_started_three_times(
     await eventually(lambda: not processes_over(data))
     assert written(data).read_bytes() == before
     assert not list(data.glob("*.damaged-*"))
-
-
-async def test_the_error_says_that_the_disk_is_full(tmp_path: Path, fake_server: Callable[[str], None]) -> None:
-    """The server's log is empty then too, so its name would help nobody."""
-    fake_server("exit 1")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
-    try:
-        with pytest.raises(EngineError, match=f"cannot write into {tmp_path / 'data'}: "):
-            await Engine(tmp_path / "data").open()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
 
 
 @pytest.mark.parametrize(
