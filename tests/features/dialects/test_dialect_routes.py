@@ -6,8 +6,7 @@ import gzip
 import json
 import re
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
-from pathlib import Path
+from datetime import date
 from typing import Any
 
 import aiohttp
@@ -18,12 +17,10 @@ from kit import http as wire
 from kit.bank import Bank, daily_xml, sheet, workdays
 from kit.dialects import MONDAY_NOON, addresses, line, refused
 from kit.documents import INDENTED, UTF_8
-from kit.http import says
-from kit.service import serving
 
-from ratesvc.bank.xml import parse_catalogue, parse_daily, parse_dynamic
+from ratesvc.bank.xml import parse_daily, parse_dynamic
 from ratesvc.config import Settings
-from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.dialects import JSON
 
 SATURDAY, FRIDAY = date(2026, 4, 18), date(2026, 4, 24)
@@ -197,43 +194,24 @@ async def test_a_dialect_that_is_switched_off_is_not_found(serve: Serve) -> None
             assert (status, headers["Content-Type"]) == (404, "application/problem+json")
 
 
-@pytest.mark.nightly
-async def test_a_service_is_a_mirror_for_another_service(bank: Bank, tmp_path: Path) -> None:
-    """Bank → ratesvc → ratesvc, three processes: both services answer with the same bytes and series."""
-    days = [moscow_day(utc_now()) - timedelta(days=n) for n in range(60)]
-    calendar = WorkCalendar()
-    effective = sorted({calendar.effective_date_on_or_before(day) for day in days})
-    bank.publish(*map(sheet, effective), layout=INDENTED)
-    near, far = tmp_path / "near", tmp_path / "far"
-    near.mkdir()
-    far.mkdir()
-    gap = {"RATESVC_CBR_BACKFILL_GAP_SECONDS": "0"}
-    async with serving(near, RATESVC_CBR_MIRRORS=bank.url, **gap) as first:
-        await has_history(first)
-        asked = len(bank.asked)
-        variable, _, address = line("ratesvc", first.url).partition("=")
-        async with serving(far, **{variable: address}, **gap) as second:
-            await has_history(second)
-            newest = await second.get("/scripts/XML_daily.asp")
-            assert newest[2] == bank.documents[effective[-1]]
-            assert len(bank.asked) == asked
-            coverage = f"date_req1={effective[0]:%d/%m/%Y}&date_req2={days[0] + ONE_DAY:%d/%m/%Y}"
-            for path in (
-                *(f"/scripts/XML_daily.asp?date_req={day:%d/%m/%Y}" for day in effective),
-                *(f"/scripts/XML_dynamic.asp?VAL_NM_RQ={cbr_id}&{coverage}" for cbr_id in ("R01235", "R01300")),
-                "/scripts/XML_valFull.asp?d=0",
-            ):
-                assert (await first.get(path))[2] == (await second.get(path))[2], path
-            body = (await second.get(f"/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&{coverage}"))[2]
-            records = parse_dynamic(body, "R01235", effective[0], days[0] + ONE_DAY)
-            dollar = [(day, sheet(day).by_code["USD"].value) for day in effective]
-            assert [(one.effective_date, one.value) for one in records] == dollar
-            items = parse_catalogue((await second.get("/scripts/XML_valFull.asp"))[2])
-            assert {item.cbr_id for item in items} == {quote.cbr_id for quote in sheet(effective[-1]).quotes}
-
-
-async def has_history(program: Any) -> None:
-    await eventually(lambda: says(program, "/v1/currencies", b'"complete":true'))
+async def test_a_service_is_a_mirror_for_another_service(bank: Bank, served: Served, serve: Serve) -> None:
+    """Bank → ratesvc → ratesvc: both services answer with the same bytes and series."""
+    asked, mirror = len(bank.asked), line("ratesvc", served.url).partition("=")[2]
+    async with serve(cbr={"mirrors": (mirror,)}, redis={"namespace": "far"}) as far:
+        await far.filled()
+        assert len(bank.asked) == asked
+        since_until = f"date_req1={DAYS[0]:%d/%m/%Y}&date_req2={FRIDAY:%d/%m/%Y}"
+        for path in (
+            *(f"/scripts/XML_daily.asp?date_req={day:%d/%m/%Y}" for day in DAYS),
+            *(f"/scripts/XML_dynamic.asp?VAL_NM_RQ={cbr_id}&{since_until}" for cbr_id in ("R01235", "R01300")),
+            "/scripts/XML_valFull.asp?d=0",
+        ):
+            assert (await served.get(path))[2] == (await far.get(path))[2], path
+        body = (await far.get(f"/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&{since_until}"))[2]
+        records = parse_dynamic(body, "R01235", DAYS[0], FRIDAY)
+        assert [(one.effective_date, one.value) for one in records] == [
+            (day, sheet(day).by_code["USD"].value) for day in DAYS
+        ]
 
 
 async def test_erpnext_reads_a_rate_with_its_template(served: Served) -> None:
