@@ -121,7 +121,6 @@ lock: .venv/ready-dev ## the locks; UPGRADE=--upgrade takes the newest versions
 	$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 	$(COMPILE) --group docs -c requirements-dev.lock -o requirements-docs.lock
 	$(COMPILE) --no-binary curlify tests/clients/requirements.in -o tests/clients/requirements.lock
-	$(COMPILE) --no-binary pendulum --no-binary memoization tests/clients/tap/requirements.in -o tests/clients/tap/requirements.lock
 	$(COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
 	$(COMPILE) -c requirements-dev.lock tests/mutants/requirements.in -o tests/mutants/requirements.lock
 	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts

@@ -277,15 +277,6 @@ def oxr(line, *texts):
     return {name: texts_of(found) for name, found in rates.items()}
 
 
-def tap(line, first):
-    """tap-openexchangerates, from a day up to yesterday. It prints its records by itself."""
-    from tap_openexchangerates.client import openexchangeratesStream
-    from tap_openexchangerates.tap import Tapopenexchangerates
-
-    set_by(line, openexchangeratesStream=openexchangeratesStream)
-    Tapopenexchangerates(config={"app_id": "any", "start_date": first}).sync_all()
-
-
 def the_bank(*days):
     """pycbrf and python-cbr. The environment says which proxy to ask."""
     from cbr.cbr import get_exchange_rates

@@ -11,7 +11,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from kit.http import says
 from kit.service import Program, finished, ran
 
 from ratesvc.domain.rates import Quote, Sheet
-from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 
 pytestmark = pytest.mark.nightly
 
@@ -53,12 +52,6 @@ async def run(*command: str | Path, timeout_s: float, folder: Path, **variables:
 def python_clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python that has the clients of PyPI and nothing of ours."""
     return environment(tmp_path_factory.mktemp("pypi"), sys.executable, HERE / "requirements.lock")
-
-
-@pytest.fixture(scope="session")
-def tap_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of the Singer tap, which needs an old one."""
-    return environment(tmp_path_factory.mktemp("tap"), program("python3.11"), HERE / "tap" / "requirements.lock")
 
 
 def environment(folder: Path, python: str, lock: Path) -> Path:
@@ -182,28 +175,6 @@ async def test_a_client_has_our_rates(client: str, asked: list[str], served: Ser
         missing("Python 3.13, which frankfurter-api needs,")
     name = client.replace("-", "_").lower()
     await same_as_ours(await ask(python_clients, name, line(client, served.url), *asked), served)
-
-
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Moscow"])
-async def test_the_singer_tap_stores_each_rate_under_its_day(
-    zone: str, bank: Bank, serve_whole: Serve, clock: Clock, tap_client: Path
-) -> None:
-    """It makes a local day of each timestamp, and goes on until yesterday. So the clock is the true one."""
-    clock.moment = utc_now()
-    today, calendar = moscow_day(clock.moment), WorkCalendar()
-    bank.publish(*map(sheet, sorted({calendar.effective_date_on_or_before(today - timedelta(n)) for n in range(40)})))
-    async with serve_whole() as running:
-        days = [str(today - timedelta(n)) for n in range(13, 1, -1)]
-        tap = line("tap-openexchangerates", running.url)
-        code, out, err = await run(
-            tap_client, HERE / "ask.py", "tap", tap, days[0], timeout_s=ASK_S, folder=tap_client.parent, TZ=zone
-        )
-        assert code == 0, err
-        messages = [json.loads(text) for text in out.splitlines()]
-        records = [message["record"] for message in messages if message["type"] == "RECORD"]
-        for day in days:
-            stored = {one["symbol"]: float(one["rate"]) for one in records if one["date"] == day}
-            await same_as_ours({f"USD {day}": stored}, running)
 
 
 async def test_clients_of_the_bank_with_its_address_in_their_code(served: Served, python_clients: Path) -> None:
@@ -461,7 +432,7 @@ async def test_a_cell_of_libreoffice_has_our_number(served: Served, tmp_path: Pa
 def test_every_line_of_the_table_is_run() -> None:
     """Here, or in tests/features/dialects/test_dialect_routes.py: recorded requests, and the chain of two services."""
     here = {"cbrf", "Qalculate!", "http_proxy", "oxr", "forex-python", "CurrencyConverter", "django-money"}
-    here |= {"exrate", "frankfurter-api", "aioopenexchangerates", "tap-openexchangerates"}
+    here |= {"exrate", "frankfurter-api", "aioopenexchangerates"}
     assert LINES.keys() == here | {
         "open-exchange-rates",
         "Prebid.js",

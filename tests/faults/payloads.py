@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from urllib.parse import parse_qsl, quote, urlencode
 
 from ratesvc.domain.rates import Snapshot
@@ -12,45 +11,43 @@ from ratesvc.features.docs import openapi
 from ratesvc.render.contract import Site
 from ratesvc.render.json import PROBLEM_JSON
 
-CALLS = ("pwned()", "window['pw'+'ned']()", "self[`pwned`]``", "eval(atob('cHduZWQoKQ=='))")
-# § is where a call goes. The two at the end end a line, or turn it round, for real.
-FORMS = (
+# The two at the end end a line, or turn it round, for real.
+PAYLOADS = (
     *r"""
-<script>§</script>
-"><script>§</script>
-'><script>§</script>
-</script><script>§</script>
-</style><script>§</script>
-</title><svg onload=§>
-<img src=x onerror=§>
-<svg><animate onbegin=§ attributeName=x dur=1s>
-<math><mtext></form><form><mglyph><style></math><img src onerror=§>
-<iframe srcdoc="<script>parent.§</script>">
-<iframe src="javascript:parent.§">
-<a href="javascript:§" autofocus tabindex=1 onfocus=§>x</a>
-" autofocus onfocus="§
-"-§-"
-javascript:§//
-<body onload=§>
-<meta http-equiv=refresh content="0;url=/pwned?§">
-<base href="/pwned/"><img src="§">
-<link rel=stylesheet href="/pwned?§">
-<style>@import'/pwned?§';*{background:url(/pwned)}</style>
-x;background:url(/pwned);}*{color:red}</style><script>§</script>
-{{ § }} ${ § } #{ § } <%= § %>
-{% for c in [].__class__.__base__.__subclasses__() %}{{c}}{% endfor %}§
-{0.__class__}{effective.__globals__}%s%n§
-\"-§-\"
-\u003cscript\u003e§\u003c/script\u003e
-&lt;script&gt;§&lt;/script&gt;<!--><script>§</script-->
-]]><script xmlns="http://www.w3.org/1999/xhtml">§</script><![CDATA[
-<?php system('§') ?><!--# exec cmd="§" --><!--#include virtual="/etc/passwd" -->
-<noscript><p title="</noscript><img src=x onerror=§>">
+<script>pwned()</script>
+"><script>pwned()</script>
+'><script>pwned()</script>
+</script><script>pwned()</script>
+</style><script>pwned()</script>
+</title><svg onload=pwned()>
+<img src=x onerror=pwned()>
+<svg><animate onbegin=pwned() attributeName=x dur=1s>
+<math><mtext></form><form><mglyph><style></math><img src onerror=pwned()>
+<iframe srcdoc="<script>parent.pwned()</script>">
+<iframe src="javascript:parent.pwned()">
+<a href="javascript:pwned()" autofocus tabindex=1 onfocus=pwned()>x</a>
+" autofocus onfocus="pwned()
+"-pwned()-"
+javascript:pwned()//
+<body onload=pwned()>
+<meta http-equiv=refresh content="0;url=/pwned?pwned()">
+<base href="/pwned/"><img src="pwned()">
+<link rel=stylesheet href="/pwned?pwned()">
+<style>@import'/pwned?pwned()';*{background:url(/pwned)}</style>
+x;background:url(/pwned);}*{color:red}</style><script>pwned()</script>
+{{ pwned() }} ${ pwned() } #{ pwned() } <%= pwned() %>
+{% for c in [].__class__.__base__.__subclasses__() %}{{c}}{% endfor %}pwned()
+{0.__class__}{effective.__globals__}%s%npwned()
+\"-pwned()-\"
+\u003cscript\u003epwned()\u003c/script\u003e
+&lt;script&gt;pwned()&lt;/script&gt;<!--><script>pwned()</script-->
+]]><script xmlns="http://www.w3.org/1999/xhtml">pwned()</script><![CDATA[
+<?php system('pwned()') ?><!--# exec cmd="pwned()" --><!--#include virtual="/etc/passwd" -->
+<noscript><p title="</noscript><img src=x onerror=pwned()>">
 """.strip().splitlines(),
-    "\u202e<script>§</script>\u2066",
-    "\r\nX-Injected: 1\r\n\r\n<script>§</script>",
+    "\u202e<script>pwned()</script>\u2066",
+    "\r\nX-Injected: 1\r\n\r\n<script>pwned()</script>",
 )
-PAYLOADS = tuple(form.replace("§", call) for form, call in product(FORMS, CALLS))
 HARMLESS = "harmless"
 HERE = "HERE"
 

@@ -17,7 +17,7 @@ from packaging.version import Version
 
 LOCKS = {
     file.relative_to(ROOT).as_posix(): file.read_text("utf-8")
-    for file in sorted((*ROOT.glob("*.lock"), *ROOT.glob("tests/*/*.lock"), *ROOT.glob("tests/clients/*/*.lock")))
+    for file in sorted((*ROOT.glob("*.lock"), *ROOT.glob("tests/*/*.lock")))
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 WORKFLOWS = {file.name: file.read_text("utf-8") for file in sorted((ROOT / ".github/workflows").glob("*.yml"))}
