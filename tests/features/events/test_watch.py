@@ -365,43 +365,31 @@ async def test_a_channel_of_telegram_gets_new_rates_as_text(words: list[str], ur
     assert re.fullmatch(r"USD = \d+,\d{4}\s₽ \([+−]\d+,\d{4}\s%\)", rows[0])
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (
-            web.json_response({"ok": False, "description": "Bad Request: chat not found"}, status=400),
-            "Bad Request: chat not found",
-        ),
-        (web.Response(status=502, text="<p>Bad Gateway"), "HTTP Error 502: Bad Gateway"),
-        (web.json_response(["no"], status=400), "HTTP Error 400: Bad Request"),
-    ],
-)
-async def test_telegrams_own_words_are_said_in_a_line(answer: web.Response, said: str, tmp_path: Path) -> None:
-    """They are in the log before the line of the watch, which says that the command failed."""
-
-    async def refuse(_: web.Request) -> web.Response:
-        return answer
-
-    async with answering(refuse) as api:
-        given = {"TELEGRAM_API": api, "TELEGRAM_TOKEN": "123:abc", "TELEGRAM_CHAT": "@rates"}
-        found = await finished(ROOT / "deploy/telegram.py", cwd=tmp_path, env=environment(tmp_path, **given))
-    assert found == (1, "", f"telegram: {said}\n")
+NO_CHAT = {"ok": False, "description": "Bad Request: chat not found"}
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("status", "text", "variables", "said"),
     [
-        ({}, "TELEGRAM_CHAT is not set"),
-        (
-            {"TELEGRAM_API": "http://127.0.0.1:1", "TELEGRAM_TOKEN": "123:abc", "TELEGRAM_CHAT": "@rates"},
-            "<urlopen error [Errno 111] Connection refused>",
-        ),
+        (400, json.dumps(NO_CHAT), {}, "Bad Request: chat not found"),
+        (400, '["no"]', {}, "HTTP Error 400: Bad Request"),
+        (502, "<p>Bad Gateway", {}, "HTTP Error 502: Bad Gateway"),
+        (200, "", {"TELEGRAM_CHAT": ""}, "TELEGRAM_CHAT is not set"),
+        (200, "", {"TELEGRAM_API": "http://127.0.0.1:1"}, "<urlopen error [Errno 111] Connection refused>"),
     ],
 )
 async def test_what_keeps_a_message_from_telegram_is_said_in_a_line(
-    given: dict[str, str], said: str, tmp_path: Path
+    status: int, text: str, variables: dict[str, str], said: str, tmp_path: Path
 ) -> None:
-    found = await finished(ROOT / "deploy/telegram.py", cwd=tmp_path, env=environment(tmp_path, **given))
+    """In its own words, before the line of the watch, which says that the command failed."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=text)
+
+    async with answering(answer) as api:
+        given = {"TELEGRAM_API": api, "TELEGRAM_TOKEN": "123:abc", "TELEGRAM_CHAT": "@rates", **variables}
+        variables = environment(tmp_path, **{name: value for name, value in given.items() if value})
+        found = await finished(ROOT / "deploy/telegram.py", cwd=tmp_path, env=variables)
     assert found == (1, "", f"telegram: {said}\n")
 
 
