@@ -169,9 +169,11 @@ async def test_only_long_answers_and_pictures_share_a_thread() -> None:
         others = [one for one in Queue if one is not queue and not {one, queue} <= slow]
         busy = [asyncio.create_task(workers.run(release.wait, one)) for one in others * 3]
         await eventually(workers.waiting.total, becomes=len(busy))
-        async with asyncio.timeout(patience_s()):
-            assert await workers.run(lambda: "rendered", queue) == "rendered"
-        release.set()
+        try:
+            async with asyncio.timeout(patience_s()):
+                assert await workers.run(lambda: "rendered", queue) == "rendered"
+        finally:
+            release.set()
         assert all(await asyncio.gather(*busy))
         release.clear()
     workers.close()
