@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import date
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -125,48 +124,37 @@ async def test_an_idle_tick_moves_less_than_a_kilobyte(quiet: Served, client: re
     assert moved(client) - before - info < 10 * MOST_OF_A_TICK
 
 
-Name = Callable[[str], str]
-LOSSES: dict[str, Callable[[redis.Redis, Name], object]] = {
-    "everything": lambda client, _: client.flushall(),
-    "evicted columns": lambda client, name: client.delete(name("columns")),
-    "evicted sheets": lambda client, name: client.delete(name("sheets")),
-    "an older snapshot": lambda client, name: (
-        client.hdel(name("sheets"), f"{DAYS[-1]}.1") + client.delete(name("coverage"))
+LOSSES = {
+    "everything": "FLUSHALL",
+    "evicted columns": "DEL columns",
+    "evicted sheets": "DEL sheets",
+    "an older snapshot": "HDEL sheets newest; DEL coverage",
+    "a foreign sheet": "HSET sheets 2026-02-10.1 foreign",
+    "a foreign coverage": "SET coverage foreign; HSET columns R01235 foreign",
+    "the coverage of a master that knows less": "SET coverage less",
+    "a value, in a Redis that was born again": "HSET sheets newest foreign; HSET version born again",
+    "a value, in a backup with fewer writes": "HSET sheets newest foreign; HSET version writes 1",
+    "a coverage of 64 MB": f"SETRANGE coverage {HUGE} x",
+    "a sheet and a column of 64 MB": "HSET sheets newest huge; HSET columns R01235 huge; DEL version",
+    "a version of 64 MB": "HSET version born huge",
+    "foreign types": "; ".join(
+        f"DEL {one}; SADD {one} foreign" for one in ("sheets", "columns", "quarantine", "version")
     ),
-    "a foreign sheet": lambda client, name: client.hset(name("sheets"), "2026-02-10.1", b"foreign"),
-    "a foreign coverage": lambda client, name: [
-        client.set(name("coverage"), b"foreign"),
-        client.hset(name("columns"), "R01235", b"foreign"),
-    ],
-    "the coverage of a master that knows less": lambda client, name: client.set(
-        name("coverage"), encode_coverage(Coverage(FIRST_DAY, DAYS[3]), 1)
-    ),
-    "a value, in a Redis that was born again": lambda client, name: [
-        client.hset(name("sheets"), f"{DAYS[-1]}.1", b"foreign"),
-        client.hset(name("version"), "born", b"again"),
-    ],
-    "a value, in a backup with fewer writes": lambda client, name: [
-        client.hset(name("sheets"), f"{DAYS[-1]}.1", b"foreign"),
-        client.hset(name("version"), "writes", 1),
-    ],
-    "a coverage of 64 MB": lambda client, name: client.setrange(name("coverage"), HUGE, b"x"),
-    "a sheet and a column of 64 MB": lambda client, name: [
-        client.hset(name("sheets"), f"{DAYS[-1]}.1", bytes(HUGE)),
-        client.hset(name("columns"), "R01235", bytes(HUGE)),
-        client.delete(name("version")),
-    ],
-    "a version of 64 MB": lambda client, name: client.hset(name("version"), "born", bytes(HUGE)),
     **{
-        f"a version that cannot count on from {writes!r}": partial(
-            lambda writes, client, name: client.hset(name("version"), "writes", writes), writes
-        )
+        f"a version that cannot count on from {writes!r}": f"HSET version writes {writes}"
         for writes in ("many", "1.5", "-1", "007", str(2**63 - 1))
     },
-    "foreign types": lambda client, name: [
-        (client.delete(name(one)), client.sadd(name(one), "foreign"))
-        for one in ("sheets", "columns", "quarantine", "version")
-    ],
 }
+
+
+def lose(lost: str, served: Served, client: redis.Redis) -> None:
+    """Run these commands of Redis, with our keys and some values."""
+    less = encode_coverage(Coverage(FIRST_DAY, DAYS[3]), 1)
+    words: dict[str, str | bytes] = {"newest": f"{DAYS[-1]}.1", "huge": bytes(HUGE), "less": less}
+    words |= {one: key(served, one) for one in ("sheets", "columns", "coverage", "version", "quarantine")}
+    ask: Any = client.execute_command
+    for command in LOSSES[lost].split("; "):
+        ask(*(words.get(word, word) for word in command.split()))
 
 
 async def repairs(served: Served) -> dict[str, str]:
@@ -180,7 +168,7 @@ async def test_two_ticks_repair_what_redis_lost(lost: str, quiet: Served, client
     before, held_before, sent_before = whole(quiet, client), days_of(quiet.service), sent(client)
     assert held_before[1:] == (Coverage(FIRST_DAY, DAYS[-1]), DAYS)
     for ticks in (1, 2):  # lost again, right after a repair
-        LOSSES[lost](client, partial(key, quiet))
+        lose(lost, quiet, client)
         for _ in range(ticks):
             await quiet.service.tick()
     assert sent(client) - sent_before < HUGE / 8, "a foreign value was read to its end"
