@@ -215,23 +215,6 @@ async def test_clients_of_the_ecb_with_its_address_in_their_code(
         missing("Python 3.12 or later for ecb-fx-rates")
 
 
-async def test_npm_clients_of_the_ecb(central_bank: tuple[Front, str], served: Served, npm_clients: Path) -> None:
-    """ecb-euro-exchange-rates reads three files, currencyjs the one of 90 days, without TLS."""
-    front, trusted = central_bank
-    ports = str(front.port), served.url.rpartition(":")[2]
-    found = await ask_node(
-        npm_clients, "ask_ecb.js", "www.ecb.europa.eu", "127.0.0.1", *ports, NODE_EXTRA_CA_CERTS=trusted
-    )
-    today, recent, *history = found["ecb"]
-    assert today == recent == history[0]
-    assert [day for day, _ in history] == [str(day) for day in reversed(DAYS)]
-    for day, rates in history[:5]:
-        same(rates, await ours(served, "EUR", day))
-    for day, code, rate in found["currencyjs"]:
-        assert rate == float(dict(history)[day][code]), (day, code)
-    assert len({day for day, *_ in found["currencyjs"]}) == len(DAYS) - 1
-
-
 async def test_qalculate(served: Served, tmp_path: Path) -> None:
     """Debian's qalc, which silently uses the rates that it brings along if it cannot read the file."""
     qalc = program("qalc")
