@@ -34,6 +34,11 @@ PHONE = 328
 DEFAULT_GROUND = "#0b5cad"
 """What the field for an own colour begins with."""
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
+CARD = "display:inline-block;padding:.5em 1em;border:1px solid;border-radius:.5em;color:inherit"
+"""The style of the link that stands where the rows will be, or where they could not be loaded."""
+FLOATING = ";contain:inline-size;contain-intrinsic-width:17em;max-width:100%"
+UNAVAILABLE = "These rates are not available right now."
+"""The title of that link. The loader shows it where it gets no rates."""
 
 SENTENCE = "{unit} is {rate} at the Bank of Russia's rate."
 """What the preview of a rate in a sentence says."""
@@ -103,8 +108,9 @@ def words_of(tag: str, of_widget: Language) -> Language:
 def address(choice: Choice, words: Language) -> str:
     """The query of the page itself: what differs from the defaults."""
     kept = replace(choice, view=replace(choice.view, codes=choice.ticked))
-    more = _chosen_size(choice) | ({"csp": "1"} if choice.strict else {})
-    return query(kept, **more, **_ui(choice, words))
+    switches = {"csp": choice.strict, "float": choice.floats}
+    more = {name: "1" for name, is_on in switches.items() if is_on}
+    return query(kept, **_chosen_size(choice), **more, **_ui(choice, words))
 
 
 def _preset(asked: Mapping[str, str], choice: Choice, words: Language) -> str:
@@ -122,7 +128,7 @@ def _has_more(choice: Choice) -> bool:
     view = choice.view
     usual = replace(View.usual(view.layout), codes=view.codes, columns=view.columns, heading=view.heading)
     usual = replace(usual, spark=view.spark, converter=view.converter)
-    return view != usual or choice.strict or bool(_chosen_size(choice))
+    return view != usual or choice.strict or choice.floats or bool(_chosen_size(choice))
 
 
 def _sentence(choice: Choice, table: Table) -> list[str]:
@@ -171,6 +177,8 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "bank": bank_page(choice.language),
         "link_text": choice.language.say(LINK),
         "fallback": _fallback(choice),
+        "link_style": "color:inherit" if choice.view.layout == "line" else CARD,
+        "unavailable": choice.language.say(UNAVAILABLE),
         "box": _box(choice, table),
         "release": RELEASE,
         "pins": lock()[RELEASE],
@@ -206,7 +214,7 @@ def _box(choice: Choice, table: Table) -> str:
     high = _high(choice, table)
     # A ground of ours has pixels. Without one there is no padding, and the letters are the host's.
     unit = f"{high}px" if choice.look.theme != THEMES[0] else f"{_em(high - PADDING)}"
-    return f"display:block;min-height:{unit}"
+    return f"display:block;min-height:{unit}{FLOATING if choice.floats else ''}"
 
 
 def _high(choice: Choice, table: Table) -> int:

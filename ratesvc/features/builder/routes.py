@@ -72,7 +72,8 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
     choice = await shown.measured(first, Queue.BUILDER)
     words, codes = builder_page.words_of(ui, choice.language), service.history.codes()
     notices = _notices(params, choice)
-    if "was" in request.query and not notices:
+    # The page's script fetches this page, and takes the address from it. A form needs the address in the browser.
+    if "was" in request.query and "live" not in request.query and not notices:
         return _see_other(f"?{builder_page.address(choice, words)}")
 
     def render() -> Body:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ratesvc.domain.rates import EXACT, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.features.site.text import PIXEL
+from ratesvc.features.site.text import PIXEL, text_width
 
 Point = tuple[date, Decimal]
 Place = tuple[int, int]
@@ -31,8 +31,12 @@ _DAY_STEPS: tuple[tuple[Unit, int], ...] = (
 _MOST_DAY_TICKS = 60
 _DAYS_OF: dict[Unit, int] = {"day": 1, "month": 30, "year": 365}
 
-LONGEST_SILENCE = timedelta(days=14)
+LONGEST_SILENCE = timedelta(days=12)
 """The Bank has never set a sheet for longer: a rate that pauses longer was missing from sheets in between."""
+_MARK = 7 * PIXEL
+"""How far a figure is above the highest point."""
+SMALL = 12
+"""The font size of such a figure in pixels."""
 
 # Relative paths around a centre: disc, square, triangle, diamond, triangle upside down, cross.
 _MARKERS = (
@@ -115,11 +119,17 @@ def _marks(first: date, last: date, unit: Unit, step: int) -> list[date]:
     return [day for day in firsts if first <= day <= last]
 
 
+def runs(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
+    """The points in parts between which the rate was missing."""
+    ends = [at for at, (before, after) in enumerate(pairwise(points), 1) if after[0] - before[0] > LONGEST_SILENCE]
+    return (points[start:end] for start, end in pairwise((0, *ends, len(points))))
+
+
 def held(points: Sequence[Point]) -> Iterator[Point]:
     """The points, and each rate again on the last of the days without a sheet that follow: it is in force on them."""
     for before, after in pairwise(points):
         yield before
-        if ONE_DAY < after[0] - before[0] <= LONGEST_SILENCE:
+        if after[0] - before[0] > ONE_DAY:
             yield after[0] - ONE_DAY, before[1]
     yield points[-1]
 
@@ -163,16 +173,20 @@ def _mean(block: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line as drawn: its code, the figure at its end, and its points."""
+    """One line as drawn: its code, the figure at its end, its points, and those with a figure of their own."""
 
     code: str
     figure: str
     points: Sequence[Point]
+    marked: Sequence[tuple[Point, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line as it is drawn: three paths, and the label with its place. `marker` is at its end."""
+    """One line as it is drawn: three paths, and the label with its place. `marker` is at its end.
+
+    `marks` are the places of further figures, of their texts, and these texts.
+    """
 
     path: str
     leader: str
@@ -180,6 +194,7 @@ class Line:
     label: Place
     code: str
     figure: str = ""
+    marks: Sequence[tuple[Place, Place, str]] = ()
 
 
 def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tuple[str, ...]]) -> list[Line]:
@@ -189,14 +204,29 @@ def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tup
     def placed(points: Sequence[Point]) -> list[Place]:
         return [(time.at_day(day), level.at(rate)) for day, rate in points]
 
-    paths = [placed(thinned(list(held(curve.points)), columns)) for curve in curves]
-    heights = spread([path[-1][1] for path in paths], LABEL_GAP, level.end, level.start)
+    def parts(points: Sequence[Point]) -> list[Sequence[Place]]:
+        days = (points[-1][0] - points[0][0]).days + 1
+        shares = [(run, max(1, columns * ((run[-1][0] - run[0][0]).days + 1) // days)) for run in runs(points)]
+        return [placed(thinned(list(held(run)), share)) for run, share in shares]
+
+    def mark(point: Point, text: str) -> tuple[Place, Place, str]:
+        """Above the point, or below it if it is in the lower half, and between the ends of the axis."""
+        x, y = placed([point])[0]
+        half = text_width(text, SMALL) // 2
+        is_low = 2 * y > level.start + level.end
+        below = min(y + _MARK + SMALL * PIXEL * 3 // 4, level.start - _MARK // 2)
+        return (x, y), (max(time.start + half, min(x, time.end - half)), below if is_low else y - _MARK), text
+
+    paths = [parts(curve.points) for curve in curves]
+    heights = spread([path[-1][-1][1] for path in paths], LABEL_GAP, level.end, level.start)
     drawn = []
-    for path, height, label, marker in zip(paths, heights, labels, _MARKERS, strict=False):
-        x, y = path[-1]
+    for curve, path, height, label, marker in zip(curves, paths, heights, labels, _MARKERS, strict=False):
+        x, y = path[-1][-1]
         place = time.end + 14 * PIXEL, height
-        leader = _leader(path[-1], time.end, place)
-        drawn.append(Line(_joined(path), leader, f"M{px(x)} {px(y)}{marker}", place, *label))
+        leader, (code, *figure) = _leader((x, y), time.end, place), label
+        marks = [mark(*one) for one in curve.marked]
+        end = f"M{px(x)} {px(y)}{marker}"
+        drawn.append(Line("".join(map(_joined, path)), leader, end, place, code, *figure, marks=marks))
     return drawn
 
 
@@ -204,7 +234,7 @@ def _joined(path: Sequence[Place]) -> str:
     """Relative steps between whole tenths: short, and without an error that adds up."""
     (x, y), *_ = path
     steps = [f"{px(b[0] - a[0])} {px(b[1] - a[1])}" for a, b in pairwise(path)]
-    return f"M{px(x)} {px(y)}" + (f"l{' '.join(steps)}" if steps else "")
+    return f"M{px(x)} {px(y)}" + (f"l{' '.join(steps)}" if steps else "h0")
 
 
 def _leader(end: Place, edge: int, label: Place) -> str:

@@ -14,7 +14,7 @@ from ratesvc.features.chart.axes import Point, px
 from ratesvc.features.chart.drawing import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed
 from ratesvc.features.ranges.periods import month
 from ratesvc.features.site.language import Language, language_or_default
-from ratesvc.features.site.page import LINK, iframe, page
+from ratesvc.features.site.page import LINK, iframe, page, picture_of
 from ratesvc.features.site.reasons import Reason, choices, of_sentences
 from ratesvc.render.contract import Site
 from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS
@@ -29,11 +29,12 @@ REM = 16
 """Pixels, in conditions about the width of a window."""
 PREVIEW = "width=600&height=315&density=2"
 """How a preview of the page shows the chart."""
-EMBED_WIDTH = 720
+EMBED_WIDTH, NARROWEST = 720, 320
 FRAME_EDGE, FRAME_GAP, FRAME_FOOT = 12, 8, 36
 """Pixels of chart-page.css: the edge of a frame, the gap between figures, what is below the picture."""
-FRAME_CELLS = ((148, 136), (200, 132))
-"""The least width and the height of a figure in a frame for a phone, and in a wider one."""
+FRAME_CELLS = ((220, 36), (200, 132))
+"""The least width and the height of a figure in a frame of up to 44 rem, and in a wider one."""
+EMBED_WIDTHS = (360, 520, EMBED_WIDTH)
 
 MOST_ROWS = 420
 """Of the table: all sheets of a year, the weeks of eight years, or the months since 1992."""
@@ -149,11 +150,16 @@ def frame_address(shown: Shown) -> str:
 
 def frame_height(width: int, count: int) -> int:
     """The height in pixels that a frame of this width needs for so many currencies."""
-    space, cell = width - 2 * FRAME_EDGE, FRAME_CELLS[width > PICTURES[0][0] * REM]
+    space, cell = width - 2 * FRAME_EDGE, FRAME_CELLS[width > PICTURES[1][0] * REM]
     across = max(1, (space + FRAME_GAP) // (cell[0] + FRAME_GAP))
     figures = -(-count // across) * (cell[1] + FRAME_GAP)
     wide, high = next((wide, high) for widest, wide, high in PICTURES if width <= widest * REM or not widest)
     return 2 * FRAME_EDGE + figures + -(-space * high // wide) + FRAME_FOOT
+
+
+def frame_size(width: int, count: int) -> tuple[int, int]:
+    """Width and height in pixels of a frame that scrolls nowhere, also where its column is narrower."""
+    return width, max(frame_height(narrower, count) for narrower in range(min(width, NARROWEST), width + 1))
 
 
 def _page(shown: Shown, codes: Collection[str], **values: object) -> str:
@@ -165,7 +171,9 @@ def _page(shown: Shown, codes: Collection[str], **values: object) -> str:
         **nothing | values,
         t=language.say,
         heading=heading(shown),
-        embed=iframe(frame_address(shown), heading(shown), (EMBED_WIDTH, frame_height(EMBED_WIDTH, len(asked.codes)))),
+        embed=iframe(frame_address(shown), heading(shown), frame_size(EMBED_WIDTH, len(asked.codes))),
+        sizes=[frame_size(width, len(asked.codes)) for width in EMBED_WIDTHS],
+        picture=picture_of(site, f"chart.png?{asked.dated(language)}&width=720&height=400&density=2"),
         page=of_sentences(language),
         language=language,
         uis=[language_or_default(tag) for tag in TRANSLATIONS],

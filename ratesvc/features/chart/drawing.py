@@ -11,7 +11,7 @@ from itertools import pairwise, repeat
 from operator import itemgetter
 
 from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, ratios, rounded
-from ratesvc.features.chart.axes import Axis, Curve, Point, Unit, day_ticks, decimals, lines, px, value_ticks
+from ratesvc.features.chart.axes import SMALL, Axis, Curve, Point, Unit, day_ticks, decimals, lines, px, value_ticks
 from ratesvc.features.ranges.unit_rates import in_new_roubles
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import asset, page
@@ -28,7 +28,8 @@ Ratio = tuple[Decimal, Decimal]
 Exact = Callable[[str, date], Ratio | None]
 """The unrounded rate of a currency on an effective date; None if the point of the series is exact."""
 
-_TITLE, _TEXT, _SMALL = 17, 13, 12  # font sizes in pixels
+_TITLE, _TEXT = 19, 13
+"""Font sizes in pixels. That of the title is 17, and its bold letters are as wide as those of 19."""
 _LEAST_PLOT = 92 * PIXEL
 _NARROW, _LOW = 480, 300
 _FAR_APART = 5
@@ -91,7 +92,9 @@ class Drawing:
         self.rates = {code: _in_new_roubles(code, points, quote) for code, points in series.items() if points}
         words = _Words(look, quote, indexed, exact)
         self.in_words = words.alternative(self.rates)
-        self._series, self._curves = series, [words.curve(code, points) for code, points in self.rates.items()]
+        is_marked = len(self.rates) == 1
+        self._series = series
+        self._curves = [words.curve(code, points, is_marked=is_marked) for code, points in self.rates.items()]
         self.lay_out(words)
 
     def lay_out(self, words: _Words) -> None:
@@ -167,8 +170,8 @@ class _Words:
         """The reader's."""
         return self.look.language
 
-    def curve(self, code: str, points: Sequence[Point]) -> Curve:
-        """The line with the label at its end."""
+    def curve(self, code: str, points: Sequence[Point], *, is_marked: bool = False) -> Curve:
+        """The line with the label at its end, and with `is_marked` with its highest and lowest figure."""
         first, last = points[0], points[-1]
         if self.indexed:
             # Ten digits are finer than any pixel. The label is rounded once, from the exact index.
@@ -177,8 +180,14 @@ class _Words:
             return Curve(code, self._figure(code, last, first), moved)
         # Four significant digits, two decimals at least: 101.68, 0.003008.
         places = max(2, 3 - last[1].adjusted())
-        shown = rounded(*self._unrounded(code, last), places=places)
-        return Curve(code, self.language.number(shown, places), points)
+
+        def written(point: Point) -> str:
+            return self.language.number(rounded(*self._unrounded(code, point), places=places), places)
+
+        rate = itemgetter(1)
+        extremes = (max(points, key=rate), min(points, key=rate)) if is_marked else ()
+        marked = [(point, written(point)) for point in extremes if point[1] != last[1]]
+        return Curve(code, written(last), points, marked)
 
     def title(self, rates: Mapping[str, Sequence[Point]]) -> str:
         """The names of the currencies, or their codes if the names need more than two lines."""
@@ -252,9 +261,9 @@ class _Sheet:
         edge, space = look.edge, look.space
         self._edge = edge
         self.words_at = self.width - edge if self.is_rtl else edge
-        kind, size, step = ("small", _SMALL, 15 * PIXEL) if look.is_compact else ("soft", _TEXT, 17 * PIXEL)
+        kind, size, step = ("small", SMALL, 15 * PIXEL) if look.is_compact else ("soft", _TEXT, 17 * PIXEL)
         titles, subtitles = wrapped(title, _TITLE, space), wrapped(subtitle, size, space)
-        rows = wrapped(look.language.blank.join(notes), _SMALL, space)
+        rows = wrapped(look.language.blank.join(notes), SMALL, space)
         top, title_step, note_step = edge - 4 * PIXEL, 21 * PIXEL, 15 * PIXEL
         below = top + title_step * len(titles)
         self.head = [("title", titles, top, title_step, self.title_lang), (kind, subtitles, below, step, "")]
@@ -271,7 +280,7 @@ class _Sheet:
         # The title of a narrow chart says which currency a single line is.
         is_short = self.width < _NARROW * PIXEL and len(self.curves) == 1
         labels = [(curve.figure,) if is_short else (curve.code, curve.figure) for curve in self.curves]
-        left = self._edge + max(text_width(text, _SMALL) for text in self._marks(ticks)) + 8 * PIXEL
+        left = self._edge + max(text_width(text, SMALL) for text in self._marks(ticks)) + 8 * PIXEL
         right = self.width - self._edge - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
         first = min(curve.points[0][0] for curve in self.curves)
         last = max(curve.points[-1][0] for curve in self.curves)
@@ -301,7 +310,7 @@ class _Sheet:
         for unit, days in day_ticks(first, last):
             texts = [self._day(day, unit) for day in days]
             marks = [(time.at_day(day), text) for day, text in zip(days, texts, strict=True)]
-            space = max(text_width(text, _SMALL) for text in texts) + 14 * PIXEL
+            space = max(text_width(text, SMALL) for text in texts) + 14 * PIXEL
             if all(after[0] - before[0] >= space for before, after in pairwise(marks)):
                 break
         return marks

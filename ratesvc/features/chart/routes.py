@@ -140,7 +140,7 @@ def _embedded(
     params, limits = StrictParams(query, path), LenientParams(given)
     shown = Shown(charted(params, service), Language.of(params.language()), site, params.text("theme"))
     width = min(chart_page.EMBED_WIDTH, limits.number("maxwidth", chart_page.EMBED_WIDTH, OEMBED_SIZES))
-    needed = chart_page.frame_height(width, len(shown.asked.codes))
+    _, needed = chart_page.frame_size(width, len(shown.asked.codes))
     size = width, min(needed, limits.number("maxheight", needed, OEMBED_SIZES))
     title = chart_page.heading(shown)
     return lambda: (title, iframe(chart_page.frame_address(shown), title, size, OLD_FRAME), size)

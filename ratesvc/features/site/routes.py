@@ -26,7 +26,7 @@ from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Answer, Handler, weights
 
 ICON_FILE = asset("site/icon.svg")
-NOT_FOUND_HEADERS = own_page("site/home", img_src="'self'")
+NOT_FOUND_HEADERS = own_page("site/rate", img_src="'self'")
 TEXT = "text/plain; charset=utf-8"
 NOINDEX = ("X-Robots-Tag", "noindex")
 """What is embedded belongs to another page, so search engines should not list it by itself."""

@@ -30,6 +30,8 @@ class Size:
 class Choice:
     """The chosen widget, its language and size, whether the host sends a CSP, and a day other than today.
 
+    `floats` is true where text flows around the widget, so that the link inside must not set its width.
+
     `ticked` are all chosen currencies. A sentence shows the first of them, and its address keeps the others.
     """
 
@@ -39,6 +41,7 @@ class Choice:
     size: Size
     ticked: tuple[str, ...] = ()
     strict: bool = False
+    floats: bool = False
     day: date | None = None
 
 

@@ -19,8 +19,8 @@ _WIDEST = 600 - PADDING
 _OWN_LINES = 157
 """Below this width changes have a line of their own."""
 _CELL = 105
-_FIELDS = ((300, 140), (260, 172), (0, 242))
-"""From this width on <cbr-converter> has that height: its labels wrap, and then its fields stand one by one."""
+_FIELDS = ((220, 127), (200, 157), (0, 199))
+"""From this width on <cbr-converter> has that height with its margin, before its fields stand one by one."""
 
 
 def height(table: Table, width: int) -> int:

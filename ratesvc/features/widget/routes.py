@@ -169,7 +169,8 @@ class Embedding:
         usual = self.height(width)
         height = params.number("height", usual, HEIGHTS)
         size = Size(width, height, usual)
-        return Choice(view, params.look(), self.language, size, ticked, params.switch("csp"), self.day)
+        switches = params.switch("csp"), params.switch("float")
+        return Choice(view, params.look(), self.language, size, ticked, *switches, self.day)
 
     def height(self, width: int) -> int:
         """The height in pixels that a frame of this width needs."""

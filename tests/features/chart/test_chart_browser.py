@@ -274,6 +274,7 @@ async def test_a_frame_is_as_high_as_it_needs(browser: Browser, live: Live, code
         (480, "en"),
         (481, "ru"),
         (600, "zh-Hans"),
+        (704, "ru"),
         (720, "ru"),
         (1200, "en"),
     ):

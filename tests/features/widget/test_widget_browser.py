@@ -470,8 +470,11 @@ async def test_the_json_as_pasted(live: Live, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", first(1, ["503", "blocked", "integrity", "nonsense"]))
 async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: Host, fault: str) -> None:
-    """The link in the reserved box, no shift, at most one cbr-error and no retry."""
-    body = element(live)
+    """The link in a card in the reserved box, in the colour of the page, no shift, one cbr-error at most, no retry.
+
+    Where the loader runs, the card says so in the reader's language.
+    """
+    body = f'<div style="color:#e8eaed">{await pasted(live.url, "element", "lang=ru")}</div>{BELOW}'
     if fault == "integrity":
         body = body.replace("crossorigin", f'integrity="sha384-{"A" * 64}" crossorigin')
     page = await watched(browser)
@@ -492,6 +495,10 @@ async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: 
     if loads:
         await settled(page)
     assert await page.is_visible("cbr-rates a")
+    card = """(link => [getComputedStyle(link).borderTopStyle, getComputedStyle(link).color,
+      getComputedStyle(link, "::after").content])(document.querySelector("cbr-rates a"))"""
+    said = '"Сейчас эти курсы недоступны."' if loads else "none"
+    assert await page.evaluate(card) == ["solid", "rgb(232, 234, 237)", said]
     assert await page.evaluate("shift") == 0
     assert rows == (1 if loads else 0)
     assert await page.evaluate("states") == (["cbr-error"] if loads else [])

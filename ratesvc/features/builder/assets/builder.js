@@ -115,7 +115,7 @@ return true;
 const update = async field => {
 clearTimeout(timer);
 const same = field && field === typing;
-if (!await show("?" + new URLSearchParams(new FormData(form)))) return;
+if (!await show("?live=1&" + new URLSearchParams(new FormData(form)))) return;
 const address = "?" + form.dataset.address;
 if (address === location.search) return;
 history[same ? "replaceState" : "pushState"](null, "", address);

@@ -43,9 +43,10 @@ lines[one].style.order = isNaN(depth) ? 0 : Math.round(depth * 1e4);
 slider.value = at;
 slider.setAttribute("aria-valuetext", [when, ...codes.map((code, one) => `${code} ${cells[one]}`)].join(", "));
 cursor.hidden = tip.hidden = false;
-// Beside the line, on the side with more space, and never outside of the picture.
+// Beside the line, on the side with more space, and never over the title or the labels of the lines.
 const wide = plot.clientWidth, own = tip.offsetWidth, x = place * wide;
-tip.style.left = `${Math.max(4, Math.min(2 * x > wide ? x - own - 10 : x + 10, wide - own - 4))}px`;
+tip.style.top = per(top);
+tip.style.left = `${Math.max(4, Math.min(2 * x > wide ? x - own - 10 : x + 10, wide * right - own))}px`;
 };
 const hide = () => { cursor.hidden = tip.hidden = true; };
 const point = event => {
@@ -65,5 +66,24 @@ plot.addEventListener("pointermove", point);
 plot.addEventListener("pointerleave", event => {
 if (event.pointerType == "mouse" && document.activeElement != slider) hide();
 });
+// The code for other pages, with the chosen background and size.
+const form = document.querySelector(".embed form"), code = document.querySelector(".embed code");
+if (form) {
+const [ground, size, button] = form.elements;
+form.hidden = false;
+form.addEventListener("input", () => {
+const [width, height] = size.value.split(" "), theme = ground.value && `&amp;theme=${ground.value}`;
+code.textContent = code.textContent.replace(/(&amp;theme=\w+)?" width="\d+" height="\d+"/, `${theme}" width="${width}" height="${height}"`);
+});
+button.addEventListener("click", async () => {
+try {
+await navigator.clipboard.writeText(code.textContent);
+button.textContent = button.dataset.copied;
+} catch {
+// A page on plain http has no clipboard.
+getSelection().selectAllChildren(code);
+}
+});
+}
 addEventListener("resize", () => cursor.hidden || show(Number(slider.value)));
 })();

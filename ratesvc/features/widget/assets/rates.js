@@ -56,8 +56,12 @@ this.#turn = 0;
 adoptedCallback() {
 this.#shown = 0;
 }
-// With the method that built the node: where a page has broken it there is no root.
-#put(node) {
+// The method that built the node puts it into the root, and where a page has broken it there is no root.
+#draw({ style, content }) {
+const sheet = new (of("defaultView", this.ownerDocument).CSSStyleSheet)(), node = built(content);
+sheet.replaceSync(style);
+if (!node.textContent) throw content;
+(this.#root ||= this.attachShadow({ __proto__: null, mode: "open" })).adoptedStyleSheets = [sheet];
 this.#root.textContent = "";
 this.#root.appendChild(node);
 }
@@ -68,7 +72,7 @@ this.#due = setTimeout(() => this.#turn && of("hidden") ? this.#plan(wait) : thi
 }
 async #show() {
 const turn = this.#turn = {};
-let url, detail, state = "error", at = this, spoken;
+let url, detail, state = "load", at = this, spoken;
 try {
 // A timer counts 32 bits of milliseconds, and one that is longer than that is due at once.
 const minutes = this.getAttribute("refresh");
@@ -84,20 +88,19 @@ if (text) url += "&" + name + "=" + encodeURIComponent(text);
 const answer = await (jobs[url] ||= asking(url));
 // The element has gone, or asks for something else.
 if (turn != this.#turn) return;
-const sheet = new (of("defaultView", this.ownerDocument).CSSStyleSheet)(), rows = built(answer.content);
-sheet.replaceSync(answer.style);
-if (!rows.textContent) throw answer;
-(this.#root ||= this.attachShadow({ __proto__: null, mode: "open" })).adoptedStyleSheets = [sheet];
-this.#put(rows);
+this.#draw(answer);
 this.#shown = url;
-state = "load";
 } catch (error) {
+if (turn != this.#turn) return;
 detail = error;
 rest = 500;
+state = "error";
+// The link, whose title says that there are no rates. The rows stay if only their refresh fails.
+if (url != this.#shown) try {
+this.#draw({ style: "::slotted([title])::after{display:block;content:attr(title)}", content: ["slot", [], " "] });
+} catch {}
 }
-if (turn == this.#turn) try {
-// The rows stay if only their refresh fails.
-if (url != this.#shown && this.#root) this.#put(built(["slot", []]));
+try {
 this.dispatchEvent(new CustomEvent("cbr-" + state, { __proto__: null, bubbles: 1, composed: 1, detail }));
 this.#states.clear();
 this.#states.add(state);
