@@ -172,6 +172,7 @@ def languages() -> list[tuple[str, str]]:
 
 def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
     """The values of snippets.html."""
+    style = "none" if choice.view.layout == "inline" else "link"
     path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
     return {
         "bank": bank_page(choice.language),
@@ -194,7 +195,7 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "embed_url": embed_url(choice, site, sized=True),
         "ground_hash": hashes(rule(choice.look)) if choice.look.is_own else "",
         "plain_query": urlencode(parameters(choice, look=False), safe=","),
-        "included_html": fragment(table, choice.look, "link", f"{site.public_url}/widget/{RELEASE}", shadow=True),
+        "included_html": fragment(table, choice.look, style, f"{site.public_url}/widget/{RELEASE}", shadow=True),
         "old_frame": iframe(
             embed_url(choice, site), choice.language.say(LINK), (choice.size.width, choice.size.height), OLD_FRAME
         ),

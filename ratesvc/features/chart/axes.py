@@ -223,10 +223,10 @@ def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tup
     for curve, path, height, label, marker in zip(curves, paths, heights, labels, _MARKERS, strict=False):
         x, y = path[-1][-1]
         place = time.end + 14 * PIXEL, height
-        leader, (code, *figure) = _leader((x, y), time.end, place), label
+        leader, (code, figure) = _leader((x, y), time.end, place), (*label, "")[:2]
         marks = [mark(*one) for one in curve.marked]
         end = f"M{px(x)} {px(y)}{marker}"
-        drawn.append(Line("".join(map(_joined, path)), leader, end, place, code, *figure, marks=marks))
+        drawn.append(Line("".join(map(_joined, path)), leader, end, place, code, figure, marks))
     return drawn
 
 

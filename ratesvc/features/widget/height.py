@@ -19,7 +19,7 @@ _WIDEST = 600 - PADDING
 _OWN_LINES = 157
 """Below this width changes have a line of their own."""
 _CELL = 105
-_FIELDS = ((220, 127), (200, 157), (0, 199))
+_FIELDS = ((244, 127), (224, 157), (0, 220))
 """From this width on <cbr-converter> has that height with its margin, before its fields stand one by one."""
 
 

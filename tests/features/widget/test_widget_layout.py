@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from itertools import chain, combinations, product
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from conftest import LONG, in_nightly
-from kit.browser import Host, Live, got, pasted, settled, visited
-from playwright.async_api import Browser, Page, Route
+from kit.browser import Host, Live, got, pasted, visited
+from playwright.async_api import Browser, Page
 
 from ratesvc.domain.rates import InForce
 from ratesvc.features.site.language import language_or_default
@@ -158,11 +156,6 @@ FREE = {
 }
 HEADER = '<header style="display:flex;gap:.5em" class="rigid"><b>Logo</b>{}<i>Menu</i></header>'
 PLACES = {**GIVEN, **FREE, "header": HEADER}
-BESIDE = {
-    "block": "<div>{}</div>",
-    "column": '<div style="width:300px">{}</div>',
-    "row": '<div style="display:flex;gap:8px"><b>Logo</b>{}<i>Menu</i></div>',
-}
 RIGID = "<style>.rigid > * { flex: none }</style>"
 TAKE_ALL = ("layout=line", "layout=bar", "layout=bar&codes=USD,EUR,CNY")
 SENTENCE = "layout=inline&code=USD"
@@ -256,43 +249,3 @@ async def test_a_table_is_18_em_wide_or_as_wide_as_its_place_up_to_40(browser: B
     cells = await page.eval_on_selector_all(".cbr-bar tbody tr", width)
     assert len(cells) == 3
     assert max(cells) - min(cells) <= 1
-
-
-SHIFT = """let shift = 0;
-new PerformanceObserver(list => { for (const entry of list.getEntries()) shift += entry.value; })
-  .observe({ type: "layout-shift", buffered: true });"""
-
-
-async def continued(painted: asyncio.Event, route: Route) -> None:
-    """Rows that come after the first paint."""
-    await painted.wait()
-    await route.continue_()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("place", "width"),
-    [("block", 360), *in_nightly(*product(("block", "column"), (320, 360, 728, 1280)), ("row", 728), ("row", 1280))],
-)
-async def test_nothing_shifts_when_the_rows_come(
-    browser: Browser, live: Live, host: Host, place: str, width: int
-) -> None:
-    """The code keeps its height: what stands below it stays where it stood, and what is beside it hardly moves."""
-    wrong = []
-    for form in FORMS:
-        if form == SENTENCE:
-            continue
-        page, painted = await browser.new_page(viewport={"width": width, "height": 900}), asyncio.Event()
-        await page.route("**/nodes.json*", partial(continued, painted))
-        code = await pasted(live.url, "element", f"lang=ru&{form}")
-        await page.goto(host.put(f"<script>{SHIFT}</script>{BESIDE[place].format(code)}<u>below</u>"))
-        await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
-        below = "document.querySelector('u').getBoundingClientRect().top"
-        before = await page.evaluate(below)
-        painted.set()
-        await settled(page)
-        await page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        after, shift = await page.evaluate(below), await page.evaluate("shift")
-        wrong += [(form, before, after, shift)] if before != after or shift > 0.01 else []
-        await page.close()
-    assert wrong == []

@@ -125,7 +125,8 @@ typing = field;
 // The preview draws the code of the open tab, or what a server makes of it, in a page of ours that is as wide as chosen.
 const framed = (code, ground, width, into) => new Promise(done => {
 const frame = document.createElement("iframe");
-Object.assign(frame.dataset, { code, ground });
+// A frame that is out of sight loads at once, too.
+Object.assign(frame.dataset, { code: code.replace(' loading="lazy"', ""), ground });
 frame.title = byId("result").dataset[ground];
 frame.style.width = width ? width + "px" : "100%";
 frame.addEventListener("load", async () => {

@@ -1,0 +1,186 @@
+"""What the builder shows is what its code shows on a page of somebody else: clicked, copied and pasted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from conftest import first
+from kit.browser import WATCH, Host, Live, got, settled
+from playwright.async_api import Browser, Frame, Page, Route
+
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
+
+FORMS = {
+    "table": ("[name=codes][value=CHF]", "[name=heading][value=short]", "[name=updown][value=blue-orange]"),
+    "card": ("[name=spark][value='30']", "[name=converter]", "[name=theme][value=dark]"),
+    "compact": ("[name=columns][value=today]", "[name=head]", "[name=codes][value=CHF]"),
+    "line": ("[name=layout][value=line]", "[name=codes][value=CHF]", "[name=heading][value=short]"),
+    "bar": ("[name=layout][value=bar]", "[name=codes][value=CHF]", "[name=theme][value=own]"),
+    "sentence": ("[name=layout][value=inline]", "[name=codes][value=CHF]", "[name=codes][value=USD]"),
+    "converter": ("[name=layout][value=converter]", "[name=codes][value=CHF]", "[name=heading][value=none]"),
+}
+PHONE = 328
+"""The column of a phone of 360 pixels. A frame in a narrower one may scroll."""
+WIDTHS = (320, 390, 720, 1280)
+GROUNDS = {"light": "background:#fff;color:#1a1d21", "dark": "background:#16191d;color:#e8eaed;color-scheme:dark"}
+FONT = 'font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Noto Sans SC",Arial,sans-serif'
+BESIDE = "<div>{0}</div>", '<div style="width:300px">{0}</div>'
+ROW = '<div style="display:flex;gap:8px"><b>Logo</b>{0}<i>Menu</i></div>'
+
+DRAWN = """() => {
+  const frames = [...document.querySelectorAll(".scripted iframe")];
+  return frames.length === 2 && !frames.some(frame => frame.old) && frames.every(({ contentDocument: page }) => {
+    const element = page?.querySelector("cbr-rates"), inner = page?.querySelector("iframe");
+    if (element) return element.matches(":state(load)");
+    const drawn = inner ? inner.contentDocument : page;
+    return drawn?.readyState === "complete" && drawn.querySelector("p, body > div, main");
+  });
+}"""
+# What is seen of the widget in this document. What a line leaves out is below it.
+FACTS = """() => {
+  const outer = document.querySelector("cbr-rates, .cbr-rates, body > div"), root = outer.shadowRoot || outer;
+  const box = root.querySelector(".cbr-rates") || root, edge = box.getBoundingClientRect(), cut = [], seen = [];
+  const isHidden = at => at.nodeType === 1 && (getComputedStyle(at).clipPath !== "none" || isHidden(at.parentNode));
+  const texts = document.createTreeWalker(box, NodeFilter.SHOW_TEXT), range = document.createRange();
+  while (texts.nextNode()) {
+    const text = texts.currentNode, style = getComputedStyle(text.parentNode);
+    if (!text.data.trim() || isHidden(text.parentNode)) continue;
+    range.selectNodeContents(text);
+    const rects = [...range.getClientRects()].filter(one => !box.matches(".cbr-line") || one.top < edge.bottom - 4);
+    if (!rects.length) continue;
+    seen.push(text.data.trim(), style.color);
+    if (parseFloat(style.fontSize) < 12) cut.push("small " + text.data);
+    if (rects.some(one => one.left < edge.left - 1 || one.right > edge.right + 1 || one.bottom > edge.bottom + 4))
+      cut.push(text.data);
+  }
+  const { width, height } = outer.getBoundingClientRect();
+  if (outer.scrollHeight > outer.clientHeight && outer.clientHeight && !box.matches(".cbr-line")) cut.push("scrolls");
+  return { seen, cut, width, height, inside: edge.height };
+}"""
+
+
+async def facts(frame: Frame) -> dict[str, Any]:
+    """The text, the colours and the box of the widget, and what is wrong with it; of a frame what is inside, too."""
+    inner = frame.child_frames[0] if frame.child_frames else frame
+    found: dict[str, Any] = await inner.evaluate(FACTS)
+    if await frame.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        found["cut"].append("too wide")
+    if inner is not frame:
+        size = "(({ width, height }) => [width, height])(document.querySelector('iframe').getBoundingClientRect())"
+        found["frame"] = await frame.evaluate(size)
+        if found["height"] > found["frame"][1] + 1 and found["frame"][0] >= PHONE:
+            found["cut"].append("frame scrolls")
+    return found
+
+
+async def clicked(page: Page, selector: str) -> None:
+    """Click, and wait until the preview is drawn anew."""
+    await page.evaluate("document.querySelectorAll('.scripted iframe').forEach(frame => { frame.old = 1; })")
+    await page.evaluate("selector => document.querySelector(selector).click()", selector)
+    await page.wait_for_function(DRAWN)
+
+
+async def resized(page: Page, frame: Frame, width: int, *, is_preview: bool) -> None:
+    if is_preview:
+        await (await frame.frame_element()).evaluate(
+            f"frame => {{ frame.style.cssText = 'max-width:none;width:{width}px'; }}"
+        )
+    else:
+        await page.set_viewport_size({"width": width, "height": 900})
+
+
+async def made_by_a_server(live: Live, key: str, code: str) -> str:
+    """The HTML that this code brings into a page."""
+    if key == "wordpress":
+        html: str = json.loads(await got(f"{live.url}/oembed?url={quote(code)}"))["html"]
+        return html
+    if key in ("ssi", "php"):
+        query = re.search(r"/widget(\?[^\"']+)", code)
+        return await got(f"{live.url}/widget{query[1] if query else ''}")
+    return code
+
+
+@pytest.mark.parametrize("lang", ["ru", "en"])
+@pytest.mark.parametrize("form", first(2, FORMS))
+async def test_what_is_shown_is_what_is_pasted(browser: Browser, live: Live, host: Host, form: str, lang: str) -> None:
+    """In three orders of clicks the same code; pasted, text, colours and box as in the preview, on light and on dark.
+
+    No text is cut, no letter has less than 12 pixels, nothing scrolls, and 24 spare pixels are reserved at most.
+    When the rows come late, a block, a column and a flex row shift by .01 at most.
+    """
+    clicks, codes = FORMS[form], set()
+    for order in (clicks[1:] + clicks[:1], clicks[::-1], clicks):
+        page = await browser.new_page(viewport={"width": 1400, "height": 900}, bypass_csp=True)
+        await page.goto(f"{live.url}/?lang={lang}")
+        await page.wait_for_function(DRAWN)
+        for selector in sorted(order, key=lambda one: "layout" not in one) if form == "sentence" else order:
+            await clicked(page, selector)
+        codes.add(await page.inner_text("#code-element code"))
+        if order != clicks:
+            await page.close()
+    assert len(codes) == 1
+    assert "height" not in page.url
+    for key in ("element", "frame", "ssi", "php", "wordpress"):
+        if await page.locator(f"#tab-code-{key}").count():
+            await clicked(page, f"#tab-code-{key}")
+            await compared(browser, live, host, page, key)
+    await page.close()
+    if form != "sentence":
+        await nothing_shifts(browser, host, codes.pop())
+
+
+async def compared(browser: Browser, live: Live, host: Host, page: Page, key: str) -> None:
+    """The preview of the open tab with its code on other pages."""
+    code = await page.evaluate(f"document.querySelector('#code-{key} code').textContent")
+    before, bar, after = (await page.get_attribute("#preview", "data-sentence") or "").partition("|")
+    made = await made_by_a_server(live, key, code)
+    previews = [frame for frame in page.frames[1:] if frame.parent_frame == page.main_frame]
+    spare = []
+    for ground, preview in zip(GROUNDS, previews, strict=True):
+        head = f"<style>html{{{GROUNDS[ground]};{FONT}}}body{{margin:16px}}p{{margin:0}}</style>"
+        other = await browser.new_page()
+        await other.goto(host.put(f"<p>{before}{made}{after}</p>" if bar else made, head=head))
+        await other.wait_for_load_state("networkidle")
+        await settled(other)
+        for width in (*WIDTHS, 360):
+            await resized(page, preview, width, is_preview=True)
+            await resized(other, other.main_frame, width, is_preview=False)
+            shown, seen = await facts(preview), await facts(other.main_frame)
+            assert {key: width, **seen} == {key: width, **shown}
+            assert {key: width, "cut": seen["cut"]} == {key: width, "cut": []}
+            if width > PHONE:
+                spare.append(seen.get("frame", [0, seen["height"]])[1] - seen["inside"])
+        assert await other.context.cookies() == []
+        await other.close()
+    if key in ("element", "frame") and not bar and not re.search(r"layout=.?line", code):
+        assert 0 <= min(spare) <= 24, key
+
+
+async def late(painted: asyncio.Event, route: Route) -> None:
+    await painted.wait()
+    await route.continue_()
+
+
+async def nothing_shifts(browser: Browser, host: Host, code: str) -> None:
+    """The rows come after the first paint."""
+    for width in WIDTHS:
+        page, painted = await browser.new_page(viewport={"width": width, "height": 2400}), asyncio.Event()
+        await page.add_init_script(WATCH)
+        await page.route("**/nodes.json*", partial(late, painted))
+        places = (*BESIDE, ROW) if width >= 720 else BESIDE
+        await page.goto(host.put("".join(place.format(code) for place in places) + "<u>below</u>"))
+        await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        below = "document.querySelector('u').getBoundingClientRect().top"
+        before = await page.evaluate(below)
+        painted.set()
+        await settled(page)
+        await page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert (width, await page.evaluate(below)) == (width, before)
+        assert await page.evaluate("shift") <= 0.01, width
+        await page.close()
