@@ -220,7 +220,7 @@ def models(folder, address):
         "today": [str(today.effective_date), str(today.rates["USD"].value), today.rates["IRR"].nominal],
         "number": got("/v1/rates/today/USD.txt?quote_currency=EUR"),
         "series": [[str(row.date), str(row.unit_rate)] for row in series.rows],
-        "mean": str(means.rows[0].mean_rate),
+        "mean": str(means.periods[0].mean_rate),
         "converted": [converted.results["EUR"].unit_rate, converted.results["EUR"].result],
         "sheets": len(read(Sheets, "/v1/sheets?since=2026-04-24").rows),
         "table": got("/v1/history.csv?codes=USD&since=2026-04-25"),
@@ -238,17 +238,17 @@ def openapi(folder, address):
     from ratesvc_client import Client
     from ratesvc_client.api.history import get_history_csv, get_series, list_currencies, list_sheets
     from ratesvc_client.api.rates import convert, get_rates, get_unit_rate
-    from ratesvc_client.models import GetSeriesGroup, PeriodRow, SeriesRow
+    from ratesvc_client.models import GetSeriesGroup, Period, SeriesRow
 
     modules = [import_module(found.name) for found in walk_packages(ratesvc_client.__path__, "ratesvc_client.")]
     client = Client(base_url=address, raise_on_unexpected_status=True)
     today = get_rates.sync(client=client, codes="USD,IRR")
     rows = get_series.sync(client=client, codes="USD", since="2026-04-24", until="2026-04-27").rows
-    means = get_series.sync(client=client, codes="USD", since="2026-04-01", group=GetSeriesGroup.MONTH).rows
+    means = get_series.sync(client=client, codes="USD", since="2026-04-01", group=GetSeriesGroup.MONTH).periods
     converted = convert.sync(client=client, amount="100", from_="USD", to="EUR")
     # One type for the rate of a day and another for a month: neither has the other's fields.
     assert {type(row) for row in rows} == {SeriesRow}
-    assert {type(row) for row in means} == {PeriodRow}
+    assert {type(row) for row in means} == {Period}
     assert not hasattr(means[0], "unit_rate")
     refused = convert.sync(client=client, from_="USD", to="XQZ")
     return {

@@ -19,16 +19,15 @@ const [today, number, series, means, converted, sheets, table, currencies] = awa
   GET("/v1/history.csv", { params: { query: { codes: "USD", since: "2026-04-25" } }, parseAs: "text" }).then(given),
   GET("/v1/currencies").then(given),
 ]);
-type Row = (typeof means.rows)[number];
-// A mean is no rate of a day: without this question neither field can be read.
-const told = (row: Row): [string, number] => "unit_rate" in row ? [row.date, row.unit_rate] : [row.since, row.mean_rate];
-// @ts-expect-error -- a month has no day whose rate it would be
-const mixed = (row: Row) => row.unit_rate;
+const told: [string, number][] = series.rows.map(row => [row.date, row.unit_rate]);
+const [mean] = means.periods!;
+// @ts-expect-error -- a mean is no rate of a day
+mean.unit_rate;
 console.log(JSON.stringify({
   today: [today.effective_date, today.rates.USD.value, today.rates.IRR.nominal],
   number,
-  series: series.rows.map(told),
-  mean: told(means.rows[0])[1],
+  series: told,
+  mean: mean.mean_rate,
   converted: [converted.results.EUR.unit_rate, converted.results.EUR.result],
   sheets: sheets.rows.length,
   table,

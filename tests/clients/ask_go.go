@@ -28,13 +28,13 @@ func main() {
 	currencies := must(api.HistoryAPI.ListCurrencies(background).Execute())
 	rows := [][]any{}
 	for _, row := range series.Rows {
-		rows = append(rows, []any{row.SeriesRow.Date, row.SeriesRow.UnitRate})
+		rows = append(rows, []any{row.Date, row.UnitRate})
 	}
 	json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"today":     []any{today.EffectiveDate, *today.Rates["USD"].Value.Get(), *today.Rates["IRR"].Nominal.Get()},
 		"number":    must(api.RatesAPI.GetUnitRate(background, "today", "USD").QuoteCurrency("EUR").Execute()),
 		"series":    rows,
-		"mean":      means.Rows[0].PeriodRow.MeanRate,
+		"mean":      means.Periods[0].MeanRate,
 		"converted": []any{converted.Results["EUR"].UnitRate, converted.Results["EUR"].Result},
 		"sheets":    len(sheets.Rows),
 		"table":     must(api.HistoryAPI.GetHistoryCsv(background).Codes("USD").Since("2026-04-25").Execute()),

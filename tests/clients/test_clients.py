@@ -315,7 +315,7 @@ async def is_right(found: dict[str, Any], served: Served) -> None:
     newest, friday = sheet(NEWEST).by_code, sheet(date(2026, 4, 24)).by_code["USD"].value
     dollar, crossed = newest["USD"].value, (await ours(served, "USD"))["EUR"]
     converted = json.loads((await served.get("/v1/convert?amount=100&from=USD&to=EUR"))[2])["results"]["EUR"]
-    mean = json.loads((await served.get(MEANS))[2], parse_float=str)["rows"][0]["mean_rate"]
+    mean = json.loads((await served.get(MEANS))[2], parse_float=str)["periods"][0]["mean_rate"]
     expected = {
         "today": [str(NEWEST), dollar, newest["IRR"].nominal],
         "number": crossed,

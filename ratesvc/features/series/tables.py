@@ -91,9 +91,10 @@ def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, hi
 
 
 def to_json(head: Part, parts: Iterable[Columns]) -> bytes:
-    """The document `head` with all rows in its last field, `rows`."""
+    """The document `head` with all rows in `rows`, or in `periods`, which a `group` has: each list has one type."""
     rows = b",".join(",".join(part).encode() for part in map(_objects, parts) if part)
-    return encode({**head, "rows": Raw(b"[%b]" % rows)})
+    lists = {"rows": [], "periods": Raw(b"[%b]" % rows)} if "group" in head else {"rows": Raw(b"[%b]" % rows)}
+    return encode({**head, **lists})
 
 
 def _objects(columns: Columns) -> list[str]:

@@ -60,9 +60,13 @@ def row_of(day: date, code: str, rate: Decimal, effective: date) -> Row:
 
 def rows_of(history: History, code: str, params: SeriesParams, today: date = LAST) -> list[Row]:
     """What a careful reader of the JSON gets."""
-    body = tables.to_json({}, [tables.rows_of(history, code, params, today)])
-    rows: list[Row] = json.loads(body, parse_float=Decimal, parse_int=Decimal)["rows"]
-    return rows
+    head = {"group": params.group} if params.group else {}
+    body = tables.to_json(head, [tables.rows_of(history, code, params, today)])
+    document = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+    rows: list[Row] = document["rows"]
+    periods: list[Row] = document.get("periods", [])
+    assert not (rows and periods)
+    return rows or periods
 
 
 @given(records, records, records, st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))

@@ -133,7 +133,7 @@ async def all_days_fit_into_one_answer(known: LongHistory, served: Served) -> No
     assert lines[1] == f"{first};USD;{value:f};{first};1;old;US dollar".replace(".", ",")
     assert lines[-1].endswith(";new;US dollar")
     assert headers["Content-Type"] == "text/csv; charset=utf-8"
-    yearly = read((await served.get(f"{path}&group=year"))[2])["rows"]
+    yearly = read((await served.get(f"{path}&group=year"))[2])["periods"]
     of_1999 = [value for day, (_, value) in known.series["USD"].items() if day.year == 1999]
     mean = rounded(Fraction(sum(of_1999)) / len(of_1999), 10)
     assert [yearly[7][name] for name in ("since", "mean_rate", "count")] == ["1999-01-01", mean, len(of_1999)]
