@@ -6,9 +6,11 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from csv import DictReader
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 from aiohttp import web
@@ -20,21 +22,12 @@ from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 
 Misbehaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Codes, numbers, ids and names of the Bank's table; values are made up by `sheet`.
+with Path(__file__).with_name("currencies.csv").open(encoding="utf-8", newline="") as file:
+    CURRENCIES = list(DictReader(file))
+"""Made up, but plausible: `per_dollar` is for kit.sheets, `place` in a table, `nominal` and `name` are for `sheet`."""
 TABLE = [
-    ("AUD", "036", "R01010", 1, "Австралийский доллар"),
-    ("GBP", "826", "R01035", 1, "Фунт стерлингов"),
-    ("AMD", "051", "R01060", 100, "Армянских драмов"),
-    ("USD", "840", "R01235", 1, "Доллар США"),
-    ("EUR", "978", "R01239", 1, "Евро"),
-    ("KZT", "398", "R01335", 100, "Тенге"),
-    ("CAD", "124", "R01350", 1, "Канадский доллар"),
-    ("CNY", "156", "R01375", 1, "Юань"),
-    ("TRY", "949", "R01700J", 10, "Турецких лир"),
-    ("UZS", "860", "R01717", 10000, "Узбекских сумов"),
-    ("CHF", "756", "R01775", 1, "Швейцарский франк"),
-    ("JPY", "392", "R01820", 100, "Иен"),
-    ("IRR", "364", "R01300", 1000000, "Иранских риалов"),
+    (one["code"], one["number"], one["id"], int(one["nominal"]), one["name"])
+    for one in sorted((one for one in CURRENCIES if one["place"]), key=lambda one: int(one["place"]))
 ]
 
 

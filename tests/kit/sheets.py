@@ -7,52 +7,22 @@ from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from kit.bank import Bank
+from kit.bank import CURRENCIES, Bank
 from kit.dates import DAYS
 from kit.http import Answering
 from kit.reader import Figures, Published
 from ratesvc.domain.rates import Quote, Sheet
 
-# Code, number, the Bank's id, units of it for one dollar; made-up but plausible.
-PER_DOLLAR = [
-    ("AUD", "036", "R01010", "1.3981"),
-    ("AZN", "944", "R01020A", "1.7"),
-    ("GBP", "826", "R01035", "0.7402"),
-    ("AMD", "051", "R01060", "371.83"),
-    ("BHD", "048", "R01080", "0.376"),
-    ("BYN", "933", "R01090B", "2.8186"),
-    ("BRL", "986", "R01115", "4.9871"),
-    ("KRW", "410", "R01815", "1477.3"),
-    ("HKD", "344", "R01200", "7.821"),
-    ("DKK", "208", "R01215", "6.3907"),
-    ("USD", "840", "R01235", "1"),
-    ("EUR", "978", "R01239", "0.8555"),
-    ("INR", "356", "R01270", "93.77"),
-    ("IRR", "364", "R01300", "1400517"),
-    ("KZT", "398", "R01335", "462.87"),
-    ("CAD", "124", "R01350", "1.3684"),
-    ("KGS", "417", "R01370", "87.45"),
-    ("CNY", "156", "R01375", "6.8493"),
-    ("MDL", "498", "R01500", "17.12"),
-    ("NOK", "578", "R01535", "9.3241"),
-    ("AED", "784", "R01230", "3.6725"),
-    ("PLN", "985", "R01565", "3.6352"),
-    ("SAR", "682", "R01580", "3.75"),
-    ("RON", "946", "R01585F", "4.3567"),
-    ("TRY", "949", "R01700J", "44.854"),
-    ("UZS", "860", "R01717", "12020.6"),
-    ("CZK", "203", "R01760", "20.86"),
-    ("CHF", "756", "R01775", "0.7869"),
-    ("QAR", "634", "R01355", "3.64"),
-    ("JPY", "392", "R01820", "159.79"),
-]
 PLACE = Decimal("0.0001")
 
 
 def plausible(effective: date, dollar: str = "75.5273") -> Sheet:
     """That day's sheet. The dollar depends on the day, the other currencies on the dollar."""
     roubles = Decimal(dollar) + Decimal(effective.toordinal() % 97).scaleb(-2)
-    return Sheet(effective, tuple(_quote(roubles, *row) for row in PER_DOLLAR))
+    return Sheet(
+        effective,
+        tuple(_quote(roubles, one["code"], one["number"], one["id"], one["per_dollar"]) for one in CURRENCIES),
+    )
 
 
 def _quote(roubles: Decimal, code: str, number: str, cbr_id: str, per_dollar: str) -> Quote:
