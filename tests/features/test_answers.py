@@ -29,58 +29,9 @@ from ratesvc.service.publication import Body
 XDR = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
 
 
-# The beginning of some addresses, and the end of each; - for none.
-VARIANTS = """
-/v1/rates/2026-04-21 - ?lang=ru ?quote_currency=USD ?quote_currency=EUR ?codes=USD ?codes=USD,EUR /USD.txt .csv
-  .csv?locale=en .csv?locale=ru .csv?quote_currency=USD .csv?codes=USD /EUR.txt /USD.txt?quote_currency=EUR
-/v1/series?codes=USD&since=2026-04-01 - &until=2026-04-10 &fill=daily &group=month &quote_currency=EUR
-/v1/series.csv?codes=USD&since=2026-04-01 - &locale=ru &locale=en &fill=daily &lang=ru &group=month
-/v1/history.csv - ?codes=USD ?since=2026-04-01 ?until=2026-04-01 ?lang=ru ?locale=ru
-/v1/rates/2026-04- 18 19
-/chart.svg?lang=en&since=2026-04-01&codes= EUR USD USD&theme=dark USD&width=500 USD&scale=indexed
-/chart.png?lang=en&since=2026-04-01&codes= USD USD&density=2
-/?lang=en&ui= en ru
-/embed?lang=en&width= 300 400
-/widget/card.png?lang=en&scale= 1 2
-/chart?lang=en&codes= USD&since=2026-04-01 USD&since=2026-04-02
-/v1/sheets - ?since=2026-04-01
-/v1/convert?amount= 10&from=USD&to=EUR 10.00&from=USD&to=EUR 10&from=EUR&to=USD
-  10&from=USD&to=EUR&date=2026-04-21
-/rate?lang=en&date=2026-04-2 1&code=USD 1&code=USD&amount=10 1&code=USD&amount=10.5 1&code=EUR 2&code=USD
-/widget ?lang=en ?lang=ru ?lang=en&codes=USD ?lang=en&style=none ?lang=en&shadow=1 ?lang=en&theme=dark
-  /frame?lang=en /rows.json?lang=en /card.svg?lang=en /card.svg?lang=ru ?lang=en&date=2026-04-21
-/frankfurter/v1/2026-04-01..2026-04-21 - ?base=USD ?symbols=USD ?amount=10 ?amount=10.00
-/frankfurter/v1/ latest latest?amount=10 latest?symbols=USD latest?amount=10.00 latest?base=USD currencies
-  2026-04-01..2026-04-10 2026-04-02..2026-04-21
-/frankfurter/v2/rates?from=2026-04-01&to=2026-04-21 - &base=USD &quotes=USD &group=week &group=month
-  &expand=providers
-/frankfurter/v2/ currencies currencies?scope=all currencies?providers=ecb currency/USD currency/EUR
-  rate/USD/RUB rate/USD/EUR
-/ecb/eurofxref -hist.csv -hist.csv?base=USD -hist.xml -hist.zip -hist.xml?base=USD -hist-90d.xml?base=USD -daily.xml
-  -daily.xml?base=USD .zip .zip?base=USD
-/openexchangerates/api/ latest.json latest.json?base=EUR latest.json?symbols=EUR latest.json?callback=a
-  latest.json?callback=b historical/2026-04-21.json historical/2026-04-20.json
-  historical/2026-04-19.json convert/10/USD/EUR
-  convert/10.00/USD/EUR convert/11/USD/EUR convert/10/USD/CNY convert/10/GBP/EUR
-  time-series.json?start=2026-04-01&end=2026-04-21 time-series.json?start=2026-04-01&end=2026-04-21&base=EUR
-  time-series.json?start=2026-04-01&end=2026-04-21&symbols=EUR
-  time-series.json?start=2026-04-02&end=2026-04-21 time-series.json?start=2026-04-01&end=2026-04-20
-/cbr-xml-daily/ daily_json.js archive/2026/04/21/daily_json.js daily_jsonp.js latest.js daily.xml daily_eng.xml
-  daily_utf8.xml
-/rbc/tsv/ 840/2026/04/21.tsv 840/2026/04/22.tsv 978/2026/04/21.tsv cb/840.tsv cb/978.tsv
-/scripts/XML_ daily.asp?date_req=21/04/2026 daily_eng.asp?date_req=21/04/2026 val.asp valFull.asp
-/scripts/XML_dynamic.asp?date_req1=01/04/2026&date_req2= 10/04/2026&VAL_NM_RQ=R01235 10/04/2026&VAL_NM_RQ=R01239
-  20/04/2026&VAL_NM_RQ=R01235
-/scripts/XML_dynamic.asp?date_req1=02/04/2026&date_req2= 10/04/2026&VAL_NM_RQ=R01235
-/ v1/rates v1/rates/next v1/rates/2026-04-22 v1/currencies v1/currencies?lang=ru
-  rate?lang=ru&date=2026-04-21&code=USD frankfurter/v2/rates.csv?from=2026-04-01&to=2026-04-21
-  frankfurter/v2/rates?date=2026-04-21 prebid/currency.json chart.svg?codes=USD&lang=en
-  chart/frame?codes=USD&lang=en chart/frame?codes=USD&lang=en&theme=dark chart?codes=USD&lang=en chart?codes=EUR&lang=en
-"""
-
-
 def variants() -> Iterator[str]:
-    for line in VARIANTS.replace("\n  ", " ").split("\n")[1:-1]:
+    """golden/variants.txt has the beginning of some addresses, and the end of each; - for none."""
+    for line in cases.text("variants.txt").replace("\n  ", " ").splitlines():
         start, *ends = line.split()
         yield from (start + end if end != "-" else start for end in ends)
 

@@ -36,56 +36,7 @@ FRIDAYS = (
 ENGLISH = {"R01235": "US Dollar", "R01239": "Euro", "R01375": "Yuan Renminbi"}
 
 # A golden file, and the address below its dialect that it answers.
-FILES = dict(
-    line.partition(" ")[::2]
-    for line in """\
-cbr/daily.xml /scripts/XML_daily.asp?date_req=26/04/2026
-cbr/daily_eng.xml /scripts/XML_daily_eng.asp?date_req=24.04.2026
-cbr/dynamic.xml /scripts/XML_dynamic.asp?VAL_NM_RQ=R01300&date_req1=23/04/2026&date_req2=30/04/2026
-cbr/val.xml /scripts/XML_val.asp
-cbr/valfull.xml /scripts/XML_valFull.asp?d=0
-cbr-xml-daily/daily_json.js /daily_json.js
-cbr-xml-daily/daily_jsonp.js /daily_jsonp.js
-cbr-xml-daily/archive.js /archive/2026/04/24/daily_json.js
-cbr-xml-daily/latest.js /latest.js
-cbr-xml-daily/daily.xml /daily.xml
-cbr-xml-daily/daily_eng.xml /daily_eng.xml
-cbr-xml-daily/daily_utf8.xml /daily_utf8.xml
-cbr-xml-daily/daily_eng_utf8.xml /daily_eng_utf8.xml
-openexchangerates/latest.json /api/latest.json?app_id=any
-openexchangerates/historical.json /api/historical/2026-04-24.json?base=RUB
-openexchangerates/currencies.json /api/currencies.json
-openexchangerates/time-series.json /api/time-series.json?start=2026-04-23&end=2026-04-27&symbols=RUB,EUR
-openexchangerates/convert.json /api/convert.json?amount=100.0&from=USD&to=CNY
-openexchangerates/usage.json /api/usage.json
-frankfurter/latest.json /v1/latest
-frankfurter/day.json /v1/2026-04-24?from=usd&to=RUB,IRR&amount=10
-frankfurter/range.json /v1/2026-04-22..2026-04-26?symbols=USD,RUB
-frankfurter/since.json /v1/2026-04-23..?base=RUB&symbols=CNY
-frankfurter/currencies.json /v1/currencies
-frankfurter/root.json /
-frankfurter/v1.json /v1
-frankfurter-v2/v2.json
-frankfurter-v2/rates.json /rates
-frankfurter-v2/rates.csv /rates.csv?date=2026-04-26&base=usd&quotes=rub,USD,irr
-frankfurter-v2/range.json /rates?from=2026-04-19&to=2026-04-24&quotes=USD,EUR,GBP
-frankfurter-v2/week.csv /rates.csv?from=2026-04-01&group=week&base=USD&quotes=RUB
-frankfurter-v2/month.json /rates?from=2026-04-15&group=month&quotes=RUB,EUR,CNY
-frankfurter-v2/expand.json /providers/cbr/rates?expand=providers
-frankfurter-v2/rate.json /rate/usd/rub?date=2026-04-24
-frankfurter-v2/currencies.json /currencies
-frankfurter-v2/currency.json /currency/usd
-frankfurter-v2/providers.json /providers
-prebid/currency.json /currency.json
-ecb/eurofxref-hist.csv /eurofxref-hist.csv
-ecb/eurofxref-hist.rub.csv /eurofxref-hist.csv?base=rub
-ecb/eurofxref-hist.xml /eurofxref-hist.xml
-ecb/eurofxref-hist-90d.xml /eurofxref-hist-90d.xml?base=CNY
-ecb/eurofxref-daily.xml /eurofxref-daily.xml
-rbc/day.tsv /tsv/364/2026/04/26.tsv
-rbc/days.tsv /tsv/cb/156.tsv
-""".splitlines()
-)
+FILES = dict(line.partition(" ")[::2] for line in cases.text("dialects/files.txt").splitlines())
 
 
 def dialect(name: str) -> Dialect:
