@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from babel.localedata import locale_identifiers
 from conftest import eventually, first, not_here, patience_s, program
+from kit import cases
 from kit.bank import Bank, around_today
 from kit.http import asking, fetched, get
 from kit.service import (
@@ -280,29 +281,13 @@ IN_FIVE = (
     "/v1/rates.csv?lang={0}&locale={0}",
 )
 OF_THE_BROWSER = ("/", "/rate", "/chart?period=month", "/docs/rates", "/docs/api")
-ALIKE = (
-    *("/v1/rates", "/v1/rates/today", "/v1/rates/2022-11-18", "/v1/rates/2022-11-19", "/v1/rates?quote_currency=USD"),
-    *("/v1/rates?codes=EUR,USD", "/v1/rates?codes=usd,eur", "/v1/rates/2022-11-18?revision=1", "/v1/rates.csv"),
-    *("/v1/series?codes=USD,EUR", "/v1/series?codes=EUR,USD", "/v1/series.csv?codes=USD"),
-    *("/v1/series?codes=USD&fill=daily", "/v1/series?codes=USD&group=week", "/v1/currencies", "/v1/sheets"),
-    *("/v1/convert?from=USD&amount=1", "/v1/convert?from=USD&amount=1.0", "/v1/history.csv"),
-    *("/widget", "/widget?style=inline", "/widget?shadow=1", "/widget?theme=dark", "/widget?theme=ffaa00", "/embed"),
-    *("/widget?decimals=2", "/widget?unit=1", "/widget?date=2022-11-18", "/widget?pending=1", "/widget?layout=bar"),
-    *("/widget/frame", "/widget/card.svg", "/widget/card.svg?theme=dark", "/widget?columns=change", "/?first=EUR"),
-    *("/widget?codes=TRY,KZT,AMD", "/rate?amount=10", "/rate?amount=10.00", "/chart.svg?codes=USD&theme=dark"),
-    *("/chart.svg?codes=USD,EUR&scale=indexed", "/chart.svg?codes=USD,EUR&scale=absolute", "/chart/frame"),
-    *("/frankfurter/v1/latest?amount=1", "/frankfurter/v1/latest?amount=1.0", "/frankfurter/v1/latest?amount=10.00"),
-    *("/frankfurter/v1/latest?base=USD", "/scripts/XML_daily.asp", "/scripts/XML_daily_eng.asp"),
-    *("/scripts/XML_val.asp", "/scripts/XML_valFull.asp", "/prebid/currency.json", "/openapi.json"),
-    *("/cbr-xml-daily/daily_json.js", "/cbr-xml-daily/daily_jsonp.js", "/tsv/840/2022/11/18.tsv"),
-    *("/stats/eurofxref/eurofxref-daily.xml", "/stats/eurofxref/eurofxref-hist.csv"),
-    *("/openexchangerates/api/latest.json", "/openexchangerates/api/latest.json?callback=f"),
-)
-"""Addresses of answers that have nearly the same key."""
 
 
 def requests() -> list[bytes]:
-    """More languages than are kept, and in some of them much more; each answer in one of the encodings."""
+    """More languages than are kept, in some of them much more, and answers that have nearly the same key.
+
+    Each answer comes in one of the encodings.
+    """
     few, many = ("ar", "he", "no", "ru", "zh-Hant"), [tag for tag in locale_identifiers() if "_" not in tag]
     tags = (*few, *many[:: len(many) // (MOST_LANGUAGES + 8)])
     asked = [
@@ -310,7 +295,7 @@ def requests() -> list[bytes]:
         *((path.format(tag), "") for tag in few for path in IN_FIVE),
         *((path, f"Accept-Language: {tag}") for path in OF_THE_BROWSER for tag in ("ru", "en", "zh")),
         *(("/frankfurter/v2/rates", f"Accept: {media}") for media in ("text/csv", "application/x-ndjson", "*/*")),
-        *((path, "") for path in ALIKE),
+        *((path, "") for path in cases.text("alike.txt").split()),
     ]
     return [
         get(path, f"Accept-Encoding: {ENCODINGS[number % 3]}", *filter(None, [header]))
