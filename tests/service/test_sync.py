@@ -175,6 +175,7 @@ async def test_two_ticks_repair_what_redis_lost(lost: str, quiet: Served, client
     assert whole(quiet, client) == before
     assert days_of(quiet.service) == held_before
     assert client.hincrby(key(quiet, "version"), "writes", 0) > 0, "nobody can count the writes"
+    assert client.hstrlen(key(quiet, "version"), "born") < MOST_OF_A_TICK
     counted = await repairs(quiet)
     await quiet.service.tick()
     assert await repairs(quiet) == counted
