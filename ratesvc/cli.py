@@ -37,8 +37,6 @@ PASSING = (
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 )
 """Errors of the machine that pass without another setting, so a supervisor tries again."""
-TIMEOUT_S, MOST_BYTES, MOST_PRINTED = 3.0, 4096, 120
-"""How long a health check waits, how much of the answer it reads, and how much of that it prints."""
 FAILED, INTERNAL, AGAIN, CONFIG, INTERRUPTED = 1, 70, 75, 78, 130  # 70, 75 and 78 as in sysexits.h
 
 _EPILOG = """\b
@@ -239,43 +237,6 @@ def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> No
 def _check_asked(*, is_asked: bool, yes: bool, as_json: bool) -> None:
     if is_asked and as_json and not yes:
         raise click.UsageError("A program that reads --json cannot be asked: add --yes.")
-
-
-@main.command()
-@json_option("The address, what it answered, and whether that is life, as JSON.")
-@click.pass_obj
-def healthcheck(file: Path | None, *, as_json: bool) -> None:
-    """Ask /livez of the service on this machine; for containers."""
-    import msgspec
-
-    server = settings_of(file).server
-    url = f"{server.local_url()}/livez"
-    status, answer = _ask(server.local_host, server.port)
-    if as_json:
-        click.echo(msgspec.json.encode({"url": url, "alive": status == 200, "status": status, "answer": answer}))
-    elif status == 200:
-        click.echo(answer)
-    if status != 200:
-        # It may be the page of another program.
-        line = " ".join(answer.split())[:MOST_PRINTED]
-        raise RatesvcError(f"no answer from {url}: {line}" if status is None else f"{url} answers {status}: {line}")
-
-
-def _ask(host: str, port: int) -> tuple[int | None, str]:
-    """Status and body; without a status the reason why there is no answer."""
-    from http.client import HTTPConnection, HTTPException
-
-    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", "/livez", headers={"Connection": "close"})
-        response = connection.getresponse()
-        return response.status, response.read(MOST_BYTES).decode(errors="replace").strip()
-    except HTTPException:
-        return None, "what answers there does not speak HTTP"
-    except OSError as error:
-        return None, str(error)
-    finally:
-        connection.close()
 
 
 for _folder in COMMANDS:

@@ -102,9 +102,9 @@ class Schedule:
         self.next_poll_at = utc_now()
         self._start_scheduler()
         # Not by APScheduler: if the start fails at once, it would complain that its job was cancelled.
-        self._start("poll", self.poll, partial(self.poll_in, RESTART_S))
-        self._keep("listen", self.listen)
-        self._keep("heartbeat", self._heartbeat)
+        self._start("poll", self.poll)
+        self._start("listen", self.listen)
+        self._start("heartbeat", self._heartbeat)
 
     async def stop(self) -> None:
         """Cancel what runs, and start nothing more. A second call does nothing."""
@@ -130,42 +130,38 @@ class Schedule:
         if self._open:
             # APScheduler follows the wall clock, not the clock of the service, which stands still in a demo.
             self.next_poll_at = utc_now() + timedelta(seconds=with_jitter(seconds))
-            self._run_at(self.next_poll_at, "poll", self.poll, partial(self.poll_in, RESTART_S))
+            self._run_at(self.next_poll_at, "poll", self.poll)
 
     def backfill_in(self, seconds: float) -> None:
         """Plan a backfill, unless one is planned: polls do not hurry a backfill that has failed."""
         if self._open and self._scheduler.get_job("backfill") is None:
-            when = utc_now() + timedelta(seconds=seconds)
-            self._run_at(when, "backfill", self.backfill, partial(self.backfill_in, BACKFILL_AGAIN_S))
+            self._run_at(utc_now() + timedelta(seconds=seconds), "backfill", self.backfill)
 
-    def _run_at(self, when: datetime, name: str, job: Job, restart: Callable[[], None]) -> None:
+    def _run_at(self, when: datetime, name: str, job: Job) -> None:
         async def begin() -> None:
             # APScheduler runs plain functions in a thread. This only starts a task of ours, which ends with us.
-            self._start(name, job, restart)
+            self._start(name, job)
 
         trigger = DateTrigger(when, MOSCOW)
         self._scheduler.add_job(begin, trigger, id=name, replace_existing=True, misfire_grace_time=None)
 
-    def _keep(self, name: str, job: Job) -> None:
-        """Run a job that never ends, and start it again if it does."""
-
-        def restart() -> None:
-            asyncio.get_running_loop().call_later(RESTART_S, self._keep, name, job)
-
-        self._start(name, job, restart, for_ever=True)
-
-    def _start(self, name: str, job: Job, restart: Callable[[], None], *, for_ever: bool = False) -> None:
+    def _start(self, name: str, job: Job) -> None:
         if self._open:
             task = asyncio.create_task(job(), name=name)
             self._tasks.add(task)
-            task.add_done_callback(partial(self._ended, restart, for_ever))
+            task.add_done_callback(partial(self._ended, job))
 
-    def _ended(self, restart: Callable[[], None], for_ever: bool, task: asyncio.Task[None]) -> None:
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        """Start a job again that was to go on for ever, or has failed; the next poll plans a backfill."""
         self._tasks.discard(task)
-        error = "was cancelled" if task.cancelled() else task.exception() or ("returned" if for_ever else None)
+        name, is_endless = task.get_name(), job in (self.listen, self._heartbeat)
+        error = "was cancelled" if task.cancelled() else task.exception() or ("returned" if is_endless else None)
         if self._open and error:
-            self.died(task.get_name(), error)
-            restart()
+            self.died(name, error)
+            if name == "poll":
+                self.poll_in(RESTART_S)
+            elif is_endless:
+                asyncio.get_running_loop().call_later(RESTART_S, self._start, name, job)
 
     async def _heartbeat(self) -> None:
         """Compare the wall clock with the monotonic one, and memory with Redis."""

@@ -1,0 +1,1 @@
+"""`ratesvc healthcheck`, which asks /livez of the service on this machine."""
