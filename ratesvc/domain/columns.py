@@ -5,17 +5,16 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import compress
-from operator import mul
 from typing import Self
 
-from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet, trimmed
+from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet
 
-_SCALE = 4
+SCALE = 4
 """The Bank prints four decimals: a value is kept as a whole number of 1/10000 roubles."""
 
 
@@ -130,27 +129,12 @@ class Column:
         index = bisect_left(self.days, ordinal)
         if index == len(self.days) or self.days[index] != ordinal:
             return None
-        return 10 ** self.nominals[index], Decimal(self.values[index]).scaleb(-_SCALE)
+        return 10 ** self.nominals[index], Decimal(self.values[index]).scaleb(-SCALE)
 
     def quote(self, day: date) -> Quote | None:
         """The record of exactly this day as a row of a sheet."""
         record, currency = self.record(day), self.named(day)
         return record and Quote(currency.code, currency.numeric_code, currency.cbr_id, *record, currency.name)
-
-    def unit_rates(self, days: Days) -> Iterator[tuple[date, Decimal]]:
-        """Effective date and exact unit rate of every record of these days, oldest first."""
-        first, last = self.places(days)
-        return zip(map(date.fromordinal, self.days[first:last]), map(trimmed, self.exact(first, last)), strict=True)
-
-    def exact(self, first: int, last: int) -> list[Decimal]:
-        """The unit rates in these places, with trailing zeros."""
-        powers = [-_SCALE - nominal for nominal in self.nominals[first:last]]
-        return list(map(Decimal.scaleb, map(Decimal, self.values[first:last]), powers))
-
-    def scaled(self, first: int, last: int, power: int) -> list[int]:
-        """The unit rates in these places as whole numbers of 10^-(4 + power) roubles; no nominal is above 10^power."""
-        factors = [10 ** (power - nominal) for nominal in range(power + 1)]
-        return list(map(mul, self.values[first:last], map(factors.__getitem__, self.nominals[first:last])))
 
     def named(self, day: date) -> Currency:
         """The names that the id had on a day."""
@@ -179,7 +163,7 @@ class Column:
 
     def put(self, day: date, nominal: int, value: Decimal, currency: Currency | None = None) -> None:
         """Set the record of a day, in its place. The id may have the codes of another `currency` on it."""
-        scaled, power = int(value.scaleb(_SCALE, EXACT)), len(str(nominal)) - 1
+        scaled, power = int(value.scaleb(SCALE, EXACT)), len(str(nominal)) - 1
         self._name(day.toordinal(), currency or self.currency)
         first, last = self.places(Days(day, day))
         if first < last:
@@ -234,11 +218,6 @@ class Column:
         column = self.copy()
         column.forget(Days(day, day))
         return column
-
-
-def scaled_rouble(power: int) -> int:
-    """One rouble as `Column.scaled` counts."""
-    return int(10 ** (_SCALE + power))
 
 
 def sheet_days(columns: Iterable[Column]) -> list[date]:

@@ -6,7 +6,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from functools import lru_cache
 from operator import attrgetter
 
@@ -365,11 +364,6 @@ class History:
     def codes(self) -> set[str]:
         """Every currency of every held sheet."""
         return {column.currency.code for column in self.columns()}
-
-    def series(self, code: str, days: Days) -> list[tuple[date, Decimal]]:
-        """Effective date and exact unit rate in roubles of every sheet of these days that has the currency."""
-        merged = {day: rate for column in reversed(self.columns(code)) for day, rate in column.unit_rates(days)}
-        return sorted(merged.items())
 
 
 def certain_date(days: Sequence[date], calendar: WorkCalendar, coverage: Coverage | None, day: date) -> date | None:

@@ -287,12 +287,3 @@ class Snapshot:
         """What applies today."""
         expected = self.next_due_at, self.next_overdue, self.stale
         return InForce(self.today, self.in_force, self.previous, self.announced, *expected)
-
-    def for_next(self) -> InForce | None:
-        """What is announced and not yet in force."""
-        if self.announced is None:
-            return None
-        # If today's own sheet is missing, the sheet before tomorrow's is unknown.
-        previous = None if self.stale else self.in_force
-        day = self.announced.effective_date
-        return InForce(day, self.announced, previous, None, self.next_due_at, self.next_overdue)

@@ -152,7 +152,7 @@ class Schedule:
             task.add_done_callback(partial(self._ended, job))
 
     def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
-        """Start a job again that was to go on for ever, or has failed; the next poll plans a backfill."""
+        """Start a job again that was to go on for ever, or has failed."""
         self._tasks.discard(task)
         name, is_endless = task.get_name(), job in (self.listen, self._heartbeat)
         error = "was cancelled" if task.cancelled() else task.exception() or ("returned" if is_endless else None)
@@ -160,6 +160,8 @@ class Schedule:
             self.died(name, error)
             if name == "poll":
                 self.poll_in(RESTART_S)
+            elif name == "backfill":
+                self.backfill_in(BACKFILL_AGAIN_S)
             elif is_endless:
                 asyncio.get_running_loop().call_later(RESTART_S, self._start, name, job)
 

@@ -8,8 +8,7 @@ from functools import partial
 
 from aiohttp import web
 
-from ratesvc.domain.columns import Days
-from ratesvc.domain.history import History, on_day
+from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NotYetSet, UnknownCurrency
@@ -19,9 +18,6 @@ from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, caching_of
 from ratesvc.web.params import StrictParams, day_of, one_code, refuses
 from ratesvc.web.responses import Answer, Handler
-
-Headers = tuple[tuple[str, str], ...]
-MOST_NAMED = 30
 
 
 def routes(service: Service) -> dict[str, Handler]:
@@ -129,10 +125,3 @@ def check_listed(answer: InForce, codes: Mapping[str, str]) -> None:
     for code, parameter in codes.items():
         if code not in answer.revision.sheet.costs:
             raise UnknownCurrency(code, effective=answer.revision.effective_date, parameter=parameter)
-
-
-def unconfirmed_days(history: History, days: Days, today: date) -> Headers:
-    """The header that names the days which a range lacks, because their sheets are not admitted."""
-    named = list(map(str, history.lacking(days, today)))
-    more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
-    return (("Unconfirmed-Days", ", ".join([*named[:MOST_NAMED], *more])),) if named else ()

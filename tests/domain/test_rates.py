@@ -35,7 +35,7 @@ from ratesvc.domain.rates import (
 )
 from ratesvc.features.ranges.conversion import convert, per_unit
 from ratesvc.features.ranges.periods import mean
-from ratesvc.features.widget.rows import in_one_rouble
+from ratesvc.features.widget.rows import for_next, in_one_rouble
 
 PRINTED = st.integers(1, 10**13 - 1).map(lambda n: Decimal(n).scaleb(-4))
 NOMINALS = st.integers(0, 8).map(lambda power: 10**power)
@@ -381,10 +381,10 @@ def test_todays_answer_is_what_the_snapshot_says() -> None:
 def test_tomorrows_answer_is_the_announced_sheet() -> None:
     """Beside today's; if today's own is missing, the sheet before it is unknown. None while none is announced."""
     following = InForce(SATURDAY, revision(SATURDAY), revision(FRIDAY), None, NEXT_AT, next_overdue=False, stale=False)
-    assert SEEN.for_next() == following
-    overdue = replace(SEEN, stale=True, publications_missed=1).for_next()
+    assert for_next(SEEN) == following
+    overdue = for_next(replace(SEEN, stale=True, publications_missed=1))
     assert overdue == replace(following, previous=None, next_overdue=True)
-    assert replace(SEEN, announced=None).for_next() is None
+    assert for_next(replace(SEEN, announced=None)) is None
 
 
 MINOR_UNITS = {

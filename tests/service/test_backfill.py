@@ -30,6 +30,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
+from ratesvc.features.ranges.unit_rates import series
 from ratesvc.features.verify.command import Difference, differences_of
 from ratesvc.service import telemetry
 from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
@@ -151,7 +152,7 @@ class Replica:
 
     def days(self, code: str, since: date = FIRST_DAY) -> list[date]:
         """The days on which the currency has a rate."""
-        return [day for day, _ in self.history.series(code, Days(since, EVERY_DAY[-1]))]
+        return [day for day, _ in series(self.history, code, Days(since, EVERY_DAY[-1]))]
 
 
 async def covered(replica: Replica) -> Coverage | None:

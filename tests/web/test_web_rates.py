@@ -18,7 +18,8 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import InForce, Quote, Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import UnknownCurrency
-from ratesvc.web.rates import check_listed, unconfirmed_days
+from ratesvc.features.ranges.requests import unconfirmed_days
+from ratesvc.web.rates import check_listed
 
 XDR = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
 AWAITED = ("2026-04-24T16:00:00+03:00", "2026-04-24T18:00:00+03:00")

@@ -19,7 +19,7 @@ from ratesvc.domain.history import History, certain_date
 from ratesvc.domain.rates import EXACT, REDENOMINATION, Revision, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive.changes import Cursor, Holdings
-from ratesvc.features.ranges.unit_rates import in_new_roubles
+from ratesvc.features.ranges.unit_rates import exact, in_new_roubles
 from ratesvc.render.csv import marks_of, quoted
 from ratesvc.render.json import encode, marks, utc_time
 from ratesvc.render.language import Language
@@ -99,7 +99,7 @@ def _lines_of(column: Column, days: Days, form: Form, frame: Callable[[int], tup
     """One currency's line of each day, by the day's ordinal."""
     first, last = column.places(days)
     ordinals, code, (mark, separator) = column.days[first:last], column.currency.code, marks_of(form.locale)
-    rates, places = list(map(EXACT.normalize, column.exact(first, last))), [4] * (last - first)
+    rates, places = list(map(EXACT.normalize, exact(column, first, last))), [4] * (last - first)
     if old := bisect_left(ordinals, _FIRST_NEW) if form.all_new else 0:
         rates[:old], places[:old] = [in_new_roubles(rate, code) for rate in rates[:old]], [7] * old
     name = quoted(form.names.currency(code), separator).replace("%", "%%")

@@ -16,7 +16,7 @@ from ratesvc.domain.workdays import moscow_day
 from ratesvc.features.archive import formats
 from ratesvc.features.archive.changes import Cursor, Holdings
 from ratesvc.features.ranges import unit_rates
-from ratesvc.features.ranges.requests import days_of, newest_day
+from ratesvc.features.ranges.requests import days_of, newest_day, unconfirmed_days
 from ratesvc.features.rendering import Queue, rendered
 from ratesvc.render import csv
 from ratesvc.render.contract import Site
@@ -26,7 +26,7 @@ from ratesvc.service.publication import BODY_BYTES, GZIP_LEVEL, Body, Headers
 from ratesvc.web.caching import RATES
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams
-from ratesvc.web.rates import known, unconfirmed_days
+from ratesvc.web.rates import known
 from ratesvc.web.responses import Answer, Handler
 
 GZIP_STREAM = 16 + zlib.MAX_WBITS

@@ -200,8 +200,8 @@ class _Picture:
         if self.series.quote == "RUB":
             return None
         roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
-        units = [(day, roubles)] if code == "RUB" else self._history.series(code, Days(day, day))
-        divisors = self._history.series(self.series.quote, Days(day, day))
+        units = [(day, roubles)] if code == "RUB" else unit_rates.series(self._history, code, Days(day, day))
+        divisors = unit_rates.series(self._history, self.series.quote, Days(day, day))
         return (units[0][1], divisors[0][1]) if units and divisors else None
 
 

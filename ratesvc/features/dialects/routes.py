@@ -11,15 +11,15 @@ from aiohttp import web
 from ratesvc.domain.columns import Days
 from ratesvc.errors import RatesvcError
 from ratesvc.features.dialects import Content, Dialect, Refused, Request
+from ratesvc.features.ranges.requests import unconfirmed_days
 from ratesvc.features.rendering import Queue, rendered
 from ratesvc.installed import DIALECTS
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body
+from ratesvc.service.publication import Body, Headers
 from ratesvc.web.caching import NO_STORE, caching_until
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import wants_packed
-from ratesvc.web.rates import Headers, unconfirmed_days
 from ratesvc.web.responses import Answer, Handler
 
 

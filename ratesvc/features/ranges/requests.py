@@ -14,12 +14,13 @@ from ratesvc.errors import BadRequest, BeforeHistory
 from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.rendering import Queue, rendered
 from ratesvc.service.app import Service
-from ratesvc.service.publication import Body, Render
+from ratesvc.service.publication import Body, Headers, Render
 from ratesvc.web.caching import caching_until
 from ratesvc.web.params import StrictParams, refuses
-from ratesvc.web.rates import day_named, known, unconfirmed_days
+from ratesvc.web.rates import day_named, known
 from ratesvc.web.responses import Answer
 
+MOST_NAMED = 30
 USUAL_RANGE = timedelta(days=365)
 EXCLUSIVE = {
     "dates": ("since", "until", "last", "fill", "group"),
@@ -109,3 +110,10 @@ def _chosen(text: str, service: Service) -> date:
         if service.history.certain_on(day) is None:
             on_day(service.history, day, service.clock())
     return day
+
+
+def unconfirmed_days(history: History, days: Days, today: date) -> Headers:
+    """The header that names the days which a range lacks, because their sheets are not admitted."""
+    named = list(map(str, history.lacking(days, today)))
+    more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
+    return (("Unconfirmed-Days", ", ".join([*named[:MOST_NAMED], *more])),) if named else ()

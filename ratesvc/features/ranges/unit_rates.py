@@ -6,15 +6,16 @@ Numbers become text thousands at a time, at the speed of C.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
+from operator import mul
 from typing import Any
 
-from ratesvc.domain.columns import Column, Days, scaled_rouble
+from ratesvc.domain.columns import SCALE, Column, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios, trimmed
 from ratesvc.domain.workdays import ONE_DAY
@@ -175,11 +176,11 @@ def quotients(history: History, code: str, quote: str, days: Days) -> tuple[Sequ
     nominals = (column.nominals[slice(*column.places(days))] for column in (*columns, *others))
     power = max((max(powers, default=0) for powers in nominals), default=0)
 
-    def scaled(column: Column, first: int, last: int) -> list[int]:
-        return column.scaled(first, last, power)
+    def read(column: Column, first: int, last: int) -> list[int]:
+        return scaled(column, first, last, power)
 
-    ordinals, units = _records(columns, days, scaled)
-    other_ordinals, divisors = _records(others, days, scaled)
+    ordinals, units = _records(columns, days, read)
+    other_ordinals, divisors = _records(others, days, read)
     if code == "RUB":
         ordinals, units = other_ordinals, [scaled_rouble(power)] * len(other_ordinals)
     if quote == "RUB":
@@ -192,7 +193,7 @@ def quotients(history: History, code: str, quote: str, days: Days) -> tuple[Sequ
 
 
 def _exact(column: Column, first: int, last: int) -> list[Decimal]:
-    return list(map(EXACT.normalize, column.exact(first, last)))
+    return list(map(EXACT.normalize, exact(column, first, last)))
 
 
 def _records(
@@ -231,3 +232,35 @@ def carried(history: History, within: Days, today: date) -> tuple[range, list[in
 def iso(ordinal: int) -> str:
     """2025-04-01."""
     return date.fromordinal(ordinal).isoformat()
+
+
+# One column
+
+
+def series(history: History, code: str, days: Days) -> list[tuple[date, Decimal]]:
+    """Effective date and exact unit rate in roubles of every sheet of these days that has the currency."""
+    merged = {day: rate for column in reversed(history.columns(code)) for day, rate in unit_rates(column, days)}
+    return sorted(merged.items())
+
+
+def unit_rates(column: Column, days: Days) -> Iterator[tuple[date, Decimal]]:
+    """Effective date and exact unit rate of every record of these days, oldest first."""
+    first, last = column.places(days)
+    return zip(map(date.fromordinal, column.days[first:last]), map(trimmed, exact(column, first, last)), strict=True)
+
+
+def exact(column: Column, first: int, last: int) -> list[Decimal]:
+    """The unit rates in these places, with trailing zeros."""
+    powers = [-SCALE - nominal for nominal in column.nominals[first:last]]
+    return list(map(Decimal.scaleb, map(Decimal, column.values[first:last]), powers))
+
+
+def scaled(column: Column, first: int, last: int, power: int) -> list[int]:
+    """The unit rates in these places as whole numbers of 10^-(4 + power) roubles; no nominal is above 10^power."""
+    factors = [10 ** (power - nominal) for nominal in range(power + 1)]
+    return list(map(mul, column.values[first:last], map(factors.__getitem__, column.nominals[first:last])))
+
+
+def scaled_rouble(power: int) -> int:
+    """One rouble as `scaled` counts."""
+    return int(10 ** (SCALE + power))

@@ -18,6 +18,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import MOST_USED, InForce
 from ratesvc.errors import NotEmbeddable, RatesvcError
+from ratesvc.features.ranges.unit_rates import series
 from ratesvc.features.rendering import Queue, rendered, workers_of
 from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language_or_default
@@ -120,7 +121,7 @@ class Embedding:
         self.day = params.day() if dated else None
         snapshot = self._publication.snapshot
         answers = [on_day(service.history, self.day, service.clock())] if self.day else [snapshot.for_today()]
-        following = None if self.day else snapshot.for_next()
+        following = None if self.day else rows.for_next(snapshot)
         sheets = [answer.revision.sheet for answer in (*answers, following) if answer]
         known = {code for sheet in sheets for code in sheet.by_code}
         self.view, self.ticked = params.view(known), params.codes(known)
@@ -141,7 +142,7 @@ class Embedding:
         service, last, today = self._service, self._shown[-1].revision.effective_date, self._publication.snapshot.today
 
         def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
-            return service.history.series(code, Days(last - timedelta(days=days), last))
+            return series(service.history, code, Days(last - timedelta(days=days), last))
 
         return rows.table(self._shown, language, view, recent, today=today, demo=service.demo)
 

@@ -225,7 +225,7 @@ def rows_json(table: Table) -> bytes:
 
 def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:
     """Today's sheet, tomorrow's once it is announced, or both, as the view says; never nothing."""
-    following = snapshot.for_next() if "next" in view.columns else None
+    following = for_next(snapshot) if "next" in view.columns else None
     # A line shows today's where it has no room for tomorrow's day.
     is_alone = view.layout != "line" and ("today" not in view.columns or not view.has_heads)
     today = () if following and is_alone else (snapshot.for_today(),)
@@ -403,3 +403,13 @@ def in_one_rouble(points: Sequence[tuple[date, Decimal]]) -> Sequence[tuple[date
     if not points or points[-1][0] < REDENOMINATION:
         return points
     return points[bisect_left(points, (REDENOMINATION,)) :]
+
+
+def for_next(snapshot: Snapshot) -> InForce | None:
+    """What is announced and not yet in force."""
+    if snapshot.announced is None:
+        return None
+    # If today's own sheet is missing, the sheet before tomorrow's is unknown.
+    previous = None if snapshot.stale else snapshot.in_force
+    day = snapshot.announced.effective_date
+    return InForce(day, snapshot.announced, previous, None, snapshot.next_due_at, snapshot.next_overdue)

@@ -20,7 +20,7 @@ from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, Snapshot, plain, ro
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.dialects import Request
 from ratesvc.features.ranges.periods import PERIODS
-from ratesvc.features.ranges.unit_rates import SeriesParams
+from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.features.series import tables
 from ratesvc.render.csv import for_readers, write
 from ratesvc.render.language import language, language_or_default
@@ -41,7 +41,9 @@ def column(code: str, held: dict[int, tuple[int, int]]) -> Column:
 
 def one_by_one(history: History, code: str, params: SeriesParams) -> list[tuple[date, Decimal]]:
     """Each day's rate by the one rounding, from the price of one unit in roubles."""
-    units, divisors = [dict(history.series(one, params.days)) if one != "RUB" else None for one in (code, params.quote)]
+    units, divisors = [
+        dict(series(history, one, params.days)) if one != "RUB" else None for one in (code, params.quote)
+    ]
     if divisors is None:
         return sorted((units or {}).items())
     return [
@@ -260,7 +262,7 @@ def test_dialects_round_once(
 ) -> None:
     """For every base and code: exact in RUB, and to 28 digits for an amount."""
     history = held(base, quote)
-    units = {code: dict(history.series(code, Days(FIRST, LAST))) for code in ("USD", "AAA", "BBB")}
+    units = {code: dict(series(history, code, Days(FIRST, LAST))) for code in ("USD", "AAA", "BBB")}
     units["RUB"] = dict.fromkeys(history.days, ONE)
     request = Request(history, cast("Snapshot", None), "", {})
     for one, known in units.items():
