@@ -691,7 +691,7 @@ async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: L
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", *in_nightly("dark", "forced")])
+@pytest.mark.parametrize("scheme", ["light", *in_nightly("dark")])
 @pytest.mark.parametrize("what", first(2, ["element", *PAGES, "not-found", "fragment", *PAGES_IN_FAULTS]))
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
     """axe-core with wcag22aa and best-practices."""
@@ -706,8 +706,7 @@ async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what:
         address = host.put(f"<main><h1>Host</h1>{included[what]}</main>")
     else:
         address = live.url + (PAGES | PAGES_IN_FAULTS).get(what, "/nothing").format(theme=theme)
-    forced = "active" if scheme == "forced" else "none"
-    page = await opened(browser, address, color_scheme=theme, forced_colors=forced)
+    page = await opened(browser, address, color_scheme=theme)
     await page.evaluate(AXE.read_text("utf-8"))
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
     # What is inside a frame of the builder is tested as a frame; a frame is a part of a page and has no h1 of its own.
