@@ -96,14 +96,15 @@ async def test_the_search_of_the_reference_answers_what_people_ask(browser: Brow
     """The first result is right for eighteen of twenty questions."""
     page = await browser.new_page()
     await page.goto(f"{live.url}/docs?lang={lang}")
+    await page.fill("#find", "USD")
+    await page.locator("#search li").first.wait_for()
     wrong = {}
     for line in QUESTIONS[lang].split("; "):
         question, title = line.split(": ")
         await page.fill("#find", question)
-        await page.locator("#search mark, #search p").first.wait_for()
-        result = await page.locator("#search li a").first.inner_text()
-        if title.lower() not in result.lower():
-            wrong[question] = result
+        results = await page.locator("#search li a").all_inner_texts()
+        if title.lower() not in "".join(results[:1]).lower():
+            wrong[question] = results[:1]
     assert len(wrong) <= 2, wrong
     await page.close()
 
