@@ -380,21 +380,6 @@ async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
     assert replica.days("TRL") == DAYS[:10]
 
 
-async def test_a_running_replica_takes_the_currency_that_a_command_adds(
-    bank: Bank, replica: Replica, other: Replica
-) -> None:
-    """The catalogue lacked it at first. The days of history are the same as before."""
-    await replica.run()
-    await other.read()
-    publish_with(bank, Quote("XYZ", "998", "R09999", 10, Decimal("31.4159"), "Незнакомых денег"), DAYS[:10])
-    await replica.command().fill()
-    version = other.history.version
-    for _ in range(2):
-        await other.read()
-        assert other.days("XYZ") == replica.days("XYZ") == DAYS[:10]
-        assert other.history.version == version + 1
-
-
 async def test_verify_reports_differences_and_changes_nothing(bank: Bank, serve_whole: Serve) -> None:
     """The Bank corrected one value, dropped one and added one."""
     corrected, dropped, added = DAYS[3], DAYS[5], DAYS[0] - timedelta(days=3)
