@@ -1,9 +1,8 @@
-"""What commands share: the event loop, the running service, how far a long job is, languages and files."""
+"""What commands share: the event loop, the running service, how far a long job is, and languages."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -130,23 +129,3 @@ def language_for(tag: str) -> Language:
     if language := language_of(tag):
         return language
     raise click.BadParameter(f"There is no language {tag!r}; en, ru and pt-BR are some.", param_hint="--lang")
-
-
-def replace_file(file: Path, content: bytes | None) -> str:
-    """Make the file hold exactly this, by one rename, or remove it; returns what was done. Raises OSError."""
-    old = file.read_bytes() if file.exists() else None
-    if old == content:
-        return "unchanged"
-    if content is None:
-        file.unlink()
-        return "removed"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.{os.getpid()}.new")
-    try:
-        new.write_bytes(content)
-        new.replace(file)
-    except OSError as error:
-        new.unlink(missing_ok=True)
-        error.filename = str(file)  # the system names no file when a disk is full
-        raise
-    return "written"

@@ -18,13 +18,13 @@ from kit.sheets import all_times, changed, times
 
 from ratesvc.commands.backfill import backfill
 from ratesvc.commands.options import CODES
-from ratesvc.commands.running import replace_file
 from ratesvc.commands.show import check_known, in_force
 from ratesvc.config import Cbr, Redis, Settings
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, UnknownCurrency
 from ratesvc.features.export.command import export
+from ratesvc.features.files import replace_file
 from ratesvc.features.verify.command import verify
 from ratesvc.service.app import Service
 

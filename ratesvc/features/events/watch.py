@@ -21,11 +21,12 @@ import aiohttp
 import click
 import msgspec
 
-from ratesvc.commands.running import language_for, replace_file
+from ratesvc.commands.running import language_for
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
 from ratesvc.errors import BadRequest, GaveUp, RatesvcError
 from ratesvc.features.events.place import IN_FORCE, RESET, REVISION, SHEET, Place, Stamp, differences
+from ratesvc.features.files import replace_file
 from ratesvc.render.json import encode
 from ratesvc.render.language import PLACES, Language
 

@@ -10,10 +10,11 @@ import aiohttp
 import click
 import msgspec
 
-from ratesvc.commands.running import opened, replace_file
+from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
+from ratesvc.features.files import replace_file
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.service.app import Service
 from ratesvc.web import features
