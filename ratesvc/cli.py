@@ -47,7 +47,7 @@ Exit codes:
    70  an internal error
    75  try again: a port is in use, an address is not up yet, a disk is full,
        or the engine does not answer yet
-   78  a setting is wrong, or the machine does not allow what it asks for
+   78  a setting is wrong, or the system forbids its folder or port
   130  interrupted
 \b
 Completion, for the line in your shell's start file:
@@ -62,7 +62,7 @@ NAME may be its beginning.
 \b
 list     print their names, times and reasons; the newest first
 show     print the reasons and the figures of one
-release  show one and, if you say yes, publish it, flagged as released; a
+release  show one and, if you say yes, publish it with the flag released; a
          running service serves it at once, and ratesvc withdraw takes it back
 drop     forget one; if the Bank still sends it, the next poll brings it back"""
 
@@ -227,8 +227,8 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
 def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> None:
     """Take a published sheet back.
 
-    Its revision before holds again, or the day has no sheet. Every replica learns of it. The same figures are not
-    published again unless you release them from quarantine.
+    The revision before it is in force again. If there is none, the day has no sheet. Every replica learns of it. The
+    same figures are not published again unless you release them from quarantine.
     """
     _check_asked(is_asked=True, yes=yes, as_json=as_json)
     run("ratesvc.commands.quarantine.withdraw", file, day, yes=yes, as_json=as_json)

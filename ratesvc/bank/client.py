@@ -7,6 +7,7 @@ redirects, only on the same host and never from https to http, and keeps a few c
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -232,6 +233,10 @@ class BankClient:
             raise SourceError("tls", f"its certificate is not trusted: {why}") from error
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise SourceError("tls", str(error)) from error
+        except aiohttp.ClientConnectorError as error:
+            # Its own text mentions TLS for http, too. Behind a proxy the host is the proxy.
+            why = os.strerror(error.errno) if error.errno else error.os_error
+            raise SourceError("connect", f"{error.host}:{error.port}: {why}") from error
         except (aiohttp.ClientConnectionError, OSError) as error:
             raise SourceError("connect", str(error) or type(error).__name__) from error
         except aiohttp.ClientResponseError as error:

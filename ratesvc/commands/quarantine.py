@@ -68,13 +68,15 @@ async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -
         has_before = bool(withdrawal.sheet.quotes)
         then = withdrawal if has_before else service.history.nearest_before(day)
         outcome = (
-            "The revision before it holds again" if has_before else "The day has no sheet then, that before goes on"
+            "the revision before it is in force again"
+            if has_before
+            else "the day has no sheet, and the sheet before it stays in force"
         )
         pairs = [(quote, then.sheet.by_code.get(quote.code) if then else None) for quote in now.sheet.quotes]
         rows = "".join(_row(*pair, "then", is_suspect=False) for pair in pairs)
         _ask(
             "Withdraw it?",
-            f"Revision {now.number} of the sheet of {day} goes. {outcome}:\n{rows}",
+            f"This withdraws revision {now.number} of the sheet of {day}. Then {outcome}:\n{rows}",
             yes=yes,
             as_json=as_json,
         )
@@ -84,7 +86,7 @@ async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -
 
 
 def _shown(service: Service, case: Case) -> tuple[dict[str, Any], str]:
-    """The reasons, and the figures with those of the sheet before it; suspect currencies are marked."""
+    """The reasons, the figures beside those of the sheet before it, and what a release would replace."""
     record = _record(case)
     try:
         sheet = parse_daily(case.raw)
@@ -97,7 +99,9 @@ def _shown(service: Service, case: Case) -> tuple[dict[str, Any], str]:
     pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
     rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
     rows = "".join(_row(*pair, "before", is_suspect=pair[0].code in suspects) for pair in pairs)
-    return {**record, "suspects": sorted(suspects), "rates": rates}, _line(record) + rows
+    text = f"Revision {held.number} of the sheet of {day} is published now. A release replaces it.\n" if held else ""
+    published = held.number if held else None
+    return {**record, "published": published, "suspects": sorted(suspects), "rates": rates}, _line(record) + rows + text
 
 
 def _record(case: Case) -> dict[str, Any]:

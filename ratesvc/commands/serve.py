@@ -90,7 +90,7 @@ def _announce(service: Service, address: str) -> None:
         "rates": f"{address}/v1/rates",
         "health": f"{service.admin_url or address}/health",
         "engine": service.engine_name,
-        "data": str(service.engine.folder.path.resolve()) if service.engine else "in that Redis",
+        "data": str(service.engine.folder.path.resolve()) if service.engine else "in Redis",
     }
     if service.settings.log.format == "json":
         structlog.get_logger("ratesvc").info("started", version=__version__, demo=service.demo, **places)

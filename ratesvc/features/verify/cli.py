@@ -15,5 +15,8 @@ from ratesvc.commands.options import demo_option, json_option, run
 @demo_option
 @click.pass_obj
 def command(file: Path | None, /, *, repair: bool, **output: bool) -> None:
-    """Compare what is held with the Bank and change nothing."""
+    """Compare what is held with the Bank.
+
+    Nothing changes without --repair.
+    """
     run("ratesvc.features.verify.command.verify", file, repair=repair, **output)
