@@ -184,11 +184,23 @@ def test_today_has_the_newest_sheet_and_says_whether_it_is_its_own(held: set[dat
 # Now
 
 
+def held_of(text: str) -> History:
+    """`24 25` are documents. `all to 24, complete to 25, 28` is a backfill, and the document of a later day."""
+    if not text.startswith("all to "):
+        return holding(*(april(day) for day in text.split() if day != "nothing"))
+    last, *more = map(april, text.removeprefix("all to ").replace("complete to ", "").split(", "))
+    held = filled(FIRST_DAY, last)
+    if "complete" in text:
+        held.coverage = Coverage(FIRST_DAY, more.pop(0))
+    for day in more:
+        held.add(dollar(day))
+    return held
+
+
 def told(question: str) -> str:
-    """The snapshot of that moment, and the day whose sheet is fetched next."""
+    """The snapshot of that moment, the day whose sheet is fetched next, and what a backfill has left."""
     days, _, now = question.partition(" at ")
-    held = holding(*(april(day) for day in days.split() if day != "nothing"))
-    at = moscow(april(now.split()[0]), now.split()[1])
+    held, at = held_of(days), moscow(april(now.split()[0]), now.split()[1])
     fetched = day_to_fetch(held.days, held, at)
     try:
         seen = snapshot(held, at)
@@ -199,7 +211,14 @@ def told(question: str) -> str:
     said = [name for name, holds in is_late.items() if holds] + [f"missed {seen.publications_missed}"]
     moments = {"due": seen.next_due_at, "changed": seen.changed_at, "since": seen.since, "until": seen.until}
     times = [f"{name} {moment.astimezone(MOSCOW):%m-%d %H:%M}" for name, moment in moments.items()]
-    return f"{' < '.join(map(str, sheets))}: {', '.join([*said, *times])}\nfetches {fetched}"
+    noted = [f"{' < '.join(map(str, sheets))}: {', '.join([*said, *times])}", f"fetches {fetched}"]
+    if held.coverage:
+        lacking = " ".join(map(str, held.lacking(Days(FIRST_DAY, date.max), seen.today))) or "nothing"
+        unfetched = held.first_unfetched(Days(FIRST_DAY, date.max))
+        assert held.is_loading is bool(unfetched)
+        state = f"loading from {unfetched}" if unfetched else ["complete", "incomplete"][held.is_incomplete(at)]
+        noted.append(f"lacks {lacking}, {state}")
+    return "\n".join(noted)
 
 
 def april(text: str) -> date:
@@ -277,42 +296,6 @@ def test_there_is_no_gap_before_the_first_rates() -> None:
     held, third = filled(FIRST_DAY, FIRST_DAY + 2 * ONE_DAY), FIRST_DAY + 2 * ONE_DAY
     assert held.first_gap(Days(date(1990, 1, 1), third)) is None
     assert held.first_gap(Days(date(1990, 1, 1), third + ONE_DAY)) == third + ONE_DAY
-
-
-@pytest.mark.parametrize(
-    ("until", "today", "lacking", "incomplete", "stale"),
-    [
-        (FRIDAY, FRIDAY, (), False, False),
-        (FRIDAY, SATURDAY, (SATURDAY,), False, True),
-        (FRIDAY, SUNDAY, (SATURDAY,), True, True),
-        (FRIDAY, TUESDAY, (SATURDAY, TUESDAY), True, True),
-        (SATURDAY, MONDAY, (), False, False),
-        (SATURDAY, TUESDAY, (TUESDAY,), False, True),
-    ],
-)
-def test_a_sheet_that_does_not_come_is_lacking_by_itself(
-    until: date, today: date, lacking: tuple[date, ...], incomplete: bool, stale: bool
-) -> None:
-    """All of history is held up to Friday's sheet. The Bank may have said that Saturday has none.
-
-    Today's own sheet may still come, so no backfill looks for it.
-    """
-    held, now = filled(FIRST_DAY, FRIDAY), moscow(today, "00:00")
-    held.coverage = Coverage(FIRST_DAY, until)
-    assert held.lacking(Days(FIRST_DAY, date.max), today) == list(lacking)
-    assert (held.is_loading, held.first_unfetched(Days(FIRST_DAY, today))) == (False, None)
-    assert (held.is_incomplete(now), snapshot(held, now).stale) == (incomplete, stale)
-    due = moscow(TUESDAY - ONE_DAY if until == SATURDAY else FRIDAY, "18:00")
-    assert snapshot(held, now).next_due_at == due
-
-
-@pytest.mark.parametrize(("days", "unfetched"), [(31, None), (32, SATURDAY)])
-def test_sheets_of_more_than_a_month_are_still_being_fetched(days: int, unfetched: date | None) -> None:
-    """After a long pause readers wait for history. After a short one a day that does not come costs only itself."""
-    held, newest = filled(FIRST_DAY, FRIDAY), FRIDAY + timedelta(days)
-    held.add(dollar(newest))
-    assert held.first_unfetched(Days(FIRST_DAY, newest)) == unfetched
-    assert held.is_loading is bool(unfetched)
 
 
 # What is held
