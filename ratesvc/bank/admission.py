@@ -290,7 +290,7 @@ class Recent:
         }
 
     def other_names(self, quote: Quote, day: date) -> list[Quote]:
-        """The last rows within a month that had the id or the code of this one, and not both, or another number."""
+        """The last rows of its id and of its code within a month that have another id, code or number than it."""
         last = [self._quotes[key] for key in (quote.cbr_id, quote.code) if key in self._quotes]
         return [held for since, held in last if day - since <= NEAR and _names(held) != _names(quote)]
 

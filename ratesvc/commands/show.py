@@ -1,4 +1,4 @@
-"""`ratesvc show` and `ratesvc convert`: the rates in force on a day, and an amount at them."""
+"""`ratesvc show`: the rates in force on a day."""
 
 from __future__ import annotations
 

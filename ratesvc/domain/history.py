@@ -287,7 +287,7 @@ class History:
         return [revision for day in self.days[first:last] if (revision := self.of_date(day))]
 
     def nearest_before(self, effective: date) -> Revision | None:
-        """The last of them."""
+        """The last sheet of the month before that is held."""
         return next(reversed(self.month_before(effective)), None)
 
     def after(self, effective: date) -> Revision | None:

@@ -29,7 +29,7 @@ RULE_SINCE = date(1998, 1, 1)
 _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FIRST_YEAR = 1991
 _YEARS_GUESSED = 10
-"""After the last year whose transfers are published: so long the usual holidays count, then only weekends."""
+"""For so many years after the last published calendar the usual holidays count. After that only weekends do."""
 _MOST_DAYS = 20_000
 
 
@@ -144,9 +144,9 @@ class WorkCalendar:
         return count
 
     def awaited(self, newest: date, now: datetime) -> tuple[datetime, int, datetime, datetime]:
-        """When the sheet after the newest is due, how many sheets are overdue, and from when until when that is so.
+        """When the sheet after the newest is due, how many sheets are overdue, and since when and until when both hold.
 
-        It changes at midnight, and when a sheet becomes late or overdue.
+        They change at midnight, and when a sheet becomes late or overdue.
         """
         today = moscow_day(now)
         latest = self.effective_date_on_or_before(today + ONE_DAY)

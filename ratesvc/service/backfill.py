@@ -213,7 +213,7 @@ class Backfill:
                 columns = with_revision(columns, revision)
         unconfirmed = {*before.unconfirmed, *(record.effective_date for record in missing)}
         sheets = sorted({*sheet_days(columns.values()), *unconfirmed})
-        unconfirmed |= self._without_a_sheet(sheets, Days(before.until + ONE_DAY, whole.until))
+        unconfirmed |= self._expected_but_absent(sheets, Days(before.until + ONE_DAY, whole.until))
         until = max([before.until, *(record.effective_date for record in later), *unconfirmed])
         return _Figures(columns, Coverage(before.since, until, tuple(sorted(unconfirmed))))
 
@@ -226,13 +226,13 @@ class Backfill:
         suspects = await asyncio.to_thread(suspect_days, figures.history(self._history))
         unconfirmed = {*suspects, *(before.unconfirmed if before else ())}
         sheets = sheet_days(columns.values())
-        unconfirmed |= self._without_a_sheet(sheets, figures.coverage)
+        unconfirmed |= self._expected_but_absent(sheets, figures.coverage)
         unconfirmed |= {day for day in sheets if day > self._history.days[-1]}
         within = tuple(sorted(day for day in unconfirmed if day in figures.coverage))
         figures.coverage = replace(figures.coverage, unconfirmed=within)
         return figures
 
-    def _without_a_sheet(self, sheets: Sequence[date], days: Days) -> set[date]:
+    def _expected_but_absent(self, sheets: Sequence[date], days: Days) -> set[date]:
         """The days without a sheet on which the calendar expects one: the Bank must say that there is none.
 
         Sheets that are more than a month apart are another recording, in which nothing is expected.

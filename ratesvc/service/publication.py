@@ -137,7 +137,7 @@ class Publication:
         self.snapshot = snapshot
         self.key = key
         self.last_modified = snapshot.changed_at.replace(microsecond=0)
-        """A second later than that of the publication before at least, because a date must tell the two apart."""
+        """At least a second later than that of the publication before, because HTTP dates must tell the two apart."""
         if before:
             self.last_modified = max(self.last_modified, before.last_modified + timedelta(seconds=1))
         self.answers: dict[str, Any] = {}

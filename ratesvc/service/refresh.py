@@ -74,14 +74,14 @@ class Cycle:
         return self.outcome in ("failed", "crashed")
 
     def then(self, again: Cycle) -> Cycle:
-        """This refresh with the outcome of another one that followed. It does not matter if that has failed."""
-        outcome = min(self.outcome, again.outcome, key=STRICTEST_FIRST.index)
+        """Both refreshes as one. A failure of the second is dropped, because the first has said what is wrong."""
+        outcome = min(self.outcome, again.outcome, key=MOST_TELLING_FIRST.index)
         held_back = {sheet.effective_date: sheet for sheet in (*self.held_back, *again.held_back)}
         accepted, stored = (*self.accepted, *again.accepted), self.stored and again.stored
         return replace(self, outcome=outcome, accepted=accepted, stored=stored, held_back=tuple(held_back.values()))
 
 
-STRICTEST_FIRST = ("quarantined", "confirming", "new", "unchanged", "failed", "crashed")
+MOST_TELLING_FIRST = ("quarantined", "confirming", "new", "unchanged", "failed", "crashed")
 
 
 @dataclass(slots=True)
@@ -245,7 +245,7 @@ class Refresher:
         return sorted(day for day, times in self._missing.items() if times > 1 and self.history.of_date(day))
 
     def _without_the_newest(self, failure: FetchFailed) -> list[date]:
-        """The days to ask for if the newest sheet is refused: today's, and before it tomorrow's if a day is wrong."""
+        """The days to ask for if the newest sheet is refused: today, and first tomorrow if only its date was wrong."""
         today = self._today()
         refusals = [error for _, error in failure.failures if isinstance(error, BadDocument)]
         days = [today] if len(refusals) == len(failure.failures) else []

@@ -28,7 +28,7 @@ HEARTBEAT_S = 1.0
 TICK_S = 3.0
 CLOCK_JUMP_S = 2.0
 LATE = timedelta(seconds=2)
-"""A poll that has not begun so long after its time has been lost."""
+"""The scheduler has lost a poll that has not begun so long after its time."""
 RESTART_S = 1.0
 BACKFILL_AGAIN_S = 600.0
 SOON_S = 5.0

@@ -36,6 +36,7 @@ def _public(service: Service, public_url: str, probes: Mapping[str, Handler]) ->
     configured = service.settings.server.public_url.rstrip("/")
     site = Site(public_url, service.demo, service.settings.features, configured)
     on = features.load(site.features)
+    # A feature may read all handlers when it answers, as /docs does for its examples, so they are filled in place.
     paths = on.handlers
     paths |= rates.routes(service)
     for feature in on.on:
