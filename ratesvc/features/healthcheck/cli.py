@@ -10,7 +10,7 @@ from ratesvc.commands.options import json_option, settings_of
 
 
 @click.command("healthcheck")
-@json_option("The address, what it answered, and whether that is life, as JSON.")
+@json_option("The result as JSON: the address, its answer, and whether the service is alive.")
 @click.pass_obj
 def command(file: Path | None, *, as_json: bool) -> None:
     """Ask /livez of the service on this machine; for containers."""
