@@ -31,6 +31,8 @@ UV = Path(sys.executable).parent / "uv"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DEPENDENCIES = set(map(Requirement, PROJECT["dependencies"]))
 CLASSIFIERS = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]
+EDGES = CLASSIFIERS[:1] + CLASSIFIERS[-1:]
+"""The oldest and the newest; `.ci/run pythons` runs the quick tests on each."""
 LICENCE = "MIT AND OFL-1.1 AND Unicode-3.0"
 ABOUT = f"ratesvc-{__version__}.dist-info"
 
@@ -138,16 +140,16 @@ def test_the_package_says_what_it_is(wheel: Path) -> None:
     assert {one for one in needed if not one.marker or "extra" not in str(one.marker)} == DEPENDENCIES
 
 
-@pytest.mark.parametrize("version", [CLASSIFIERS[0], CLASSIFIERS[-1]])
+@pytest.mark.parametrize("version", EDGES)
 @pytest.mark.parametrize("platform", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin"])
 def test_what_is_locked_has_wheels(version: str, platform: str, tmp_path: Path) -> None:
-    """Nobody needs a compiler, on the oldest and the newest Python that we name."""
+    """Nobody needs a compiler."""
     chosen = ("--python-version", version, "--python-platform", platform, "--only-binary", ":all:")
     lock = ("--require-hashes", "-r", "requirements.lock")
     ran(UV, "pip", "install", "--quiet", "--dry-run", "--target", tmp_path, *chosen, *lock)
 
 
-@pytest.mark.parametrize("version", CLASSIFIERS)
+@pytest.mark.parametrize("version", EDGES)
 def test_the_wheel_works_where_nothing_else_is(version: str, wheel: Path) -> None:
     """Installed by the pip that this Python brings, it shows rates, serves and leaves with 0. So does each release."""
     if not (interpreter := python(version)):
