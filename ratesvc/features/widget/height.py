@@ -12,7 +12,7 @@ from ratesvc.features.widget.rows import Table
 # Pixels of widget.css in a frame, whose font has 15: padding, lines of 1em and of .8em, a row's padding and its rule.
 PADDING, _FONT = 24, 15
 _LINE, _SMALL_LINE, _ROW = 21, 17, 13
-_HEADS, _NOTE, _CELL_GAP, _ONE_LINE = 64, 8, 8, 32
+_HEADS, _NOTE, _CELL_GAP, _ONE_LINE = 44, 8, 8, 32
 _COLUMN = 90
 """The usual width of a column."""
 _WIDEST = 600 - PADDING
@@ -33,7 +33,7 @@ def height(table: Table, width: int) -> int:
         high += next(fields for least, fields in _FIELDS if width >= least)
     if table.layout == "bar":
         across = _across(len(table.rows), room)
-        units = max((_lines(row.unit, 16, _CELL - 14) for row in table.rows), default=1)
+        units = max((_lines(row.unit, 16, room // across - 14) for row in table.rows), default=1)
         cells = len({*table.kinds} - {"name", "trend"}) + units
         high += -(-len(table.rows) // across) * (_LINE * cells + _CELL_GAP)
         return high + (_NOTE + _SMALL_LINE * _lines(table.note, 12, room) if table.note else 0)
@@ -64,9 +64,9 @@ def _rows(table: Table, room: int) -> int:
         )
     row_padding = _ROW + 6 * ("trend" in kinds)
     lines = 2 + ("percent" in kinds) + (room < _OWN_LINES and "change" in kinds)
-    names = room - 7 * _FONT * ("trend" in kinds and room >= _OWN_LINES)
+    names = room - 6 * _FONT * ("trend" in kinds and room >= _OWN_LINES)
     return heads + sum(
-        row_padding + _LINE * (lines - 1 + _lines(f"{row.unit} {row.name}", 14, names)) for row in table.rows
+        row_padding + _LINE * (lines - 1 + _lines(f"{row.unit} {row.name}", 13, names)) for row in table.rows
     )
 
 
