@@ -71,7 +71,7 @@ def size_of(table: Table, view: View) -> tuple[int, int]:
 
 
 def _row(table: Table) -> int:
-    return ROW if any(row.name for row in table.rows) else ROW_WITHOUT_NAMES
+    return ROW if table.has_names else ROW_WITHOUT_NAMES
 
 
 def _title(table: Table) -> str:

@@ -126,15 +126,21 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """The classes of its layout, and of the width in em below which that changes."""
         names = [self.layout] if self.layout else []
         names += [f"at-{self.threshold}"] if self.layout in ("", "line") else []
+        names += [] if self.layout or self.has_names else ["nameless"]
         names += [f"of-{len(self.rows)}"] if self.layout == "bar" and len(self.rows) <= EVEN_BAR else []
         return "".join(f" cbr-{name}" for name in names)
+
+    @property
+    def has_names(self) -> bool:
+        """Whether names of currencies stand beside their codes."""
+        return any(row.name for row in self.rows)
 
     @property
     def threshold(self) -> int:
         """The width in em that all columns of a table need side by side, or the heading of a line before a currency."""
         if self.layout == "line":
             return min(WIDEST_LINE, 12 + 4 * -(-len(self.heading) * 3 // 20))
-        return (NAMED_WIDTHS if any(row.name for row in self.rows) else NAMELESS_WIDTHS)[len(self.columns) - 2]
+        return (NAMED_WIDTHS if self.has_names else NAMELESS_WIDTHS)[len(self.columns) - 2]
 
     @property
     def heading(self) -> str:

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 FORMS = {
     "table": ("[name=codes][value=CHF]", "[name=heading][value=short]", "[name=updown][value=blue-orange]"),
     "card": ("[name=spark][value='30']", "[name=converter]", "[name=theme][value=dark]"),
-    "compact": ("[name=columns][value=today]", "[name=head]", "[name=codes][value=CHF]"),
+    "compact": ("[name=columns][value=today]", "[name=head]", "[name=columns][value=name]"),
     "line": ("[name=layout][value=line]", "[name=codes][value=CHF]", "[name=heading][value=short]"),
     "bar": ("[name=layout][value=bar]", "[name=codes][value=CHF]", "[name=theme][value=own]"),
     "sentence": ("[name=layout][value=inline]", "[name=codes][value=CHF]", "[name=codes][value=USD]"),
@@ -27,7 +27,7 @@ FORMS = {
 }
 PHONE = 328
 """The column of a phone of 360 pixels. A frame in a narrower one may scroll."""
-WIDTHS = (320, 390, 720, 1280)
+WIDTHS = (272, 320, 390, 720, 1280)
 GROUNDS = {"light": "background:#fff;color:#1a1d21", "dark": "background:#16191d;color:#e8eaed;color-scheme:dark"}
 FONT = 'font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Noto Sans SC",Arial,sans-serif'
 BESIDE = "<div>{0}</div>", '<div style="width:300px">{0}</div>'
