@@ -253,13 +253,19 @@ async def test_the_source_is_named_once(browser: Browser, live: Live, query: str
 
 @pytest.mark.parametrize("query", ["lang=ru&converter=1", "lang=ru&layout=converter"])
 async def test_nothing_moves_when_the_fields_come(browser: Browser, live: Live, host: Host, query: str) -> None:
-    """The code reserves the height, so only the line about the source moves, when the second script comes."""
+    """The code reserves the height, so only the line about the source moves, when the second script comes.
+
+    In what a server includes nothing moves.
+    """
     page = await browser.new_page(viewport={"width": 360, "height": 900})
     await page.add_init_script("""window.shift = 0;
       new PerformanceObserver(list => { for (const { value } of list.getEntries()) shift += value; })
         .observe({ type: "layout-shift", buffered: true });""")
     code = (await pasted(live.url, "element", f"{query}&width=340")).partition("<script")[0]
-    await page.goto(host.put(f"{code}<p>below</p>"))
+    included = (await got(f"{live.url}/widget?shadow=1&{query}")).partition("<script")[0]
+    await page.goto(host.put(f"{code}<p>{included}</p><u>below</u>"))
+    below = "document.querySelector('u').getBoundingClientRect().top"
+    before = await page.evaluate(below)
     painted = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
     for script, there in (("rates", "cbr-rates:state(load)"), ("converter", "cbr-converter:defined")):
         await page.evaluate(painted)
@@ -267,3 +273,4 @@ async def test_nothing_moves_when_the_fields_come(browser: Browser, live: Live, 
         await page.wait_for_selector(there, state="attached")
         await page.evaluate(painted)
     assert await page.evaluate("shift") <= 0.01
+    assert abs(await page.evaluate(below) - before) < 1
