@@ -27,7 +27,7 @@ FORMS = {
 }
 PHONE = 328
 """The column of a phone of 360 pixels. A frame in a narrower one may scroll."""
-WIDTHS = (272, 320, 390, 720, 1280)
+WIDTHS = (320, 390, 720, 1280)
 GROUNDS = {"light": "background:#fff;color:#1a1d21", "dark": "background:#16191d;color:#e8eaed;color-scheme:dark"}
 FONT = 'font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Noto Sans SC",Arial,sans-serif'
 BESIDE = "<div>{0}</div>", '<div style="width:300px">{0}</div>'
@@ -148,7 +148,7 @@ async def compared(browser: Browser, live: Live, host: Host, page: Page, key: st
         await other.goto(host.put(f"<p>{before}{made}{after}</p>" if bar else made, head=head))
         await other.wait_for_load_state("networkidle")
         await settled(other)
-        for width in (*WIDTHS, 360):
+        for width in (272, *WIDTHS, 360):
             await resized(page, preview, width, is_preview=True)
             await resized(other, other.main_frame, width, is_preview=False)
             shown, seen = await facts(preview), await facts(other.main_frame)
