@@ -126,6 +126,7 @@ async def test_what_is_shown_is_what_is_pasted(browser: Browser, live: Live, hos
             await page.close()
     assert len(codes) == 1
     assert "height" not in page.url
+    assert not await page.locator(".notice:not(#fits)").count()
     for key in ("element", "frame", "ssi", "php", "wordpress"):
         if await page.locator(f"#tab-code-{key}").count():
             await clicked(page, f"#tab-code-{key}")
