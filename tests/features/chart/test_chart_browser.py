@@ -113,19 +113,22 @@ async def test_lines_that_begin_at_100_have_their_dots_and_real_rates(browser: B
 
 
 async def test_a_finger_leaves_the_figures_there(browser: Browser, live: Live) -> None:
-    """On a phone all six fit beside the line, wherever it is, and the page still scrolls under the finger."""
+    """On a phone all six fit beside the line, over no title and no label, and the page scrolls under the finger."""
     async with spying(browser, live.url, viewport=PHONE, has_touch=True) as spy:
         await opened(spy, live, "/chart?codes=USD,EUR,CNY,GBP,JPY,TRY&period=month&lang=ru")
         page, plot = spy.page, spy.page.locator(".plot")
         await plot.scroll_into_view_if_needed()
         box = await plot.bounding_box()
         assert box
+        edges = str(await page.get_attribute("source[media='(max-width:30rem)']", "data-plot")).split()
+        _, right, top = (float(edge) * box["width"] / 360 for edge in edges[:3])
         for part in (0.2, 0.45, 0.6):
             await page.touchscreen.tap(box["x"] + box["width"] * part, box["y"] + box["height"] / 2)
             assert len(await shown(page)) == 7
             tip = await page.locator(".tip").bounding_box()
             assert tip
-            assert box["x"] <= tip["x"] < tip["x"] + tip["width"] <= box["x"] + box["width"], part
+            assert box["x"] <= tip["x"] < tip["x"] + tip["width"] <= box["x"] + right + 1, part
+            assert tip["y"] >= box["y"] + top - 1
             assert tip["y"] + tip["height"] <= box["y"] + box["height"]
         assert await plot.evaluate("one => getComputedStyle(one).touchAction") == "pan-y"
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
