@@ -54,10 +54,9 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
     days = Days(dates[0], dates[-1]) if dates else days_of(params, service)
     quote = known(params.code("quote_currency"), service, "quote_currency")
     codes = params.codes() or sorted(service.history.codes() | {"RUB"})
-    group, fill = params.text("group"), params.text("fill") or "none"
     others = tuple(known(code, service) for code in codes if code != quote)
-    is_new = params.text("roubles") == "new"
-    return SeriesParams(others, days, quote, fill, group, is_new, dates)
+    fill, is_new = params.text("fill").removeprefix("none"), params.text("roubles") == "new"
+    return SeriesParams(others, days, quote, fill, params.text("group"), is_new, dates)
 
 
 def check_combined(params: StrictParams) -> None:

@@ -28,7 +28,7 @@ MOST_POINTS = 75_000
 
 @dataclass(frozen=True, slots=True)
 class SeriesParams:
-    """The parameters of a series: `fill` none or daily; `group` a period, or empty.
+    """The parameters of a series: `fill` daily, or empty; `group` a period, or empty.
 
     `new_roubles` divides what is before 1998. With `dates` only these days of the range count.
     """
@@ -36,7 +36,7 @@ class SeriesParams:
     codes: tuple[str, ...]
     days: Days
     quote: str = "RUB"
-    fill: str = "none"
+    fill: str = ""
     group: str = ""
     new_roubles: bool = False
     dates: tuple[date, ...] = ()
@@ -58,7 +58,7 @@ def points_of(history: History, params: SeriesParams, today: date) -> int:
     """The greatest count of points of a series. Raises TooManyPoints."""
     if params.dates:
         return len(params.codes) * len(params.dates)
-    daily = params.fill == "daily"
+    daily = bool(params.fill)
     until = last_set(history, params, today) if daily else params.days.until
     return count_points(history, len(params.codes), replace(params.days, until=until), daily=daily)
 

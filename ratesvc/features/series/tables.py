@@ -27,13 +27,7 @@ def about(params: SeriesParams, history: History, today: date, *, demo: bool) ->
         "quote_currency": params.quote,
         "since": params.days.since,
         "until": params.days.until,
-        **marks(
-            fill=params.fill * (params.fill == "daily"),
-            group=params.group,
-            demo=demo,
-            unconfirmed=unconfirmed,
-            denomination=old,
-        ),
+        **marks(fill=params.fill, group=params.group, demo=demo, unconfirmed=unconfirmed, denomination=old),
     }
 
 
@@ -45,7 +39,7 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
     if params.group:
         periods = list(summaries(history, code, params, PERIODS[params.group]))
         return _period_rows(code, periods, params, history, today)
-    if params.dates or params.fill == "daily":
+    if params.dates or params.fill:
         is_chosen = bool(params.dates)
         rows = rates_on(history, code, params, today) if is_chosen else carried_rates(history, code, params, today)
         days, effective = [iso(day) for day, _, _ in rows], [iso(day) for _, day, _ in rows]
