@@ -192,15 +192,6 @@ async def test_chosen_days_and_the_last_sheets(bank: Bank, serve: Serve, clock: 
                 assert (await running.get(path))[0] == status, path
 
 
-async def test_a_widget_of_a_day_before_1998_names_old_roubles(bank: Bank, serve_whole: Serve) -> None:
-    """And no other."""
-    bank.publish(*map(sheet, (*OLD_AND_NEW, FRIDAY)))
-    async with serve_whole() as running:
-        old, new = [read((await running.get(f"/widget/rows.json?date={day}&lang=ru"))[2]) for day in OLD_AND_NEW]
-        assert old["note"] == "В старых рублях: 1000 старых рублей — это 1 новый рубль."
-        assert "note" not in new
-
-
 async def test_a_sheet_as_csv_tells_old_roubles_from_new_ones(bank: Bank, serve_whole: Serve) -> None:
     """Where a rouble is shown, be it in the quote or in a row. The columns are always the same."""
     bank.publish(*map(sheet, (*OLD_AND_NEW, FRIDAY)))
