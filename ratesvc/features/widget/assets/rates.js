@@ -61,9 +61,11 @@ this.#shown = 0;
 const sheet = new (of("defaultView", this.ownerDocument).CSSStyleSheet)(), node = built(content);
 sheet.replaceSync(style);
 if (!node.textContent) throw content;
-(this.#root ||= this.attachShadow({ __proto__: null, mode: "open" })).adoptedStyleSheets = [sheet];
+this.#root ||= this.attachShadow({ __proto__: null, mode: "open" });
 this.#root.textContent = "";
 this.#root.appendChild(node);
+// Last: where a page lets no sheet be adopted, the link stands there without one.
+this.#root.adoptedStyleSheets = [sheet];
 }
 // A hidden page asks when it is seen again, except for its first rows.
 #plan(wait) {
