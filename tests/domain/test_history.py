@@ -419,13 +419,14 @@ def test_a_sheet_is_settled_a_week_later_unless_it_is_the_newest() -> None:
 def test_a_revision_is_shown_beside_what_was_known_then() -> None:
     """The sheet before it as it read when this one was fetched, whatever was corrected later."""
     thursdays = [dollar(THURSDAY, n, f"8{n}.0000", hour=10 * n) for n in (1, 2, 3)]
-    held = History(CALENDAR, thursdays)
+    held = History(CALENDAR, [*thursdays, dollar(SATURDAY, 1, "91.0000")])
     for hour, number in ((9, 1), (10, 1), (19, 1), (20, 2), (29, 2), (30, 3), (99, 3)):
         held.add(dollar(FRIDAY, 1, "90.0000", hour=hour))
         usual = on_day(held, FRIDAY, moscow(FRIDAY, "12:00"))
         answer = held.in_revision(usual, 1)
         assert answer.revision == dollar(FRIDAY, 1, "90.0000", hour=hour)
         assert answer.previous == thursdays[number - 1]
+        assert usual.following
         assert replace(usual, revision=answer.revision, previous=answer.previous) == answer, "nothing else changes"
 
 
