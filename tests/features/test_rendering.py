@@ -16,6 +16,7 @@ import jinja2
 import pytest
 from conftest import Serve, Served, eventually, patience_s
 from kit.bank import TABLE, Bank, sheet
+from kit.dates import FRIDAY
 
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.features.ranges.unit_rates import MOST_POINTS, SeriesParams
@@ -257,3 +258,13 @@ async def test_a_thread_that_renders_gives_way_soon(serve: Serve) -> None:
         assert sys.getswitchinterval() == pytest.approx(0.004)
     finally:
         sys.setswitchinterval(python)
+
+
+async def test_the_threads_end_with_the_service(bank: Bank, serve: Serve) -> None:
+    """Otherwise a long answer that nobody waits for would delay the end of the process."""
+    bank.publish(sheet(FRIDAY))
+    async with serve() as served:
+        workers = workers_of(served.service)
+        assert await workers.run(lambda: "rendered", Queue.SMALL) == "rendered"
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        await workers.run(lambda: "rendered", Queue.SMALL)
