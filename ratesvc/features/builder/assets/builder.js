@@ -151,7 +151,7 @@ const box = inner ? inner.contentDocument?.body : page?.querySelector("cbr-rates
 return box ? Math.ceil(box.getBoundingClientRect().height) : 0;
 };
 
-// The code reserves the larger of the heights on a phone and in the chosen width, unless somebody chose a height.
+// The code reserves the larger of the heights in a narrow place and in the chosen width, unless somebody chose a height.
 const reserved = (code, pixels) => code
 .replace(/(min-?height:\s?"?)[\d.]+(em|px)/gi, (_, before, unit) => before + (unit == "em" ? Math.ceil(pixels * 10 / 16) / 10 : pixels) + unit)
 .replace(/(<iframe.* height=")\d+|(\bheight=)\d+(?!\d*"? style)/g, (_, frame, address) => (frame || address) + pixels);
@@ -169,7 +169,9 @@ const hidden = document.createElement("div");
 hidden.className = "measured";
 box.append(hidden);
 const full = at || grounds.clientWidth - 2;
-const frames = await Promise.all([...new Set([360, full])].map(one => framed(text, "light", one, hidden)));
+// A place without a width gives a table 18em. A bar and a frame are as wide as a phone.
+const narrow = form.elements.layout.value === "bar" || /<iframe/i.test(text) ? 360 : 304;
+const frames = await Promise.all([...new Set([narrow, full])].map(one => framed(text, "light", one, hidden)));
 const pixels = Math.max(...frames.map(needed));
 hidden.remove();
 if (mine !== drawn) return;
