@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -77,12 +77,10 @@ def curves(drawing: str) -> Iterator[list[tuple[Decimal, Decimal]]]:
         if (group.get("class") or "").startswith("line"):
             path = group.find(f"{SVG}path")
             assert path is not None
-            numbers = [Decimal(number) for number in re.findall(r"-?[\d.]+", path.get("d") or "")]
-            x = y = Decimal(0)
-            points = []
-            for dx, dy in zip(numbers[::2], numbers[1::2], strict=True):
-                x, y = x + dx, y + dy
-                points.append((x, y))
+            points: list[tuple[Decimal, Decimal]] = []
+            for run in (path.get("d") or "").replace("h0", "").split("M")[1:]:
+                numbers = [Decimal(number) for number in re.findall(r"-?[\d.]+", run)]
+                points += zip(accumulate(numbers[::2]), accumulate(numbers[1::2]), strict=True)
             yield points
 
 

@@ -53,10 +53,8 @@ async def test_the_lines_of_a_card_are_seen(live: Live, scale: int) -> None:
     """On a dark ground and at the usual size, too: each is as many whole pixels high as the picture has for one."""
     for theme in ("light", "dark", "dc3545"):
         picture = Image.open(BytesIO(await got(live, f"/widget/card.png?codes=USD,EUR&scale={scale}&theme={theme}")))
-        below_heads = picture.convert("RGB").crop(
-            (225 * scale, 100 * scale, 225 * scale + 1, picture.height - 50 * scale)
-        )
-        colours = {colour: count for count, colour in below_heads.getcolors() or ()}
+        below_heading = (225 * scale, 40 * scale, 225 * scale + 1, picture.height - 50 * scale)
+        colours = {colour: count for count, colour in picture.convert("RGB").crop(below_heading).getcolors() or ()}
         assert sorted(colours.values())[:-1] == [2 * scale], theme
 
 
