@@ -168,6 +168,8 @@ async def test_without_javascript_there_is_the_same_chart(browser: Browser, live
         assert box
         assert (box["width"] > 300, box["height"] > 200) == (True, True)
         assert not await page.get_by_role("slider").is_visible()
+        await page.get_by_text("Добавить на сайт").click()
+        assert (await page.is_visible(".embed pre"), await page.is_visible(".embed form")) == (True, False)
         await page.get_by_text("Таблица").click()
         assert await page.is_visible("tbody")
         assert await page.locator(".rows").evaluate("one => one.scrollWidth - one.clientWidth") == 0
@@ -302,7 +304,7 @@ BEGINS_OUTSIDE = """all => all.filter(name => {
 async def test_a_phone_shows_whole_figures_and_how_names_begin(browser: Browser, live: Live, lang: str) -> None:
     """A long rate has smaller letters, a long name ends in an ellipsis, whichever way it is read, no label is cut."""
     page = await browser.new_page()
-    for width in (320, 360, 400, 500, 1100):
+    for width in (320, 360, 500, 592, 1100):
         await page.set_viewport_size({"width": width, "height": 800})
         for address in ("/chart?", "/chart/frame?"):
             await page.goto(f"{live.url}{address}codes=UZS,USD,XDR&period=month&lang={lang}")

@@ -75,7 +75,8 @@ form.addEventListener("input", () => {
 const [width, height] = size.value.split(" "), theme = ground.value && `&amp;theme=${ground.value}`;
 code.textContent = code.textContent.replace(/(&amp;theme=\w+)?" width="\d+" height="\d+"/, `${theme}" width="${width}" height="${height}"`);
 });
-button.addEventListener("click", async () => {
+form.addEventListener("submit", async event => {
+event.preventDefault();
 try {
 await navigator.clipboard.writeText(code.textContent);
 button.textContent = button.dataset.copied;
