@@ -74,18 +74,18 @@ this.#due = setTimeout(() => this.#turn && of("hidden") ? this.#plan(wait) : thi
 }
 async #show() {
 const turn = this.#turn = {};
-let url, detail, state = "load", at = this, spoken;
+let url, detail, state = "load", at = this, spoken, and = "?";
 try {
 // A timer counts 32 bits of milliseconds, and one that is longer than that is due at once.
 const minutes = this.getAttribute("refresh");
 if (minutes > 0) this.#plan(Math.min(Math.max(minutes, 5), 1440) * 6e4);
 this.style.height = this.getAttribute("height") + "px";
-url = /.*\/widget\//.exec(source)[0] + "nodes.json?";
+url = /.*\/widget\//.exec(source)[0] + "nodes.json";
 // Out of the shadow trees around it.
 do spoken = at.closest("[lang]"); while (!spoken && (at = at.getRootNode()) instanceof ShadowRoot && (at = at.host));
 for (let at = 2; at < known.length; at++) {
 const name = known[at], text = (name == "lang" ? spoken : this)?.getAttribute(name);
-if (text) url += "&" + name + "=" + encodeURIComponent(text);
+if (text) url += and + name + "=" + encodeURIComponent(text), and = "&";
 }
 const answer = await (jobs[url] ||= asking(url));
 // The element has gone, or asks for something else.
