@@ -157,7 +157,7 @@ async def test_a_browser_hears_every_event_once_across_a_restart(bank: Bank, ser
             await second.service.tick()
             await page.wait_for_function("window.heard.length >= 2")
             heard = await page.evaluate("window.heard")
-            await page.wait_for_function("window.shown.effective_date === '2026-04-25'")
+            await page.wait_for_function("window.shown?.effective_date === '2026-04-25'")
     assert [tuple(told) for told in heard] == [
         ("sheet", "2026-04-24.1-7fe99e88_2026-04-25.1-99c35439", "2026-04-25"),
         ("in_force", "2026-04-25.1-99c35439", "2026-04-25"),

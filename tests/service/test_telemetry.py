@@ -182,17 +182,14 @@ def test_a_remembered_answer_takes_no_time_and_the_build_names_its_commit(
     assert 'duration_seconds_sum{route="/x"} 0.0' in text
 
 
-async def test_clock_calendar_streams_and_backfill_have_figures(
+async def test_clock_calendar_and_backfill_have_figures(
     served: Served, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The Bank of the test shows the real time; one stream is open; no backfill runs, then one does."""
-    async with served.http.get(f"{served.url}/v1/events") as stream:
-        assert stream.status == 200
-        found = {name: float(value) for name, value in (await served.samples()).items()}
+    """The Bank of the test shows the real time; no backfill runs, then one does."""
+    found = {name: float(value) for name, value in (await served.samples()).items()}
     assert found["ratesvc_clock_skew_seconds"] == pytest.approx(clock().timestamp() - time.time(), abs=60)
     known_until = at(served.service.history.calendar.known_until, clock_time.min).timestamp()
     assert found["ratesvc_calendar_known_until_timestamp_seconds"] == known_until > clock().timestamp()
-    assert found["ratesvc_event_streams"] == 1
     assert found["ratesvc_backfill_steps"] == found["ratesvc_backfill_steps_done"] == 0
     monkeypatch.setattr(served.service._backfill, "progress", Progress(3, 7, "USD"))  # noqa: SLF001 -- as during a run
     monkeypatch.setattr(Service, "loop_lag_s", 7.5)

@@ -210,8 +210,9 @@ async def test_thirty_years_agree_and_ten_clients_hold_nobody_up(long: tuple[Lon
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (len(plain), len(packed), answered > 10) == (1, 1, True)
-    assert max(plain) > 9_000_000 > 5 * max(packed)
-    assert peak - begun < max(plain), "what one reader gets"
+    assert max(plain) > 5_000_000
+    assert max(plain) > 4 * max(packed)
+    assert peak - begun < 2 * max(plain), "what two of the ten readers get"
     table = rows((await served.get(ADDRESS))[2])
     assert len(table) == sum(map(len, known.series.values()))
     for row in table[:: len(table) // 500]:
