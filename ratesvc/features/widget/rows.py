@@ -41,8 +41,10 @@ PERCENT_PLACES = 2
 MARKS = {"up": "\u25b2", "down": "\u25bc"}
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 60, 18, 2
 FEWEST_POINTS = 3
-NAMED_WIDTHS, NAMELESS_WIDTHS, WIDEST_LINE, EVEN_BAR = (12, 18, 24, 30, 36), (12, 16, 20, 28, 32), 60, 8
-"""What widget.css has rules for: thresholds in em by the number of columns, of lines; cells of a bar in even rows."""
+LONG_WIDTHS, SHORT_WIDTHS, WIDEST_LINE, EVEN_BAR = (12, 18, 24, 30, 36), (12, 16, 24, 28, 32), 60, 8
+"""What widget.css has rules for: thresholds in em by the number of columns, with names or long units and without them,
+and of lines; cells of a bar in even rows."""
+SHORT_UNIT = len("100 JPY")
 TITLES = {SHORT_HEADING: SHORT_TITLE, FULL_HEADING: FULL_TITLE}
 STOPS = ".\u3002\u0589"
 
@@ -140,7 +142,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """The width in em that all columns of a table need side by side, or the heading of a line before a currency."""
         if self.layout == "line":
             return min(WIDEST_LINE, 12 + 4 * -(-len(self.heading) * 3 // 20))
-        return (NAMED_WIDTHS if self.has_names else NAMELESS_WIDTHS)[len(self.columns) - 2]
+        is_long = any(row.name or len(row.unit) > SHORT_UNIT for row in self.rows)
+        return (LONG_WIDTHS if is_long else SHORT_WIDTHS)[len(self.columns) - 2]
 
     @property
     def heading(self) -> str:
