@@ -7,7 +7,7 @@ from datetime import date
 import click
 import msgspec
 
-from ratesvc.commands.running import follow, opened
+from ratesvc.commands.running import opened, progress_shown
 from ratesvc.config import Settings
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import RatesvcError
@@ -17,7 +17,8 @@ async def backfill(settings: Settings, since: date | None, until: date | None, *
     """Fetch what is missing and print what is held. Raises RatesvcError."""
     async with opened(settings, demo=demo, creates=True) as service:
         place = f" in {service.engine.folder.path.resolve()}" if service.engine else ""
-        await follow(service.backfill(since or FIRST_DAY, until), as_json=as_json)
+        with progress_shown(as_json=as_json) as report:
+            await service.backfill(report, since or FIRST_DAY, until)
         coverage, count = service.history.coverage, len(service.history.days)
     if coverage is None:
         raise RatesvcError("the Bank has no sheets in that range")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
@@ -25,7 +25,7 @@ from ratesvc.errors import EngineError
 from ratesvc.render.language import Language
 from ratesvc.render.language import language as language_of
 from ratesvc.service.app import Service, data_dir
-from ratesvc.service.backfill import Progress
+from ratesvc.service.backfill import Progress, Report
 from ratesvc.service.telemetry import set_up_log
 
 try:
@@ -33,7 +33,6 @@ try:
 except ImportError:  # it does not exist everywhere
     new_event_loop = asyncio.new_event_loop  # type: ignore[assignment] # any loop will do
 
-T = TypeVar("T")
 ROOMY = 60
 """Narrower terminals show codes without names, so that no figure is cut."""
 
@@ -87,25 +86,24 @@ def require_data(settings: Settings, *, demo: bool) -> None:
         raise EngineError(f"there is no data in {folder}: run this where the service runs, with its settings")
 
 
-async def follow(steps: AsyncIterator[Progress | T], *, as_json: bool = False) -> list[T]:
-    """Show the progress of a long job; returns everything else that it yields.
+@contextmanager
+def progress_shown(*, as_json: bool) -> Iterator[Report]:
+    """Shows each reported step of a long job.
 
     It is a bar in a terminal, a line for each step elsewhere, or with `as_json` lines of JSON on standard output.
     """
-    results: list[T] = []
     with progress_bar(Console(stderr=True), disable=as_json or not sys.stderr.isatty()) as bar:
         job = bar.add_task("")
-        async for step in steps:
+
+        async def report(step: Progress) -> None:
             end_if_cancelled()
-            if not isinstance(step, Progress):
-                results.append(step)
-                continue
             bar.update(job, completed=step.done, total=step.total, description=step.asking)
             if as_json:
                 click.echo(msgspec.json.encode(step))
             elif bar.disable:
                 click.echo(f"{step.done}/{step.total} {step.asking}", err=True)
-    return results
+
+        yield report
 
 
 def progress_bar(console: Console, *, disable: bool) -> Bar:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import date, datetime
 from functools import partial
@@ -20,7 +20,7 @@ from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.service import health
-from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
+from ratesvc.service.backfill import Backfill, NotOurTurn, Progress, Report
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication
 from ratesvc.service.refresh import Cycle, Refresher
@@ -189,10 +189,10 @@ class Service:
         self.telemetry.waits("backfill", waiting=is_waiting)
 
     async def _run_backfill(self) -> None:
-        has_begun = False
-        async for progress in self._backfill.run():
-            self.telemetry.backfilling(progress, begins=not has_begun)
-            has_begun = True
+        async def report(progress: Progress) -> None:
+            self.telemetry.backfilling(progress, begins=self.backfilling is None)
+
+        await self._backfill.run(report)
         missing = len(self.history.missing(self.clock()))
         self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
 
@@ -317,13 +317,12 @@ class Service:
         """The days of held sheets that the Bank no longer has."""
         return self._refresher.taken_back
 
-    async def backfill(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
+    async def backfill(self, report: Report, since: date = FIRST_DAY, until: date | None = None) -> None:
         """Fetch the missing part of history. The newest sheet comes first, because history ends with it."""
         cycle = await self.fetch(None)
         if cycle.failure and self.history.newest is None:
             raise cycle.failure
-        async for progress in self._backfill.run(since, until):
-            yield progress
+        await self._backfill.run(report, since, until)
 
     @property
     def backfilling(self) -> Progress | None:

@@ -1,4 +1,4 @@
-"""Fetches all of history, one request for each currency id, and later fills its gaps. It yields its progress.
+"""Fetches all of history, one request for each currency id, and later fills its gaps.
 
 A run first stores what the series say. Days that are not certain are unconfirmed, so replicas serve the others at once.
 Then it confirms these days, each by its document. The next run goes on with those that are left.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
@@ -29,8 +29,6 @@ MOST_ASKED_AGAIN = 5
 """A run asks for so many of the days that were unconfirmed before."""
 MOST_UNANSWERED = 5
 """After so many failed requests in a row, a run takes the Bank for unreachable and ends."""
-SAVE_S = 60.0
-"""What was confirmed is stored once in so many seconds, because all columns are written each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,10 @@ class Progress:
     done: int
     total: int
     asking: str
+
+
+Report = Callable[[Progress], Awaitable[None]]
+"""Takes the next step of a long job before it is done."""
 
 
 class NotOurTurn(RatesvcError):
@@ -123,7 +125,7 @@ class Backfill:
         may_run = bool(self._history.days) and not self._running.locked()
         return may_run and self._history.is_incomplete(self._refresher.clock())
 
-    async def run(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncIterator[Progress]:
+    async def run(self, report: Report, since: date = FIRST_DAY, until: date | None = None) -> None:
         """Fetch the missing part of the closed range, and the days between it and the coverage.
 
         Nothing is asked for beyond the newest sheet in memory, because later ones are not admitted yet, or yesterday,
@@ -133,19 +135,21 @@ class Backfill:
         Raises FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError if the Bank has no sheet in the range.
         """
         requested = self._checked(since, until)
+
+        async def step(progress: Progress) -> None:
+            await report(progress)
+            self.progress = progress
+            # A moment without Redis ends no run, because the next one would begin anew.
+            with suppress(StoreUnavailable):
+                await self._check_turn()
+
         async with self._running:
-            self.progress = Progress(0, 1, "which days are missing")
             try:
                 while not self._refresher.scheduled and not await self._store.backfill_lease.take():
                     await self._store.backfill_lease.revoke()
                 await self._check_turn()
-                async with aclosing(self._steps(requested)) as steps:
-                    async for progress in steps:
-                        self.progress = progress
-                        yield progress
-                        # A moment without Redis ends no run, because the next one would begin anew.
-                        with suppress(StoreUnavailable):
-                            await self._check_turn()
+                await step(Progress(0, 1, "which days are missing"))
+                await self._fill(requested, step)
             finally:
                 self.progress = None
                 await self._store.backfill_lease.release()
@@ -170,7 +174,7 @@ class Backfill:
         if not await self._store.backfill_lease.take():
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
-    async def _steps(self, requested: Days) -> AsyncGenerator[Progress]:
+    async def _fill(self, requested: Days, step: Report) -> None:
         stored = await self._store.history()
         before = stored[0] if stored else None
         whole = requested.hull(before) if before else requested
@@ -180,10 +184,7 @@ class Backfill:
         if figures is None:
             # The columns of ids that nobody names any more are only in the store.
             columns = {column.currency.cbr_id: column for column in stored[1]} if stored else {}
-            async with aclosing(self._fetch_series(whole, columns)) as steps:
-                async for progress in steps:
-                    yield progress
-                    done = progress.total // 2
+            done = await self._fetch_series(whole, columns, step)
             figures = await self._assessed(columns, whole, before)
         for day in figures.coverage.unconfirmed:
             if self._history.has_document(day) and (revision := self._history.of_date(day)):
@@ -192,9 +193,7 @@ class Backfill:
             figures.withdraw(day)
         if not is_stored or figures.coverage != before:
             await self._save(figures)
-        async with aclosing(self._confirm_days(figures, done)) as steps:
-            async for progress in steps:
-                yield progress
+        await self._confirm_days(figures, done, step)
 
     async def _continued(self, before: Coverage, stored: Iterable[Column], whole: Days) -> _Figures | None:
         """What the store holds, with the days of the sheets after that; None if the series must be asked for."""
@@ -246,16 +245,18 @@ class Backfill:
                 day = calendar.effective_date_after(day)
         return without
 
-    async def _fetch_series(self, whole: Days, columns: dict[str, Column]) -> AsyncGenerator[Progress]:
+    async def _fetch_series(self, whole: Days, columns: dict[str, Column], step: Report) -> int:
         """Fetch the columns of all ids over a range that covers the stored one: the first half of the steps.
 
-        How many days must be confirmed afterwards is not known before the end, so they are the other half.
+        How many days must be confirmed afterwards is not known before the end, so they are the other half. Returns the
+        number of ids.
         """
-        yield Progress(0, 1, "the catalogue")
+        await step(Progress(0, 1, "the catalogue"))
         currencies = await self._currencies()
         for number, currency in enumerate(currencies):
-            yield Progress(number, 2 * len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip())
+            await step(Progress(number, 2 * len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip()))
             columns[currency.cbr_id] = await self._column(currency, whole, columns.get(currency.cbr_id))
+        return len(currencies)
 
     async def _currencies(self) -> list[Currency]:
         """The ids of the catalogue, of parents and of documents in memory: the most used first, the nameless last."""
@@ -302,18 +303,17 @@ class Backfill:
         row = {quote.cbr_id: quote for quote in document.quotes}.get(currency.cbr_id)
         return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
-    async def _confirm_days(self, figures: _Figures, done: int) -> AsyncGenerator[Progress]:
+    async def _confirm_days(self, figures: _Figures, done: int, step: Report) -> None:
         """Decide about the unconfirmed days, the oldest first, and store and announce what is admitted.
 
-        A day that only waited for the days before it needs no document.
+        A day that only waited for the days before it needs no document. Each admitted document is stored at once. The
+        columns are stored once, at the end, because all of them are written.
         """
         unconfirmed = figures.coverage.unconfirmed
         scratch, newest = figures.history(self._history), self._history.days[-1]
         again = sorted(filter(self._asked.__getitem__, unconfirmed), key=self._asked.__getitem__)
         days = [*(day for day in unconfirmed if day not in again), *again[:MOST_ASKED_AGAIN]]
-        clock = asyncio.get_running_loop().time
-        saved, saved_at = figures.coverage, clock()
-        total = 2 * done or len(days)
+        before, total = figures.coverage, 2 * done or len(days)
         try:
             for number, day in enumerate(days):
                 # A poll may have admitted it meanwhile.
@@ -324,19 +324,16 @@ class Backfill:
                     scratch.add(revision)
                     figures.admit(revision)
                     continue
-                step = done + number * (total - done) // len(days)
-                yield Progress(step, total, f"the sheet of {day}")
+                place = done + number * (total - done) // len(days)
+                await step(Progress(place, total, f"the sheet of {day}"))
                 await self._confirm(scratch, day, figures)
-                if figures.coverage != saved and clock() - saved_at > SAVE_S:
-                    await self._save(figures)
-                    saved, saved_at = figures.coverage, clock()
         finally:
             # A run that lost its turn leaves history to the process that has it.
-            if figures.coverage != saved and self._store.backfill_lease.held:
+            if figures.coverage != before and self._store.backfill_lease.held:
                 await self._save(figures)
         if figures.complete() is None:
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
-        yield Progress(total, total, "nothing more")
+        await step(Progress(total, total, "nothing more"))
 
     async def _save(self, figures: _Figures) -> None:
         """Store the figures, take them into memory, and tell the other replicas."""

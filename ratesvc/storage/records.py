@@ -43,7 +43,8 @@ class _Revision(msgspec.Struct, array_like=True):
     flags: tuple[str, ...]
     rows: list[_Row]
     raw: bytes
-    sha256: str
+    sha256: str = ""
+    """Not read. Version 1.0.0 takes a record without this field for damaged."""
 
 
 class _Column(msgspec.Struct, array_like=True):
@@ -123,8 +124,7 @@ def encode_revision(revision: Revision) -> bytes:
     """A revision, with the Bank's own bytes, as bytes for Redis."""
     day, quotes = revision.sheet.effective_date, revision.sheet.quotes
     rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value, q.name) for q in quotes]
-    sha256 = hashlib.sha256(revision.raw).hexdigest()
-    record = _Revision(day, revision.number, revision.fetched_at, revision.flags, rows, revision.document, sha256)
+    record = _Revision(day, revision.number, revision.fetched_at, revision.flags, rows, revision.document)
     return seal(field_of(revision), msgspec.msgpack.encode(record))
 
 

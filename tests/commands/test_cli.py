@@ -11,7 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ from rich.console import Console
 
 from ratesvc import cli
 from ratesvc.commands.options import CODES
-from ratesvc.commands.running import follow, progress_bar
+from ratesvc.commands.running import progress_bar, progress_shown
 from ratesvc.demo import FIRST_DAY, LAST_DAY, recorded_sheets
 from ratesvc.domain.rates import MOST_USED
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
@@ -496,14 +496,15 @@ async def test_a_lost_interrupt_ends_a_long_job_at_its_next_step() -> None:
     """On Python 3.11 asyncio.wait_for returns if its command is done when the cancellation comes."""
     steps = 0
 
-    async def job() -> AsyncIterator[Progress]:
+    async def job() -> None:
         nonlocal steps
-        for steps in range(5):
-            with contextlib.suppress(asyncio.CancelledError):  # what wait_for does
-                await asyncio.sleep(0)
-            yield Progress(steps, 5, "USD")
+        with progress_shown(as_json=False) as report:
+            for steps in range(5):
+                with contextlib.suppress(asyncio.CancelledError):  # what wait_for does
+                    await asyncio.sleep(0)
+                await report(Progress(steps, 5, "USD"))
 
-    task: asyncio.Task[list[object]] = asyncio.create_task(follow(job()))
+    task = asyncio.create_task(job())
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -27,6 +27,7 @@ from ratesvc.features.export.command import export
 from ratesvc.features.files import replace_file
 from ratesvc.features.verify.command import verify
 from ratesvc.service.app import Service
+from ratesvc.service.backfill import Progress
 
 
 @pytest.fixture
@@ -104,13 +105,19 @@ async def test_a_backfill_needs_the_banks_newest_sheet_only_if_none_is_held(bank
     async def without_documents(request: web.Request) -> web.StreamResponse:
         return await (unavailable if request.path.endswith("XML_daily.asp") else bank.honest)(request)
 
+    steps: list[Progress] = []
+
+    async def report(step: Progress) -> None:
+        steps.append(step)
+
     bank.misbehave = without_documents
     with pytest.raises(FetchFailed, match="status: 503"):
-        await anext(service.backfill())
+        await service.backfill(report)
     bank.misbehave = None
     await service.fetch(None)
     bank.misbehave = without_documents
-    assert [step async for step in service.backfill()]
+    await service.backfill(report)
+    assert steps
     assert service.history.coverage
 
 
@@ -142,7 +149,8 @@ async def test_export_writes_what_is_served_and_touches_only_what_changed(
     assert json.loads((site / "rates.json").read_text())["effective_date"] == "2022-11-18"
     assert json.loads((site / "rates-next.json").read_text())["effective_date"] == "2022-11-19"
     assert "<table" in (site / "widget" / "widget.ru.html").read_text()
-    assert (site / "series" / "USD.csv").read_text().splitlines()[0] == "date,code,unit_rate,effective_date"
+    heading = (site / "series" / "USD.csv").read_text().splitlines()[0]
+    assert heading == "date,code,unit_rate,effective_date,revision,roubles,name"
     written = {path: path.stat().st_mtime_ns for path in site.glob("**/*") if path.is_file()}
     await export(settings, site, as_json=False, demo=True)
     assert capsys.readouterr().out.endswith(f"\n{site}: 0 written, {len(written)} unchanged, 0 removed\n")

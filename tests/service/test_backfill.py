@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
-from typing import Self, cast
+from typing import Self
 
 import pytest
 from conftest import Clock, Serve, eventually
@@ -31,13 +31,13 @@ from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import series
-from ratesvc.features.verify.command import Difference, differences_of
+from ratesvc.features.verify.command import differences_of
 from ratesvc.service import telemetry
-from ratesvc.service.backfill import Backfill, NotOurTurn, Progress
+from ratesvc.service.backfill import Backfill, NotOurTurn, Progress, Report
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
-from ratesvc.storage.redis import RedisConnection
+from ratesvc.storage.redis import RedisConnection, cancel
 from ratesvc.storage.store import Store
 
 EVERY_DAY = [*DAYS, *workdays(SATURDAY, 40)]
@@ -103,7 +103,7 @@ class Replica:
 
     async def fill(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """One run, with what memory knows."""
-        await finished(self.backfill.run(since, until))
+        await finished(self.steps(since, until))
 
     async def begins(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """A run that has fetched three columns, and goes on when it is told to."""
@@ -124,10 +124,28 @@ class Replica:
 
     async def begun(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncGenerator[Progress]:
         """A run that has fetched three columns."""
-        steps = cast("AsyncGenerator[Progress]", self.backfill.run(since, until))
+        steps = self.steps(since, until)
         while (await anext(steps)).done < 3:
             pass
         return steps
+
+    async def steps(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncGenerator[Progress]:
+        """The steps of one run, which waits at each until the next one is asked for."""
+        reached, may_go_on = asyncio.Queue[Progress | None](), asyncio.Semaphore(0)
+
+        async def report(progress: Progress) -> None:
+            reached.put_nowait(progress)
+            await may_go_on.acquire()
+
+        run = asyncio.create_task(self.backfill.run(report, since, until))
+        run.add_done_callback(lambda _: reached.put_nowait(None))
+        try:
+            while progress := await reached.get():
+                yield progress
+                may_go_on.release()
+            run.result()
+        finally:
+            await cancel([run])
 
     async def read(self) -> None:
         """Take from the store what memory lacks, and write what it lost."""
@@ -159,6 +177,10 @@ async def covered(replica: Replica) -> Coverage | None:
     """The complete days in Redis."""
     held = (await replica.store.glance()).coverage
     return held[0] if held else None
+
+
+async def unheard(_: Progress) -> None:
+    """Nobody follows this job."""
 
 
 async def finished(steps: AsyncIterator[Progress]) -> None:
@@ -371,7 +393,7 @@ async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
     bank.series[LIRA.cbr_id][DAYS[5]] = (1000000, Decimal(222616))
     await replica.read()
     bank.asked.clear()
-    async for _ in replica.command().backfill.run():
+    async for _ in replica.command().steps():
         other.sync.in_sync = False
         await other.read()
         assert other.history.in_force(DAYS[5], FRIDAY).sheet.by_code.get("TRL", LIRA) == LIRA
@@ -388,7 +410,7 @@ async def test_verify_reports_differences_and_changes_nothing(bank: Bank, serve_
         series[corrected] = (1, Decimal("99.9999"))
         del series[dropped]
         series[added] = (1, Decimal("11.1111"))
-        found = [report async for report in differences_of(running.service) if isinstance(report, Difference)]
+        found = await differences_of(running.service, unheard)
         assert [(report.code, report.day, report.bank) for report in found] == [
             ("USD", added, "11.1111 for 1"),
             ("USD", corrected, "99.9999 for 1"),
@@ -396,7 +418,7 @@ async def test_verify_reports_differences_and_changes_nothing(bank: Bank, serve_
         ]
         assert running.service.history.days == DAYS
         running.service.history.coverage = Coverage(FIRST_DAY, FRIDAY, (added,))
-        found = [report async for report in differences_of(running.service) if isinstance(report, Difference)]
+        found = await differences_of(running.service, unheard)
         assert [report.day for report in found if report.held_back] == [added], "a person decides about it"
 
 
@@ -461,7 +483,7 @@ async def test_a_backfill_that_fails_is_tried_again_later(
     assert SOON_S < 6
     monkeypatch.setattr("ratesvc.service.app.SOON_S", 50.0)
 
-    def failing(_: Backfill) -> AsyncIterator[Progress]:
+    def failing(_: Backfill, _report: Report) -> None:
         raise error
 
     monkeypatch.setattr(Backfill, "run", failing)
@@ -510,7 +532,7 @@ async def test_the_share_of_a_first_run_that_is_done_never_falls(bank: Bank, rep
     bank.series["R01335"] |= {day: (100, Decimal("99.9999")) for day in DAYS[5:20:3]}
     await replica.read()
     await replica.fetch_day(None)
-    seen = [progress async for progress in replica.backfill.run()]
+    seen = [progress async for progress in replica.steps()]
     shares = [Fraction(progress.done, progress.total) for progress in seen]
     assert shares == sorted(shares)
     assert [shares[0], shares[-1]] == [Fraction(0), Fraction(1)]
@@ -552,7 +574,7 @@ async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
     with pytest.raises(NotOurTurn):
         await other.run()
     assert len(bank.series_asked) == 3
-    command = other.command().backfill.run()
+    command = other.command().steps()
     await anext(command)
     with pytest.raises(NotOurTurn):
         await anext(steps)
@@ -567,7 +589,7 @@ async def test_a_run_that_lost_its_turn_writes_nothing_more(bank: Bank, replica:
     for day in (WRONG, DAYS[20]):
         bank.series["R01335"][day] = (100, Decimal("99.9999"))
     await replica.fetch_day(None)
-    steps = replica.backfill.run()
+    steps = replica.steps()
     while (await anext(steps)).asking != f"the sheet of {DAYS[20]}":
         pass
     await other.read()
@@ -607,7 +629,7 @@ async def test_a_day_that_a_poll_admits_meanwhile_is_not_asked_for_again(bank: B
     for day in (WRONG, DAYS[20]):
         bank.series["R01335"][day] = (100, Decimal("99.9999"))
     await replica.fetch_day(None)
-    steps = replica.backfill.run()
+    steps = replica.steps()
     while (await anext(steps)).asking != f"the sheet of {WRONG}":
         pass
     await replica.fetch_day(DAYS[20])
@@ -642,22 +664,6 @@ async def test_a_day_after_the_newest_sheet_needs_its_document(bank: Bank, repli
     await replica.fill()
     assert replica.history.of_date(SATURDAY) is None
     assert replica.history.lacking(Days(SATURDAY, SATURDAY), SATURDAY) == [SATURDAY]
-
-
-async def test_confirmed_days_are_stored_while_others_are_asked_for(
-    bank: Bank, replica: Replica, other: Replica, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once a minute, so that a kill loses little; here after every day, because nobody waits a minute for a test."""
-    monkeypatch.setattr("ratesvc.service.backfill.SAVE_S", -1)
-    wrong = tuple(DAYS[2:10:2])
-    bank.series["R01335"] |= {day: (100, Decimal("99.9999")) for day in wrong}
-    await replica.fetch_day(None)
-    waiting = [
-        held.unconfirmed
-        async for progress in replica.backfill.run()
-        if progress.asking.startswith("the sheet of") and (held := await covered(other))
-    ]
-    assert waiting == [wrong[count:] for count in range(len(wrong))]
 
 
 async def test_an_error_that_ends_a_run_does_not_end_the_next(

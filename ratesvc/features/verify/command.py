@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -12,11 +12,11 @@ from operator import attrgetter
 import click
 import msgspec
 
-from ratesvc.commands.running import follow, opened, require_data
+from ratesvc.commands.running import opened, progress_shown, require_data
 from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
-from ratesvc.service.backfill import Progress
+from ratesvc.service.backfill import Progress, Report
 from ratesvc.service.refresh import Cycle
 
 
@@ -39,7 +39,8 @@ async def verify(settings: Settings, *, repair: bool, as_json: bool, demo: bool)
     unrepaired: dict[date, str] = {}
     require_data(settings, demo=demo)
     async with opened(settings, demo=demo) as service:
-        found = differences = await follow(differences_of(service), as_json=as_json)
+        with progress_shown(as_json=as_json) as report:
+            found = differences = await differences_of(service, report)
         if repair:
             for day in sorted({difference.day for difference in found}):
                 cycle = await service.fetch(day)
@@ -63,24 +64,28 @@ def _counted(differences: Sequence[Difference]) -> str:
     return f"{len(differences)} difference{'s' if len(differences) > 1 else ''}"
 
 
-async def differences_of(service: Service) -> AsyncIterator[Progress | Difference]:
-    """Ask for everything in the coverage again and report what differs. Nothing is changed."""
+async def differences_of(service: Service, report: Report) -> list[Difference]:
+    """Ask for everything in the coverage again; returns what differs. Nothing is changed."""
     coverage = service.history.coverage
     if coverage is None:
         raise RatesvcError("there is no complete history to verify yet; run a backfill first")
     columns = sorted(filter(attrgetter("days"), service.history.every_column()), key=attrgetter("currency.code"))
+    found = []
     for number, column in enumerate(columns):
         currency = column.currency
-        yield Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})")
+        await report(Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})"))
         await asyncio.sleep(service.settings.cbr.backfill_gap_seconds)
         records = await service.client.dynamic(currency.cbr_id, coverage.since, coverage.until)
         bank = {record.effective_date: _figure(record.nominal, record.value) for record in records}
         days = [day for ordinal in column.days if (day := date.fromordinal(ordinal)) in coverage]
         held = {day: _figure(*record) for day in days if (record := column.record(day))}
-        for day in sorted(held.keys() | bank.keys()):
-            if held.get(day) != bank.get(day):
-                yield Difference(column.named(day).code, day, held.get(day), bank.get(day), day in coverage.unconfirmed)
-    yield Progress(len(columns), len(columns), "nothing more")
+        found += [
+            Difference(column.named(day).code, day, held.get(day), bank.get(day), day in coverage.unconfirmed)
+            for day in sorted(held.keys() | bank.keys())
+            if held.get(day) != bank.get(day)
+        ]
+    await report(Progress(len(columns), len(columns), "nothing more"))
+    return found
 
 
 def _is_left(difference: Difference, service: Service) -> bool:
