@@ -256,14 +256,6 @@ def test_a_slipped_decimal_point_waits_for_a_person_unless_its_day_is_settled() 
     assert isinstance(found.compared_with(SHEET), Quarantined)
 
 
-def test_a_person_releases_anything() -> None:
-    """The flags say that and why."""
-    found = admit(SLIPPED, RECENT, released=True)
-    assert isinstance(found, Admitted)
-    assert found.flags[-1] == "released"
-    assert "power_of_ten" in found.flags
-
-
 # Composed sheets
 
 

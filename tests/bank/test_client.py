@@ -13,7 +13,7 @@ from aiohttp import web
 from kit.bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
 from kit.certificates import Authority
 
-from ratesvc.bank.client import BankClient, Limits, Pace, Transport, trusted
+from ratesvc.bank.client import BankClient, Limits, Pace, trusted
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, FetchFailed
@@ -94,14 +94,6 @@ async def test_no_error_repeats_the_password_of_a_mirror(bank: Bank, client: Ban
         (bank.url.removeprefix("http://"), False)
     ]
     assert str(failure) == str(await fails(client))
-
-
-async def test_a_refused_connection_is_a_connect_error() -> None:
-    """The error names the host that refused, which may be a proxy."""
-    transport = Transport(proxy="http://127.0.0.1:1")
-    async with BankClient(["http://bank.example"], "x", pace=Pace(None), transport=transport) as client:
-        failure = await fails(client)
-    assert str(failure) == "bank.example: connect: 127.0.0.1:1: Connection refused"
 
 
 async def test_retry_after_is_honoured_up_to_ten_minutes(bank: Bank, client: BankClient) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kit import cases
 
 from ratesvc.bank import xml
-from ratesvc.bank.xml import Record, parse_catalogue, parse_dynamic, write_catalogue
+from ratesvc.bank.xml import Record, parse_catalogue, parse_dynamic
 from ratesvc.domain.columns import Currency
 from ratesvc.domain.rates import Quote
 from ratesvc.errors import BadDocument
@@ -167,10 +167,3 @@ def test_a_series_and_the_catalogue_are_written_as_the_bank_writes_them() -> Non
     assert parse_catalogue(full) == (aussie,)
     assert xml.write_catalogue([(aussie, 1)], full=False) == re.sub(rb"<ISO_.*(?=</Item>)", b"", full)
     assert xml.write_refusal("a < b") == f"{DECLARED}<ValCurs>a &lt; b</ValCurs>".encode()
-
-
-def test_a_catalogue_is_read_as_it_was_written() -> None:
-    """Whatever its names hold."""
-    name = "Фунт & <i>стерлингов</i>"
-    pound = Currency("R01035", "R01035", "GBP", "826", name, "Pound & <i>Sterling</i>")
-    assert parse_catalogue(write_catalogue([(pound, 1)])) == (pound,)

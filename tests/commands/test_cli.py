@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import re
 import shlex
@@ -26,13 +25,10 @@ from kit.bank import Bank, around_today, daily_xml, last_month
 from kit.http import says
 from kit.service import ROOT, environment, finished, processes_over, run, running, serving
 from kit.sheets import all_times, plausible
-from rich.console import Console
 
 from ratesvc import cli
-from ratesvc.commands.options import CODES
-from ratesvc.commands.running import progress_bar, progress_shown
-from ratesvc.demo import FIRST_DAY, LAST_DAY, recorded_sheets
-from ratesvc.domain.rates import MOST_USED
+from ratesvc.commands.running import progress_shown
+from ratesvc.demo import recorded_sheets
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.service.backfill import Progress
 
@@ -129,20 +125,6 @@ def test_a_shell_completes_commands_options_and_currencies(words: list[str], beg
     assert {item.value for item in shell.get_completions(words, begun)} == completed
 
 
-@pytest.mark.nightly
-async def test_bash_asks_the_program_itself(tmp_path: Path) -> None:
-    """By a variable in its environment."""
-    _, out, _ = await run(tmp_path, _RATESVC_COMPLETE="bash_complete", COMP_WORDS="ratesvc show u", COMP_CWORD="2")
-    assert out.splitlines() == ["plain,UAH", "plain,USD", "plain,UZS"]
-
-
-def test_every_recorded_currency_is_completed() -> None:
-    """The list is sorted, holds nothing twice, and all of the demo's but BGN: Bulgaria has the euro since."""
-    assert sorted(set(CODES)) == list(CODES)
-    assert (recorded_sheets()[0].effective_date, NEWEST) == (FIRST_DAY, LAST_DAY)
-    assert {*recorded_sheets()[-1].by_code, *MOST_USED, "RUB"} - {"BGN"} <= {*CODES}
-
-
 # Errors
 
 
@@ -187,19 +169,6 @@ def test_an_address_that_is_not_this_machines_is_named_with_its_setting(
     code, out, err = command("serve", "--demo", RATESVC_HOST=host, RATESVC_PORT="0")
     assert (code, out) == (status, "")
     assert err.splitlines()[-1].endswith("; RATESVC_HOST sets the address")
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("words", ["serve", "serve --check-config"])
-def test_a_setting_of_a_newer_version_stops_the_start_with_its_name(
-    command: Command, tmp_path: Path, words: str
-) -> None:
-    """As the page about upgrades shows it, for the file and for the environment."""
-    page = (ROOT / "docs/operating.md").read_text("utf-8")
-    (tmp_path / "newer.yaml").write_text("cbr:\n  newer: 1\n", "utf-8")
-    for variables in ({"RATESVC_CONFIG": "newer.yaml"}, {"RATESVC_CBR_NEWER": "1"}):
-        err = command.refused(78, words, **variables)
-        assert f"`{err.removeprefix('ratesvc: ').strip().partition(';')[0]}`" in page
 
 
 @pytest.mark.nightly
@@ -444,21 +413,6 @@ async def test_the_progress_of_a_long_job_is_a_bar_in_a_terminal(tmp_path: Path)
     drawn = await in_a_terminal(tmp_path, "backfill", "--demo", COLUMNS="40", NO_COLOR="1")
     assert re.search(r" (\d+)/\1 ", drawn)
     assert "…" not in drawn
-
-
-@pytest.mark.parametrize("width", [40, 60, 80])
-@pytest.mark.parametrize("done", [0, 35])
-def test_no_figure_of_the_progress_is_cut(width: int, done: int) -> None:
-    """Neither the count nor the time left, also while that is unknown; the bar has the rest."""
-    console = Console(file=io.StringIO(), width=width)
-    bar = progress_bar(console, disable=False)
-    job = bar.add_task("", total=35)
-    bar.update(job, completed=done, description="USD (R01235)")
-    console.print(bar)
-    assert isinstance(console.file, io.StringIO)
-    [line] = console.file.getvalue().splitlines()
-    assert line.startswith("USD (R01235)")
-    assert line.rstrip().endswith(f"{done}/35 {'-:--:--' if done == 0 else '0:00:00'}")
 
 
 @pytest.mark.nightly

@@ -51,13 +51,6 @@ RECORDS = st.dictionaries(
 )
 
 
-def test_a_record_is_read_as_it_was_put() -> None:
-    """With the names of its currency, value and nominal as printed."""
-    made = column(FLIPPED)
-    assert made.quote(FRIDAY) == Quote("USD", "840", "R01235", 1000, Decimal("7.4200"), "Доллар США")
-    assert (made.first_day, made.last_day) == (THURSDAY, TUESDAY)
-
-
 @given(RECORDS, st.randoms())
 def test_records_are_kept_in_the_order_of_days(records: Records, random: object) -> None:
     """In whichever order they are put."""
@@ -232,11 +225,3 @@ def test_ranges_are_sets_of_days(one: Coverage, other: Coverage, unconfirmed: se
     assert lacking.has_unconfirmed(other.since, other.until) is bool(unconfirmed & (theirs - {other.since}))
     hull = one.hull(other)
     assert (hull.since, hull.until) == (min(mine | theirs), max(mine | theirs))
-
-
-def test_a_coverage_learns_which_sheets_are_held() -> None:
-    """Its unconfirmed days are the others."""
-    lacking = Coverage(THURSDAY, TUESDAY, (FRIDAY, MONDAY))
-    assert lacking.with_sheet(FRIDAY) == Coverage(THURSDAY, TUESDAY, (MONDAY,))
-    assert lacking.with_sheet(SATURDAY) == lacking
-    assert lacking.with_sheet(FRIDAY).with_sheet(MONDAY) == Coverage(THURSDAY, TUESDAY)

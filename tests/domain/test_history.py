@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit import cases
 from kit.bank import sheet
-from kit.dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
+from kit.dates import FRIDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
 from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed
@@ -92,15 +92,6 @@ def moscow(day: date, clock: str) -> datetime:
 # In force
 
 
-def test_there_are_no_rates_before_july_1992() -> None:
-    """The first effective date is 1992-07-01, and the day before it has no answer however much is held."""
-    held, now = holding(FIRST_DAY, SATURDAY), moscow(SATURDAY, "12:00")
-    assert on_day(held, FIRST_DAY, now).revision.effective_date == FIRST_DAY
-    for day in (date(1992, 6, 30), date.min):
-        with pytest.raises(BeforeHistory):
-            on_day(held, day, now)
-
-
 def test_a_recording_has_nothing_before_its_first_day() -> None:
     """A demo never gets an earlier sheet, so the day is no gap, and no reader is told to wait for it."""
     held = holding(FRIDAY)
@@ -111,14 +102,6 @@ def test_a_recording_has_nothing_before_its_first_day() -> None:
     assert held.in_force(FRIDAY, FRIDAY).effective_date == FRIDAY
     assert held.first_gap(Days(FIRST_DAY, FRIDAY)) is None
     assert day_to_fetch(held.days, held, moscow(FRIDAY, "09:00")) is None
-
-
-def test_without_a_sheet_there_is_no_answer() -> None:
-    """Nothing stored yet is an error of its own."""
-    with pytest.raises(NoSheet):
-        snapshot(holding(), moscow(FRIDAY, "12:00"))
-    with pytest.raises(NoSheet):
-        holding().in_force(FRIDAY, FRIDAY)
 
 
 NEW_YEAR = [date(2025, 12, 25) + timedelta(days=n) for n in range(30)]
@@ -159,7 +142,8 @@ def test_a_day_is_never_answered_with_another_days_sheet(held: set[date], day: d
         assert found == InForce(day, dollar(own), one_of(held, before), None, *expected)
     elif day > today:
         assert isinstance(found, NotYetSet)
-        assert (found.day, found.due_at) == (day, moscow(own - ONE_DAY, "18:00"))
+        eve = own - ONE_DAY
+        assert (found.day, found.due_at, found.overdue) == (day, moscow(eve, "18:00"), moscow(eve, "21:00") <= now)
     else:
         assert isinstance(found, HistoryLoading)
         assert f"in force on {day} " in str(found)
@@ -228,14 +212,6 @@ def april(text: str) -> date:
 def test_what_is_said_follows_from_the_days_held_and_the_time() -> None:
     """Every answer about today has the day in it, so it changes at each midnight, also on days off."""
     cases.check("history.txt", {question: told(question) for question in cases.questions("history.txt")})
-
-
-@pytest.mark.parametrize(("clock", "overdue"), [("18:00", False), ("20:59:59", False), ("21:00", True)])
-def test_a_day_that_is_not_set_says_since_when_it_is_overdue(clock: str, *, overdue: bool) -> None:
-    """With the moment at which its sheet was due."""
-    with pytest.raises(NotYetSet) as caught:
-        on_day(holding(FRIDAY, SATURDAY), TUESDAY, moscow(MONDAY, clock))
-    assert (caught.value.due_at, caught.value.overdue) == (moscow(MONDAY, "18:00"), overdue)
 
 
 def test_answers_change_with_what_was_fetched_last() -> None:

@@ -5,7 +5,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kit import cases
@@ -22,7 +21,6 @@ from ratesvc.domain.workdays import (
     iso_day,
     moscow_day,
     overdue_at,
-    utc_now,
 )
 from ratesvc.features.site.reasons import days_off_around
 
@@ -111,21 +109,6 @@ def test_a_sheet_holds_exactly_where_no_working_day_lies_between(effective: date
     assert not CALENDAR.holds(effective, effective - ONE_DAY)
 
 
-@given(DAYS)
-def test_every_day_has_one_sheet_to_expect(day: date) -> None:
-    """The newest effective date up to that day, and its sheet holds there."""
-    effective = CALENDAR.effective_date_on_or_before(day)
-    assert CALENDAR.is_effective_date(effective)
-    assert CALENDAR.holds(effective, day)
-    assert CALENDAR.effective_date_after(effective) > day
-
-
-@given(DAYS)
-def test_no_silence_is_longer_than_a_fortnight(day: date) -> None:
-    """The longest gap is New Year's: twelve days between two sheets."""
-    assert CALENDAR.effective_date_after(day) - day <= timedelta(days=13)
-
-
 @given(DAYS, st.integers(-1, 40), st.sampled_from([time(12), time(20, 59, 59), OVERDUE]))
 def test_missed_publications_are_counted_in_sheets_not_in_hours(effective: date, days: int, clock: time) -> None:
     """As many as there are later effective dates for which 21:00 on the day before has passed."""
@@ -190,19 +173,3 @@ def test_holidays_are_known_from_1991_to_ten_years_after_the_last_transfers() ->
         assert CALENDAR.is_working_day(day) is (not is_known and day.isoweekday() < 6)
         assert bool(CALENDAR.holidays_of(day)) is is_known
     assert date(1990, 1, 1).isoweekday() == 1
-
-
-def test_the_library_is_called_once_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request may need a year of days, so the slow library is only called once for each."""
-    calendar = WorkCalendar()
-    friday, saturday = date(2026, 4, 24), date(2026, 4, 25)
-    first = [calendar.is_working_day(day) for day in (friday, saturday)]
-    monkeypatch.setattr(calendar, "_russia", None)
-    assert [calendar.is_working_day(day) for day in (friday, saturday)] == first == [True, False]
-
-
-def test_the_one_clock_tells_utc() -> None:
-    """With its time zone, so that it can be compared with every other moment."""
-    before = datetime.now(UTC)
-    assert before <= utc_now() <= datetime.now(UTC)
-    assert utc_now().utcoffset() == timedelta(0)

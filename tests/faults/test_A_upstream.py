@@ -10,7 +10,7 @@ import threading
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from email.utils import format_datetime
@@ -224,25 +224,17 @@ async def test_a_costly_answer(row: str, upstream: Upstream) -> None:
     assert peak <= 8_000_000
 
 
-ELSEWHERE = {
-    "other port": "http://localhost:{other}/",
-    "https elsewhere": "https://127.0.0.1:{other}/",
-    "no scheme, IPv6": "//[::1]:{other}/",
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("target", first(1, ELSEWHERE))
-async def test_A11_redirects_elsewhere(target: str, upstream: Upstream) -> None:
+async def test_A11_redirects_elsewhere(upstream: Upstream) -> None:
     """The client refuses a redirect to another host, port or scheme, and contacts nobody there; bank has the others."""
     async with nobody_asks() as other:
-        location = b"Location: " + ELSEWHERE[target].format(other=other).encode()
+        location = b"Location: http://localhost:%d/" % other
         await upstream.survives(answers(b"", location, status=b"302 Found"), "redirect")
 
 
 @asynccontextmanager
 async def nobody_asks() -> AsyncIterator[int]:
-    """A port on 127.0.0.1, and on ::1 where there is IPv6, to which nobody may connect."""
+    """A port to which nobody may connect."""
     hits: list[str] = []
 
     async def counted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -250,11 +242,7 @@ async def nobody_asks() -> AsyncIterator[int]:
         writer.close()
 
     async with await asyncio.start_server(counted, "127.0.0.1", 0) as listener:
-        port: int = listener.sockets[0].getsockname()[1]
-        async with AsyncExitStack() as stack:
-            with suppress(OSError):
-                await stack.enter_async_context(await asyncio.start_server(counted, "::1", port))
-            yield port
+        yield listener.sockets[0].getsockname()[1]
     assert hits == []
 
 

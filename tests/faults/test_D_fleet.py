@@ -62,14 +62,14 @@ ROLLED = {
 async def test_a_rolling_restart_fails_no_request(row: str, bank: Bank, redis_url: str, tmp_path: Path) -> None:
     """HAProxy sees «draining»."""
     shared = shared_by(bank, redis_url, RATESVC_DRAIN_SECONDS="4")
-    async with fleet(shared, bank, tmp_path, front=ROLLED[row]) as two:
-        await two.readers.more(200)
+    async with fleet(shared, bank, tmp_path, front=ROLLED[row], per_second=80) as two:
+        await two.readers.more(100)
         for number in (0, 1):
             await two.programs[number].stops()
             await two.again(number)
         await two.readers.also("replica1")
         two.programs[0].kill(signal.SIGSTOP)
-        await two.readers.more(400)
+        await two.readers.more(200)
         two.programs[0].kill(signal.SIGCONT)
         await two.readers.also("replica0")
     assert two.readers.lost == 0
@@ -79,8 +79,8 @@ async def test_a_rolling_restart_fails_no_request(row: str, bank: Bank, redis_ur
 async def test_D3_a_replica_that_stands_still(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
     """A replica hangs for 10 s: the proxy leaves it out, and no request after a correction gets the old figures."""
     shared = shared_by(bank, redis_url, RATESVC_POLL_SECONDS=str(POLL_S))
-    async with fleet(shared, bank, tmp_path) as two:
-        await two.readers.more(200)
+    async with fleet(shared, bank, tmp_path, per_second=80) as two:
+        await two.readers.more(100)
         one, other = two.programs
         stopped_until = time.monotonic() + 10
         one.kill(signal.SIGSTOP)

@@ -32,7 +32,7 @@ from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.storage.records import decode_revision, field_of
 
-STORIES = int(os.environ.get("RATESVC_STORIES", "20"))
+STORIES = int(os.environ.get("RATESVC_STORIES", "8"))
 HAPPENINGS = 50 if "RATESVC_STORIES" in os.environ else 20
 PAST = date(2026, 4, 12)
 PATHS = ("/v1/rates", "/v1/rates/next", f"/v1/rates/{PAST}", "/widget?codes=USD,EUR")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import date, datetime, timedelta
+from datetime import time as clock_time
 from pathlib import Path
 from random import Random
 
@@ -17,12 +18,13 @@ from redis.asyncio import from_url
 from soak import soak
 
 from ratesvc.config import Settings
-from ratesvc.domain.workdays import MOSCOW, ONE_DAY
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 
 pytestmark = pytest.mark.nightly
 
-FIRST, LAST = date(2024, 1, 1), date(2026, 12, 31)
-ABSENT = 100
+YEARS = 3 if LONG else 1
+FIRST, LAST = date(2027 - YEARS, 1, 1), date(2026, 12, 31)
+ABSENT = 100 * YEARS // 3
 # `make nightly ARGS=soak` says how long, and in which order.
 MINUTES = float(os.environ.get("SOAK_MINUTES") or (10 if LONG else 0.3))
 SEED = int(os.environ.get("SOAK_SEED") or 7)
@@ -42,9 +44,10 @@ async def test_F7_one_fault_after_another(bank: Bank, tmp_path: Path, fault: Fau
 async def test_F9_three_years(bank: Bank, settings: Settings, serve_whole: Serve, clock: Clock, fault: Fault) -> None:
     """Three years: each sheet is stored once, no false alarm, each of 100 missing sheets is reported that evening."""
     begun = time.monotonic()
-    before = [date(2023, 12, 29), date(2023, 12, 30)]
+    last = WorkCalendar().effective_date_on_or_before(FIRST - ONE_DAY)
+    before = [WorkCalendar().effective_date_on_or_before(last - ONE_DAY), last]
     bank.publish(*map(plausible, before))
-    clock.moment = datetime(2023, 12, 31, 12, tzinfo=MOSCOW)
+    clock.moment = datetime.combine(FIRST - ONE_DAY, clock_time(12), MOSCOW)
     async with serve_whole() as served:
         calendar = served.service.history.calendar
         days = [FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1)]

@@ -14,7 +14,7 @@ from babel.core import get_global
 from babel.dates import format_date, format_skeleton, format_time
 from babel.lists import format_list
 from babel.numbers import format_decimal, get_currency_name, get_currency_symbol, get_decimal_symbol, get_group_symbol
-from conftest import first
+from conftest import LONG, first
 from holidays import country_holidays
 from hypothesis import given
 from hypothesis import strategies as st
@@ -225,12 +225,15 @@ def as_ours(one: Language) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("step", first(1, [100, 1]))
+@pytest.mark.parametrize("step", first(1, [100, 1 if LONG else 8]))
 def test_every_language_writes_what_cldr_says(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In any order, after any other: each is compared with Babel. tools/release_languages.py writes the file anew."""
+    """In any order, after any other: each is compared with Babel. A night takes each eighth, by its seed.
+
+    tools/release_languages.py writes the file anew.
+    """
     monkeypatch.setattr("ratesvc.render.language._WRONG_NAMES", {})
     found = {}
-    for name in sorted(localedata.locale_identifiers())[::step]:
+    for name in sorted(localedata.locale_identifiers())[int(os.environ.get("SEED", "0")) % step :: step]:
         one, expected = spoken(name), as_babel_writes(name)
         found[name] = [key for key, written in as_ours(one).items() if written != expected[key]]
         assert one.tag == str(Locale.parse(name)).replace("_", "-")

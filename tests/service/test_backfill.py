@@ -31,7 +31,6 @@ from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import series
-from ratesvc.features.verify.command import differences_of
 from ratesvc.service import telemetry
 from ratesvc.service.backfill import Backfill, NotOurTurn, Progress, Report
 from ratesvc.service.refresh import Cycle, Refresher
@@ -402,26 +401,6 @@ async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
     assert replica.days("TRL") == DAYS[:10]
 
 
-async def test_verify_reports_differences_and_changes_nothing(bank: Bank, serve_whole: Serve) -> None:
-    """The Bank corrected one value, dropped one and added one."""
-    corrected, dropped, added = DAYS[3], DAYS[5], DAYS[0] - timedelta(days=3)
-    async with serve_whole() as running:
-        series = bank.series["R01235"]
-        series[corrected] = (1, Decimal("99.9999"))
-        del series[dropped]
-        series[added] = (1, Decimal("11.1111"))
-        found = await differences_of(running.service, unheard)
-        assert [(report.code, report.day, report.bank) for report in found] == [
-            ("USD", added, "11.1111 for 1"),
-            ("USD", corrected, "99.9999 for 1"),
-            ("USD", dropped, None),
-        ]
-        assert running.service.history.days == DAYS
-        running.service.history.coverage = Coverage(FIRST_DAY, FRIDAY, (added,))
-        found = await differences_of(running.service, unheard)
-        assert [report.day for report in found if report.held_back] == [added], "a person decides about it"
-
-
 # The service runs it by itself
 
 
@@ -500,33 +479,6 @@ async def test_a_backfill_that_fails_is_tried_again_later(
         assert again_s - 40 < wait_s("backfill") < again_s
 
 
-async def test_a_document_that_never_comes_delays_no_other_day(
-    bank: Bank, serve_whole: Serve, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Its day is held back and asked for again after each poll. Every other day is served.
-
-    The log says that history is incomplete, and in the end that it is finished.
-    """
-    bank.series["R01335"][WRONG] = (100, Decimal("99.9999"))
-    said: list[str] = []
-
-    def says() -> str:
-        said.append(capsys.readouterr().out)
-        return "".join(said)
-
-    bank.refuses(WRONG)
-    async with serve_whole() as running:
-        assert running.service.history.coverage == Coverage(FIRST_DAY, FRIDAY, (WRONG,))
-        assert [(await running.get(f"/v1/rates/{day}"))[0] for day in (DAYS[9], WRONG)] == [200, 503]
-        await eventually(lambda: "backfill_incomplete" in says())
-        assert "missing=1 " in says()
-        assert "backfill_finished" not in says()
-        bank.misbehave = None
-        await running.service.poll()
-        await eventually(lambda: "backfill_finished" in says())
-        assert (await running.get(f"/v1/rates/{WRONG}"))[0] == 200
-
-
 async def test_the_share_of_a_first_run_that_is_done_never_falls(bank: Bank, replica: Replica) -> None:
     """How many days need a document is known only when all series are there. A bar must not go back then."""
     bank.series["R01335"] |= {day: (100, Decimal("99.9999")) for day in DAYS[5:20:3]}
@@ -550,9 +502,6 @@ async def test_the_log_says_how_far_a_long_run_is(
     steps = [(int(done), int(total)) for done, total in re.findall(r"backfill_progress .*done=(\d+) total=(\d+)", said)]
     assert steps == sorted(steps)
     assert len(steps) > 10
-
-
-# After a pause
 
 
 # Runs that meet, and runs that end
@@ -679,12 +628,6 @@ async def test_an_error_that_ends_a_run_does_not_end_the_next(
     assert not replica.store.backfill_lease.held
     await replica.run()
     assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-
-
-# Columns that Redis loses
-
-
-# Days that are not admitted
 
 
 async def test_the_command_says_how_many_days_wait(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -103,17 +103,6 @@ async def test_health_has_eight_checks(served: Served, clock: Clock) -> None:
     checks = served.service.health()
     assert (checks["quarantine:count"]["status"], checks["quarantine:count"]["observedValue"]) == ("warn", 2)
     assert checks["calendar:coverage"]["status"] == "warn"
-
-
-@pytest.mark.nightly
-async def test_health_answers_with_a_clock_far_in_the_past(served: Served, clock: Clock) -> None:
-    """Before the first rates no sheet is in force. Health and metrics show why."""
-    clock.moment = datetime(1970, 1, 1, tzinfo=UTC)
-    await served.service.tick()
-    found = served.service.health()
-    assert (found["cbr:sheet"]["status"], found["clock:skew"]["status"]) == ("fail", "warn")
-    assert (await served.get("/metrics"))[0] == 200
-    assert (await served.get("/v1/rates"))[0] == 200
 
 
 async def test_probes_have_a_port_of_their_own(bank: Bank, serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from conftest import Clock, Served, announced, eventually
 from kit.bank import Bank, sheet
-from kit.dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
+from kit.dates import MIDNIGHT, SATURDAY, THURSDAY
 from kit.sheets import without
 
-from ratesvc.domain.rates import FIRST_DAY, InForce, Revision
-from ratesvc.web.caching import RATES, SETTLED, caching_of
+from ratesvc.domain.rates import Revision
 
 
 @pytest.fixture
@@ -83,27 +80,6 @@ async def test_a_revision_never_changes(bank: Bank, served: Served, clock: Clock
     assert (await served.get(path))[2] == said
     latest = json.loads((await served.get("/v1/rates/2026-04-24"))[2])
     assert latest["rates"]["USD"]["change"] != json.loads(said)["rates"]["USD"]["change"]
-
-
-@pytest.mark.parametrize(
-    ("days_later", "changed", "is_settled"),
-    [
-        (8, {}, False),
-        (9, {}, True),
-        (9, {"following": None}, False),
-        (9, {"previous": None}, False),
-        (9, {"previous": None, "revision": Revision(sheet(FIRST_DAY), 1, NOON)}, True),
-    ],
-)
-async def test_an_answer_is_settled_a_week_after_the_following_sheet(
-    days_later: int, changed: dict[str, Any], bank: Bank, served: Served, clock: Clock, *, is_settled: bool
-) -> None:
-    """The Bank may correct a sheet for a week, and set one between two others. The sheets around it must be known."""
-    await announced(bank, served, clock, SATURDAY)
-    clock.moment = NOON + timedelta(days=days_later)
-    before, shown, after = (Revision(sheet(one), 1, NOON) for one in (THURSDAY, FRIDAY, SATURDAY))
-    answer = replace(InForce(FRIDAY, shown, before, after), **changed)
-    assert caching_of(served.service, answer) is (SETTLED if is_settled else RATES)
 
 
 async def test_a_currency_that_a_sheet_lacks_is_not_called_unknown(served: Served, clock: Clock) -> None:

@@ -76,23 +76,6 @@ async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: 
     assert [headers["ETag"] for _, headers, _ in after] == [headers["ETag"] for _, headers, _ in before]
 
 
-async def test_a_killed_engine_comes_back_with_everything(bank: Bank, tmp_path: Path) -> None:
-    """kill -9 of the engine alone: answers go on, the log names it, it starts again, and its data are there."""
-    around_today(bank)
-    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
-        await program.holds_two_sheets()
-        (engine,) = engines_over(tmp_path)
-        os.kill(engine, signal.SIGKILL)
-        assert (await program.get("/v1/rates"))[0] == 200
-        await eventually(lambda: "task=engine" in (tmp_path / "errors.log").read_text())
-        await eventually(lambda: engines_over(tmp_path) not in ([], [engine]))
-        code, out, err = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
-        assert code == 0, err
-        assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
-        await program.stops()
-    assert not processes_over(tmp_path)
-
-
 async def test_an_engine_outlives_the_process_that_started_it(bank: Bank, tmp_path: Path) -> None:
     """A service that starts during a backfill uses the backfill's engine, and keeps it when the backfill is killed."""
     around_today(bank)

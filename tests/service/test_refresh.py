@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, patience_s
 from kit import cases
-from kit.bank import Bank, daily_xml, sheet, unavailable
+from kit.bank import Bank, daily_xml, sheet
 from kit.dates import EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from kit.http import fetched, reading
 from kit.sheets import all_times, changed, plausible, times
@@ -174,32 +174,6 @@ async def test_a_replica_that_cannot_reach_the_bank_does_not_keep_others_from_it
 
 def fetching(served: Served) -> Check:
     return served.service.health()["cbr:fetch"]
-
-
-async def test_every_replica_warns_until_the_bank_answers_one(bank: Bank, serve: Serve) -> None:
-    """A request of another replica says nothing yet. Its result does: a failure as well as rates."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    over = asyncio.Event()
-
-    async def refuse_late(request: web.Request) -> web.StreamResponse:
-        await over.wait()
-        return await unavailable(request)
-
-    bank.misbehave = unavailable
-    async with serve() as one:
-        await eventually(lambda: one.service.telemetry.failures and not one.service.store.poll_lease.held)
-        bank.misbehave = refuse_late
-        async with serve() as other:
-            await eventually(lambda: other.service.store.poll_lease.held)
-            assert (await one.service.refresh()).outcome == "skipped"
-            assert fetching(one)["status"] == "warn"
-            over.set()
-            await eventually(lambda: other.service.telemetry.failures and not other.service.store.poll_lease.held)
-            assert [fetching(served)["status"] for served in (one, other)] == ["warn", "warn"]
-            bank.misbehave = None
-            await other.service.poll()
-            await eventually(lambda: not one.service.telemetry.failures)
-            assert [fetching(served)["status"] for served in (one, other)] == ["pass", "pass"]
 
 
 async def test_a_replica_that_stops_frees_its_lease_and_its_readers(served: Served, store: Store) -> None:

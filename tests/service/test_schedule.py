@@ -158,18 +158,6 @@ async def test_an_unforeseen_error_does_not_end_the_ticks(served: Served, monkey
     assert served.service.health()["scheduler:lastRun"]["status"] == "fail"
 
 
-@pytest.mark.nightly
-async def test_a_poll_that_is_about_to_start_is_not_reported_as_dead(
-    bank: Bank, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Polls follow each other without a pause, and the heartbeat finds them alive every time."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    monkeypatch.setattr("ratesvc.service.schedule.HEARTBEAT_S", 0.001)
-    async with serve(poll_seconds=0.01) as served:
-        await eventually(lambda: len(bank.asked) > 60)
-        assert b"ratesvc_task_restarts_total{" not in (await served.get("/metrics"))[2]
-
-
 async def test_polls_are_rare_once_tomorrows_sheet_is_held(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
     """The poll that finds it plans the late one itself, although its announcement comes back later."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))

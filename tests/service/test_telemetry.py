@@ -6,7 +6,7 @@ import ast
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from datetime import time as clock_time
@@ -18,7 +18,6 @@ import pytest
 from conftest import Clock, Serve, Served, eventually
 from kit.bank import Bank, sheet, unavailable
 from kit.dates import FRIDAY, SATURDAY, THURSDAY
-from kit.time import quickest, slower
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
@@ -31,7 +30,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.sync import Repaired
-from ratesvc.service.telemetry import LISTENING, Metrics, Route, Telemetry
+from ratesvc.service.telemetry import LISTENING, Metrics, Telemetry
 from ratesvc.storage.records import Case
 from ratesvc.storage.redis import Call
 from ratesvc.storage.store import Store
@@ -197,20 +196,6 @@ async def test_clock_calendar_and_backfill_have_figures(
     assert (shown["backfill_steps_done"], shown["backfill_steps"], shown["loop_lag_seconds"]) == (3, 7, 7.5)
 
 
-@pytest.mark.timed
-def test_counting_costs_next_to_nothing() -> None:
-    """A request takes 20 µs of processor time, a count less than a fifth of that."""
-    route = Route()
-
-    def many(count: Callable[..., None], *figures: float) -> None:
-        for _ in range(20_000):
-            count(*figures)
-
-    for act in (partial(many, route.add, 200, 0.0003), partial(many, route.add_quick, 200)):
-        assert quickest(act) / 20_000 < 4e-6 * slower()
-    assert route.by_status[200] == sum(route.durations) == 200_000
-
-
 def events() -> Iterator[str]:
     """The names of all logged events: the first argument of each call of a logger."""
     for path in (ROOT / "ratesvc").rglob("*.py"):
@@ -252,14 +237,6 @@ async def test_the_access_log_has_no_address_and_the_id_of_a_500(
     assert json.loads(body)["detail"] == f"Incident {last['id']}."
     assert failed["incident"] == last["id"] != first["id"]
     assert not any("127.0.0.1" in str(line) for line in (first, remembered, last))
-
-
-async def test_the_access_log_is_off_by_default(served: Served) -> None:
-    """Neither a remembered answer nor another one gets a line."""
-    with capture_logs() as logged:
-        for _ in range(2):
-            await served.get("/v1/rates?codes=USD")
-    assert [line for line in logged if line["event"].startswith("request")] == []
 
 
 async def test_the_log_says_once_that_a_sheet_is_late_and_when_it_came(

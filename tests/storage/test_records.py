@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kit.bank import daily_xml, sheet
 from kit.dates import FRIDAY, SATURDAY
 
-from ratesvc.domain.columns import Column, Coverage, Currency, Days
+from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.rates import Quote, Revision, Sheet
 from ratesvc.storage import records
 
@@ -55,14 +55,6 @@ def resealed(field: str, envelope: bytes, changed: dict[int, Any], kept: int | N
 # The envelope
 
 
-@given(st.text(max_size=20), st.binary(max_size=50))
-def test_an_envelope_gives_back_its_payload_for_its_own_field_only(field: str, payload: bytes) -> None:
-    """The checksum covers the name too, so a copied value does not verify elsewhere."""
-    envelope = records.seal(field, payload)
-    assert records.unseal(field, envelope) == payload
-    assert records.unseal(f"{field}x", envelope) is None
-
-
 @given(st.data())
 def test_an_envelope_with_one_wrong_byte_is_a_miss(data: st.DataObject) -> None:
     """In the magic word, the checksum or the payload."""
@@ -79,13 +71,6 @@ def test_an_envelope_with_one_wrong_byte_is_a_miss(data: st.DataObject) -> None:
 def test_a_value_that_is_no_envelope_is_a_miss(other: bytes | str | None) -> None:
     """Other types, other magic words, and a magic word without a checksum."""
     assert decoded(FIELD, other) == [None] * 3
-
-
-@pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x90", b"\x91\x01", b"not msgpack"])
-def test_a_payload_that_is_no_record_is_a_miss(payload: bytes) -> None:
-    """Although its envelope verifies."""
-    assert decoded(FIELD, records.seal(FIELD, payload)) == [None] * 3
-    assert records.decode_coverage(records.seal("coverage", payload)) is None
 
 
 # Revisions
@@ -198,18 +183,3 @@ def test_a_machine_of_the_other_byte_order_reads_and_writes_the_same_bytes(monke
     monkeypatch.setattr(records, "BIG_ENDIAN", True)
     assert records.encode_column(on_the_other_machine(column()), ASKED) == envelope
     assert records.decode_column("R01700J", envelope) == (on_the_other_machine(column()), ASKED)
-
-
-def test_a_range_comes_back_with_its_unconfirmed_days() -> None:
-    """Or without any, and with the number of its columns."""
-    for coverage in (Coverage(ASKED.since, SATURDAY, (FRIDAY,)), Coverage(FRIDAY, SATURDAY)):
-        assert records.decode_coverage(records.encode_coverage(coverage, 43)) == (coverage, 43)
-
-
-def test_a_field_is_text_whether_it_comes_as_bytes_or_text() -> None:
-    """Bytes that are not UTF-8 are still shown."""
-    assert [records.as_text(field) for field in ("coverage", b"coverage", b"\xff")] == [
-        "coverage",
-        "coverage",
-        "\ufffd",
-    ]

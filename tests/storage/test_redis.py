@@ -77,20 +77,6 @@ async def test_tls_trusts_only_the_configured_authority(
 
 
 @pytest.mark.nightly
-async def test_a_right_that_a_user_lacks_is_a_trouble_of_kind_auth(tmp_path: Path) -> None:
-    """tests/packaging/test_redis_user.py has the rights that a user needs."""
-    own = RealRedis(tmp_path / "redis")
-    with running(own):
-        with own.client() as client:
-            client.acl_setuser("clerk", enabled=True, passwords=["+word"], keys=["{rates}:*"], categories=["+@all"])
-        stranger = Store(RedisConnection(f"redis://clerk:word@127.0.0.1:{own.port}/0"), "other")
-        with pytest.raises(StoreUnavailable) as caught:
-            await stranger.fields()
-        assert (caught.value.kind, stranger.connection.up) == ("auth", True)
-        await stranger.close()
-
-
-@pytest.mark.nightly
 @pytest.mark.breaks_redis
 async def test_a_cluster_is_closed_after_an_error(tmp_path: Path) -> None:
     """While one node does not answer, the connections to the others are closed too."""

@@ -21,7 +21,7 @@ from kit.http import answer_from, ending, get
 from ratesvc.web import connections, fast_path, server
 from ratesvc.web.responses import write
 
-REQUESTS = int(os.environ.get("RATESVC_REQUESTS", "20000"))
+REQUESTS = int(os.environ.get("RATESVC_REQUESTS", "4000"))
 MIDNIGHT = "Thu, 23 Apr 2026 21:00:00 GMT"
 DATE = re.compile(rb"\r\nDate: [^\r]+")
 TARGETS = (
