@@ -27,8 +27,9 @@ run: .venv/ready ## the service; ARGS=--demo needs neither the Bank nor Redis
 # this number of seconds fails, and the others go on.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --randomly-seed=$(SEED) --hypothesis-seed=$(SEED) --timeout=600
 AT_ONCE = -n 2 --dist worksteal
-# Many tests of processes and browsers wait, so three processes keep two cores busy.
+# Many tests of processes and browsers wait, so three processes keep two cores busy, and at night four.
 WAITING = -n 3 --dist worksteal
+AT_NIGHT = -n 4 --dist worksteal
 
 LINT = lint
 quick: .venv/ready-dev $(LINT) ## style, types, and the tests that start neither a process nor a browser; ends at the tenth failure
@@ -49,17 +50,17 @@ AGAIN = -n 0 --last-failed
 # Long stories, floods and whole matrices.
 FAULTS = $(PYTEST) --command nightly -m "not timed" -k "not F7" $(patsubst %,--deselect %,$(OF_PACKAGES) $(OF_PROGRAMS))
 nightly-faults:
-	$(FAULTS) $(WAITING) || $(FAULTS) $(AGAIN)
+	$(FAULTS) $(AT_NIGHT) || $(FAULTS) $(AGAIN)
 # Limits of seconds and of processor time, with nothing else running.
 TIMED = STRICT_TIMES=1 $(PYTEST) -n 0 -m timed
 nightly-seconds:
 	$(TIMED) || $(TIMED) --last-failed
 PACKAGES = $(PYTEST) --command nightly -m "not timed" $(OF_PACKAGES)
 nightly-packages:
-	$(PACKAGES) $(AT_ONCE) || $(PACKAGES) $(AGAIN)
+	$(PACKAGES) $(WAITING) || $(PACKAGES) $(AGAIN)
 PROGRAMS = $(PYTEST) --command nightly -m "not timed" $(OF_PROGRAMS)
 nightly-programs:
-	$(PROGRAMS) $(AT_ONCE) || $(PROGRAMS) $(AGAIN)
+	$(PROGRAMS) $(WAITING) || $(PROGRAMS) $(AGAIN)
 # Two replicas, a real Redis, a hundred requests a second, and one fault after another, in the order of the seed.
 MINUTES = 2
 nightly-soak:

@@ -22,7 +22,6 @@ from kit.redis import running as started
 from kit.service import engines_over, processes_over, serving
 from redis.asyncio import Redis
 
-from ratesvc import cli
 from ratesvc.errors import EngineError, EngineNotReady
 from ratesvc.storage.embedded import START_TIMEOUT_S, Engine, EngineFolder, answers, find_server
 
@@ -178,15 +177,6 @@ def test_a_full_disk_may_have_room_later(
     assert type(caught.value) is kind
 
 
-async def test_a_file_that_was_cut_in_the_middle_is_repaired(data: Path) -> None:
-    """Garbage behind the last whole command costs nothing that was before it."""
-    with written(data).open("ab") as file:
-        file.write(b"garbage\r\n")
-    async with opened(data) as (_, client):
-        assert await client.get("second") == b"2"
-    assert not list(data.glob("*.damaged-*"))
-
-
 async def test_files_that_cannot_be_read_are_set_aside(data: Path) -> None:
     """The service starts with nothing, and a person may still look at the files."""
     next(data.glob("appendonlydir/*.manifest")).write_bytes(b"garbage\r\n")
@@ -322,16 +312,6 @@ def test_the_folder_of_another_user_is_refused_with_its_name(tmp_path: Path) -> 
         os.chown(folder, owner.pw_uid, owner.pw_gid)
     with pytest.raises(EngineError, match=f"belongs to {owner.pw_name}: run this as its owner"):
         EngineFolder(folder).open()
-
-
-def test_a_supervisor_starts_again_after_an_error_that_may_pass() -> None:
-    """An engine that does not answer yet has an exit code of its own, at which the unit does not stop."""
-    _, code = cli._explained(EngineNotReady("not yet"))  # noqa: SLF001 -- a process would have to wait for a minute
-    _, lasting = cli._explained(EngineError("none"))  # noqa: SLF001 -- beside it
-    unit = (ROOT / "deploy/ratesvc.service").read_text("utf-8")
-    assert (code, lasting) == (cli.AGAIN, cli.CONFIG)
-    assert f"\nRestartPreventExitStatus={cli.CONFIG}\n" in unit
-    assert f"\n   {cli.AGAIN}  " in (cli.main.epilog or "")
 
 
 async def test_the_files_move_to_a_server_of_ones_own_with_everything(bank: Bank, tmp_path: Path) -> None:

@@ -155,18 +155,6 @@ def this_second(monkeypatch: pytest.MonkeyPatch) -> float:
     return now
 
 
-def test_two_publications_in_one_second_have_two_dates(this_second: float) -> None:
-    """So the date of the first, which a cache may hold, never gets 304 for the second. It is not said too early."""
-    changed_at = datetime.fromtimestamp(int(this_second) - 1, UTC)
-    first = Publication(replace(SNAPSHOT, changed_at=changed_at), 1)
-    second = Publication(replace(SNAPSHOT, changed_at=changed_at + timedelta(seconds=0.5)), 2, first)
-    held, answer = reply(publication=first).last_modified, reply(publication=second)
-    assert answer.choose(headers(if_modified_since=held), NOON)[0] == 200
-    assert answer.choose(headers(if_modified_since=answer.last_modified), NOON)[0] == 304
-    assert lines(answer).get("Last-Modified") in (None, answer.last_modified)
-    assert lines(reply(publication=Publication(second.snapshot, 3, second))).get("Last-Modified") is None
-
-
 @pytest.mark.parametrize(("age_s", "is_said"), [(-60, False), (0, False), (2, True)])
 def test_a_head_says_when_the_answer_changed_once_that_second_is_over(
     this_second: float, age_s: int, *, is_said: bool

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from conftest import Clock, Served, eventually
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
@@ -15,11 +14,9 @@ from kit.http import ask, get
 
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import InForce, Quote, Revision
+from ratesvc.domain.rates import Quote
 from ratesvc.domain.workdays import WorkCalendar
-from ratesvc.errors import UnknownCurrency
 from ratesvc.features.ranges.requests import unconfirmed_days
-from ratesvc.web.rates import check_listed
 
 XDR = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
 AWAITED = ("2026-04-24T16:00:00+03:00", "2026-04-24T18:00:00+03:00")
@@ -111,16 +108,6 @@ async def test_codes_select_rows_and_quote_gives_cross_rates(served: Served) -> 
     document = read((await served.get("/v1/rates?quote_currency=USD"))[2])
     assert (document["quote_currency"], "USD" in document["rates"]) == ("USD", False)
     assert abs(document["rates"]["RUB"]["unit_rate"] * sheet(FRIDAY).by_code["USD"].value - 1) < Decimal("1e-9")
-
-
-def test_a_currency_that_the_sheet_lacks_is_named() -> None:
-    """With the day of the sheet, because other sheets may have it."""
-    answer = InForce(FRIDAY, Revision(sheet(FRIDAY), 1, datetime(2026, 4, 23, 13, tzinfo=UTC)), None, None)
-    check_listed(answer, {"USD": "codes", "RUB": "quote_currency"})
-    for codes in ({"GBX": "code", "RUB": "quote_currency"}, {"USD": "quote_currency", "GBX": "code"}):
-        with pytest.raises(UnknownCurrency, match=r"The sheet of 2026-04-24 has no GBX\.") as caught:
-            check_listed(answer, codes)
-        assert (caught.value.code, caught.value.parameter) == ("GBX", "code")
 
 
 async def test_a_sheet_as_csv_has_the_figures_of_the_json(served: Served) -> None:
