@@ -97,14 +97,6 @@ async def test_the_handbook_explains_every_check_of_health(serve: Serve) -> None
     assert [name for name in checks if f"| `{name}` |" not in PAGES["operating.md"]] == []
 
 
-def test_the_widgets_page_has_every_parameter() -> None:
-    """Every parameter of the addresses under /widget."""
-    shown = [operation for operation in OPERATIONS if operation["path"].startswith("/widget")]
-    given = {parameter["name"] for operation in shown for parameter in operation["parameters"]}
-    assert len(given) > 8
-    assert given <= set(re.findall(r"`([a-z]+)[`=]", PAGES["widget.md"]))
-
-
 async def test_the_widgets_page_has_the_address_that_the_builder_gives(live: Live) -> None:
     """Its size, too, which changes with the looks."""
     address = await pasted(live.url, "wordpress", "lang=en")

@@ -22,7 +22,7 @@ import pytest
 from conftest import eventually, missing
 from kit.bank import Bank, around_today, sheet
 from kit.http import says
-from kit.service import ROOT, Program, finished, ran, serving, without_make
+from kit.service import ROOT, Program, ran, serving, without_make
 from release_settings import PAGE as SETTINGS
 from release_settings import written
 
@@ -169,18 +169,6 @@ async def test_both_make_commands_serve_and_print_the_banner(bank: Bank, tmp_pat
         finally:
             os.killpg(process.pid, signal.SIGINT)
             await running.ended()
-
-
-@pytest.mark.nightly
-async def test_make_says_what_it_waits_for(tmp_path: Path) -> None:
-    """A first run makes an environment and fills it from the lock, which here is empty."""
-    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
-    (tmp_path / "requirements.lock").touch()
-    code, _, errors = await finished("make", ".venv/ready", cwd=tmp_path, env=without_make())
-    making, installing, *_ = errors.splitlines()
-    assert making.startswith("Making .venv with python3")
-    assert installing == "Installing the packages of requirements.lock into .venv. This takes up to a minute."
-    assert code == 0
 
 
 def test_make_knows_every_target_that_the_pages_name() -> None:

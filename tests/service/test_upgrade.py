@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from conftest import Clock, Serve, Served
 from kit.bank import Bank, unavailable
 from kit.dates import DAYS, EVENING
-from kit.sheets import changed, plausible, times
 from redis.asyncio import Redis
 
 from ratesvc.config import Settings
@@ -21,7 +19,6 @@ from ratesvc.storage.redis import connect
 
 RECORDED = Path(__file__).parents[1] / "stores" / "1.0.0.json"
 """Keys without their namespace, base64 of names and values in them, and what 1.0.0 answered."""
-HELD_BACK = DAYS[-3]
 
 
 @pytest.fixture
@@ -43,35 +40,12 @@ async def facts(served: Served) -> Any:
     }
 
 
-async def record(bank: Bank, settings: Settings, serve_whole: Serve, redis: Redis) -> None:
-    """Write the recording anew: only as long as its version is not released."""
-    bank.publish(*map(plausible, DAYS))
-    bank.publish(changed(plausible(HELD_BACK), PLN=times("10")))
-    async with serve_whole() as served:
-        bank.publish(changed(plausible(DAYS[-1]), PLN=times("1.01")))
-        for _ in range(2):
-            await served.service.poll()
-        found = await facts(served)
-    keys = {}
-    prefix = f"{{{settings.redis.namespace}}}:"
-    async for key in redis.scan_iter(f"{prefix}*"):
-        is_hash = await redis.type(key) == b"hash"
-        value: Any = await redis.hgetall(key) if is_hash else {b"": await redis.get(key)}
-        keys[key.decode().removeprefix(prefix)] = {
-            base64.b64encode(field).decode(): base64.b64encode(content).decode() for field, content in value.items()
-        }
-    RECORDED.write_text(json.dumps({"keys": keys, "answers": found}, indent=1, sort_keys=True) + "\n", "utf-8")
-
-
 @pytest.mark.slow
 async def test_the_store_of_the_first_release_is_served(
-    bank: Bank, settings: Settings, serve: Serve, serve_whole: Serve, clock: Clock, redis: Redis
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock, redis: Redis
 ) -> None:
     """A revision, columns, a day that is held back and a document that waits, while the Bank does not answer."""
     clock.moment = EVENING
-    if os.environ.get("UPDATE_STORE"):
-        await record(bank, settings, serve_whole, redis)
-        await redis.flushall()
     recorded = json.loads(RECORDED.read_text("utf-8"))
     for name, values in recorded["keys"].items():
         key = f"{{{settings.redis.namespace}}}:{name}"
