@@ -66,9 +66,7 @@ async def fill(socket_path: str, bank: Bank) -> None:
     bank.publish(*map(sheet, days[-2:]))
     store = Store(RedisConnection(f"unix://{socket_path}"), NAMESPACE)
     coverage = Coverage(days[0], TODAY)
-    for column in columns(days):
-        await store.put_columns([column], coverage)
-    await store.put_coverage(coverage)
+    await store.put_history(columns(days), coverage)
     await store.close()
 
 

@@ -63,7 +63,7 @@ async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -
     """Withdraw the published sheet of a day and print a report. A service may run meanwhile. Raises RatesvcError."""
     require_data(settings, demo=False)
     async with opened(settings, demo=False) as service:
-        withdrawal, now = service.withdrawal(day), service.history.of_date(day)
+        withdrawal, now = service.refresher.withdrawal(day), service.history.of_date(day)
         assert now  # noqa: S101 -- otherwise there is nothing to withdraw
         has_before = bool(withdrawal.sheet.quotes)
         then = withdrawal if has_before else service.history.nearest_before(day)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -85,7 +85,7 @@ class History:
     ) -> list[Revision]:
         """Hold what was admitted here or by another replica; returns the revisions that were not held.
 
-        The columns of a `coverage` are taken, and changed, if it has every day that is complete here.
+        The columns of a `coverage` are taken if it has every day that is complete here.
         """
         if coverage and (self.coverage is None or coverage.covers(self.coverage)):
             self.fill(columns, coverage)
@@ -121,7 +121,7 @@ class History:
         Daily documents take precedence. A day that is held stays, even if it is now unconfirmed. A sheet that a person
         withdrew does not come back; its day is unconfirmed as long as the columns have it.
         """
-        filled = {column.currency.cbr_id: column for column in columns}
+        filled = {column.currency.cbr_id: column.copy() for column in columns}
         kept = {day: self.latest(day) for day in sorted({*self._revisions, *coverage.unconfirmed})}
         # Only some of the columns have a sheet that was set while they were fetched, or a day outside of the coverage
         # from an unfinished backfill. Neither is a sheet yet.
@@ -143,14 +143,9 @@ class History:
         self._forget_composed()
         self.version += 1
 
-    def __iter__(self) -> Iterator[Revision]:
+    def documents(self) -> list[Revision]:
         """Every revision that was fetched as a daily document, by day and number."""
-        for day in sorted(self._revisions):
-            yield from (self._revisions[day][number] for number in sorted(self._revisions[day]))
-
-    def __len__(self) -> int:
-        """How many revisions were fetched as daily documents."""
-        return sum(map(len, self._revisions.values()))
+        return [numbers[number] for _, numbers in sorted(self._revisions.items()) for number in sorted(numbers)]
 
     def has_document(self, effective: date) -> bool:
         """Whether the sheet of this day is held as a daily document, not only as columns."""

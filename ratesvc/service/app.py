@@ -93,10 +93,10 @@ class Service:
         self._sync = Sync(self.store, self.history, self._hold)
         # The Bank
         self.client = _client_of(settings, limits, pace or Pace.of(settings.poll_seconds), demo=demo)
-        self._refresher = Refresher(self.client, self.store, self.history, clock, scheduled=scheduled)
+        self.refresher = Refresher(self.client, self.store, self.history, clock, scheduled=scheduled)
         gap_s = settings.cbr.backfill_gap_seconds
-        self._backfill = Backfill(self._refresher, gap_s, self._accept, partial(self._hold, ()))
-        self._schedule = Schedule(
+        self._backfill = Backfill(self.refresher, gap_s, self._accept, partial(self._hold, ()))
+        self.schedule = Schedule(
             poll=self.poll,
             tick=self.tick,
             listen=partial(self._sync.listen, self.telemetry.bank_answered_another, self._compare),
@@ -130,8 +130,8 @@ class Service:
         await self._stack.enter_async_context(self.client)
         await self._surviving("load", self._compare())
         if self.scheduled:
-            self._stack.push_async_callback(self._schedule.stop)
-            self._schedule.start()
+            self._stack.push_async_callback(self.schedule.stop)
+            self.schedule.start()
 
     @property
     def engine_name(self) -> str:
@@ -147,9 +147,9 @@ class Service:
             await self.tick()
             cycle = await self.refresh(again=True)
         now, failures = self.clock(), self.telemetry.failures
-        self._schedule.poll_in(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures))
+        self.schedule.poll_in(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures))
         if self.history.is_incomplete(now):
-            self._schedule.backfill_in(0)
+            self.schedule.backfill_in(0)
 
     async def tick(self) -> None:
         """Publish again if the clock has changed the answers, and keep memory and Redis in sync."""
@@ -165,7 +165,7 @@ class Service:
         if self.scheduled and cycle and cycle.outcome == "skipped" and not self._refreshing.locked():
             with contextlib.suppress(StoreUnavailable):
                 if await self.store.poll_lease.take():
-                    self._schedule.poll_in(0)
+                    self.schedule.poll_in(0)
 
     async def _compare(self) -> None:
         with contextlib.suppress(StoreUnavailable):
@@ -173,28 +173,26 @@ class Service:
 
     async def _fill(self) -> None:
         """Fetch the missing part of history. After a failure, plan the next run."""
+
+        async def report(progress: Progress) -> None:
+            self.telemetry.backfilling(progress, begins=self.backfilling is None)
+
         if self._backfill.is_needed():
             # Another replica may have stored it.
             await self._compare()
         is_waiting = False
         try:
             if self._backfill.is_needed():
-                await self._run_backfill()
+                await self._backfill.run(report)
+                missing = len(self.history.missing(self.clock()))
+                self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
         except NotOurTurn:
             is_waiting = True
-            self._schedule.backfill_in(SOON_S)
+            self.schedule.backfill_in(SOON_S)
         except RatesvcError as failure:
             self.telemetry.backfill_failed(failure)
-            self._schedule.backfill_in(SOON_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S)
+            self.schedule.backfill_in(SOON_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S)
         self.telemetry.waits("backfill", waiting=is_waiting)
-
-    async def _run_backfill(self) -> None:
-        async def report(progress: Progress) -> None:
-            self.telemetry.backfilling(progress, begins=self.backfilling is None)
-
-        await self._backfill.run(report)
-        missing = len(self.history.missing(self.clock()))
-        self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
 
     def _clock_jumped(self, seconds: float) -> None:
         self.telemetry.log.warning("clock_jumped", seconds=round(seconds))
@@ -216,10 +214,10 @@ class Service:
 
     async def refresh(self, *, again: bool = False) -> Cycle:
         """Ask the Bank for the newest sheet, and `again` for those of the last week. Log and count the outcome."""
-        cycle = await self._outcome_of(self._refresher.refresh())
+        cycle = await self._outcome_of(self.refresher.refresh())
         if again and cycle.bank_answered:
-            cycle = cycle.then(await self._outcome_of(self._refresher.ask_again()))
-            self.telemetry.taken_back(self.taken_back)
+            cycle = cycle.then(await self._outcome_of(self.refresher.ask_again()))
+            self.telemetry.taken_back(self.refresher.taken_back)
         self.telemetry.refreshed(cycle, nothing_held=not self.history.days)
         return cycle
 
@@ -250,7 +248,7 @@ class Service:
         self.publish()
         if any(revision.is_withdrawal for revision in new):
             # The Bank says whether the day has another sheet.
-            self._schedule.backfill_in(0)
+            self.schedule.backfill_in(0)
 
     def publish(self) -> None:
         """Replace the current publication, unless its answers are still right."""
@@ -288,34 +286,25 @@ class Service:
 
     async def fetch(self, day: date | None) -> Cycle:
         """Ask for one day, or the newest sheet, without the lease."""
-        cycle = await self._refresher.ask(day)
+        cycle = await self.refresher.ask(day)
         await self._accept(cycle)
         return cycle
 
     async def release(self, name: str) -> Revision:
         """Publish a document in quarantine, because a person vouches for it. Raises RatesvcError."""
         case = await self.quarantine.case(name)
-        revision = await self._refresher.release(case)
+        revision = await self.refresher.release(case)
         self._hold([revision])
         await self.store.announce()
         # Last: until the other replicas hold it, their polls put it into quarantine again.
         await self.quarantine.drop([case.name])
         return revision
 
-    def withdrawal(self, day: date) -> Revision:
-        """What takes the place of a day's sheet if a person withdraws it. Raises RatesvcError."""
-        return self._refresher.withdrawal(day)
-
     async def withdraw(self, withdrawal: Revision) -> None:
         """Withdraw a day's latest sheet, because a person decided it. Raises RatesvcError."""
-        await self._refresher.withdraw(withdrawal)
+        await self.refresher.withdraw(withdrawal)
         self._hold([withdrawal])
         await self.store.announce()
-
-    @property
-    def taken_back(self) -> list[date]:
-        """The days of held sheets that the Bank no longer has."""
-        return self._refresher.taken_back
 
     async def backfill(self, report: Report, since: date = FIRST_DAY, until: date | None = None) -> None:
         """Fetch the missing part of history. The newest sheet comes first, because history ends with it."""
@@ -341,7 +330,7 @@ class Service:
         """Drain, stop the schedule and give up the leases, while everything is still answered."""
         self.telemetry.log.info("draining")
         self.drain()
-        await self._schedule.stop()
+        await self.schedule.stop()
         await self.store.release_leases()
 
     def not_ready_because(self) -> str | None:
@@ -350,18 +339,13 @@ class Service:
             return "draining"
         return None if self.publication else "no_sheet"
 
-    @property
-    def loop_lag_s(self) -> float:
-        """How late the last heartbeat was."""
-        return self._schedule.lag_s
-
     def health(self) -> dict[str, Check]:
         """The checks of application/health+json."""
         telemetry = self.telemetry
-        silent_s = self._schedule.silent_s if self.scheduled else 0.0
+        silent_s = self.schedule.silent_s if self.scheduled else 0.0
         missing = self.history.missing(self.clock()) if self.history.coverage else []
         return {
-            "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest, self.taken_back),
+            "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest, self.refresher.taken_back),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),
@@ -370,11 +354,6 @@ class Service:
             "clock:skew": health.clock(self.clock_skew_s),
             "calendar:coverage": health.calendar(self.history.calendar.known_until, moscow_day(self.clock())),
         }
-
-    @property
-    def next_poll_at(self) -> datetime:
-        """When the next poll is due, by the wall clock."""
-        return self._schedule.next_poll_at
 
     @property
     def clock_skew_s(self) -> float | None:

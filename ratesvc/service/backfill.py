@@ -88,8 +88,8 @@ class _Figures:
     def history(self, memory: History) -> History:
         """A history of the admitted days, and of every document in memory."""
         history = History(memory.calendar)
-        history.fill([column.copy() for column in self.columns.values()], self.coverage)
-        for revision in memory:
+        history.fill(self.columns.values(), self.coverage)
+        for revision in memory.documents():
             history.add(revision)
         return history
 
@@ -262,7 +262,7 @@ class Backfill:
         """The ids of the catalogue, of parents and of documents in memory: the most used first, the nameless last."""
         catalogue = await self._client.catalogue()
         named = {currency.cbr_id: currency for currency in catalogue if currency.code and currency.numeric_code}
-        for revision in self._history:
+        for revision in self._history.documents():
             for quote in revision.sheet.quotes:
                 named.setdefault(quote.cbr_id, Currency.of(quote))
         ids = {cbr_id for currency in catalogue for cbr_id in (currency.cbr_id, currency.parent_id)}
@@ -339,7 +339,7 @@ class Backfill:
         """Store the figures, take them into memory, and tell the other replicas."""
         if coverage := figures.complete():
             await self._store.put_history(figures.columns.values(), coverage)
-            self._hold([column.copy() for column in figures.columns.values()], coverage)
+            self._hold(list(figures.columns.values()), coverage)
             await self._store.announce()
 
     async def _confirm(self, scratch: History, day: date, figures: _Figures) -> None:

@@ -101,7 +101,7 @@ class Sync:
     async def _exchange(self, glance: Glance, *, read_all: bool) -> Repaired:
         """Take into memory what it lacks, then write what Redis lacks."""
         fields = await self._store.fields()
-        wanted = fields if read_all else fields - {field_of(revision) for revision in self._history}
+        wanted = fields if read_all else fields - {field_of(revision) for revision in self._history.documents()}
         revisions = await self._store.revisions(wanted)
         theirs, columns = glance.coverage[0] if glance.coverage else None, list[Column]()
         if glance.coverage and (read_all or self._is_more(*glance.coverage)):
@@ -109,7 +109,7 @@ class Sync:
         self._hold(revisions.values(), columns, theirs if theirs and self._is_more(theirs, len(columns)) else None)
         # A value that could not be read has been deleted.
         stored = fields - wanted | revisions.keys()
-        sheets = await self._store.add(sheet for sheet in self._history if field_of(sheet) not in stored)
+        sheets = await self._store.add(sheet for sheet in self._history.documents() if field_of(sheet) not in stored)
         ours, columns = self._history.coverage, []
         if ours and (theirs is None or (ours.covers(theirs) and not theirs.covers(ours))):
             columns = self._history.every_column()

@@ -29,7 +29,7 @@ from uuid import uuid4
 
 from redis.asyncio.client import Pipeline, Redis
 
-from ratesvc.domain.columns import Column, Coverage, Days
+from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.storage import records
@@ -256,26 +256,14 @@ class Store:
                 written += sum((await pipeline.execute())[: len(chunk)])
         return written
 
-    async def put_columns(self, columns: Iterable[Column], requested: Days) -> None:
-        """Overwrite the history of these currency ids. Replicas use it once the coverage says that it is complete."""
-        envelopes = {column.currency.cbr_id: records.encode_column(column, requested) for column in columns}
-        async with self.connection.call("put_columns") as redis:
-            for chunk in _chunks(list(envelopes)):
-                await redis.hset(self._columns, mapping={field: envelopes[field] for field in chunk})
-
     async def put_history(self, columns: Collection[Column], coverage: Coverage) -> None:
         """Overwrite these columns, and then the coverage."""
-        await self.put_columns(columns, coverage)
-        await self.put_coverage(coverage, len(columns))
-
-    async def put_coverage(self, coverage: Coverage | None, columns: int = 0) -> None:
-        """Overwrite the coverage, which so many columns belong to, or delete it for None."""
-        async with self.connection.call("put_coverage") as redis:
+        envelopes = {column.currency.cbr_id: records.encode_column(column, coverage) for column in columns}
+        async with self.connection.call("put_history") as redis:
+            for chunk in _chunks(list(envelopes)):
+                await redis.hset(self._columns, mapping={field: envelopes[field] for field in chunk})
             pipeline = redis.pipeline(transaction=False)
-            if coverage:
-                pipeline.set(self._coverage, records.encode_coverage(coverage, columns))
-            else:
-                pipeline.unlink(self._coverage)
+            pipeline.set(self._coverage, records.encode_coverage(coverage, len(columns)))
             self._count_a_write(pipeline)
             await pipeline.execute()
 

@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from ratesvc.web.problems import EXPECTATION, INTERNAL, MALFORMED, TOO_LARGE, not_found, refusal
-from ratesvc.web.responses import Routed
+from ratesvc.web.responses import Respond
 
 LINGER_S = 2.0
 """How long the body of a refused request is read, so that its sender sees the refusal."""
@@ -96,7 +96,7 @@ class Connection(RequestHandler):
 async def accepting(
     app: web.Application,
     listener: socket.socket,
-    wrap: Callable[[Routed], Routed] | None = None,
+    wrap: Callable[[Respond], Respond] | None = None,
     install: Callable[[Connection, web.Server], None] | None = None,
 ) -> AsyncIterator[None]:
     """Answer on this socket while the context lasts. At its end finish the answers that are being sent.
@@ -136,7 +136,7 @@ async def _hang_up_on_slow_clients(server: web.Server) -> None:
                     connection.hang_up()
 
 
-def guarded(handler: Routed) -> Routed:
+def guarded(handler: Respond) -> Respond:
     """The handler; requests with a body, an expectation, or neither path nor address as target end the connection."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
@@ -158,7 +158,7 @@ def _has_no_path(request: web.BaseRequest) -> bool:
     return request.method == hdrs.METH_CONNECT or request.raw_path == "*"
 
 
-async def _answer_to_unusual(request: web.BaseRequest, handler: Routed) -> web.StreamResponse:
+async def _answer_to_unusual(request: web.BaseRequest, handler: Respond) -> web.StreamResponse:
     if _has_no_path(request):
         return await not_found(request)
     if hdrs.EXPECT in request.headers:

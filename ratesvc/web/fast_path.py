@@ -19,7 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from ratesvc.service.app import Service
 from ratesvc.web.connections import Connection
-from ratesvc.web.responses import Reply, write
+from ratesvc.web.responses import FinishedAnswer, write
 
 TESTED = "3.14."
 NAMES = ("_waiter", "_messages", "_parser", "_keepalive_timeout", "_next_keepalive_close_time")
@@ -59,10 +59,10 @@ class _Parser:
         message: RawRequestMessage = messages[0][0]
         now, transport = self._service.clock(), self._connection.transport
         publication = self._service.served(now)
-        reply: Reply | None = publication.answers.get(message.path) if publication else None
-        if reply is None or transport is None or not self._is_plain(message):
+        answer: FinishedAnswer | None = publication.answers.get(message.path) if publication else None
+        if answer is None or transport is None or not self._is_plain(message):
             return parsed
-        self._send(reply, message, transport, now)
+        self._send(answer, message, transport, now)
         return (), upgraded, tail
 
     def _is_plain(self, message: RawRequestMessage) -> bool:
@@ -81,11 +81,13 @@ class _Parser:
             and hdrs.EXPECT not in message.headers
         )
 
-    def _send(self, reply: Reply, message: RawRequestMessage, transport: asyncio.Transport, now: datetime) -> None:
-        status, encoding = reply.choose(message.headers, now)
-        content = b"" if status == 304 else reply.body.encoded(encoding)
-        write(transport, reply.head(status, encoding), content)
-        reply.route.add_quick(status)
+    def _send(
+        self, answer: FinishedAnswer, message: RawRequestMessage, transport: asyncio.Transport, now: datetime
+    ) -> None:
+        status, encoding = answer.choose(message.headers, now)
+        content = b"" if status == 304 else answer.body.encoded(encoding)
+        write(transport, answer.head(status, encoding), content)
+        answer.route.add_quick(status)
         self._parser.message_consumed()
         self._server.requests_count += 1
         self._connection.unfinished_since = None

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
@@ -51,13 +52,8 @@ class Answer:
         return self.status == 200 and self.caching is not NO_STORE and not self.by_header and self.body.is_finished
 
 
-class Reply:
+class FinishedAnswer:
     """An answer with the heads of the current second, for its first reader and all who ask for the same target."""
-
-    __slots__ = (
-        *("body", "last_modified", "route"),
-        *("_answer", "_cache_control", "_changed_at", "_dated", "_demo", "_heads", "_since", "_snapshot", "_until"),
-    )
 
     def __init__(self, answer: Answer, publication: Publication | None, route: Route, *, demo: bool = False) -> None:
         """`publication` is what was current at the request, if anything was; `route` counts later readers."""
@@ -141,20 +137,25 @@ class Reply:
         return headers
 
 
-class Ready(web.StreamResponse):
-    """A reply sent to one client in a single write, or in pieces if it is a plain archive, past aiohttp's own heads."""
+class Response(web.StreamResponse):
+    """What one client gets of an answer: head and body in a single write, or in pieces if it is a plain archive.
+
+    aiohttp's own heads are not used.
+    """
 
     _pieces: Iterable[bytes] = ()
 
-    def __init__(self, reply: Reply, request: web.BaseRequest, now: datetime, *, closing: bool = False) -> None:
-        status, encoding = reply.choose(request.headers, now)
+    def __init__(
+        self, answer: FinishedAnswer, request: web.BaseRequest, now: datetime, *, closing: bool = False
+    ) -> None:
+        status, encoding = answer.choose(request.headers, now)
         super().__init__(status=status)
-        head = reply.head(status, encoding)
+        head = answer.head(status, encoding)
         empty = status == 304 or request.method == hdrs.METH_HEAD
-        self._content = b"" if empty else reply.body.encoded(encoding)
+        self._content = b"" if empty else answer.body.encoded(encoding)
         self.length = len(self._content)
         if not (self.length or empty):
-            self.length, self._pieces = reply.body.length(encoding), reply.body.pieces()
+            self.length, self._pieces = answer.body.length(encoding), answer.body.pieces()
         self._keep_alive = request.keep_alive and not closing
         if not self._keep_alive:
             head += b"Connection: close\r\n"
@@ -220,8 +221,8 @@ def has_it(if_none_match: str, body: Body) -> bool:
 
 
 Handler = Callable[[web.Request], Awaitable[Answer | web.StreamResponse]]
-Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Routed = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Respond = Callable[[Any], Awaitable[web.StreamResponse]]
+"""Takes a request: of a route, or before the router has seen it."""
 
 
 def counted(handler: Respond, service: Service, template: str) -> Respond:
@@ -244,7 +245,7 @@ def counted(handler: Respond, service: Service, template: str) -> Respond:
         if log:
             # Without the reader's address, as SECURITY.md promises.
             path, agent = (text[:LONGEST_PATH] for text in (request.raw_path, request.headers.get("User-Agent", "")))
-            size = response.length if isinstance(response, Ready) else response.content_length
+            size = response.length if isinstance(response, Response) else response.content_length
             facts = {"status": response.status, "bytes": size, "ms": round(took_s * 1000, 2)}
             log.info("request", id=request[ID], method=request.method, path=path, agent=agent, **facts)
         return response
@@ -274,25 +275,25 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
             return refusal(INTERNAL, f"Incident {incident}.")
         if not isinstance(answer, Answer):
             return answer
-        reply = Reply(answer, publication, route, demo=service.demo)
+        finished = FinishedAnswer(answer, publication, route, demo=service.demo)
         if publication is not None and answer.is_for_everybody:
-            publication.remember(target, reply)
-        return Ready(reply, request, service.clock(), closing=service.draining)
+            publication.remember(target, finished)
+        return Response(finished, request, service.clock(), closing=service.draining)
 
     return respond
 
 
-def remembering(service: Service, routed: Routed) -> Routed:
+def remembering(service: Service, routed: Respond) -> Respond:
     """The application, called only for targets that this publication has not answered yet. The others need no route."""
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
         now = service.clock()
         publication = service.served(now)
-        reply: Reply | None = publication.answers.get(request.raw_path) if publication else None
-        if reply is None or request.method not in ("GET", "HEAD"):
+        answer: FinishedAnswer | None = publication.answers.get(request.raw_path) if publication else None
+        if answer is None or request.method not in ("GET", "HEAD"):
             return await routed(request)
-        ready = Ready(reply, request, now, closing=service.draining)
-        reply.route.add_quick(ready.status)
-        return ready
+        response = Response(answer, request, now, closing=service.draining)
+        answer.route.add_quick(response.status)
+        return response
 
     return respond

@@ -337,7 +337,7 @@ def state(held: History) -> Iterator[str]:
     yield f"version {held.version}: {numbers(held.days)}, complete {complete}{lacks}"
     for code in sorted(held.codes()):
         yield f"{code} {' '.join(f'{day.day}={rate.normalize():f}' for day, rate in rates(held, code).items())}"
-    for day in sorted({one.effective_date for one in held}):
+    for day in sorted({one.effective_date for one in held.documents()}):
         found = [(n, held.revision(day, n)) for n in range(1, 5) if has_revision(held, day, n)]
         withdrawn = [one.number for one in held.standing(day)[1]]
         shown = " ".join(f"{number}={one.sheet.quotes[0].value.normalize():f}" for number, one in found)

@@ -353,7 +353,7 @@ async def test_B17_a_correction(served: Watched, bank: Bank) -> None:
     corrected = changed(TOMORROW, PLN=times("1.02"))
     flags = await is_published(served, bank, corrected, "confirming", "new")
     assert flags == ["corrected"]
-    await eventually(lambda: len(served.service.history) == 4)
+    await eventually(lambda: len(served.service.history.documents()) == 4)
     _, after, body = await served.get("/v1/rates/next")
     assert b'"revision":2' in body
     assert before["ETag"] != after["ETag"]

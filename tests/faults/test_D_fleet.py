@@ -194,7 +194,7 @@ async def test_D6_a_refresh_that_fails(bank: Bank, settings: Settings, clock: Cl
     async with watched(settings, bank, clock) as served:
         with pytest.MonkeyPatch.context() as patch:
             # Where what nobody foresaw would be raised.
-            patch.setattr(served.service._refresher, "refresh", broken)  # noqa: SLF001
+            patch.setattr(served.service.refresher, "refresh", broken)
             counted = b'ratesvc_fetches_total{outcome="crashed"}'
             await eventually(lambda: counted in served.service.telemetry.metrics.text())
             await served.polls(2)
@@ -249,7 +249,7 @@ async def test_D7_the_scheduler_is_dead(how: str, bank: Bank, settings: Settings
     """The scheduler is dead: the heartbeat starts a new one and polls."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with watched(settings, bank, clock) as served:
-        scheduler = served.service._schedule._scheduler  # noqa: SLF001 -- nothing kills it from outside
+        scheduler = served.service.schedule._scheduler  # noqa: SLF001 -- nothing kills it from outside
         await eventually(lambda: scheduler.get_job("poll"))  # a poll under way would appoint the next one
         KILLS[how](scheduler)
         bank.publish(sheet(SATURDAY))

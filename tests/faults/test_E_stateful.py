@@ -101,7 +101,7 @@ class Happenings(RuleBasedStateMachine):
         """Wait until the announcement of the sheets that the last refresh stored has come back."""
         cycle, history = self.served.service.telemetry.last_cycle, self.served.service.history
         keys = {one.key for one in cycle.accepted} if cycle else set()
-        await eventually(lambda: keys <= {one.key for one in history})
+        await eventually(lambda: keys <= {one.key for one in history.documents()})
 
     def teardown(self) -> None:
         try:
@@ -123,7 +123,7 @@ class Happenings(RuleBasedStateMachine):
 
     async def is_right(self) -> bool:
         # The time of a backfill that failed does not come here either.
-        scheduler = self.served.service._schedule._scheduler  # noqa: SLF001 -- nobody else knows when
+        scheduler = self.served.service.schedule._scheduler  # noqa: SLF001 -- nobody else knows when
         if scheduler.get_job("backfill"):
             scheduler.remove_job("backfill")
         await self.served.service.poll()
@@ -214,7 +214,7 @@ class Happenings(RuleBasedStateMachine):
         # A service that began without Redis may hold another revision under the same number.
         return bool(coverage) and all(
             (there := decode_revision(field, stored.get(field.encode()))) and there.sheet.says_the_same_as(held.sheet)
-            for held in self.served.service.history
+            for held in self.served.service.history.documents()
             for field in [field_of(held)]
         )
 

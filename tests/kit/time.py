@@ -114,9 +114,9 @@ def _seen_by(condition: Condition) -> Iterator[tuple[str, Any]]:
 def _told(service: Service) -> str:
     cycle, history = service.telemetry.last_cycle, service.history
     outcome = cycle and (f"{cycle.outcome}: {cycle.failure}" if cycle.failure else cycle.outcome)
-    newest = max((str(held.effective_date) for held in history), default="none")
+    newest = max((str(held.effective_date) for held in history.documents()), default="none")
     return (
-        f"last refresh {outcome}; {len(history)} sheets, the newest {newest}; coverage {history.coverage}; "
+        f"last refresh {outcome}; {len(history.days)} sheets, the newest {newest}; coverage {history.coverage}; "
         f"backfilling {service.backfilling}; Redis {'up' if service.store.connection.up else 'down'}"
     )
 

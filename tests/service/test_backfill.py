@@ -36,6 +36,7 @@ from ratesvc.service.backfill import Backfill, NotOurTurn, Progress, Report
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
+from ratesvc.storage.records import encode_coverage
 from ratesvc.storage.redis import RedisConnection, cancel
 from ratesvc.storage.store import Store
 
@@ -64,6 +65,7 @@ class Replica:
     client: BankClient
     clock: Clock
     columns: str
+    coverage: str
     scheduled: bool = True
 
     def __post_init__(self) -> None:
@@ -191,7 +193,8 @@ async def finished(steps: AsyncIterator[Progress]) -> None:
 async def replica_of(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
     store = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
     async with BankClient(settings.cbr.mirrors, "ratesvc-tests", pace=Pace(None)) as client:
-        yield Replica(store, History(WorkCalendar()), client, clock, f"{{{settings.redis.namespace}}}:v2:columns")
+        prefix = f"{{{settings.redis.namespace}}}:v2:"
+        yield Replica(store, History(WorkCalendar()), client, clock, f"{prefix}columns", f"{prefix}coverage")
     await store.close()
 
 
@@ -302,7 +305,7 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             for one in days_of(days):
                 bank.takes_back(one)
         case "loses", "coverage":
-            await who.store.put_coverage(None)
+            await who.store.connection.client.unlink(who.coverage)
         case "loses", *ids:
             await who.lose(*ids)
         case "damages", cbr_id:
@@ -387,7 +390,7 @@ async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
     """A replica may start at every step of the run; the slip is in the series alone."""
     await replica.run()
     await replica.lose(LIRA.cbr_id)
-    await replica.store.put_coverage(Coverage(FIRST_DAY, FRIDAY))
+    await replica.store.connection.client.set(replica.coverage, encode_coverage(Coverage(FIRST_DAY, FRIDAY), 0))
     publish_with(bank, LIRA, DAYS[:10])
     bank.series[LIRA.cbr_id][DAYS[5]] = (1000000, Decimal(222616))
     await replica.read()
@@ -467,7 +470,7 @@ async def test_a_backfill_that_fails_is_tried_again_later(
 
     monkeypatch.setattr(Backfill, "run", failing)
     async with serve() as running:
-        jobs = running.service._schedule._scheduler.get_job  # noqa: SLF001 -- nobody else knows when
+        jobs = running.service.schedule._scheduler.get_job  # noqa: SLF001 -- nobody else knows when
 
         def wait_s(name: str) -> float:
             job = jobs(name)

@@ -93,7 +93,7 @@ async def test_a_bug_while_corrections_are_looked_for_does_not_hurry_the_polls(
         await held.service.poll()
     assert [line["event"] for line in logged if line["log_level"] == "error"] == ["refresh_crashed"]
     assert held.service.telemetry.last_cycle == Cycle("unchanged")
-    assert held.service.next_poll_at - utc_now() > timedelta(seconds=SOON_S)
+    assert held.service.schedule.next_poll_at - utc_now() > timedelta(seconds=SOON_S)
 
 
 async def test_a_sheet_of_the_last_week_is_asked_for_once_a_day(bank: Bank, held: Served, clock: Clock) -> None:

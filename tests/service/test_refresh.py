@@ -54,8 +54,8 @@ async def test_a_newest_sheet_that_is_refused_hides_no_other(bank: Bank, serve: 
     """The newest sheet is dated ahead, or our clock is behind. At the start, in the evening, and later."""
     bank.publish(*map(sheet, (THURSDAY, FRIDAY, TUESDAY)))
     async with serve() as running:
-        await eventually(lambda: len(running.service.history) == 2)
-        assert [revision.effective_date for revision in running.service.history] == [THURSDAY, FRIDAY]
+        await eventually(lambda: len(running.service.history.documents()) == 2)
+        assert [revision.effective_date for revision in running.service.history.documents()] == [THURSDAY, FRIDAY]
         clock.moment = EVENING
         bank.publish(sheet(SATURDAY))
         await running.service.poll()
@@ -63,7 +63,10 @@ async def test_a_newest_sheet_that_is_refused_hides_no_other(bank: Bank, serve: 
         clock.moment = datetime(2026, 4, 29, 9, tzinfo=UTC)
         bank.publish(sheet(date(2027, 4, 29)), sheet(date(2026, 4, 29)))
         await running.service.poll()
-        assert [revision.effective_date for revision in running.service.history][-2:] == [TUESDAY, date(2026, 4, 29)]
+        assert [revision.effective_date for revision in running.service.history.documents()][-2:] == [
+            TUESDAY,
+            date(2026, 4, 29),
+        ]
 
 
 async def test_a_command_asks_the_bank_without_the_lease(
@@ -149,9 +152,9 @@ async def test_a_replica_that_takes_over_plans_one_poll(served: Served, bank: Ba
         await served.service.retire()
         await other.service.tick()
         await eventually(lambda: bank.asked)
-        due = other.service.next_poll_at
+        due = other.service.schedule.next_poll_at
         await other.service.tick()
-        assert other.service.next_poll_at == due
+        assert other.service.schedule.next_poll_at == due
         over.set()
 
 

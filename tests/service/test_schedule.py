@@ -65,9 +65,9 @@ async def test_a_heartbeat_says_how_long_the_loop_was_blocked(served: Served) ->
     lags: list[float] = []
 
     async def noting() -> None:
-        lags.append(served.service.loop_lag_s)
+        lags.append(served.service.schedule.lag_s)
 
-    served.service._schedule.tick = noting  # noqa: SLF001 -- it follows each heartbeat
+    served.service.schedule.tick = noting
     await eventually(lambda: lags)
     block(0.2)
     await eventually(lambda: max(lags) > 0.1)
@@ -108,7 +108,7 @@ def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:
 @pytest.mark.usefixtures("hurried")
 async def test_a_poll_that_takes_long_is_not_lost(served: Served, bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Bank may be slow. One poll runs meanwhile, and no task is called dead."""
-    schedule, beats, over = served.service._schedule, set[float](), asyncio.Event()  # noqa: SLF001 -- nothing else tells
+    schedule, beats, over = served.service.schedule, set[float](), asyncio.Event()
 
     async def hang(request: web.Request) -> web.StreamResponse:
         await over.wait()
@@ -135,7 +135,7 @@ async def test_polls_go_on_where_their_scheduler_has_ended(
 ) -> None:
     """By a bug of its own. The heartbeat finds that a poll is due and does not come."""
     monkeypatch.setattr("ratesvc.service.schedule.LATE", timedelta(0))
-    schedule, asked = served.service._schedule, len(bank.asked)  # noqa: SLF001 -- as if it had ended by itself
+    schedule, asked = served.service.schedule, len(bank.asked)
     schedule._scheduler.shutdown(wait=False)  # noqa: SLF001 -- the same
     schedule.poll_in(0)
     await eventually(lambda: len(bank.asked) > asked)
@@ -153,7 +153,7 @@ async def test_an_unforeseen_error_does_not_end_the_ticks(served: Served, monkey
     monkeypatch.setattr(served.service.store, "glance", broken)
     await eventually(lambda: len(calls) > 1)
     assert served.service.health()["scheduler:lastRun"]["status"] == "pass"
-    ticks = served.service._schedule  # noqa: SLF001 -- as if the heartbeat had been mute for long
+    ticks = served.service.schedule
     monkeypatch.setattr(type(ticks), "silent_s", LONGEST_SILENCE_S + 1)
     assert served.service.health()["scheduler:lastRun"]["status"] == "fail"
 
@@ -166,7 +166,7 @@ async def test_polls_are_rare_once_tomorrows_sheet_is_held(bank: Bank, serve_who
         bank.publish(sheet(SATURDAY))
         clock.moment = EVENING
         await served.service.poll()
-        job = served.service._schedule._scheduler.get_job("poll")  # noqa: SLF001 -- nobody else knows when
+        job = served.service.schedule._scheduler.get_job("poll")  # noqa: SLF001 -- nobody else knows when
         assert job is not None
         assert job.next_run_time > utc_now() + timedelta(seconds=2 * WINDOW_PACE_S)
 

@@ -59,7 +59,7 @@ async def test_a_redis_that_is_away_is_asked_again_after_a_pause(monkeypatch: py
 
 async def test_a_gauge_counts_all_sheets_not_only_documents(held: Served) -> None:
     """Most of history is columns."""
-    assert len(held.service.history) < len(DAYS)
+    assert len(held.service.history.documents()) < len(DAYS)
     assert float((await held.samples())["ratesvc_history_sheets"]) == len(DAYS)
 
 
@@ -113,7 +113,7 @@ def days_of(service: Service) -> tuple[list[tuple[date, int]], Coverage | None, 
     """What a replica holds: its documents, its coverage, and the days of the dollar."""
     history = service.history
     dollars = [day for day, _ in series(history, "USD", Days(FIRST_DAY, DAYS[-1]))]
-    return [one.key for one in history], history.coverage, dollars
+    return [one.key for one in history.documents()], history.coverage, dollars
 
 
 async def test_an_idle_tick_moves_less_than_a_kilobyte(quiet: Served, client: redis.Redis) -> None:

@@ -26,7 +26,6 @@ from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import at, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, SourceError, StoreUnavailable
-from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.sync import Repaired
@@ -191,7 +190,7 @@ async def test_clock_calendar_and_backfill_have_figures(
     assert found["ratesvc_calendar_known_until_timestamp_seconds"] == known_until > clock().timestamp()
     assert found["ratesvc_backfill_steps"] == found["ratesvc_backfill_steps_done"] == 0
     monkeypatch.setattr(served.service._backfill, "progress", Progress(3, 7, "USD"))  # noqa: SLF001 -- as during a run
-    monkeypatch.setattr(Service, "loop_lag_s", 7.5)
+    monkeypatch.setattr(served.service.schedule, "lag_s", 7.5)
     shown = await gauges(served)
     assert (shown["backfill_steps_done"], shown["backfill_steps"], shown["loop_lag_seconds"]) == (3, 7, 7.5)
 
@@ -223,7 +222,7 @@ async def test_the_access_log_has_no_address_and_the_id_of_a_500(
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     with capture_logs() as logged:
         async with serve(log={"access": True}) as served:
-            await eventually(lambda: len(served.service.history) == 2)
+            await eventually(lambda: len(served.service.history.documents()) == 2)
             for _ in range(2):
                 _, headers, _ = await served.get("/v1/rates", User_Agent="a reader")
             monkeypatch.setattr("ratesvc.render.json.rates", broken)

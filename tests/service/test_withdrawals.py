@@ -38,7 +38,7 @@ async def published(bank: Bank, served: Served, clock: Clock, sheet: Sheet) -> N
 
 
 async def withdraw(served: Served, day: date) -> None:
-    await served.service.withdraw(served.service.withdrawal(day))
+    await served.service.withdraw(served.service.refresher.withdrawal(day))
 
 
 async def zloty(served: Served, day: date) -> tuple[str, int, str]:
@@ -57,7 +57,7 @@ async def test_a_sheet_that_the_bank_takes_back_is_said(bank: Bank, held: Served
     bank.takes_back(day)
     with capture_logs() as logged:
         await held.service.poll()
-        assert (held.service.taken_back, held.service.health()["cbr:sheet"]["status"]) == ([], "pass")
+        assert (held.service.refresher.taken_back, held.service.health()["cbr:sheet"]["status"]) == ([], "pass")
         await held.service.poll()
         await held.service.poll()
     said = [line for line in logged if line["event"] == "sheet_taken_back"]
@@ -87,7 +87,7 @@ async def test_a_bank_that_answers_for_another_day_once_says_nothing(bank: Bank,
         await held.service.poll()
         bank.publish(plausible(SATURDAY))
         await held.service.poll()
-    assert held.service.taken_back == []
+    assert held.service.refresher.taken_back == []
 
 
 async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
@@ -102,7 +102,7 @@ async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
     assert (number, right != wrong) == (2, True)
     await eventually(lambda: f"{FRIDAY}.2" in str(feed_of(held.service).end))
     async with reading(held.url) as reader:
-        withdrawal = held.service.withdrawal(FRIDAY)
+        withdrawal = held.service.refresher.withdrawal(FRIDAY)
         await store.add([replace(withdrawal, flags=())])
         with pytest.raises(RatesvcError, match=f"revision 3 of the sheet of {FRIDAY} has come meanwhile"):
             await held.service.withdraw(withdrawal)
@@ -154,7 +154,7 @@ async def test_the_only_sheet_is_not_withdrawn(held: Served) -> None:
     first = held.service.history.days[0]
     for day, why in (first, "nothing would be in force"), (SATURDAY, f"no sheet of {SATURDAY} is held"):
         with pytest.raises(RatesvcError, match=why):
-            held.service.withdrawal(day)
+            held.service.refresher.withdrawal(day)
 
 
 @pytest.mark.usefixtures("every_sheet")

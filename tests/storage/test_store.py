@@ -19,9 +19,10 @@ from kit.bank import daily_xml, sheet
 from msgspec.msgpack import encode
 from redis.asyncio import Redis
 
-from ratesvc.domain.columns import Column, Coverage, Currency, Days
+from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import RatesvcError, StoreUnavailable
+from ratesvc.storage import records
 from ratesvc.storage.records import Case, seal
 from ratesvc.storage.redis import RedisConnection, connect
 from ratesvc.storage.store import MOST_CASES, Glance, Store
@@ -193,8 +194,8 @@ async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(
     """A replica that holds less repairs Redis at the moment at which another one stores more. Columns come first."""
     column = Column(Currency("R01235", "R01235", "USD", "840", "USD"), FETCHED)
     column.put(DAY, 1, Decimal("75.5273"))
-    await other.put_columns([column], Days(DAY, DAY))
-    await store.put_coverage(Coverage(date(1992, 7, 1), DAY), 1)
+    await other.put_history([column], Coverage(DAY, DAY))
+    await redis.set(f"{{{namespace}}}:v2:coverage", records.encode_coverage(Coverage(date(1992, 7, 1), DAY), 1))
     assert await store.history() is None
     assert (await store.glance()).coverage is None
     async with forbidden("hset", redis, namespace) as lame:

@@ -32,7 +32,7 @@ from ratesvc.service.publication import Body, Publication
 from ratesvc.service.telemetry import Route
 from ratesvc.web.caching import RATES, Caching
 from ratesvc.web.problems import problem, problem_of
-from ratesvc.web.responses import Answer, Reply, has_it, preferred
+from ratesvc.web.responses import Answer, FinishedAnswer, has_it, preferred
 
 DUE = datetime(2026, 4, 24, 15, tzinfo=UTC)
 SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, False, 0, False, NOON, NOON, DUE)  # noqa: FBT003
@@ -70,10 +70,10 @@ def test_an_encoding_that_is_not_offered_is_not_sent() -> None:
 async def test_an_error_behind_the_handlers_is_a_problem_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """aiohttp has a page of its own for it."""
 
-    def broken(*_: object, **__: object) -> Reply:
+    def broken(*_: object, **__: object) -> FinishedAnswer:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("ratesvc.web.responses.Reply", broken)
+    monkeypatch.setattr("ratesvc.web.responses.FinishedAnswer", broken)
     status, found, body = await served.get("/v1/rates?codes=USD")
     assert (status, found["Content-Type"]) == (500, "application/problem+json")
     assert json.loads(body)["type"] == "urn:ratesvc:internal"
@@ -103,8 +103,8 @@ def headers(**given: str) -> CIMultiDictProxy[str]:
 
 def reply(
     caching: Caching | None = RATES, status: int = 200, publication: Publication | None = None, *, demo: bool = False
-) -> Reply:
-    return Reply(Answer(BODY, caching, status), publication, Route(), demo=demo)
+) -> FinishedAnswer:
+    return FinishedAnswer(Answer(BODY, caching, status), publication, Route(), demo=demo)
 
 
 def test_a_client_that_has_the_body_gets_304() -> None:
@@ -166,7 +166,9 @@ def test_a_head_says_when_the_answer_changed_once_that_second_is_over(
     assert "Last-Modified" not in lines(answer, status=304)
 
 
-def lines(answer: Reply, now: datetime = NOON, status: int = 200, encoding: str = "identity") -> dict[str, str]:
+def lines(
+    answer: FinishedAnswer, now: datetime = NOON, status: int = 200, encoding: str = "identity"
+) -> dict[str, str]:
     answer.choose(headers(), now)
     first, *rest = answer.head(status, encoding).decode().removesuffix("\r\n").split("\r\n")
     return {"status": first, **dict(line.split(": ", 1) for line in rest)}

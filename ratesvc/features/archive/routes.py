@@ -110,7 +110,10 @@ async def _history(service: Service, request: web.Request) -> Answer:
     def render() -> Body:
         unit_rates.check_complete(history, days)
         columns = [column for column in history.columns() if not codes or column.currency.code in codes]
-        latest, corrected = unit_rates.revisions(history), [one for one in history if one.effective_date in days]
+        latest, corrected = (
+            unit_rates.revisions(history),
+            [one for one in history.documents() if one.effective_date in days],
+        )
         earlier = [one for one in corrected if has_all and one.number < latest.get(one.effective_date, 1)]
         lines = formats.written(columns, days, form, latest, earlier)
         disposition = ("Content-Disposition", 'attachment; filename="history.csv"')

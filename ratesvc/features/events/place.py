@@ -185,7 +185,7 @@ def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event
 
 def _corrected(history: History) -> list[date]:
     """The days whose sheet was corrected, oldest first."""
-    return sorted({revision.effective_date for revision in history if revision.number > 1})
+    return sorted({revision.effective_date for revision in history.documents() if revision.number > 1})
 
 
 def _days_after(history: History, day: date) -> list[date]:

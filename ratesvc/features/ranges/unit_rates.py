@@ -71,7 +71,7 @@ def last_set(history: History, params: SeriesParams, today: date) -> date:
 
 def revisions(history: History) -> dict[date, int]:
     """The number of each sheet's latest revision where that is not 1."""
-    return {revision.effective_date: revision.number for revision in history if revision.number > 1}
+    return {revision.effective_date: revision.number for revision in history.documents() if revision.number > 1}
 
 
 def check_complete(history: History, days: Days) -> None:

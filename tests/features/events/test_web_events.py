@@ -113,7 +113,9 @@ async def test_missed_events_come_from_any_replica_and_after_a_restart(
             client.flushall()
         await continues(one)
         await one.service.tick()
-        await eventually(lambda: client.hlen(f"{{{settings.redis.namespace}}}:v2:sheets") >= len(one.service.history))
+        await eventually(
+            lambda: client.hlen(f"{{{settings.redis.namespace}}}:v2:sheets") >= len(one.service.history.documents())
+        )
     async with serve_whole() as again:
         await continues(again)
 
