@@ -182,7 +182,7 @@ class TooManyPoints(RatesvcError):
     def __init__(self, currencies: int, days: int, most: int) -> None:
         super().__init__(
             f"{currencies} currencies on {days:,} days are {currencies * days:,} points, and one answer has at most "
-            f"{most:,}. Ask for fewer currencies or a shorter range; /v1/history.csv has all of history in one answer."
+            f"{most:,}. Ask for fewer currencies or a shorter range."
         )
         self.points = currencies * days
         self.most = most

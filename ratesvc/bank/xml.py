@@ -83,6 +83,8 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
         raise BadDocument("structure", f"asked for {cbr_id}, answered {_shown(root.get('@ID'))}")
     if (parse_date(root.get("@DateRange1")), parse_date(root.get("@DateRange2"))) != (since, until):
         raise BadDocument("structure", f"another range than {since} to {until}")
+    if "#text" in root:
+        raise BadDocument("structure", "it has text beside its days")
     records = tuple(_record(record, cbr_id) for record in root.get("Record") or ())
     days = [record.effective_date for record in records]
     if days != sorted(set(days)):
@@ -181,9 +183,10 @@ def _root(raw: bytes, name: str) -> dict[str, Any]:
         raise BadDocument("malformed", f"not well-formed XML ({error})") from None
     _check_names(tree)
     root = tree.get(name)
+    text = root.get("#text") if isinstance(root, dict) else root
+    if isinstance(text, str) and ERROR in text:
+        raise BadDocument("parameters", f"the Bank answered «{ERROR}»")
     if isinstance(root, str):
-        if ERROR in root:
-            raise BadDocument("parameters", f"the Bank answered «{ERROR}»")
         raise BadDocument("structure", "the table holds text instead of rows")
     if not isinstance(root, dict):
         raise BadDocument("structure", f"there is no {name} in it")

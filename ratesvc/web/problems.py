@@ -85,7 +85,7 @@ def problem(error: RatesvcError) -> web.Response:
     elif isinstance(error, errors.UnknownCurrency):
         extra["code"] = error.code
     elif isinstance(error, errors.TooManyPoints):
-        extra = {"points": error.points, "most": error.most}
+        extra |= {"points": error.points, "most": error.most}
     return refusal(problem_of(error), str(error), extra)
 
 

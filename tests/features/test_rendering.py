@@ -42,18 +42,20 @@ async def whole(bank: Bank, serve_whole: Serve) -> AsyncIterator[Served]:
 
 
 async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(
-    whole: Served, monkeypatch: pytest.MonkeyPatch
+    whole: Served, serve_whole: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The problem names the limit and the alternatives. A few currencies on every day since 1992 are within it."""
+    """The problem names the limit and the alternatives that are on. A few currencies on every day are within it."""
     with monkeypatch.context() as patch:
         patch.setattr(tables, "to_json", None)
         status, headers, body = await whole.get(DAILY + EVERY)
     problem = json.loads(body)
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert (problem["type"], problem["most"]) == ("urn:ratesvc:too_many_points", MOST_POINTS)
-    assert problem["points"] > MOST_POINTS
+    assert (problem["points"] > MOST_POINTS, problem["parameter"], problem["given"]) == (True, "codes", EVERY[:100])
     for way in ("75,000", "fewer currencies", "shorter range", "/v1/history.csv"):
         assert way in problem["detail"]
+    async with serve_whole(features=("series",)) as alone:
+        assert b"history.csv" not in (await alone.get(DAILY + EVERY))[2]
     status, _, body = await whole.get(DAILY + "USD,EUR,CNY,GBP,JPY")
     assert status == 200
     assert len(json.loads(body)["rows"]) > 50_000
@@ -96,7 +98,7 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     release, about = threading.Event(), tables.about
 
     def slow(asked: SeriesParams, *given: Any, **more: Any) -> dict[str, Any]:
-        if asked.fill == "daily":
+        if asked.daily:
             assert release.wait(patience_s())
         return about(asked, *given, **more)
 

@@ -76,7 +76,6 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
     asked = charted(params, service)
     wanted = SeriesParams(asked.codes, asked.days)
     shown = Shown(asked, Language.of(params.language()), site, params.text("theme"))
-    unit_rates.points_of(history, wanted, today)  # raises TooManyPoints
 
     def render() -> Body:
         rates = {code: unit_rates.dated_rates(history, code, wanted) for code in asked.codes}

@@ -55,8 +55,8 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
     quote = known(params.code("quote_currency"), service, "quote_currency")
     codes = params.codes() or sorted(service.history.codes() | {"RUB"})
     others = tuple(known(code, service) for code in codes if code != quote)
-    fill, is_new = params.text("fill").removeprefix("none"), params.text("roubles") == "new"
-    return SeriesParams(others, days, quote, fill, params.text("group"), is_new, dates)
+    daily, is_new = params.text("fill") == "daily", params.text("roubles") == "new"
+    return SeriesParams(others, days, quote, daily, params.text("group"), is_new, dates)
 
 
 def check_combined(params: StrictParams) -> None:

@@ -28,7 +28,7 @@ MOST_POINTS = 75_000
 
 @dataclass(frozen=True, slots=True)
 class SeriesParams:
-    """The parameters of a series: `fill` daily, or empty; `group` a period, or empty.
+    """The parameters of a series: `daily` has every day, `group` is a period or empty.
 
     `new_roubles` divides what is before 1998. With `dates` only these days of the range count.
     """
@@ -36,7 +36,7 @@ class SeriesParams:
     codes: tuple[str, ...]
     days: Days
     quote: str = "RUB"
-    fill: str = ""
+    daily: bool = False
     group: str = ""
     new_roubles: bool = False
     dates: tuple[date, ...] = ()
@@ -58,9 +58,8 @@ def points_of(history: History, params: SeriesParams, today: date) -> int:
     """The greatest count of points of a series. Raises TooManyPoints."""
     if params.dates:
         return len(params.codes) * len(params.dates)
-    daily = bool(params.fill)
-    until = last_set(history, params, today) if daily else params.days.until
-    return count_points(history, len(params.codes), replace(params.days, until=until), daily=daily)
+    until = last_set(history, params, today) if params.daily else params.days.until
+    return count_points(history, len(params.codes), replace(params.days, until=until), daily=params.daily)
 
 
 def last_set(history: History, params: SeriesParams, today: date) -> date:

@@ -8,6 +8,7 @@ from functools import partial
 from aiohttp import web
 
 from ratesvc.domain.workdays import moscow_day
+from ratesvc.errors import TooManyPoints
 from ratesvc.features.ranges import unit_rates
 from ratesvc.features.ranges.requests import long_answer, series_params
 from ratesvc.features.rendering import Queue
@@ -21,17 +22,23 @@ from ratesvc.web.params import StrictParams
 from ratesvc.web.responses import Answer, Handler
 
 
-def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
+def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
-    return {f"/v1/series{form}": partial(_many_days, service, f"/v1/series{form}") for form in ("", ".csv")}
+    return {f"/v1/series{form}": partial(_many_days, service, site, f"/v1/series{form}") for form in ("", ".csv")}
 
 
-async def _many_days(service: Service, path: str, request: web.Request) -> Answer:
+async def _many_days(service: Service, site: Site, path: str, request: web.Request) -> Answer:
     query = StrictParams(request, path)
     params = series_params(query, service)
     names, locale = query.language(), query.given_language("locale")
     history, today = service.history, moscow_day(service.clock())
-    points = unit_rates.points_of(history, params, today)
+    try:
+        points = unit_rates.points_of(history, params, today)
+    except TooManyPoints as error:
+        error.parameter, error.given = "codes", query.text("codes") or None
+        if site.has("archive"):
+            error.args = (f"{error} /v1/history.csv has all of history in one answer.",)
+        raise
 
     def render() -> Body:
         unit_rates.check_complete(history, params.days)

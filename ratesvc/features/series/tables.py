@@ -22,12 +22,12 @@ def about(params: SeriesParams, history: History, today: date, *, demo: bool) ->
     """A series without its rows."""
     has_old_roubles = "RUB" in (params.quote, *params.codes) and not params.new_roubles
     old = denomination(params.days.since) if has_old_roubles else None
-    unconfirmed = history.lacking(params.days, today)
+    unconfirmed, fill = history.lacking(params.days, today), params.daily and "daily"
     return {
         "quote_currency": params.quote,
         "since": params.days.since,
         "until": params.days.until,
-        **marks(fill=params.fill, group=params.group, demo=demo, unconfirmed=unconfirmed, denomination=old),
+        **marks(fill=fill, group=params.group, demo=demo, unconfirmed=unconfirmed, denomination=old),
     }
 
 
@@ -39,7 +39,7 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
     if params.group:
         periods = list(summaries(history, code, params, PERIODS[params.group]))
         return _period_rows(code, periods, params, history, today)
-    if params.dates or params.fill:
+    if params.dates or params.daily:
         is_chosen = bool(params.dates)
         rows = rates_on(history, code, params, today) if is_chosen else carried_rates(history, code, params, today)
         days, effective = [iso(day) for day, _, _ in rows], [iso(day) for _, day, _ in rows]

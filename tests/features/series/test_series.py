@@ -134,7 +134,7 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
     history = held(base, quote)
     since, until = sorted((since, until))
     days = [FIRST + timedelta(days=step) for step in range(since, until + 1)]
-    params = SeriesParams(("AAA",), Days(days[0], days[-1]), in_quote, "daily")
+    params = SeriesParams(("AAA",), Days(days[0], days[-1]), in_quote, daily=True)
     rates = dict(one_by_one(history, "AAA", replace(params, days=replace(params.days, since=FIRST))))
     expected: list[tuple[date, Decimal, date]] = []
     for day in days:
