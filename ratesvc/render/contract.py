@@ -27,9 +27,10 @@ class Site:
     demo: bool = False
     features: tuple[str, ...] = FEATURES
     base: str = ""
-    """What addresses for programs begin with: `public_url` if it is configured. Else they begin at the root.
+    """What addresses for programs begin with: `public_url` if it is configured. Else they are relative to the document.
 
-    The name of this machine would be wrong for other readers, and the header Host is theirs to choose."""
+    The name of this machine would be wrong for other readers, the header Host is theirs to choose, and a proxy may
+    remove a prefix from the path."""
 
     def has(self, feature: str) -> bool:
         """Whether a feature is on, so that its addresses exist."""

@@ -569,5 +569,6 @@ async def test_an_empty_service_describes_itself(serve: Serve) -> None:
     async with serve() as running:
         document = json.loads((await running.get("/openapi.json"))[2])
         assert document["components"]["parameters"]["path-date"]["example"] == "2026-04-24"
-        assert document["servers"] == [{"url": "/"}]
+        # Relative to the document, so it holds behind a proxy that removes a prefix.
+        assert document["servers"] == [{"url": "."}]
         assert (await running.get("/docs"))[0] == 200

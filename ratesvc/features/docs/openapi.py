@@ -20,13 +20,13 @@ def document(site: Site, day: date) -> bytes:
     """/openapi.json. `day` is one whose rates are held, so that the examples work."""
     whole = contract(site.features)
     whole["info"]["version"] = __version__
-    whole["servers"] = [{"url": site.base or "/"}]
+    whole["servers"] = [{"url": site.base or "."}]
     return DAY.sub(day.isoformat().encode(), encode(whole).replace(HOST, encode(site.public_url)[1:-1]))
 
 
 def api_catalog(site: Site) -> bytes:
     """/.well-known/api-catalog, by RFC 9727: where the API begins and what describes it, as links (RFC 9264)."""
-    paths, base = contract(site.features)["paths"], site.base
+    paths, base = contract(site.features)["paths"], site.base or ".."
     described = {"service-desc": ("/openapi.json", "application/json"), "service-doc": ("/docs", "text/html")}
     links = {relation: [{"href": base + path, "type": media}] for relation, (path, media) in described.items()}
     items = [{"href": base + path} for path in paths if path.startswith("/v1/") and "{" not in path]
@@ -44,7 +44,7 @@ def for_language_models(site: Site, day: date) -> bytes:
                 if tag["name"] in operation["tags"]:
                     about = " ".join(operation.get("description", "").split())
                     lines.append(f"- [{operation['summary']}]({operation['x-example']}): {about}".rstrip(": "))
-    return "\n".join([*lines, ""]).replace(site.public_url, site.base).encode()
+    return "\n".join([*lines, ""]).replace(f"{site.public_url}/", site.base and f"{site.base}/").encode()
 
 
 def operations(site: Site, day: date) -> list[Part]:

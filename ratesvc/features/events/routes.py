@@ -128,11 +128,11 @@ def _written(news: Event, site: Site) -> bytes:
 
     A `reset` is about no sheet; its address is that of today's rates.
     """
-    document: dict[str, Any] = {"url": f"{site.base}/v1/rates"}
+    url = f"{site.base}/v1/rates" if site.base else "rates"
+    document: dict[str, Any] = {"url": url}
     if news.sheet:
         day, number, _ = news.sheet
-        url = f"{site.base}/v1/rates/{day.isoformat()}?revision={number}"
-        document = {"effective_date": day, "revision": number, "url": url}
+        document = {"effective_date": day, "revision": number, "url": f"{url}/{day.isoformat()}?revision={number}"}
     if site.demo:
         document["demo"] = True
     return f"event: {news.kind}\nid: {news.place}\n".encode() + b"data: " + encode(document) + b"\n\n"

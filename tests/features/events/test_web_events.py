@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 import redis
@@ -84,7 +85,7 @@ async def test_a_publication_a_correction_and_midnight_on_two_replicas(
         for reader in (first, second):
             assert (reader.ids, reader.received) == (IDS, EVENTS)
             assert reader.blocks[0] == {"retry": "3000", "id": FIRST}
-        path = first.documents()[-1]["url"]
+        path = urljoin("/v1/events", first.documents()[-1]["url"])
         status, _, body = await two.get(path)
         assert (status, json.loads(body)["effective_date"], json.loads(body)["revision"]) == (200, "2026-04-25", 2)
 
@@ -143,7 +144,7 @@ async def test_a_foreign_id_gets_a_reset(bank: Bank, serve_whole: Serve) -> None
     async with serve_whole() as served, reading(served.url, "abc") as stranger:
         await stranger.receives(1)
         assert (stranger.received, stranger.ids) == (RESET, [FIRST])
-        assert stranger.documents()[0]["url"] == "/v1/rates"
+        assert stranger.documents()[0]["url"] == "rates"
         bank.publish(sheet(SATURDAY))
         await served.service.refresh()
         await stranger.receives(2)
