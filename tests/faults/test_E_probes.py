@@ -28,7 +28,6 @@ from kit.time import limit_s, quickest
 
 import ratesvc
 from ratesvc.render import contract
-from ratesvc.service import publication
 
 VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "3000"))
 READERS = 4
@@ -103,16 +102,6 @@ async def test_E6_a_flood_of_variants(demo: Program) -> None:
     assert after - before <= MOST_GROWTH
     assert after < DOCUMENTED
     assert p99(taken) <= limit_s(SLOWEST_S)
-
-
-async def test_E6_no_long_target_is_remembered(served: Served) -> None:
-    """The service remembers no long target; tests/service/test_publication.py has the caps of bodies and targets."""
-    for length in (publication.LONGEST_TARGET // 2, publication.LONGEST_TARGET):
-        await served.get(f"/v1/rates?_={'a' * length}")
-    current = served.service.publication
-    assert current
-    [remembered] = current.answers
-    assert len(remembered) <= publication.LONGEST_TARGET
 
 
 # Each makes a pattern of its kind go back and forth, if anything does.

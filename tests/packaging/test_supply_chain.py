@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import tomllib
@@ -46,23 +45,6 @@ def test_everything_locked_has_a_hash_and_no_address(lock: str) -> None:
     assert re.findall(r"--(?!hash=sha256:)\S*", text) == []
 
 
-@pytest.mark.parametrize("folder", ["browser", "clients"])
-def test_what_tests_take_from_npm_has_hashes_and_no_address(folder: str) -> None:
-    """The same for npm: each package but the folder itself has a version and one hash."""
-    text = (ROOT / f"tests/{folder}/package-lock.json").read_text("utf-8")
-    packages = json.loads(text)["packages"]
-    del packages[""]
-    assert len(packages) > 3
-    without = [
-        name
-        for name, one in packages.items()
-        if "link" in one or not re.fullmatch(r"sha512-[A-Za-z0-9+/]{86}==", one.get("integrity", ""))
-    ]
-    assert without == []
-    assert '"resolved"' not in text
-    assert "://" not in re.sub(r'"(url|funding)": "[^"]+"', "", text)
-
-
 @pytest.mark.parametrize(
     ("lock", "is_whole"),
     [("requirements.lock", True), ("requirements-build.lock", True), ("requirements-docs.lock", False)],
@@ -80,23 +62,6 @@ def test_everything_declared_is_locked() -> None:
     wanted = [*PROJECT["dependencies"], *OPTIONAL["png"]]
     ships = locked("requirements.lock")
     assert [one for one in map(Requirement, wanted) if ships[one.name] not in one.specifier] == []
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("schema", "pattern"),
-    [
-        ("github-workflows", ".github/workflows/*.yml"),
-        ("dependabot", ".github/dependabot.yml"),
-        ("github-issue-forms", ".github/ISSUE_TEMPLATE/[!c]*.yml"),
-        ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
-    ],
-)
-def test_what_github_reads_is_valid(schema: str, pattern: str) -> None:
-    """By GitHub's schemas: it ignores a file that is not."""
-    files = sorted(ROOT.glob(pattern))
-    assert files
-    output_of(sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 
 
 def test_zizmor_finds_nothing(tmp_path: Path) -> None:

@@ -180,10 +180,6 @@ async def covered(replica: Replica) -> Coverage | None:
     return held[0] if held else None
 
 
-async def unheard(_: Progress) -> None:
-    """Nobody follows this job."""
-
-
 async def finished(steps: AsyncIterator[Progress]) -> None:
     async for _ in steps:
         pass
@@ -405,23 +401,6 @@ async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
 
 
 # The service runs it by itself
-
-
-async def test_a_bank_that_hangs_delays_no_answer(bank: Bank, serve: Serve) -> None:
-    """Neither a backfill that waits for the Bank nor a poll."""
-    series = bank.hangs("XML_dynamic.asp")
-    async with serve() as running:
-        await running.ready()
-        await eventually(lambda: bank.series_asked)
-        over, asked = bank.hangs(), len(bank.queries)
-        refreshing = asyncio.create_task(running.service.refresh())
-        await eventually(lambda: len(bank.queries) > asked)
-        meanwhile = [await running.get(path) for path in ("/v1/rates", "/v1/rates/2026-03-20", "/health")]
-        assert not refreshing.done()
-        over.set()
-        await refreshing
-        series.set()
-    assert [status for status, _, _ in meanwhile] == [200, 503, 200]
 
 
 async def test_no_replica_waits_for_its_turn_when_history_is_there(

@@ -130,18 +130,6 @@ async def test_a_poll_that_takes_long_is_not_lost(served: Served, bank: Bank, mo
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_polls_go_on_where_their_scheduler_has_ended(
-    served: Served, bank: Bank, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By a bug of its own. The heartbeat finds that a poll is due and does not come."""
-    monkeypatch.setattr("ratesvc.service.schedule.LATE", timedelta(0))
-    schedule, asked = served.service.schedule, len(bank.asked)
-    schedule._scheduler.shutdown(wait=False)  # noqa: SLF001 -- the same
-    schedule.poll_in(0)
-    await eventually(lambda: len(bank.asked) > asked)
-
-
-@pytest.mark.usefixtures("hurried")
 async def test_an_unforeseen_error_does_not_end_the_ticks(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the heartbeat ends, health fails."""
     calls = []

@@ -238,6 +238,14 @@ async def test_the_access_log_has_no_address_and_the_id_of_a_500(
     assert not any("127.0.0.1" in str(line) for line in (first, remembered, last))
 
 
+async def test_the_access_log_is_off_by_default(served: Served) -> None:
+    """Neither a remembered answer nor another one gets a line."""
+    with capture_logs() as logged:
+        for _ in range(2):
+            await served.get("/v1/rates?codes=USD")
+    assert [line for line in logged if line["event"].startswith("request")] == []
+
+
 async def test_the_log_says_once_that_a_sheet_is_late_and_when_it_came(
     served: Served, bank: Bank, clock: Clock
 ) -> None:

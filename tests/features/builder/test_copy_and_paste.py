@@ -150,7 +150,7 @@ async def compared(browser: Browser, live: Live, host: Host, page: Page, key: st
         await other.goto(host.put(f"<p>{before}{made}{after}</p>" if bar else made, head=head))
         await other.wait_for_load_state("networkidle")
         await settled(other)
-        for width in (272, *WIDTHS, 360):
+        for width in (272, *WIDTHS, 360) if ground == "light" else (360, 720):  # colours hardly depend on it
             await resized(page, preview, width, is_preview=True)
             await resized(other, other.main_frame, width, is_preview=False)
             shown, seen = await facts(preview), await facts(other.main_frame)
