@@ -22,8 +22,8 @@ async def backfill(settings: Settings, since: date | None, until: date | None, *
         coverage, count = service.history.coverage, len(service.history.days)
     if coverage is None:
         raise RatesvcError("the Bank has no sheets in that range")
-    held = {"sheets": count, "since": coverage.since, "until": coverage.until, "unconfirmed": coverage.unconfirmed}
-    waiting = len(coverage.unconfirmed)
+    held = {"sheets": count, "since": coverage.since, "until": coverage.until, "unconfirmed": coverage.open_days}
+    waiting = len(coverage.open_days)
     which = f"all but {waiting} that wait (ratesvc quarantine list)" if waiting else "every one"
     words = f"Held{place}: {count} sheets, {which} from {coverage.since} to {coverage.until}."
     click.echo(msgspec.json.encode(held) if as_json else words)

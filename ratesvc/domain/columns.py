@@ -66,22 +66,18 @@ class Days:
 class Coverage(Days):
     """The days that are complete: no sheet is missing in this range.
 
-    The days in `unconfirmed`, oldest first, are the exception: their sheets exist, or may exist, and are not admitted.
+    The `open_days`, oldest first, are the exception: their sheets exist, or may exist, and are not admitted.
     """
 
-    unconfirmed: tuple[date, ...] = ()
+    open_days: tuple[date, ...] = ()
 
-    def has_unconfirmed(self, after: date, until: date) -> bool:
-        """Whether a sheet that is not admitted takes effect later than `after` and not later than `until`."""
-        return any(after < day <= until for day in self.unconfirmed)
-
-    def with_unconfirmed(self, day: date) -> Coverage:
+    def with_open_day(self, day: date) -> Coverage:
         """The same range while the sheet of that day is not admitted; a day outside of it changes nothing."""
-        return replace(self, unconfirmed=tuple(sorted({*self.unconfirmed, day}))) if day in self else self
+        return replace(self, open_days=tuple(sorted({*self.open_days, day}))) if day in self else self
 
-    def with_sheet(self, day: date) -> Coverage:
+    def without_open_day(self, day: date) -> Coverage:
         """The same range once that day has its sheet, or the Bank has said that there is none."""
-        return replace(self, unconfirmed=tuple(other for other in self.unconfirmed if other != day))
+        return replace(self, open_days=tuple(other for other in self.open_days if other != day))
 
 
 @dataclass(slots=True)

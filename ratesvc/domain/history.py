@@ -72,12 +72,12 @@ class History:
         if is_held and not latest.sheet.quotes:
             self.days = [*self.days[:index], *self.days[index + 1 :]]
             # The Bank may have another sheet of that day: a backfill asks.
-            self.coverage = self.coverage and self.coverage.with_unconfirmed(day)
+            self.coverage = self.coverage and self.coverage.with_open_day(day)
         self._columns = with_revision(self._columns, latest)
         if latest.sheet.quotes:
             if not is_held:
                 self.days = [*self.days[:index], day, *self.days[index:]]
-            self.coverage = self.coverage and self.coverage.with_sheet(day)
+            self.coverage = self.coverage and self.coverage.without_open_day(day)
         self.version += 1
 
     def take(
@@ -122,19 +122,19 @@ class History:
         withdrew does not come back; its day is unconfirmed as long as the columns have it.
         """
         filled = {column.currency.cbr_id: column.copy() for column in columns}
-        kept = {day: self.latest(day) for day in sorted({*self._revisions, *coverage.unconfirmed})}
+        kept = {day: self.latest(day) for day in sorted({*self._revisions, *coverage.open_days})}
         # Only some of the columns have a sheet that was set while they were fetched, or a day outside of the coverage
         # from an unfinished backfill. Neither is a sheet yet.
-        days = [day for day in sheet_days(filled.values()) if day in coverage and day not in coverage.unconfirmed]
+        days = [day for day in sheet_days(filled.values()) if day in coverage and day not in coverage.open_days]
         ordinals = frozenset(day.toordinal() for day in days)
         for column in filled.values():
             column.keep_only(ordinals)
         for day, revision in kept.items():
             if revision and revision.sheet.quotes:
-                coverage = coverage.with_sheet(day)
+                coverage = coverage.without_open_day(day)
                 days.append(day)
             elif revision and day in days:
-                coverage = coverage.with_unconfirmed(day)
+                coverage = coverage.with_open_day(day)
                 days.remove(day)
             if revision:
                 filled = with_revision(filled, revision)
@@ -150,34 +150,6 @@ class History:
     def has_document(self, effective: date) -> bool:
         """Whether the sheet of this day is held as a daily document, not only as columns."""
         return effective in self._revisions
-
-    @property
-    def unconfirmed(self) -> tuple[date, ...]:
-        """The days of the coverage whose sheets exist and are not admitted, oldest first."""
-        return self.coverage.unconfirmed if self.coverage else ()
-
-    def lacking(self, days: Days, today: date) -> list[date]:
-        """The days of a range whose sheets are unconfirmed, or expected up to today and not held; oldest first."""
-        until = min(days.until, max([today, *self.days[-1:]]))
-        found = {day for day in self.unconfirmed if day in days}
-        day = self.calendar.effective_date_after(self._fetched_until)
-        while day <= until:
-            if day >= days.since and self.days[bisect_left(self.days, day) :][:1] != [day]:
-                found.add(day)
-            day = self.calendar.effective_date_after(day)
-        return sorted(found)
-
-    @property
-    def _fetched_until(self) -> date:
-        """All of history is fetched up to this day, or is still being fetched. Later sheets are missing one by one."""
-        if not self.days:
-            return date.max - NEAR
-        return max(self.coverage.until, self.days[-1] - NEAR) if self.coverage else self.days[-1]
-
-    @property
-    def known_until(self) -> date:
-        """The day of the newest sheet, or a later one for which the Bank has none. Raises IndexError without sheets."""
-        return max(self.days[-1], self.coverage.until if self.coverage else date.min)
 
     @property
     def newest(self) -> Revision | None:
@@ -264,7 +236,7 @@ class History:
         found = self.of_date(self.days[index - 1]) if index and day == today else None
         if found is None:
             since = self.days[index - 1] if index else self.begins
-            raise HistoryLoading(day, next(reversed(self.lacking(Days(since, day), today)), None))
+            raise HistoryLoading(day, next(reversed(self.missing_days(Days(since, day), today)), None))
         return found
 
     def certain_on(self, day: date) -> Revision | None:
@@ -303,7 +275,35 @@ class History:
         index = bisect_left(self.days, today - SETTLED)
         return self.days[index - 1] if index else date.min
 
-    def first_gap(self, days: Days) -> date | None:
+    # What is missing. All of history is fetched in one backfill; after it sheets are missing one by one.
+
+    @property
+    def open_days(self) -> tuple[date, ...]:
+        """The days of the coverage whose sheets exist, or may exist, and are not admitted; oldest first."""
+        return self.coverage.open_days if self.coverage else ()
+
+    @property
+    def known_until(self) -> date:
+        """The day of the newest sheet, or a later one for which the Bank has none. Raises IndexError without sheets."""
+        return max(self.days[-1], self.coverage.until if self.coverage else date.min)
+
+    @property
+    def _loading_until(self) -> date:
+        """The last day that the backfill of all of history fetches, or has fetched."""
+        if not self.days:
+            return date.max - NEAR
+        return max(self.coverage.until, self.days[-1] - NEAR) if self.coverage else self.days[-1]
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether all of history has not been fetched yet."""
+        return self.coverage is None or self.first_loading(Days(FIRST_DAY, date.max)) is not None
+
+    def first_loading(self, days: Days) -> date | None:
+        """The first of these days that has to wait until all of history is fetched."""
+        return self.first_uncertain(Days(days.since, min(days.until, self._loading_until)))
+
+    def first_uncertain(self, days: Days) -> date | None:
         """The first of these days whose sheet in force is not certain."""
         day = max(days.since, self.begins)
         while day <= days.until:
@@ -316,28 +316,28 @@ class History:
             day = self.calendar.may_end(_complete_until(found, self.coverage))
         return None
 
-    # What is missing
-
-    def first_unfetched(self, days: Days) -> date | None:
-        """The first of these days that has to wait until all of history is fetched."""
-        return self.first_gap(Days(days.since, min(days.until, self._fetched_until)))
-
-    def is_incomplete(self, now: datetime) -> bool:
-        """Whether a sheet up to the newest, or up to yesterday, is not held."""
-        return self.is_loading or bool(self.missing(now))
-
-    @property
-    def is_loading(self) -> bool:
-        """Whether all of history has not been fetched yet."""
-        return self.coverage is None or self.first_unfetched(Days(FIRST_DAY, date.max)) is not None
-
-    def missing(self, now: datetime) -> list[date]:
-        """The days whose sheets a backfill has left: up to the newest, or up to yesterday."""
-        return self.lacking(Days(date.min, date.max), self.asked_until(moscow_day(now)))
+    def missing_days(self, days: Days, today: date) -> list[date]:
+        """The days of a range that are open, or whose sheets are expected up to today and not held; oldest first."""
+        until = min(days.until, max([today, *self.days[-1:]]))
+        found = {day for day in self.open_days if day in days}
+        day = self.calendar.effective_date_after(self._loading_until)
+        while day <= until:
+            if day >= days.since and self.days[bisect_left(self.days, day) :][:1] != [day]:
+                found.add(day)
+            day = self.calendar.effective_date_after(day)
+        return sorted(found)
 
     def asked_until(self, today: date) -> date:
         """The last day for which a backfill asks the Bank: yesterday, or today if its sheet was withdrawn."""
         return today if today in self.without_a_sheet else today - ONE_DAY
+
+    def days_to_backfill(self, now: datetime) -> list[date]:
+        """The missing days for which a backfill asks: up to the newest sheet, or up to yesterday."""
+        return self.missing_days(Days(date.min, date.max), self.asked_until(moscow_day(now)))
+
+    def needs_backfill(self, now: datetime) -> bool:
+        """Whether a sheet that a backfill asks for is not held."""
+        return self.is_loading or bool(self.days_to_backfill(now))
 
     # Series
 
@@ -369,7 +369,7 @@ def certain_date(days: Sequence[date], calendar: WorkCalendar, coverage: Coverag
     """
     index = bisect_right(days, day)
     found = days[index - 1] if index else None
-    if found is None or (coverage and coverage.has_unconfirmed(found, day)):
+    if found is None or (coverage and any(found < open_day <= day for open_day in coverage.open_days)):
         return None
     return found if day < calendar.may_end(_complete_until(found, coverage)) else None
 

@@ -148,7 +148,7 @@ class Service:
             cycle = await self.refresh(again=True)
         now, failures = self.clock(), self.telemetry.failures
         self.schedule.poll_in(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures))
-        if self.history.is_incomplete(now):
+        if self.history.needs_backfill(now):
             self.schedule.backfill_in(0)
 
     async def tick(self) -> None:
@@ -184,7 +184,7 @@ class Service:
         try:
             if self._backfill.is_needed():
                 await self._backfill.run(report)
-                missing = len(self.history.missing(self.clock()))
+                missing = len(self.history.days_to_backfill(self.clock()))
                 self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
         except NotOurTurn:
             is_waiting = True
@@ -343,7 +343,7 @@ class Service:
         """The checks of application/health+json."""
         telemetry = self.telemetry
         silent_s = self.schedule.silent_s if self.scheduled else 0.0
-        missing = self.history.missing(self.clock()) if self.history.coverage else []
+        missing = self.history.days_to_backfill(self.clock()) if self.history.coverage else []
         return {
             "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest, self.refresher.taken_back),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),

@@ -1,6 +1,6 @@
 """Fetches all of history, one request for each currency id, and later fills its gaps.
 
-A run first stores what the series say. Days that are not certain are unconfirmed, so replicas serve the others at once.
+A run first stores what the series say. Days that are not certain stay open, so replicas serve the others at once.
 Then it confirms these days, each by its document. The next run goes on with those that are left.
 """
 
@@ -26,7 +26,7 @@ from ratesvc.service.refresh import Cycle, Refresher
 USD = "R01235"
 MOST_DAILY_DOCUMENTS = 20
 MOST_ASKED_AGAIN = 5
-"""A run asks for so many of the days that were unconfirmed before."""
+"""A run asks again for at most so many open days."""
 MOST_UNANSWERED = 5
 """After so many failed requests in a row, a run takes the Bank for unreachable and ends."""
 
@@ -50,7 +50,7 @@ class NotOurTurn(RatesvcError):
 
 @dataclass(slots=True)
 class _Figures:
-    """What the series say, by currency id, and which days are unconfirmed: their figures are here, too."""
+    """What the series say, by currency id, and which days are open: their figures are here, too."""
 
     columns: dict[str, Column]
     coverage: Coverage
@@ -58,31 +58,31 @@ class _Figures:
     def admit(self, revision: Revision) -> None:
         """Take the figures of an admitted sheet."""
         self.columns = with_revision(self.columns, revision)
-        self.coverage = self.coverage.with_sheet(revision.effective_date)
+        self.coverage = self.coverage.without_open_day(revision.effective_date)
 
     def forget(self, day: date) -> None:
         """There is no sheet of that day."""
         self.columns = {cbr_id: column.without(day) for cbr_id, column in self.columns.items()}
-        self.coverage = self.coverage.with_sheet(day)
+        self.coverage = self.coverage.without_open_day(day)
 
     def withdraw(self, day: date) -> None:
-        """A person withdrew the sheet of that day. It is unconfirmed if the series have it."""
+        """A person withdrew the sheet of that day. It is open if the series have it."""
         columns = {cbr_id: column.without(day) for cbr_id, column in self.columns.items()}
         if any(column is not self.columns[cbr_id] for cbr_id, column in columns.items()):
-            self.columns, self.coverage = columns, self.coverage.with_unconfirmed(day)
+            self.columns, self.coverage = columns, self.coverage.with_open_day(day)
 
     def complete(self) -> Coverage | None:
-        """The complete days; None if no sheet is admitted. They end before the first unconfirmed day after the last."""
-        since, unconfirmed = self.coverage.since, self.coverage.unconfirmed
-        admitted = (day for day in sheet_days(self.columns.values()) if day in self.coverage and day not in unconfirmed)
+        """The complete days; None if no sheet is admitted. They end before the first open day after the last."""
+        since, open_days = self.coverage.since, self.coverage.open_days
+        admitted = (day for day in sheet_days(self.columns.values()) if day in self.coverage and day not in open_days)
         newest = max(admitted, default=None)
         if newest is None:
             return None
-        later = [day for day in unconfirmed if day > newest]
+        later = [day for day in open_days if day > newest]
         return Coverage(
             since,
             later[0] - ONE_DAY if later else self.coverage.until,
-            tuple(day for day in unconfirmed if day < newest),
+            tuple(day for day in open_days if day < newest),
         )
 
     def history(self, memory: History) -> History:
@@ -115,7 +115,7 @@ class Backfill:
         self._hold = hold
         self._running = asyncio.Lock()
         self._asked: Counter[date] = Counter()
-        """How often the document of each unconfirmed day was asked for."""
+        """How often the document of each open day was asked for."""
         self._unanswered = 0
         self.progress: Progress | None = None
         """The current step, while a run goes on."""
@@ -123,7 +123,7 @@ class Backfill:
     def is_needed(self) -> bool:
         """Whether a sheet may be missing, and nobody in this process fetches it."""
         may_run = bool(self._history.days) and not self._running.locked()
-        return may_run and self._history.is_incomplete(self._refresher.clock())
+        return may_run and self._history.needs_backfill(self._refresher.clock())
 
     async def run(self, report: Report, since: date = FIRST_DAY, until: date | None = None) -> None:
         """Fetch the missing part of the closed range, and the days between it and the coverage.
@@ -186,7 +186,7 @@ class Backfill:
             columns = {column.currency.cbr_id: column for column in stored[1]} if stored else {}
             done = await self._fetch_series(whole, columns, step)
             figures = await self._assessed(columns, whole, before)
-        for day in figures.coverage.unconfirmed:
+        for day in figures.coverage.open_days:
             if self._history.has_document(day) and (revision := self._history.of_date(day)):
                 figures.admit(revision)
         for day in self._history.without_a_sheet:
@@ -210,25 +210,25 @@ class Backfill:
         for record in later:
             if revision := self._history.of_date(record.effective_date):
                 columns = with_revision(columns, revision)
-        unconfirmed = {*before.unconfirmed, *(record.effective_date for record in missing)}
-        sheets = sorted({*sheet_days(columns.values()), *unconfirmed})
-        unconfirmed |= self._expected_but_absent(sheets, Days(before.until + ONE_DAY, whole.until))
-        until = max([before.until, *(record.effective_date for record in later), *unconfirmed])
-        return _Figures(columns, Coverage(before.since, until, tuple(sorted(unconfirmed))))
+        open_days = {*before.open_days, *(record.effective_date for record in missing)}
+        sheets = sorted({*sheet_days(columns.values()), *open_days})
+        open_days |= self._expected_but_absent(sheets, Days(before.until + ONE_DAY, whole.until))
+        until = max([before.until, *(record.effective_date for record in later), *open_days])
+        return _Figures(columns, Coverage(before.since, until, tuple(sorted(open_days))))
 
     async def _assessed(self, columns: dict[str, Column], whole: Days, before: Coverage | None) -> _Figures:
-        """The figures of all series. Days with findings are unconfirmed, as are those that were so before."""
+        """The figures of all series. Days with findings are open, as are those that were open before."""
         newest = columns[USD].last_within(whole)
         if newest is None:
             raise _nothing_in(whole)
         figures = _Figures(columns, Coverage(whole.since, newest))
         suspects = await asyncio.to_thread(suspect_days, figures.history(self._history))
-        unconfirmed = {*suspects, *(before.unconfirmed if before else ())}
+        open_days = {*suspects, *(before.open_days if before else ())}
         sheets = sheet_days(columns.values())
-        unconfirmed |= self._expected_but_absent(sheets, figures.coverage)
-        unconfirmed |= {day for day in sheets if day > self._history.days[-1]}
-        within = tuple(sorted(day for day in unconfirmed if day in figures.coverage))
-        figures.coverage = replace(figures.coverage, unconfirmed=within)
+        open_days |= self._expected_but_absent(sheets, figures.coverage)
+        open_days |= {day for day in sheets if day > self._history.days[-1]}
+        within = tuple(sorted(day for day in open_days if day in figures.coverage))
+        figures.coverage = replace(figures.coverage, open_days=within)
         return figures
 
     def _expected_but_absent(self, sheets: Sequence[date], days: Days) -> set[date]:
@@ -304,15 +304,15 @@ class Backfill:
         return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
     async def _confirm_days(self, figures: _Figures, done: int, step: Report) -> None:
-        """Decide about the unconfirmed days, the oldest first, and store and announce what is admitted.
+        """Decide about the open days, the oldest first, and store and announce what is admitted.
 
         A day that only waited for the days before it needs no document. Each admitted document is stored at once. The
         columns are stored once, at the end, because all of them are written.
         """
-        unconfirmed = figures.coverage.unconfirmed
+        open_days = figures.coverage.open_days
         scratch, newest = figures.history(self._history), self._history.days[-1]
-        again = sorted(filter(self._asked.__getitem__, unconfirmed), key=self._asked.__getitem__)
-        days = [*(day for day in unconfirmed if day not in again), *again[:MOST_ASKED_AGAIN]]
+        again = sorted(filter(self._asked.__getitem__, open_days), key=self._asked.__getitem__)
+        days = [*(day for day in open_days if day not in again), *again[:MOST_ASKED_AGAIN]]
         before, total = figures.coverage, 2 * done or len(days)
         try:
             for number, day in enumerate(days):
@@ -343,9 +343,9 @@ class Backfill:
             await self._store.announce()
 
     async def _confirm(self, scratch: History, day: date, figures: _Figures) -> None:
-        """Ask for the document of an unconfirmed day. If it is admitted, the scratch history and the figures get it.
+        """Ask for the document of an open day. If it is admitted, the scratch history and the figures get it.
 
-        The day of a document that does not come stays unconfirmed. Raises FetchFailed if many in a row do not come.
+        The day of a document that does not come stays open. Raises FetchFailed if many in a row do not come.
         """
         await asyncio.sleep(self._gap_s)
         self._asked[day] += 1

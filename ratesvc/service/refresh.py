@@ -222,7 +222,7 @@ class Refresher:
     def _days_to_ask_again(self) -> list[date]:
         """Today while tomorrow's sheet is held; the others of the last week once a day, and after a start."""
         today = self._today()
-        sheets = sorted({*self.history.days, *self.history.unconfirmed})
+        sheets = sorted({*self.history.days, *self.history.open_days})
         lasts = [
             following - ONE_DAY for _, following in pairwise(sheets) if today - SETTLED < following <= today + ONE_DAY
         ]
@@ -287,7 +287,7 @@ class Refresher:
                 draft.admit(replace(current, sheet=sheet), raw)
             return effective
         # A backfill compares an unconfirmed day with the series.
-        settled = self.history.is_settled(effective, self._today()) and effective not in self.history.unconfirmed
+        settled = self.history.is_settled(effective, self._today()) and effective not in self.history.open_days
         recent, withdrawn = draft.recent(effective), draft.withdrawn(effective)
         admission = admit(sheet, recent, current.sheet if current else None, withdrawn, settled=settled)
         await self._decide(admission, raw, draft, settled=settled)

@@ -122,5 +122,5 @@ class Sync:
         ours = self._history.coverage
         if ours is None or not theirs.covers(ours):
             return ours is None
-        unconfirmed = tuple(day for day in theirs.unconfirmed if day not in self._history.days)
-        return replace(theirs, unconfirmed=unconfirmed) != ours or columns > len(self._history.every_column())
+        open_days = tuple(day for day in theirs.open_days if day not in self._history.days)
+        return replace(theirs, open_days=open_days) != ours or columns > len(self._history.every_column())

@@ -66,7 +66,7 @@ class _Column(msgspec.Struct, array_like=True):
 class _Coverage(msgspec.Struct, array_like=True):
     since: date
     until: date
-    unconfirmed: tuple[date, ...]
+    open_days: tuple[date, ...]
     columns: int
 
 
@@ -175,7 +175,7 @@ def _little_endian(numbers: array[int]) -> array[int]:
 
 def encode_coverage(coverage: Coverage, columns: int) -> bytes:
     """The coverage, and how many columns belong to it, as bytes for Redis."""
-    record = _Coverage(coverage.since, coverage.until, coverage.unconfirmed, columns)
+    record = _Coverage(coverage.since, coverage.until, coverage.open_days, columns)
     return seal(_COVERAGE, msgspec.msgpack.encode(record))
 
 
@@ -185,7 +185,7 @@ def decode_coverage(envelope: bytes | str | None) -> tuple[Coverage, int] | None
         record = msgspec.msgpack.decode(unseal(_COVERAGE, envelope) or b"", type=_Coverage)
     except msgspec.MsgspecError:
         return None
-    return Coverage(record.since, record.until, record.unconfirmed), record.columns
+    return Coverage(record.since, record.until, record.open_days), record.columns
 
 
 def encode_case(case: Case) -> bytes:

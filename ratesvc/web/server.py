@@ -17,7 +17,6 @@ from aiohttp import web
 from ratesvc.config import Server
 from ratesvc.render.contract import Site
 from ratesvc.service.app import Service
-from ratesvc.service.gauges import watch
 from ratesvc.web import fast_path, features, ops, problems, rates
 from ratesvc.web.connections import accepting
 from ratesvc.web.problems import preflight, wrong_method
@@ -92,7 +91,7 @@ def pattern_of(path: str) -> str:
 async def listening(service: Service) -> AsyncIterator[str]:
     """Serve while the context lasts; yields the address to open. Raises OSError when a port is taken."""
     server = service.settings.server
-    watch(service)
+    ops.watch(service)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_bound(server, server.port))
         address = _address(server, listener)

@@ -100,7 +100,7 @@ def test_a_recording_has_nothing_before_its_first_day() -> None:
         with pytest.raises(BeforeHistory, match="recorded rates begin on 2026-04-24"):
             held.in_force(day, FRIDAY)
     assert held.in_force(FRIDAY, FRIDAY).effective_date == FRIDAY
-    assert held.first_gap(Days(FIRST_DAY, FRIDAY)) is None
+    assert held.first_uncertain(Days(FIRST_DAY, FRIDAY)) is None
     assert day_to_fetch(held.days, held, moscow(FRIDAY, "09:00")) is None
 
 
@@ -197,10 +197,10 @@ def told(question: str) -> str:
     times = [f"{name} {moment.astimezone(MOSCOW):%m-%d %H:%M}" for name, moment in moments.items()]
     noted = [f"{' < '.join(map(str, sheets))}: {', '.join([*said, *times])}", f"fetches {fetched}"]
     if held.coverage:
-        lacking = " ".join(map(str, held.lacking(Days(FIRST_DAY, date.max), seen.today))) or "nothing"
-        unfetched = held.first_unfetched(Days(FIRST_DAY, date.max))
+        lacking = " ".join(map(str, held.missing_days(Days(FIRST_DAY, date.max), seen.today))) or "nothing"
+        unfetched = held.first_loading(Days(FIRST_DAY, date.max))
         assert held.is_loading is bool(unfetched)
-        state = f"loading from {unfetched}" if unfetched else ["complete", "incomplete"][held.is_incomplete(at)]
+        state = f"loading from {unfetched}" if unfetched else ["complete", "incomplete"][held.needs_backfill(at)]
         noted.append(f"lacks {lacking}, {state}")
     return "\n".join(noted)
 
@@ -263,15 +263,17 @@ def test_a_gap_begins_where_a_sheet_may_be_missing(
     history = holding(*sorted({*held, coverage.since}))
     days = [since + timedelta(days=n) for n in range((until - since).days + 1)]
     for _ in range(2):
-        assert history.first_gap(Days(since, until)) == next((day for day in days if not history.certain_on(day)), None)
+        assert history.first_uncertain(Days(since, until)) == next(
+            (day for day in days if not history.certain_on(day)), None
+        )
         history.fill(history.columns(), coverage)
 
 
 def test_there_is_no_gap_before_the_first_rates() -> None:
     """Nor in a coverage that begins with them."""
     held, third = filled(FIRST_DAY, FIRST_DAY + 2 * ONE_DAY), FIRST_DAY + 2 * ONE_DAY
-    assert held.first_gap(Days(date(1990, 1, 1), third)) is None
-    assert held.first_gap(Days(date(1990, 1, 1), third + ONE_DAY)) == third + ONE_DAY
+    assert held.first_uncertain(Days(date(1990, 1, 1), third)) is None
+    assert held.first_uncertain(Days(date(1990, 1, 1), third + ONE_DAY)) == third + ONE_DAY
 
 
 # What is held
@@ -333,7 +335,7 @@ def state(held: History) -> Iterator[str]:
         return " ".join(f"{day.day}" for day in days)
 
     complete = held.coverage and f"{held.coverage.since.day}..{held.coverage.until.day}"
-    lacks = f" but {numbers(held.unconfirmed)}" if held.unconfirmed else ""
+    lacks = f" but {numbers(held.open_days)}" if held.open_days else ""
     yield f"version {held.version}: {numbers(held.days)}, complete {complete}{lacks}"
     for code in sorted(held.codes()):
         yield f"{code} {' '.join(f'{day.day}={rate.normalize():f}' for day, rate in rates(held, code).items())}"

@@ -332,7 +332,7 @@ def state(bank: Bank, replica: Replica) -> list[str]:
 def complete(coverage: Coverage | None) -> str:
     if coverage is None:
         return "nowhere"
-    lacks = f" but {named(coverage.unconfirmed)}" if coverage.unconfirmed else ""
+    lacks = f" but {named(coverage.open_days)}" if coverage.open_days else ""
     return f"{named([coverage.since])}..{named([coverage.until])}{lacks}"
 
 
@@ -594,7 +594,7 @@ async def test_a_day_after_the_newest_sheet_needs_its_document(bank: Bank, repli
     clock.advance(days=3)
     await replica.fill()
     assert replica.history.of_date(SATURDAY) is None
-    assert replica.history.lacking(Days(SATURDAY, SATURDAY), SATURDAY) == [SATURDAY]
+    assert replica.history.missing_days(Days(SATURDAY, SATURDAY), SATURDAY) == [SATURDAY]
 
 
 async def test_an_error_that_ends_a_run_does_not_end_the_next(

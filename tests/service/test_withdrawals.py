@@ -169,14 +169,14 @@ async def test_no_backfill_and_no_empty_redis_brings_a_withdrawn_sheet_back(
         await withdraw(first, day)
         await eventually(lambda: second.service.history.of_date(day) is None)
         for served in first, second:
-            assert served.service.history.unconfirmed == (day,)
+            assert served.service.history.open_days == (day,)
             assert (await served.get(f"/v1/rates/{day}"))[0] == 503
         if not has_it:
             bank.takes_back(day)
         await first.service.poll()
         expected = (day,) if has_it else ()
-        await eventually(lambda: not first.service.backfilling and first.service.history.unconfirmed == expected)
-        await eventually(lambda: second.service.history.unconfirmed == expected)
+        await eventually(lambda: not first.service.backfilling and first.service.history.open_days == expected)
+        await eventually(lambda: second.service.history.open_days == expected)
         status, headers, _ = await first.get(f"/v1/series?codes=USD&since=2026-03-25&until={FRIDAY}")
         assert (status, headers.get("Unconfirmed-Days")) == (200, str(day) if has_it else None)
         await store.connection.client.flushdb()
@@ -184,7 +184,7 @@ async def test_no_backfill_and_no_empty_redis_brings_a_withdrawn_sheet_back(
         await first.service.tick()
     async with serve_whole() as third:
         await third.service.poll()
-        await eventually(lambda: not third.service.backfilling and third.service.history.unconfirmed == expected)
+        await eventually(lambda: not third.service.backfilling and third.service.history.open_days == expected)
         assert third.service.history.of_date(day) is None
 
         async def is_counted() -> bool:
@@ -206,7 +206,7 @@ async def test_verify_names_what_it_cannot_repair(
     assert out.count(f"{THURSDAY} is not repaired: the Bank has no sheet of that day any more; ratesvc withdraw") == 1
     await withdraw(held, THURSDAY)
     await held.service.poll()
-    await eventually(lambda: not held.service.history.unconfirmed)
+    await eventually(lambda: not held.service.history.open_days)
     await verify(settings, repair=True, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith("No difference.\n")
     assert (await zloty(held, THURSDAY))[2] == "2026-04-22"

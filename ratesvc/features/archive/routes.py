@@ -138,7 +138,7 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
 
     def render() -> Body:
         unit_rates.check_complete(history, days)
-        unconfirmed = history.lacking(days, today)
+        unconfirmed = history.missing_days(days, today)
         sheets = formats.sheets(history, held, days, after, unconfirmed, demo=service.demo)
         return Body(sheets, JSON, unconfirmed_days(history, days, today))
 

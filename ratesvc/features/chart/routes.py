@@ -79,7 +79,7 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
 
     def render() -> Body:
         rates = {code: unit_rates.dated_rates(history, code, wanted) for code in asked.codes}
-        unconfirmed = history.lacking(wanted.days, today)
+        unconfirmed = history.missing_days(wanted.days, today)
         return html(chart_page.answered(shown, history.codes(), rates, unconfirmed), *_headers(site, path))
 
     # It draws three pictures, so no widget waits behind it.

@@ -128,9 +128,9 @@ class Request:
 
         A range that lacks some sheets is served, and names their days.
         """
-        if gap := self.history.first_unfetched(days):
+        if gap := self.history.first_loading(days):
             raise HistoryLoading(gap)
-        lacking = self.history.lacking(days, self.snapshot.today)
+        lacking = self.history.missing_days(days, self.snapshot.today)
         if lacking and not any(day in days for day in self.history.days):
             raise HistoryLoading(lacking[0], lacking[0])
 

@@ -40,7 +40,7 @@ def archived_json(request: Request) -> Content:
 
 def _json(request: Request, revision: Revision, until: date) -> Content:
     before, eve = request.history.before(revision.effective_date), revision.effective_date - ONE_DAY
-    if before is None and not request.history.first_unfetched(Days(eve, eve)):
+    if before is None and not request.history.first_loading(Days(eve, eve)):
         before = request.history.nearest_before(revision.effective_date)
     if before is None and eve >= request.history.begins:
         raise HistoryLoading(eve)

@@ -113,6 +113,6 @@ def _chosen(text: str, service: Service) -> date:
 
 def unconfirmed_days(history: History, days: Days, today: date) -> Headers:
     """The header that names the days which a range lacks, because their sheets are not admitted."""
-    named = list(map(str, history.lacking(days, today)))
+    named = list(map(str, history.missing_days(days, today)))
     more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
     return (("Unconfirmed-Days", ", ".join([*named[:MOST_NAMED], *more])),) if named else ()

@@ -64,7 +64,7 @@ def points_of(history: History, params: SeriesParams, today: date) -> int:
 
 def last_set(history: History, params: SeriesParams, today: date) -> date:
     """The last day of the range whose sheet in force is set; today always has one, and days to come may."""
-    gap = history.first_gap(Days(today + ONE_DAY, params.days.until))
+    gap = history.first_uncertain(Days(today + ONE_DAY, params.days.until))
     return gap - ONE_DAY if gap else params.days.until
 
 
@@ -75,7 +75,7 @@ def revisions(history: History) -> dict[date, int]:
 
 def check_complete(history: History, days: Days) -> None:
     """Raise HistoryLoading if these days have to wait until all of history is fetched."""
-    if gap := history.first_unfetched(days):
+    if gap := history.first_loading(days):
         raise HistoryLoading(gap)
 
 
@@ -216,7 +216,7 @@ def carried(history: History, within: Days, today: date) -> tuple[range, list[in
     0 before the first sheet. A sheet that is lacking counts, although it has no rates: no earlier rate applies then.
     """
     held = history.days[max(bisect_right(history.days, within.since) - 1, 0) : bisect_right(history.days, within.until)]
-    if lacking := history.lacking(Days(held[0] if held else within.since, within.until), today):
+    if lacking := history.missing_days(Days(held[0] if held else within.since, within.until), today):
         held = sorted({*held, *lacking})
     days = range(within.since.toordinal(), within.until.toordinal() + 1)
     dates: list[int] = []

@@ -54,7 +54,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     why, headers = reason(outcome, code, now, history.calendar), _rate_headers(site)
     if isinstance(outcome, InForce) and code in outcome.revision.sheet.by_code:
         days = Days(day - timedelta(days=rate_page.MONTH), day)
-        has_line = site.has("chart") and history.first_unfetched(days) is None
+        has_line = site.has("chart") and history.first_loading(days) is None
 
         def render() -> Body:
             return html(rate_page.answered(question, why, outcome, language, site, has_line=has_line), *headers)

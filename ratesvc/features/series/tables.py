@@ -22,7 +22,7 @@ def about(params: SeriesParams, history: History, today: date, *, demo: bool) ->
     """A series without its rows."""
     has_old_roubles = "RUB" in (params.quote, *params.codes) and not params.new_roubles
     old = denomination(params.days.since) if has_old_roubles else None
-    unconfirmed, fill = history.lacking(params.days, today), params.daily and "daily"
+    unconfirmed, fill = history.missing_days(params.days, today), params.daily and "daily"
     return {
         "quote_currency": params.quote,
         "since": params.days.since,
@@ -63,7 +63,7 @@ def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, hi
 
     def is_complete(one: Summary) -> bool:
         days = one.period
-        return params.days.since <= days.since and days.until <= until and not history.lacking(days, today)
+        return params.days.since <= days.since and days.until <= until and not history.missing_days(days, today)
 
     changes = [one.change for one in periods]
     return {

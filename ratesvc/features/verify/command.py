@@ -80,7 +80,7 @@ async def differences_of(service: Service, report: Report) -> list[Difference]:
         days = [day for ordinal in column.days if (day := date.fromordinal(ordinal)) in coverage]
         held = {day: _figure(*record) for day in days if (record := column.record(day))}
         found += [
-            Difference(column.named(day).code, day, held.get(day), bank.get(day), day in coverage.unconfirmed)
+            Difference(column.named(day).code, day, held.get(day), bank.get(day), day in coverage.open_days)
             for day in sorted(held.keys() | bank.keys())
             if held.get(day) != bank.get(day)
         ]

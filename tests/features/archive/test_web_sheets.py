@@ -86,7 +86,7 @@ async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releas
     clock.moment = datetime(2026, 4, 27, 14, tzinfo=UTC)
     bank.publish(plausible(later))
     await held.service.poll()
-    await eventually(lambda: held.service.history.unconfirmed == (SATURDAY,) and not held.service.backfilling)
+    await eventually(lambda: held.service.history.open_days == (SATURDAY,) and not held.service.backfilling)
     news = await listed(held, f"?after={cursor}")
     assert (days(news), news["unconfirmed"]) == ([str(later)], [str(SATURDAY)])
     assert news["rows"][0]["previous_effective_date"] is None

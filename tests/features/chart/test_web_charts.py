@@ -73,7 +73,7 @@ async def test_a_page_names_the_days_that_it_lacks(served: Served) -> None:
     """Their sheets are not admitted."""
     coverage = served.service.history.coverage
     assert coverage
-    served.service.history.coverage = replace(coverage, unconfirmed=(date(2026, 4, 22),))
+    served.service.history.coverage = replace(coverage, open_days=(date(2026, 4, 22),))
     for path in ("/chart", "/chart/frame"):
         assert "Without April 22, 2026: the rates are not confirmed yet." in await page(served, f"{path}?period=week")
 

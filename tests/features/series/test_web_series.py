@@ -302,7 +302,7 @@ async def test_a_range_with_an_unconfirmed_day_is_not_cached_for_long(serve_whol
     async with serve_whole() as running:
         history = running.service.history
         assert history.coverage
-        history.coverage = replace(history.coverage, unconfirmed=(days[9],))
+        history.coverage = replace(history.coverage, open_days=(days[9],))
         address = f"/v1/series?codes=USD&since={days[0]}&until="
         with_it, before = [(await running.get(f"{address}{day}"))[1]["Cache-Control"] for day in (days[9], days[8])]
     assert with_it != before
