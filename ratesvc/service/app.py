@@ -196,6 +196,8 @@ class Service:
 
     def _clock_jumped(self, seconds: float) -> None:
         self.telemetry.log.warning("clock_jumped", seconds=round(seconds))
+        # While a machine sleeps, the loop's clock stands, so the last comparison may be wrong by the whole sleep.
+        self.client.last_date = None
         self.publish()
 
     def _redis_called(self, call: Call) -> None:

@@ -250,8 +250,12 @@ class Telemetry:
     def holds(self, new: Iterable[Revision], coverage: Coverage | None) -> None:
         """This replica holds these revisions more, and the days of history are complete: each is logged once."""
         for revision in new:
-            flags = {"flags": ",".join(revision.flags)} if revision.flags else {}
-            self.log.info("sheet", effective_date=str(revision.effective_date), revision=revision.number, **flags)
+            facts = {"effective_date": str(revision.effective_date), "revision": revision.number}
+            facts |= {"flags": ",".join(revision.flags)} if revision.flags else {}
+            if revision.is_withdrawal:
+                self.log.info("sheet_withdrawn", **facts)
+            else:
+                self.log.info("sheet", **facts)
         complete = coverage and (str(coverage.since), str(coverage.until))
         if complete and complete != self._complete:
             self._complete = complete

@@ -88,17 +88,18 @@ async def test_a_task_that_ends_is_started_again(served: Served) -> None:
     assert died == [("listen", "was cancelled"), ("heartbeat", "was cancelled")]
 
 
-@pytest.mark.usefixtures("served", "hurried")
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("hours", [-2, 2])
-async def test_a_clock_that_is_set_is_noticed(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Back and forward, as after a sleep. The Bank is asked at once."""
+async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back and forward, as after a sleep. The Bank is asked at once; until it answers, no skew is known."""
+    assert served.service.clock_skew_s is not None
     polls: list[float] = []
     monkeypatch.setattr(Schedule, "poll_in", lambda _, seconds: polls.append(seconds))
     with capture_logs() as logged:
         monkeypatch.setattr("ratesvc.service.schedule.utc_now", lambda: utc_now() + timedelta(hours=hours))
         await eventually(lambda: polls)
     assert [line["seconds"] for line in logged if line["event"] == "clock_jumped"] == [hours * 3600]
-    assert polls[0] == 0
+    assert (polls[0], served.service.clock_skew_s) == (0, None)
 
 
 def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:

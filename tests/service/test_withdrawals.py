@@ -130,7 +130,9 @@ async def test_a_withdrawn_sheet_leaves_its_day_to_the_sheet_before(bank: Bank, 
     await eventually(lambda: str(SATURDAY) in str(feed_of(held.service).end))
     async with reading(held.url) as reader:
         bank.takes_back(SATURDAY)
-        await withdraw(held, SATURDAY)
+        with capture_logs() as logged:
+            await withdraw(held, SATURDAY)
+        assert [line["event"] for line in logged if line.get("revision") == 2] == ["sheet_withdrawn"]
         assert (await held.get("/v1/rates/next"))[0] == 404
         assert (await held.get(f"/v1/rates/{SATURDAY}?revision=2"))[0] == 404
         await reader.receives(1)
