@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, time
 
+
+import msgspec
 from aiohttp import web
 
 from ratesvc import __version__
@@ -41,7 +43,9 @@ def routes(service: Service) -> dict[str, Handler]:
             "version": __version__,
             "checks": {name: [check] for name, check in checks.items()},
         }
-        return uncached(503 if worst == "fail" else 200, encode(document), HEALTH)
+        # Indented, because people on call read it with curl.
+        body = msgspec.json.format(encode(document), indent=1) + b"\n"
+        return uncached(503 if worst == "fail" else 200, body, HEALTH)
 
     async def metrics(_: web.Request) -> web.Response:
         return uncached(200, service.telemetry.metrics.text(), CONTENT_TYPE)

@@ -84,8 +84,9 @@ def test_each_check_says_what_it_observed_and_what_is_wrong() -> None:
 
 
 async def test_health_has_eight_checks(served: Served, clock: Clock) -> None:
-    """Each with what it observed. A check that warns does not fail."""
+    """Each with what it observed, on lines that people can read. A check that warns does not fail."""
     status, _, body = await served.get("/health")
+    assert body.decode() == json.dumps(json.loads(body), indent=1, ensure_ascii=False) + "\n"
     checks = {name: check[0] for name, check in json.loads(body)["checks"].items()}
     assert status == 200
     assert {name: (check["status"], check["observedValue"]) for name, check in checks.items()} == {
