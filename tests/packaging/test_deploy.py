@@ -147,9 +147,12 @@ def test_systemd_lets_the_service_end_its_engine_itself() -> None:
     settings = load(None, dict(pair.split("=", 1) for pair in service["Environment"].split()))
     assert service["KillMode"] == "mixed"
     assert settings.data_dir == f"/var/lib/{service['StateDirectory']}"
-    # Its own instructions make its user.
-    added = rf"^#   useradd .*--home-dir {settings.data_dir} .* {service['User']}$"
-    assert re.search(added, UNIT.read_text("utf-8"), re.MULTILINE)
+    # The guide makes its user. An upgrade repeats the guide under another number.
+    guide, handbook = ((ROOT / f"docs/{name}.md").read_text("utf-8") for name in ("deploying", "operating"))
+    assert re.search(rf"^useradd .*--home-dir {settings.data_dir} .* {service['User']}$", guide, re.MULTILINE)
+    (upgrade,) = re.findall(r"^cd /usr/src/ratesvc-2\n(.*?)^```", handbook, re.MULTILINE | re.DOTALL)
+    for command in re.split(r"\n| && ", upgrade.replace("-2", "-1").rstrip()):
+        assert command in f"{guide} ratesvc serve --check-config systemctl daemon-reload systemctl restart ratesvc"
     # Commands beside it run as the same user, in the same folder, with the same settings and the same program.
     beside = (ROOT / "deploy/ratesvc.sh").read_text("utf-8")
     same = dict(re.findall(r"--property=([A-Za-z]+)=(\S+)", beside))

@@ -336,7 +336,7 @@ def test_the_text_names_a_correction_and_leaves_out_what_is_unknown() -> None:
 
 
 def in_unit() -> list[str]:
-    return shlex.split(IN_UNIT.replace("/opt/ratesvc/telegram.py", "deploy/telegram.py"))
+    return shlex.split(IN_UNIT.replace("/usr/local/bin/ratesvc-telegram", "deploy/telegram.py"))
 
 
 def in_compose() -> list[str]:
@@ -402,7 +402,7 @@ async def test_a_wrong_code_ends_it(url: str, tmp_path: Path) -> None:
 
 def test_the_unit_is_what_the_guide_installs() -> None:
     """Its files lie where the commands of the guide put them."""
-    for name in ("/opt/ratesvc/telegram.py", "/etc/ratesvc/telegram"):
+    for name in ("/usr/local/bin/ratesvc-telegram", "/etc/ratesvc/telegram"):
         assert name in PAGE
         assert name in UNIT.read_text("utf-8")
     assert os.access(ROOT / "deploy/telegram.py", os.X_OK)
