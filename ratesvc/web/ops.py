@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, time
 
-
 import msgspec
 from aiohttp import web
 
