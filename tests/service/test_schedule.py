@@ -92,14 +92,14 @@ async def test_a_task_that_ends_is_started_again(served: Served) -> None:
 @pytest.mark.parametrize("hours", [-2, 2])
 async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back and forward, as after a sleep. The Bank is asked at once; until it answers, no skew is known."""
-    assert served.service.clock_skew_s is not None
+    skew_s = served.service.clock_skew_s
     polls: list[float] = []
     monkeypatch.setattr(Schedule, "poll_in", lambda _, seconds: polls.append(seconds))
     with capture_logs() as logged:
         monkeypatch.setattr("ratesvc.service.schedule.utc_now", lambda: utc_now() + timedelta(hours=hours))
         await eventually(lambda: polls)
     assert [line["seconds"] for line in logged if line["event"] == "clock_jumped"] == [hours * 3600]
-    assert (polls[0], served.service.clock_skew_s) == (0, None)
+    assert (polls[0], skew_s is None, served.service.clock_skew_s) == (0, False, None)
 
 
 def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:
