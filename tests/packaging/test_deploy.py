@@ -124,6 +124,7 @@ def kubernetes_settings() -> Settings:
 
 def test_kubernetes_waits_for_the_drain() -> None:
     """Traffic follows /readyz; a replica is heard to be draining before it closes."""
+    assert [CONTAINER[f"{name}Probe"]["httpGet"]["path"] for name in ("liveness", "readiness")] == ["/livez", "/readyz"]
     settings = kubernetes_settings()
     assert POD["spec"]["terminationGracePeriodSeconds"] > grace(settings)
     ready = CONTAINER["readinessProbe"]
