@@ -108,7 +108,7 @@ async def made_by_a_server(live: Live, key: str, code: str) -> str:
     return code
 
 
-@pytest.mark.parametrize(("form", "lang"), zip(FORMS, ["en", "ru", "ru", "ru", "ru", "en", "en"], strict=True))
+@pytest.mark.parametrize(("form", "lang"), list(zip(FORMS, ["en", "ru", "ru", "ru", "ru", "en", "en"], strict=True)))
 async def test_what_is_shown_is_what_is_pasted(browser: Browser, live: Live, host: Host, form: str, lang: str) -> None:
     """In three orders of clicks the same code; pasted, text, colours and box as in the preview, on light and on dark.
 
