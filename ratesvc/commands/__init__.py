@@ -1,1 +1,1 @@
-"""Commands, imported when one of them runs: `serve`, `show`, `data`, `watch`, and in `running` what they share."""
+"""Commands, imported when one of them runs. `options` and `running` have what they share."""

@@ -8,7 +8,7 @@ import ctypes
 import gzip
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self
@@ -116,15 +116,6 @@ class Body:
 Render = Callable[[], Body]
 
 
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A body, and the targets that it answers."""
-
-    key: Hashable
-    body: Body
-    targets: set[str] = field(default_factory=set)
-
-
 class Publication:
     """Everything that can be answered from one snapshot. Variants are rendered at the first request and then kept.
 
@@ -145,9 +136,11 @@ class Publication:
         self.render_locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         """A lock for each long body that is being rendered, by its key: other requests for it wait."""
         self._bodies: dict[Hashable, Body] = {}
-        self._entries: dict[bool, dict[int, _Entry]] = {False: {}, True: {}}
-        """Small and long bodies by their id, the oldest first."""
+        """The oldest first."""
+        self._kept: set[int] = set()
+        """The ids of these bodies."""
         self._bytes = {False: 0, True: 0}
+        """The memory of the small ones, and of the long ones."""
 
     def body(self, key: Hashable, render: Render) -> Body:
         """The finished body of this variant."""
@@ -160,40 +153,36 @@ class Publication:
     def keep(self, key: Hashable, body: Body) -> Body:
         """Keep a body, and return it, or the one that came first."""
         if key not in self._bodies:
-            self._add(_Entry(key, body))
+            self._bodies[key] = body
+            self._kept.add(id(body))
+            self._bytes[body.is_long] += body.most_bytes
+            self._make_room(body)
         return self._bodies[key]
+
+    def _make_room(self, newest: Body) -> None:
+        """While small or long bodies take too much memory, forget the oldest with its answers, but never the newest."""
+        is_long = newest.is_long
+        while self._bytes[is_long] > (MOST_LONG_BYTES if is_long else MOST_BYTES):
+            key, oldest = next((key, body) for key, body in self._bodies.items() if body.is_long is is_long)
+            if oldest is newest:
+                break
+            del self._bodies[key]
+            self._kept.remove(id(oldest))
+            self._bytes[is_long] -= oldest.most_bytes
+            self.answers = {target: answer for target, answer in self.answers.items() if answer.body is not oldest}
 
     def remember(self, target: str, answer: Any) -> None:
         """Remember the answer to a request target, as it came, until its `body` is forgotten."""
         if len(target) > LONGEST_TARGET:
             return
-        self._forget(target)
         body: Body = answer.body
-        # One target may have several bodies: without a key of its own each answer is rendered anew.
-        entry = self._entries[body.is_long].get(id(body)) or self._add(_Entry(("answer", target, id(body)), body))
-        entry.targets.add(target)
+        if id(body) not in self._kept:
+            # One target may have several bodies: without a key of its own each answer is rendered anew.
+            self.keep(("answer", target, id(body)), body)
+        self.answers.pop(target, None)
         self.answers[target] = answer
         if len(self.answers) > MOST_TARGETS:
-            self._forget(next(iter(self.answers)))
-
-    def _forget(self, target: str) -> None:
-        if answer := self.answers.pop(target, None):
-            self._entries[answer.body.is_long][id(answer.body)].targets.remove(target)
-
-    def _add(self, entry: _Entry) -> _Entry:
-        """Keep one more body, and forget the oldest while there are too many."""
-        is_long = entry.body.is_long
-        entries, most_bytes = self._entries[is_long], MOST_LONG_BYTES if is_long else MOST_BYTES
-        entries[id(entry.body)] = entry
-        self._bodies[entry.key] = entry.body
-        self._bytes[is_long] += entry.body.most_bytes
-        while len(entries) > 1 and self._bytes[is_long] > most_bytes:
-            oldest = entries.pop(next(iter(entries)))
-            self._bytes[is_long] -= oldest.body.most_bytes
-            del self._bodies[oldest.key]
-            for target in oldest.targets:
-                del self.answers[target]
-        return entry
+            del self.answers[next(iter(self.answers))]
 
 
 def give_back_memory() -> None:

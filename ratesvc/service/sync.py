@@ -18,7 +18,7 @@ from ratesvc.storage.store import Glance, Store
 RECONNECT_S = 1.0
 
 
-class Repaired(NamedTuple):
+class Repairs(NamedTuple):
     """How many sheets and columns one comparison wrote again, and how many unreadable values it deleted.
 
     `misplaced` names the keys of ours that were deleted, because they held another type of value.
@@ -67,7 +67,7 @@ class Sync:
                     await compare()
             await asyncio.sleep(RECONNECT_S)
 
-    async def compare(self) -> Repaired:
+    async def compare(self) -> Repairs:
         """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable.
 
         What was written is announced, because other replicas may lack the same.
@@ -78,18 +78,18 @@ class Sync:
         except StoreUnavailable as error:
             if error.kind != "type":
                 raise
-            return Repaired(misplaced=tuple(await self._store.drop_misplaced()))
+            return Repairs(misplaced=tuple(await self._store.drop_misplaced()))
         if any(repaired):
             with contextlib.suppress(StoreUnavailable):
                 await self._store.announce()
         return repaired
 
-    async def _compare(self) -> Repaired:
+    async def _compare(self) -> Repairs:
         # Set first, so that an error or a reconnection during this comparison makes the next one read everything.
         last, self._last = (self._last if self.in_sync else None), None
         self.in_sync = True
         glance = await self._store.glance()
-        repaired = Repaired()
+        repaired = Repairs()
         if last != (glance, self._history.version):
             is_same_redis = last is not None and last[0].born == glance.born and last[0].writes <= glance.writes
             repaired = await self._exchange(glance, read_all=not is_same_redis)
@@ -98,7 +98,7 @@ class Sync:
             self._last = glance, self._history.version
         return repaired
 
-    async def _exchange(self, glance: Glance, *, read_all: bool) -> Repaired:
+    async def _exchange(self, glance: Glance, *, read_all: bool) -> Repairs:
         """Take into memory what it lacks, then write what Redis lacks."""
         fields = await self._store.fields()
         wanted = fields if read_all else fields - {field_of(revision) for revision in self._history.documents()}
@@ -115,7 +115,7 @@ class Sync:
             columns = self._history.every_column()
             await self._store.put_history(columns, ours)
         dropped, self._store.dropped = self._store.dropped, 0
-        return Repaired(sheets, len(columns), dropped)
+        return Repairs(sheets, len(columns), dropped)
 
     def _is_more(self, theirs: Coverage, columns: int) -> bool:
         """Whether Redis has days or currencies that memory lacks. Memory may have admitted days that Redis has not."""

@@ -32,7 +32,7 @@ from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
-from ratesvc.service.sync import Repaired
+from ratesvc.service.sync import Repairs
 from ratesvc.storage.redis import Call
 
 # Nobody needs the time at which a counter began, and it doubles the page.
@@ -319,7 +319,7 @@ class Telemetry:
                 self._trouble_logged = ""
                 self.log.info("store_back")
 
-    def repaired(self, repaired: Repaired) -> None:
+    def repaired(self, repaired: Repairs) -> None:
         """Log and count the values that were written to Redis again."""
         for key in repaired.misplaced:
             self.log.warning("misplaced_dropped", key=key)

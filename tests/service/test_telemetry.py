@@ -28,7 +28,7 @@ from ratesvc.domain.workdays import at, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, SourceError, StoreUnavailable
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
-from ratesvc.service.sync import Repaired
+from ratesvc.service.sync import Repairs
 from ratesvc.service.telemetry import LISTENING, Metrics, Telemetry
 from ratesvc.storage.records import Case
 from ratesvc.storage.redis import Call
@@ -283,7 +283,7 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
             telemetry.redis_call(Call("get", 0.1, trouble, refusing=place < len(calls) - 1))
             assert (telemetry.trouble is None) == (place == len(calls) - 1)
     assert [line.get("kind", line["event"]) for line in logged] == ["timeout", "memory", "store_back"]
-    telemetry.repaired(Repaired(sheets=1, columns=2, dropped=3))
+    telemetry.repaired(Repairs(sheets=1, columns=2, dropped=3))
     for what, count in (("sheets", 1), ("columns", 2), ("dropped", 3)):
         assert f'ratesvc_repaired_total{{what="{what}"}} {count}.0' in telemetry.metrics.text().decode()
     telemetry.redis_call(Call(LISTENING, 100.0, None))
@@ -332,7 +332,7 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says() -> N
         ),
         (partial(telemetry.holds, (replace(flagged, flags=("released",)),), None), "sheet(flags) sheet(flags)"),
         (partial(telemetry.holds, (flagged,), None), "sheet sheet"),
-        (partial(telemetry.repaired, Repaired(misplaced=("a key",))), "misplaced_dropped misplaced_dropped"),
+        (partial(telemetry.repaired, Repairs(misplaced=("a key",))), "misplaced_dropped misplaced_dropped"),
         (partial(telemetry.failed_by_mistake, "tick", ValueError()), "task_died"),
     ):
         with capture_logs() as logged:

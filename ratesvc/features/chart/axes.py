@@ -15,7 +15,7 @@ from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.site.text import PIXEL, text_width
 
 Point = tuple[date, Decimal]
-Place = tuple[int, int]
+Position = tuple[int, int]
 """A point on the picture, in tenths of a pixel."""
 Unit = Literal["day", "month", "year"]
 
@@ -191,25 +191,25 @@ class Line:
     path: str
     leader: str
     marker: str
-    label: Place
+    label: Position
     code: str
     figure: str = ""
-    marks: Sequence[tuple[Place, Place, str]] = ()
+    marks: Sequence[tuple[Position, Position, str]] = ()
 
 
 def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tuple[str, ...]]) -> list[Line]:
     """The curves between these axes. They differ by dash, marker and label, and only then by colour."""
     columns = max(1, min((time.end - time.start) // PIXEL, MOST_DRAWN // (2 * len(curves))))
 
-    def placed(points: Sequence[Point]) -> list[Place]:
+    def placed(points: Sequence[Point]) -> list[Position]:
         return [(time.at_day(day), level.at(rate)) for day, rate in points]
 
-    def parts(points: Sequence[Point]) -> list[Sequence[Place]]:
+    def parts(points: Sequence[Point]) -> list[Sequence[Position]]:
         days = (points[-1][0] - points[0][0]).days + 1
         shares = [(run, max(1, columns * ((run[-1][0] - run[0][0]).days + 1) // days)) for run in runs(points)]
         return [placed(thinned(list(held(run)), share)) for run, share in shares]
 
-    def mark(point: Point, text: str) -> tuple[Place, Place, str]:
+    def mark(point: Point, text: str) -> tuple[Position, Position, str]:
         """Above the point, or below it if it is in the lower half, and between the ends of the axis."""
         x, y = placed([point])[0]
         half = text_width(text, SMALL) // 2
@@ -230,14 +230,14 @@ def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tup
     return drawn
 
 
-def _joined(path: Sequence[Place]) -> str:
+def _joined(path: Sequence[Position]) -> str:
     """Relative steps between whole tenths: short, and without an error that adds up."""
     (x, y), *_ = path
     steps = [f"{px(b[0] - a[0])} {px(b[1] - a[1])}" for a, b in pairwise(path)]
     return f"M{px(x)} {px(y)}" + (f"l{' '.join(steps)}" if steps else "h0")
 
 
-def _leader(end: Place, edge: int, label: Place) -> str:
+def _leader(end: Position, edge: int, label: Position) -> str:
     """A thin line to the label, unless the label stands beside the line's end."""
     x, y = end
     if abs(label[1] - y) <= 4 * PIXEL and x == edge:

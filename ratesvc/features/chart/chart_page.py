@@ -47,7 +47,7 @@ _MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Selection:
     """Currencies, and a period up to today, or where `period` is empty days of the reader's own."""
 
     codes: tuple[str, ...]
@@ -66,10 +66,10 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What is asked for, and how it is shown: a page, or with a `theme` a frame."""
+class View:
+    """A selection, and how it is shown: as a page, or with a `theme` as a frame."""
 
-    asked: Asked
+    selection: Selection
     language: Language
     site: Site
     theme: str = ""
@@ -100,52 +100,52 @@ def days_of(period: str, today: date, begins: date) -> Days:
 
 
 def answered(
-    shown: Shown, codes: Collection[str], series: Mapping[str, Sequence[Point]], unconfirmed: Sequence[date]
+    view: View, codes: Collection[str], series: Mapping[str, Sequence[Point]], unconfirmed: Sequence[date]
 ) -> str:
     """The page about these rates, in which the `unconfirmed` days are missing; `codes` may be chosen."""
-    language, indexed = shown.language, is_better_indexed(series)
-    drawing = Drawing(series, ChartLook(language, demo=shown.site.demo), indexed=indexed)
+    language, indexed = view.language, is_better_indexed(series)
+    drawing = Drawing(series, ChartLook(language, demo=view.site.demo), indexed=indexed)
     pictures = [(widest, drawing.resized(width, height)) for widest, width, height in PICTURES]
-    figures = [_figure(code, drawing.rates.get(code, ()), language) for code in shown.asked.codes]
+    figures = [_figure(code, drawing.rates.get(code, ()), language) for code in view.selection.codes]
     step, days = _days(drawing.rates)
-    roubles = {"roubles": "new"} if shown.asked.days.since < REDENOMINATION else {}
+    roubles = {"roubles": "new"} if view.selection.days.since < REDENOMINATION else {}
     return _page(
-        shown,
+        view,
         codes,
         title=drawing.title,
         description=_described(figures, drawing.subtitle),
         alternative=drawing.in_words or drawing.title,
         figures=figures,
-        pictures=[_picture(shown, widest, resized) for widest, resized in pictures],
+        pictures=[_picture(view, widest, resized) for widest, resized in pictures],
         indexed=indexed,
         step=language.say(step),
-        rows=_rows(days, drawing.rates, shown),
+        rows=_rows(days, drawing.rates, view),
         missing=_missing(unconfirmed, language),
-        csv=f"{shown.site.public_url}/v1/series.csv?{shown.asked.dated(language, locale=language.tag, **roubles)}",
+        csv=f"{view.site.public_url}/v1/series.csv?{view.selection.dated(language, locale=language.tag, **roubles)}",
     )
 
 
-def refused(shown: Shown, codes: Collection[str], error: RatesvcError, why: Reason | None) -> str:
+def refused(view: View, codes: Collection[str], error: RatesvcError, why: Reason | None) -> str:
     """The page with its form and the reason why there is no chart, or the error of a parameter."""
-    say, detail = shown.language.say, ""
+    say, detail = view.language.say, ""
     if why:
-        begins = of_sentences(shown.language).day(why.effective) if why.effective else ""
+        begins = of_sentences(view.language).day(why.effective) if why.effective else ""
         problem = say(why.kind.value, effective=begins, code=getattr(error, "code", ""))
     else:
         problem = say("The request was not understood. Please choose currencies and days.")
-        detail = shown.language.translated(str(error))
-    return _page(shown, codes, problem=problem, detail=detail)
+        detail = view.language.translated(str(error))
+    return _page(view, codes, problem=problem, detail=detail)
 
 
-def heading(shown: Shown) -> str:
+def heading(view: View) -> str:
     """The title of every chart."""
-    return shown.language.say(LINK)
+    return view.language.say(LINK)
 
 
-def frame_address(shown: Shown) -> str:
+def frame_address(view: View) -> str:
     """The address for an iframe."""
-    theme = {"theme": shown.theme} if shown.theme not in ("", USUAL_THEME) else {}
-    return f"{shown.site.public_url}/chart/frame?{shown.asked.query(shown.language, **theme)}"
+    theme = {"theme": view.theme} if view.theme not in ("", USUAL_THEME) else {}
+    return f"{view.site.public_url}/chart/frame?{view.selection.query(view.language, **theme)}"
 
 
 def frame_height(width: int, count: int) -> int:
@@ -162,31 +162,31 @@ def frame_size(width: int, count: int) -> tuple[int, int]:
     return width, max(frame_height(narrower, count) for narrower in range(min(width, NARROWEST), width + 1))
 
 
-def _page(shown: Shown, codes: Collection[str], **values: object) -> str:
-    asked, language, site = shown.asked, shown.language, shown.site
-    others = [choice for choice in choices(codes, language) if choice[0] not in asked.codes]
+def _page(view: View, codes: Collection[str], **values: object) -> str:
+    selection, language, site = view.selection, view.language, view.site
+    others = [choice for choice in choices(codes, language) if choice[0] not in selection.codes]
     nothing = {"title": "", "description": "", "figures": (), "problem": "", "detail": "", "missing": ""}
     return page(
         "chart/chart.html",
         **nothing | values,
         t=language.say,
-        heading=heading(shown),
-        embed=iframe(frame_address(shown), heading(shown), frame_size(EMBED_WIDTH, len(asked.codes))),
-        sizes=[frame_size(width, len(asked.codes)) for width in EMBED_WIDTHS],
-        picture=picture_of(site, f"chart.png?{asked.dated(language)}&width=720&height=400&density=2"),
+        heading=heading(view),
+        embed=iframe(frame_address(view), heading(view), frame_size(EMBED_WIDTH, len(selection.codes))),
+        sizes=[frame_size(width, len(selection.codes)) for width in EMBED_WIDTHS],
+        picture=picture_of(site, f"chart.png?{selection.dated(language)}&width=720&height=400&density=2"),
         page=of_sentences(language),
         language=language,
         uis=[language_or_default(tag) for tag in TRANSLATIONS],
         site=site,
-        theme=shown.theme,
+        theme=view.theme,
         rules=STYLE,
         preview=PREVIEW,
-        asked=asked,
+        selection=selection,
         earliest=FIRST_DAY,
-        others=others if len(asked.codes) < MOST_CURRENCIES else [],
-        periods=[(language.say(name, days="7"), replace(asked, period=key)) for key, name in PERIODS.items()],
-        alone=lambda code: replace(asked, codes=(code,)),
-        without=lambda code: replace(asked, codes=tuple(one for one in asked.codes if one != code)),
+        others=others if len(selection.codes) < MOST_CURRENCIES else [],
+        periods=[(language.say(name, days="7"), replace(selection, period=key)) for key, name in PERIODS.items()],
+        alone=lambda code: replace(selection, codes=(code,)),
+        without=lambda code: replace(selection, codes=tuple(one for one in selection.codes if one != code)),
     )
 
 
@@ -207,20 +207,20 @@ def _figure(code: str, points: Sequence[Point], language: Language) -> Figure:
 
 def _described(figures: Sequence[Figure], subtitle: str) -> str:
     """The first figures, for previews."""
-    shown = (f"{figure.code} {figure.rate} {figure.percent}".rstrip() for figure in figures[:3])
-    return " · ".join([*shown, subtitle])
+    first = (f"{figure.code} {figure.rate} {figure.percent}".rstrip() for figure in figures[:3])
+    return " · ".join([*first, subtitle])
 
 
-def _picture(shown: Shown, widest: int, drawing: Drawing) -> dict[str, object]:
+def _picture(view: View, widest: int, drawing: Drawing) -> dict[str, object]:
     """The address and the size of a picture; and in `plot` the edges of its lines in pixels, and what they mean."""
     size = drawing.size
-    more = {"theme": shown.theme or "auto", "width": str(size[0]), "height": str(size[1])}
+    more = {"theme": view.theme or "auto", "width": str(size[0]), "height": str(size[1])}
     plot = ""
     if drawing.axes:
         time, level = drawing.axes
         edges = (time.start, time.end, level.end, level.start)
         plot = " ".join([*map(px, edges), plain(level.low), plain(level.high)])
-    address = f"{shown.site.public_url}/chart.svg?{shown.asked.dated(shown.language, **more)}"
+    address = f"{view.site.public_url}/chart.svg?{view.selection.dated(view.language, **more)}"
     return {"media": widest, "address": address, "size": size, "plot": plot}
 
 
@@ -233,10 +233,10 @@ def _days(rates: Mapping[str, Sequence[Point]]) -> tuple[str, list[date]]:
 
 
 def _rows(
-    days: Sequence[date], rates: Mapping[str, Sequence[Point]], shown: Shown
+    days: Sequence[date], rates: Mapping[str, Sequence[Point]], view: View
 ) -> list[tuple[str, str, Sequence[str]]]:
     """Each day, the newest first: for programs, for people, and with its rates."""
-    language, columns = shown.language, [dict(rates.get(code, ())) for code in shown.asked.codes]
+    language, columns = view.language, [dict(rates.get(code, ())) for code in view.selection.codes]
 
     def cells(day: date) -> list[str]:
         return [language.number(column[day], PLACES) if day in column else NOTHING for column in columns]

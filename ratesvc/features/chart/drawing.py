@@ -102,7 +102,7 @@ class Drawing:
         self._look, notes = words.look, _notes(self._series, words.look, words.quote)
         self._words, self.title = words, words.look.title or words.title(self.rates)
         self.subtitle = words.subtitle(self.rates)
-        self._sheet = _Sheet(self._curves, words.look, self.title, self.subtitle, notes)
+        self._sheet = _Canvas(self._curves, words.look, self.title, self.subtitle, notes)
 
     def resized(self, width: int, height: int) -> Drawing:
         """The same chart in another size. What does not depend on it is not computed again."""
@@ -243,7 +243,7 @@ class _Words:
         return self.exact(code, point[0]) or (point[1], ONE)
 
 
-class _Sheet:
+class _Canvas:
     """One chart's words and its space for lines, in tenths of a pixel.
 
     `head` and `foot` are parts of class, lines, place and step from line to line, and language if it is not the

@@ -17,7 +17,7 @@ from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, RatesvcError
 from ratesvc.features.chart import chart_page, drawing
-from ratesvc.features.chart.chart_page import Asked, Shown
+from ratesvc.features.chart.chart_page import Selection, View
 from ratesvc.features.ranges import unit_rates
 from ratesvc.features.ranges.requests import check_combined, days_of, long_answer, series_params
 from ratesvc.features.ranges.unit_rates import SeriesParams
@@ -73,31 +73,31 @@ async def page(service: Service, site: Site, path: str, request: web.Request) ->
 
 async def _answered(service: Service, site: Site, path: str, request: web.Request) -> Answer:
     params, today, history = StrictParams(request, path), moscow_day(service.clock()), service.history
-    asked = charted(params, service)
-    wanted = SeriesParams(asked.codes, asked.days)
-    shown = Shown(asked, Language.of(params.language()), site, params.text("theme"))
+    selection = charted(params, service)
+    wanted = SeriesParams(selection.codes, selection.days)
+    view = View(selection, Language.of(params.language()), site, params.text("theme"))
 
     def render() -> Body:
-        rates = {code: unit_rates.dated_rates(history, code, wanted) for code in asked.codes}
+        rates = {code: unit_rates.dated_rates(history, code, wanted) for code in selection.codes}
         unconfirmed = history.missing_days(wanted.days, today)
-        return html(chart_page.answered(shown, history.codes(), rates, unconfirmed), *_headers(site, path))
+        return html(chart_page.answered(view, history.codes(), rates, unconfirmed), *_headers(site, path))
 
     # It draws three pictures, so no widget waits behind it.
-    key, queue = ("page", path, shown), Queue.PICTURES
+    key, queue = ("page", path, view), Queue.PICTURES
     return await long_answer(service, key, wanted.days, render, queue, packed=params.packed)
 
 
-def charted(params: StrictParams, service: Service) -> Asked:
+def charted(params: StrictParams, service: Service) -> Selection:
     """Currencies and days. Raises what `series_params` raises."""
     check_combined(params)
     today, codes = moscow_day(service.clock()), params.codes() or ()
     _check_count(tuple(code for code in codes if code != "RUB"), params)
     codes = tuple(known(code, service) for code in codes if code != "RUB")
     if params.has("since") or params.has("until"):
-        return Asked(codes, "", _with_a_sheet(days_of(params, service), service.history, today))
+        return Selection(codes, "", _with_a_sheet(days_of(params, service), service.history, today))
     period = params.text("period")
     days = chart_page.days_of(period, today, service.history.begins)
-    return Asked(codes, period, _with_a_sheet(days, service.history, today))
+    return Selection(codes, period, _with_a_sheet(days, service.history, today))
 
 
 def _with_a_sheet(days: Days, history: History, today: date) -> Days:
@@ -114,11 +114,11 @@ def _refusal(service: Service, site: Site, path: str, request: web.Request, erro
     since, until = (iso_day(params.text(name, 10)) for name in ("since", "until"))
     period = "" if since or until else params.choice("period", (chart_page.USUAL_PERIOD, *chart_page.PERIODS))
     usual = chart_page.days_of(period or chart_page.USUAL_PERIOD, moscow_day(now), history.begins)
-    asked = Asked(codes, period, Days(since or usual.since, until or usual.until))
+    selection = Selection(codes, period, Days(since or usual.since, until or usual.until))
     theme = params.choice("theme", FRAME_THEMES) if path == FRAME else ""
     why = None if isinstance(error, BadRequest) else reasons.reason(error, "", now, history.calendar)
-    shown = Shown(asked, params.language(), site, theme)
-    return chart_page.refused(shown, history.codes(), error, why)
+    view = View(selection, params.language(), site, theme)
+    return chart_page.refused(view, history.codes(), error, why)
 
 
 @cache
@@ -137,12 +137,12 @@ def _embedded(
     service: Service, site: Site, path: str, query: MultiMapping[str], given: MultiMapping[str]
 ) -> Callable[[], Embedded]:
     params, limits = StrictParams(query, path), LenientParams(given)
-    shown = Shown(charted(params, service), Language.of(params.language()), site, params.text("theme"))
+    view = View(charted(params, service), Language.of(params.language()), site, params.text("theme"))
     width = min(chart_page.EMBED_WIDTH, limits.number("maxwidth", chart_page.EMBED_WIDTH, OEMBED_SIZES))
-    _, needed = chart_page.frame_size(width, len(shown.asked.codes))
+    _, needed = chart_page.frame_size(width, len(view.selection.codes))
     size = width, min(needed, limits.number("maxheight", needed, OEMBED_SIZES))
-    title = chart_page.heading(shown)
-    return lambda: (title, iframe(chart_page.frame_address(shown), title, size, OLD_FRAME), size)
+    title = chart_page.heading(view)
+    return lambda: (title, iframe(chart_page.frame_address(view), title, size, OLD_FRAME), size)
 
 
 async def _lines(service: Service, request: web.Request) -> Answer:

@@ -14,7 +14,7 @@ from test_chart import CODES, parsed, several, sheets
 from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.features.chart.axes import Point
-from ratesvc.features.chart.chart_page import MOST_ROWS, PICTURES, Asked, Shown, answered, days_of
+from ratesvc.features.chart.chart_page import MOST_ROWS, PICTURES, Selection, View, answered, days_of
 from ratesvc.features.chart.drawing import ChartLook, Drawing, is_better_indexed
 from ratesvc.features.site.language import language_or_default
 from ratesvc.render.contract import Site
@@ -26,9 +26,9 @@ TODAY = date(2026, 3, 31)
 def made(series: Mapping[str, Sequence[Point]], tag: str = "en", *, demo: bool = False) -> str:
     """The page about a series, as text with tags."""
     days = [day for points in series.values() for day, _ in points] or [TODAY]
-    asked = Asked(tuple(series), "year", Days(min(days), max(days)))
-    shown = Shown(asked, language_or_default(tag), Site(SITE.public_url, demo))
-    return unescape(answered(shown, {*CODES}, series, []))
+    selection = Selection(tuple(series), "year", Days(min(days), max(days)))
+    view = View(selection, language_or_default(tag), Site(SITE.public_url, demo))
+    return unescape(answered(view, {*CODES}, series, []))
 
 
 def rows(page: str) -> list[tuple[str, list[str]]]:
@@ -89,19 +89,19 @@ def test_the_table_is_short_enough_to_load(first: date, count: int, said: str) -
     """It has all days of a year, and of more the last of each week or month. Lines that begin later begin in it."""
     series = several(CODES[:1], first, count) | {"EUR": sheets(first + timedelta(days=45), count - 40, 900_000, 2)}
     page = made(series)
-    shown = rows(page)
+    view = rows(page)
     assert f"<caption>{said}</caption>" in page
-    assert len(shown) <= MOST_ROWS
-    assert [day for day, _ in shown] == sorted((day for day, _ in shown), reverse=True)
+    assert len(view) <= MOST_ROWS
+    assert [day for day, _ in view] == sorted((day for day, _ in view), reverse=True)
     known = [
         {str(day): rate for day, rate in Drawing(series, ChartLook(language_or_default("en"))).rates[code]}
         for code in series
     ]
-    for day, cells in shown:
+    for day, cells in view:
         assert [Decimal(cell.replace(",", "")) if cell != "—" else None for cell in cells] == [
             one.get(day) for one in known
         ]
-    days = {day for day, _ in shown}
+    days = {day for day, _ in view}
     assert {str(points[end][0]) for points in series.values() for end in (0, -1)} <= days
     period = {"week": "%G %V", "month": "%Y %m"}.get(said.rpartition(" ")[2], "%j %Y")
     every = sorted({day for points in series.values() for day, _ in points})
@@ -140,18 +140,18 @@ def test_pictures_have_the_size_for_which_frames_are_made(tag: str) -> None:
 
 
 def test_a_russian_page_is_russian() -> None:
-    """It has no English word but codes, neither shown nor for those who listen."""
+    """It has no English word but codes, neither view nor for those who listen."""
     page = made(several(CODES[:2], date(2021, 4, 1), 1250), "ru", demo=True).partition("</nav>")[2]
     page = re.sub("<(script|pre).*?</\\1>", "", page, flags=re.DOTALL)
     said = re.findall(r'(?:aria-label|title|alt)="(.*?)"', page) + re.findall(r">([^<]+)<", page)
     assert {word for text in said for word in re.findall("[A-Za-z]{2,}", text)} == {*CODES, "CSV", "PNG", "API"}
 
 
-@pytest.mark.parametrize(("first", "asked"), [(date(1997, 12, 1), ["new"]), (date(1998, 1, 1), [])])
-def test_the_csv_has_the_roubles_of_the_table(first: date, asked: list[str]) -> None:
+@pytest.mark.parametrize(("first", "selection"), [(date(1997, 12, 1), ["new"]), (date(1998, 1, 1), [])])
+def test_the_csv_has_the_roubles_of_the_table(first: date, selection: list[str]) -> None:
     """New ones, and it need not say so where there are no others."""
     (link,) = re.findall(r'href="([^"]+/v1/series.csv[^"]+)"', made(several(CODES[:1], first, 30)))
-    assert re.findall("roubles=([a-z]+)", link) == asked
+    assert re.findall("roubles=([a-z]+)", link) == selection
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, "Without March 31, 2026: "), (9, "April 4, 2026, …: ")])
@@ -159,6 +159,6 @@ def test_unconfirmed_days_are_named(count: int, said: str) -> None:
     """Their rates are missing in the figures, the picture and the table. Five of them stand for more."""
     days = [TODAY + timedelta(days=more) for more in range(count)]
     series = several(CODES[:1], date(2026, 3, 1), 20)
-    shown = Shown(Asked(("USD",), "month", Days(date(2026, 3, 1), TODAY)), language_or_default("en"), SITE)
-    assert said in answered(shown, ["USD"], series, days)
-    assert "Without" not in answered(shown, ["USD"], series, [])
+    view = View(Selection(("USD",), "month", Days(date(2026, 3, 1), TODAY)), language_or_default("en"), SITE)
+    assert said in answered(view, ["USD"], series, days)
+    assert "Without" not in answered(view, ["USD"], series, [])
