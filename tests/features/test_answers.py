@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import re
 import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -17,7 +18,7 @@ import pytest
 from conftest import Clock, Serve, Served, announced, eventually, patience_s
 from kit import cases
 from kit.bank import Bank, sheet, unavailable, workdays
-from kit.dates import FRIDAY, MIDNIGHT, SATURDAY, TUESDAY
+from kit.dates import EVENING, FRIDAY, MIDNIGHT, SATURDAY, TUESDAY
 from kit.http import reading
 
 from ratesvc.bank.xml import parse_daily
@@ -111,6 +112,27 @@ async def test_a_currency_of_other_days_is_unknown_on_this_one(served: Served, b
         status, _, body = await served.get(f"/v1/{path}")
         assert (status, json.loads(body)["code"]) == (404, "XDR"), path
         assert "The sheet of 2026-04-24 has no XDR." in json.loads(body)["detail"]
+
+
+OLD_AND_NEW = (date(1997, 12, 31), date(1998, 1, 1))
+
+
+async def test_each_address_has_its_answer(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
+    """golden/answers.txt says which, and why: on Friday evening, when Saturday's sheet is announced."""
+    clock.moment = EVENING
+    bank.publish(*map(sheet, (*OLD_AND_NEW, date(2025, 12, 31), *(date(2026, 4, day) for day in range(21, 26)))))
+    async with serve_whole() as served:
+        await eventually(lambda: served.service.history.of_date(SATURDAY))
+        asked = cases.questions("answers.txt")
+        cases.check("answers.txt", {path: shown(*await served.get(path)) for path in asked})
+
+
+def shown(status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """An answer with each row on a line of its own."""
+    own = [f"{name}: {headers[name]}" for name in ("Effective-Date", "Revision") if name in headers]
+    text = body.decode().replace("\ufeff", "<BOM>").replace("\r\n", "\n")
+    head = f"{status} {headers['Content-Type']}, {headers['Cache-Control'].partition(', stale')[0]}"
+    return "\n".join([head, *own, re.sub(r"(?<=[\[}])(,?)\{", r"\1\n{", text).rstrip()])
 
 
 async def test_a_refusal_names_the_parameter_its_value_and_what_it_takes(served: Served) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
@@ -13,8 +12,8 @@ from kit.bank import TABLE
 from ratesvc.domain.workdays import WorkCalendar
 
 SPAN = date(1992, 7, 1), date(2024, 8, 2)
-NEW_ROUBLE, EURO_STARTS = date(1998, 1, 1), date(1999, 1, 1)
-LATER = {"EUR": EURO_STARTS, "UZS": date(1994, 7, 6)}
+NEW_ROUBLE = date(1998, 1, 1)
+LATER = {"EUR": date(1999, 1, 1), "UZS": date(1994, 7, 6)}
 
 
 def rounded(exact: Fraction, digits: int) -> Decimal:
@@ -56,9 +55,6 @@ class LongHistory:
 
     def put(self, code: str, day: date, nominal: int, value: Decimal) -> None:
         self.series.setdefault(code, {})[day] = (nominal, value)
-
-    def effective(self, day: date) -> date:
-        return self.days[bisect_right(self.days, day) - 1]
 
     def unit(self, code: str, effective: date) -> Fraction | None:
         if code == "RUB":

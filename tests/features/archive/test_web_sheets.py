@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import Clock, Serve, Served, eventually
 from kit.bank import Bank
-from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
+from kit.dates import EVENING, FRIDAY, SATURDAY, TUESDAY
 from kit.sheets import changed, plausible, times
 
 pytestmark = pytest.mark.usefixtures("every_sheet")
@@ -32,22 +32,6 @@ async def corrects(bank: Bank, served: Served, day: date) -> None:
     bank.publish(changed(plausible(day), PLN=times("1.01")))
     for _ in range(3):
         await served.service.poll()
-
-
-async def test_the_list_has_every_sheet_of_a_range_and_what_came_before_each(
-    held: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A year by default, with the announced sheet. Each row agrees with /v1/rates of that day."""
-    document = await listed(held, f"?since={DAYS[3]}&until={THURSDAY}")
-    assert (document["since"], document["until"]) == (str(DAYS[3]), str(THURSDAY))
-    assert days(document) == [str(day) for day in DAYS[3:-1]]
-    await agree_with_rates(held, document)
-    assert (await held.samples())["ratesvc_history_sheets"] == f"{len(DAYS)}.0"
-    assert days(await listed(held)) == [str(day) for day in DAYS]
-    assert (await listed(held))["since"] == "2025-04-24"
-    assert "demo" not in document
-    monkeypatch.setattr(held.service, "demo", True)
-    assert (await listed(held, f"?since={DAYS[4]}"))["demo"] is True
 
 
 async def agree_with_rates(served: Served, document: dict[str, Any]) -> None:
@@ -118,40 +102,13 @@ async def test_another_replica_without_redis_and_a_restart_understand_a_cursor(
         assert days(await listed(again, f"?after={cursor}")) == [str(SATURDAY)]
 
 
-async def test_a_reader_of_another_range_gets_what_it_lacks(held: Served) -> None:
-    """An earlier `since` brings the sheets before; a cursor that is none of ours is refused."""
-    cursor = (await listed(held, f"?since={DAYS[20]}"))["cursor"]
-    assert (await listed(held, f"?after={cursor}"))["since"] == str(DAYS[20])
-    assert days(await listed(held, f"?after={cursor}&since={DAYS[18]}")) == [str(day) for day in DAYS[18:20]]
-    for wrong in ("after=1", "after=2026-04-24_2026-04-24_AAA", f"after={cursor}&until=2026-03-11", "since=2026-05-01"):
-        status, _, body = await held.get(f"/v1/sheets?{wrong}")
-        assert (status, json.loads(body)["type"]) == (400, "urn:ratesvc:bad_request")
-
-
-@pytest.mark.parametrize("until", ["2026-12-31", "9999-12-31"])
-async def test_days_to_come_are_no_part_of_a_cursor(bank: Bank, held: Served, clock: Clock, until: str) -> None:
-    """Each new sheet would bring all sheets of its year again, and a cursor up to 9999 fits into no address."""
-    document = await listed(held, f"?until={until}&since={DAYS[0]}")
-    assert document == await listed(held, f"?since={DAYS[0]}")
-    clock.moment = EVENING
-    bank.publish(plausible(SATURDAY))
-    await held.service.poll()
-    assert days(await listed(held, f"?after={document['cursor']}&until={until}")) == [str(SATURDAY)]
-
-
 async def test_the_list_waits_until_history_is_loaded(bank: Bank, serve: Serve) -> None:
     """An incomplete one would pass for all that there is."""
     bank.series.clear()
     bank.documents = {FRIDAY: bank.documents[FRIDAY]}
     async with serve() as loading:
         await loading.ready()
-        status, _, body = await loading.get("/v1/sheets")
-        assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:history_loading")
+        for path in ("/v1/sheets", "/v1/history.csv"):
+            status, _, body = await loading.get(path)
+            assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:history_loading")
         assert (await loading.get(f"/v1/sheets?since={FRIDAY}"))[0] == 200
-
-
-async def test_an_answer_costs_304_while_nothing_is_new(held: Served) -> None:
-    """By its tag, as everywhere; caches keep it until the next publication at most."""
-    _, headers, _ = await held.get("/v1/sheets")
-    assert headers["Cache-Control"].startswith("public, max-age=60,")
-    assert (await held.get("/v1/sheets", If_None_Match=headers["ETag"]))[0] == 304

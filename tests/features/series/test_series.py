@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -187,13 +185,12 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
 
 def test_a_period_has_its_bounds() -> None:
     """A leap day lies in each of them."""
-    found = {name: str(bounds(date(2024, 2, 29))) for name, bounds in PERIODS.items()}
+    found = {name: f"{(days := bounds(date(2024, 2, 29))).since} {days.until}" for name, bounds in PERIODS.items()}
     assert found == {
-        name: str(Days(date.fromisoformat(since), date.fromisoformat(until)))
-        for name, since, until in (
-            *(("week", "2024-02-26", "2024-03-03"), ("month", "2024-02-01", "2024-02-29")),
-            *(("quarter", "2024-01-01", "2024-03-31"), ("year", "2024-01-01", "2024-12-31")),
-        )
+        "week": "2024-02-26 2024-03-03",
+        "month": "2024-02-01 2024-02-29",
+        "quarter": "2024-01-01 2024-03-31",
+        "year": "2024-01-01 2024-12-31",
     }
 
 
@@ -229,19 +226,8 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     assert changes(10, "week")[:2] == [("1997-12-29", 60, Decimal("1.0169")), ("1998-01-01", None, None)]
 
 
-def test_the_forms_of_a_series_say_the_same() -> None:
-    """CSV has the fields of JSON and always the same two more. A name is quoted where it must be."""
-    history = held({0: (10_000, 0), 2: (15_000, 0)}, {0: (70_000, 2)})
-    params = SeriesParams(("AAA", "BBB"), Days(FIRST, LAST))
-    head = tables.about(params, history, LAST, demo=True)
-    parts = [tables.rows_of(history, code, params, LAST) for code in params.codes]
-    document = json.loads(tables.to_json(head, parts))
-    assert (document["demo"], "fill" in document, len(document["rows"])) == (True, False, 3)
-    named = [for_readers(part, language_or_default("en"), "RUB") for part in parts]
-    text = write(named, language("ru")).decode("utf-8-sig")
-    rows = [*csv.DictReader(text.splitlines(), delimiter=";")]
-    assert [row["unit_rate"] for row in rows] == ["1", "1,5", "0,07"]
-    assert [*rows[0]] == [*document["rows"][0], "roubles", "name"]
+def test_a_name_is_quoted_where_it_must_be() -> None:
+    """If it has a mark of quotation, or the separator."""
     assert write([{"code": ["X", "Y"], "name": ['Pound "A"', "Pound, old"]}], None) == (
         b'code,name\r\nX,"Pound ""A"""\r\nY,"Pound, old"\r\n'
     )
@@ -289,32 +275,19 @@ def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], *u
     return history
 
 
-PLAIN_CELL = re.compile(r"-?[0-9]+(?:[.,\u066b][0-9]+)?|[0-9]{4}(?:-[0-9]{2}){0,2}|[A-Za-z][A-Za-z_]*|")
-NEGATIVE_RATES = {"2026-04-24": "-0.1221", "2026-04-25": "75.5273"}
-
-
-@pytest.mark.parametrize("tag", [None, "en", "ru", "ar", "fa", "de", "sv"])
-def test_no_cell_is_a_formula(tag: str | None) -> None:
-    """Every cell is a day, a code or a plain number: none begins with = + @ or a tab, and -0.1221 stays as it is."""
-    rates = list(NEGATIVE_RATES.values())
-    columns = {"date": list(NEGATIVE_RATES), "code": ["USD"] * 2, "unit_rate": rates}
-    text = write([columns], language(tag) if tag else None).decode("utf-8-sig")
-    separator = ";" if ";" in text else ","
-    cells = [cell for row in csv.reader(text.splitlines(), delimiter=separator) for cell in row]
-    assert all(PLAIN_CELL.fullmatch(cell) for cell in cells), cells
-    assert sum(cell.startswith("-0") for cell in cells) == 1
+TABLE = "date,code,unit_rate|2026-04-24,USD,-0.1221|2026-04-25,USD,|"
 
 
 @pytest.mark.parametrize(
-    ("tag", "file"),
+    ("tags", "file"),
     [
-        (None, "date,code,unit_rate|2026-04-24,USD,75.5273|2026-04-25,USD,|"),
-        ("en", "\ufeffdate,code,unit_rate|2026-04-24,USD,75.5273|2026-04-25,USD,|"),
-        ("ru", "\ufeffdate;code;unit_rate|2026-04-24;USD;75,5273|2026-04-25;USD;|"),
-        ("de-CH", "\ufeffdate,code,unit_rate|2026-04-24,USD,75.5273|2026-04-25,USD,|"),
+        ([None], TABLE),
+        (["en", "ar", "fa", "de-CH"], f"\ufeff{TABLE}"),
+        (["ru", "de", "sv"], "\ufeffdate;code;unit_rate|2026-04-24;USD;-0,1221|2026-04-25;USD;|"),
     ],
 )
-def test_a_table_is_what_excel_in_that_country_reads(tag: str | None, file: str) -> None:
-    """Semicolons where a comma stands before the decimals; a mark of UTF-8, but not for programs."""
-    rows = {"date": ["2026-04-24", "2026-04-25"], "code": ["USD", "USD"], "unit_rate": ["75.5273", ""]}
-    assert write([rows], language(tag)) == file.replace("|", "\r\n").encode()
+def test_a_table_is_what_excel_in_that_country_reads(tags: list[str | None], file: str) -> None:
+    """Semicolons where a comma stands before the decimals; a mark of UTF-8, but not for programs; no formula."""
+    rows = {"date": ["2026-04-24", "2026-04-25"], "code": ["USD", "USD"], "unit_rate": ["-0.1221", ""]}
+    for tag in tags:
+        assert write([rows], language(tag) if tag else None) == file.replace("|", "\r\n").encode()
