@@ -85,8 +85,13 @@ class Replica:
         """What a person runs beside it."""
         return replace(self, scheduled=False)
 
-    async def fetch_day(self, day: date | None) -> None:
+    async def fetch(self, day: date | None) -> None:
         await self.accept(await self.refresher.ask(day))
+
+    async def withdraw(self, day: date) -> None:
+        withdrawal = self.refresher.withdrawal(day)
+        await self.refresher.withdraw(withdrawal)
+        self.take([withdrawal])
 
     async def poll(self) -> None:
         await self.accept(await self.refresher.refresh())
@@ -98,7 +103,7 @@ class Replica:
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """As a service runs it: memory knows what the store holds, and the newest sheet."""
         await self.read()
-        await self.fetch_day(None)
+        await self.fetch(None)
         await self.fill(since, until)
         await self.read()
 
@@ -108,7 +113,7 @@ class Replica:
 
     async def begins(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """A run that has fetched three columns, and goes on when it is told to."""
-        await self.fetch_day(None)
+        await self.fetch(None)
         self.begun_run = await self.begun(since, until)
 
     async def ends(self) -> None:
@@ -229,7 +234,12 @@ def goes_on(bank: Bank, clock: Clock, count: int = 6) -> list[date]:
 # Stories
 
 SHORT = daily_xml(replace(sheet(WRONG), quotes=sheet(WRONG).quotes[: FEWEST_ROWS - 1]))
-DOCUMENTS = {"page": b"<html>Maintenance</html>", "short": SHORT}
+FOREIGN = b'<s:script xmlns:s="http://www.w3.org/1999/xhtml">alert(1)</s:script></ValCurs>'
+DOCUMENTS = {
+    "page": b"<html>Maintenance</html>",
+    "short": SHORT,
+    "foreign": daily_xml(sheet(SATURDAY)).replace(b"</ValCurs>", FOREIGN),
+}
 
 
 def day_of(word: str) -> date:
@@ -269,10 +279,10 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             await getattr(who, word)(since or FIRST_DAY, until)
         case (("run" | "fill" | "poll" | "again" | "read" | "begins" | "ends" | "stops" | "restarts") as word,):
             await getattr(who, word)()
-        case "fetch", day:
-            await who.fetch_day(day_of(day))
+        case ("fetch" | "withdraw") as word, day:
+            await getattr(who, word)(day_of(day))
         case "release", day:
-            [case] = [case for case in await who.store.quarantine.cases() if case.effective_date == day_of(day)]
+            [case] = [one for one in await who.store.quarantine.cases() if one.effective_date in (day_of(day), None)]
             who.take([await who.refresher.release(case)])
             await who.store.quarantine.drop([case.name])
         case "errs", *days:
@@ -295,6 +305,8 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             bank.documents[day_of(day)] = taken or daily_xml(spoilt(day_of(day), how))
         case "publishes", day, *how:
             bank.publish(spoilt(day_of(day), *how or [""]))
+        case "clock", day, hour:
+            clock.moment = datetime.fromisoformat(f"{day_of(day)}T{hour}+03:00")
         case "goes", count:
             goes_on(bank, clock, int(count))
         case "takes", *days:
@@ -302,6 +314,8 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
                 bank.takes_back(one)
         case "loses", "coverage":
             await who.store.connection.client.unlink(who.coverage)
+        case "loses", "everything":
+            await who.store.connection.client.flushdb()
         case "loses", *ids:
             await who.lose(*ids)
         case "damages", cbr_id:
@@ -326,6 +340,7 @@ def state(bank: Bank, replica: Replica) -> list[str]:
             words.append("the first is not the Bank's")
         words += ["is not the Bank's"] * (not held.sheet.says_the_same_as(truth))
         noted += [f"{named([day])}: {', '.join(words)}"] * bool(words)
+    noted += [f"the Bank took back {named([day])}" for day in replica.refresher.taken_back]
     return noted
 
 
@@ -465,7 +480,7 @@ async def test_the_share_of_a_first_run_that_is_done_never_falls(bank: Bank, rep
     """How many days need a document is known only when all series are there. A bar must not go back then."""
     bank.series["R01335"] |= {day: (100, Decimal("99.9999")) for day in DAYS[5:20:3]}
     await replica.read()
-    await replica.fetch_day(None)
+    await replica.fetch(None)
     seen = [progress async for progress in replica.steps()]
     shares = [Fraction(progress.done, progress.total) for progress in seen]
     assert shares == sorted(shares)
@@ -500,7 +515,7 @@ async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
 ) -> None:
     """The holder of the lease keeps the others out. A command takes the lease, and the other run ends."""
     for each in (replica, other):
-        await each.fetch_day(None)
+        await each.fetch(None)
     steps = await replica.begun()
     with pytest.raises(NotOurTurn):
         await other.run()
@@ -519,7 +534,7 @@ async def test_a_run_that_lost_its_turn_writes_nothing_more(bank: Bank, replica:
     """Another process writes history by then. A document that was admitted is stored, and is not asked for again."""
     for day in (WRONG, DAYS[20]):
         bank.series["R01335"][day] = (100, Decimal("99.9999"))
-    await replica.fetch_day(None)
+    await replica.fetch(None)
     steps = replica.steps()
     while (await anext(steps)).asking != f"the sheet of {DAYS[20]}":
         pass
@@ -546,7 +561,7 @@ async def test_a_moment_without_redis_ends_no_run(
     async def troubled() -> bool:
         raise StoreUnavailable("Redis: no answer", "timeout")
 
-    await replica.fetch_day(None)
+    await replica.fetch(None)
     steps = await replica.begun()
     with monkeypatch.context() as patch:
         patch.setattr(replica.store.backfill_lease, "take", troubled)
@@ -559,11 +574,11 @@ async def test_a_day_that_a_poll_admits_meanwhile_is_not_asked_for_again(bank: B
     """Its document would become a second revision with the same figures."""
     for day in (WRONG, DAYS[20]):
         bank.series["R01335"][day] = (100, Decimal("99.9999"))
-    await replica.fetch_day(None)
+    await replica.fetch(None)
     steps = replica.steps()
     while (await anext(steps)).asking != f"the sheet of {WRONG}":
         pass
-    await replica.fetch_day(DAYS[20])
+    await replica.fetch(DAYS[20])
     await finished(steps)
     assert replica.held(DAYS[20]).number == 1
     assert bank.queries.count(f"date_req={DAYS[20]:%d/%m/%Y}") == 1
@@ -571,12 +586,12 @@ async def test_a_day_that_a_poll_admits_meanwhile_is_not_asked_for_again(bank: B
 
 async def test_a_sheet_that_two_decide_about_at_once_has_one_revision(bank: Bank, replica: Replica) -> None:
     """A poll and a backfill, say: one waits for the second address while the other admits the sheet."""
-    await replica.fetch_day(None)
+    await replica.fetch(None)
     bank.publish(changed(sheet(SATURDAY), EUR=times("1.3")))
     answered, asking = [], []
     for number in (1, 2):
         answered.append(bank.hangs("XML_daily_eng.asp"))
-        asking.append(asyncio.create_task(replica.command().fetch_day(None)))
+        asking.append(asyncio.create_task(replica.command().fetch(None)))
         await eventually(partial(lambda wanted: bank.asked_in_english == wanted, number))
     for event, task in zip(answered, asking, strict=True):
         event.set()
@@ -586,7 +601,7 @@ async def test_a_sheet_that_two_decide_about_at_once_has_one_revision(bank: Bank
 
 async def test_a_day_after_the_newest_sheet_needs_its_document(bank: Bank, replica: Replica, clock: Clock) -> None:
     """A code is renamed, and the catalogue still has the old one: the series alone would give the day to it."""
-    await replica.fetch_day(None)
+    await replica.fetch(None)
     new = sheet(SATURDAY)
     named = bank.currencies.copy()
     bank.publish(replace(new, quotes=(replace(new.quotes[0], code="NEW"), *new.quotes[1:])))

@@ -96,55 +96,6 @@ async def test_a_bug_while_corrections_are_looked_for_does_not_hurry_the_polls(
     assert held.service.schedule.next_poll_at - utc_now() > timedelta(seconds=SOON_S)
 
 
-async def test_a_sheet_of_the_last_week_is_asked_for_once_a_day(bank: Bank, held: Served, clock: Clock) -> None:
-    """A correction of Tuesday's sheet on Friday is served on Saturday. No day costs two requests."""
-    clock.moment = EVENING
-    bank.publish(plausible(SATURDAY))
-    await held.service.poll()
-    tuesday = date(2026, 4, 21)
-    corrected = corrects(bank, tuesday)
-    bank.asked.clear()
-    for _ in range(3):
-        await held.service.poll()
-    assert (await answered(held, tuesday))[1] == 1
-    assert bank.queries == ["", "date_req=24/04/2026"] * 3
-    clock.advance(hours=9)
-    bank.asked.clear()
-    await poll_twice(held)
-    assert await answered(held, tuesday) == (corrected, 2)
-    days = [f"date_req={day:%d/%m/%Y}" for day in (date(2026, 4, 20), *DAYS[-4:-1], FRIDAY)]
-    assert bank.queries == ["", *days, "", "date_req=21/04/2026"]
-    clock.advance(days=1)
-    bank.refuses(DAYS[-2])
-    await held.service.poll()
-    bank.misbehave = None
-    bank.asked.clear()
-    await held.service.poll()
-    assert f"date_req={DAYS[-2]:%d/%m/%Y}" in bank.queries, "a request that failed is no answer"
-
-
-async def test_corrections_that_were_missed_while_nothing_ran_are_noticed_at_the_next_start(
-    bank: Bank, serve_whole: Serve, clock: Clock
-) -> None:
-    """Three days later; an extraordinary sheet of a Sunday, too, though its day needs none by the calendar."""
-    async with serve_whole():
-        pass
-    later = list(workdays(SATURDAY, 3))
-    bank.publish(*map(plausible, later))
-    sunday = SATURDAY + ONE_DAY
-    bank.publish(plausible(sunday, "75.9"))
-    corrected = corrects(bank, THURSDAY)
-    clock.moment = datetime(2026, 4, 29, 9, tzinfo=UTC)
-    async with serve_whole() as again:
-        for _ in range(3):
-            await again.service.poll()
-        assert await answered(again, THURSDAY) == (corrected, 2)
-        for day in (sunday, sunday + ONE_DAY):
-            status, _, body = await again.get(f"/v1/rates/{day}")
-            assert (status, json.loads(body)["effective_date"]) == (200, str(sunday))
-        assert (await answered(again, SATURDAY))[1] == 1
-
-
 async def test_a_restored_backup_gets_its_corrections_back(
     bank: Bank, settings: Settings, serve: Serve, serve_whole: Serve, store: Store, clock: Clock
 ) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually, patience_s
 from kit import cases
 from kit.bank import Bank, daily_xml, sheet
-from kit.dates import EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
+from kit.dates import FRIDAY, SATURDAY, THURSDAY
 from kit.http import fetched, reading
 from kit.sheets import all_times, changed, plausible, times
 
@@ -20,7 +20,7 @@ from ratesvc.bank.client import BankClient, Pace
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.errors import BadDocument, StoreUnavailable
+from ratesvc.errors import StoreUnavailable
 from ratesvc.service.app import Service
 from ratesvc.service.confirmation import MOST_UNCONFIRMED, UnconfirmedSheets
 from ratesvc.service.health import Check
@@ -48,25 +48,6 @@ async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, serve: S
         bank.misbehave = None
         await running.service.poll()
         await eventually(lambda: running.service.history.of_date(THURSDAY))
-
-
-async def test_a_newest_sheet_that_is_refused_hides_no_other(bank: Bank, serve: Serve, clock: Clock) -> None:
-    """The newest sheet is dated ahead, or our clock is behind. At the start, in the evening, and later."""
-    bank.publish(*map(sheet, (THURSDAY, FRIDAY, TUESDAY)))
-    async with serve() as running:
-        await eventually(lambda: len(running.service.history.documents()) == 2)
-        assert [revision.effective_date for revision in running.service.history.documents()] == [THURSDAY, FRIDAY]
-        clock.moment = EVENING
-        bank.publish(sheet(SATURDAY))
-        await running.service.poll()
-        assert running.held(SATURDAY)
-        clock.moment = datetime(2026, 4, 29, 9, tzinfo=UTC)
-        bank.publish(sheet(date(2027, 4, 29)), sheet(date(2026, 4, 29)))
-        await running.service.poll()
-        assert [revision.effective_date for revision in running.service.history.documents()][-2:] == [
-            TUESDAY,
-            date(2026, 4, 29),
-        ]
 
 
 async def test_a_command_asks_the_bank_without_the_lease(
@@ -121,13 +102,6 @@ async def test_without_redis_a_refresh_tries_one_write(
     async with Service(settings, clock=clock, scheduled=False) as command:
         cycle = await command.fetch(None)
     assert (len(cycle.accepted), cycle.stored, tried) == (2, False, [FRIDAY])
-
-
-async def test_a_sheet_that_was_confirmed_is_corrected_like_any_other(served: Served, bank: Bank) -> None:
-    """Its first figures wait no more, so the new ones are not taken for a second document that contradicts."""
-    for factor in ("1.3", "1.7"):
-        bank.publish(changed(sheet(SATURDAY), KZT=times(factor)))
-        assert [(await served.service.refresh()).outcome for _ in range(2)] == ["confirming", "new"]
 
 
 # Several replicas
@@ -205,20 +179,6 @@ async def test_two_replicas_share_a_port(bank: Bank, serve: Serve) -> None:
 
 
 # What is not the Bank's
-
-FOREIGN = b'<s:script xmlns:s="http://www.w3.org/1999/xhtml">alert(1)</s:script></ValCurs>'
-
-
-async def test_a_document_with_foreign_content_changes_nothing_and_a_person_sees_it(served: Served, bank: Bank) -> None:
-    """A browser would run it on our origin. It waits in quarantine with its reason, and cannot be released."""
-    bank.publish(sheet(SATURDAY))
-    bank.documents[SATURDAY] = bank.documents[SATURDAY].replace(b"</ValCurs>", FOREIGN)
-    await served.service.poll()
-    assert served.service.history.of_date(SATURDAY) is None
-    [case] = await served.service.quarantine.cases()
-    assert case.reasons[0].startswith("foreign: it has a namespace")
-    with pytest.raises(BadDocument):
-        await served.service.release(case.name)
 
 
 async def test_a_person_may_release_a_sheet_that_was_refused(

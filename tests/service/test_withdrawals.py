@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clock, Serve, Served, eventually, stored
+from conftest import Clock, Served, eventually, stored
 from kit.bank import Bank, around_today
 from kit.dates import EVENING, FRIDAY, SATURDAY, THURSDAY
 from kit.http import reading, says
@@ -79,21 +79,10 @@ async def test_a_sheet_that_the_bank_takes_back_is_said(bank: Bank, held: Served
     assert held.service.health()["cbr:sheet"]["status"] == "pass"
 
 
-async def test_a_bank_that_answers_for_another_day_once_says_nothing(bank: Bank, held: Served, clock: Clock) -> None:
-    """One answer is not two: the sheet comes again, and later is missing once more."""
-    await published(bank, held, clock, plausible(SATURDAY))
-    for _ in range(2):
-        bank.takes_back(SATURDAY)
-        await held.service.poll()
-        bank.publish(plausible(SATURDAY))
-        await held.service.poll()
-    assert held.service.refresher.taken_back == []
-
-
 async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
     bank: Bank, held: Served, clock: Clock, store: Store
 ) -> None:
-    """Readers of events are told of a revision with the earlier figures. The Bank's correction waits for a person."""
+    """Readers of events are told of a revision with the earlier figures. golden/backfill.txt has what happens then."""
     await published(bank, held, clock, plausible(SATURDAY))
     right, _, _ = await zloty(held, FRIDAY)
     await eventually(lambda: str(SATURDAY) in str(feed_of(held.service).end))
@@ -113,15 +102,6 @@ async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
         assert reader.received == [("revision", str(FRIDAY), 3)]
     assert (await held.get(f"/v1/rates/{FRIDAY}?revision=2&codes=PLN"))[2].count(wrong.encode())
     assert [one.number for one in await stored(store) if one.effective_date == FRIDAY] == [1, 2, 3]
-    for _ in range(3):
-        await held.service.poll()
-    assert await zloty(held, FRIDAY) == (right, 3, str(FRIDAY))
-    [case] = await held.service.quarantine.cases()
-    assert case.reasons[0].startswith("withdrawn: ")
-    await held.service.release(case.name)
-    assert await zloty(held, FRIDAY) == (wrong, 4, str(FRIDAY))
-    await held.service.poll()
-    assert (held.held(FRIDAY).number, await held.service.quarantine.cases()) == (4, [])
 
 
 async def test_a_withdrawn_sheet_leaves_its_day_to_the_sheet_before(bank: Bank, held: Served, clock: Clock) -> None:
@@ -149,52 +129,6 @@ async def test_a_withdrawn_sheet_leaves_its_day_to_the_sheet_before(bank: Bank, 
             await again.receives(1)
             assert again.received == [("revision", str(SATURDAY), 3)]
     assert await zloty(held, SATURDAY) == (str(other.by_code["PLN"].unit_rate), 3, str(SATURDAY))
-
-
-async def test_the_only_sheet_is_not_withdrawn(held: Served) -> None:
-    """Nothing would be in force. Nor can a day be withdrawn that has no sheet."""
-    first = held.service.history.days[0]
-    for day, why in (first, "nothing would be in force"), (SATURDAY, f"no sheet of {SATURDAY} is held"):
-        with pytest.raises(RatesvcError, match=why):
-            held.service.refresher.withdrawal(day)
-
-
-@pytest.mark.usefixtures("every_sheet")
-@pytest.mark.parametrize("has_it", [True, False], ids=["the Bank still has it", "the Bank has taken it back"])
-async def test_no_backfill_and_no_empty_redis_brings_a_withdrawn_sheet_back(
-    bank: Bank, serve_whole: Serve, store: Store, *, has_it: bool
-) -> None:
-    """A day of history: until the Bank says that there is none, the day is unconfirmed and every range names it."""
-    day = date(2026, 4, 3)
-    async with serve_whole() as first, serve_whole() as second:
-        await first.service.poll()
-        await withdraw(first, day)
-        await eventually(lambda: second.service.history.of_date(day) is None)
-        for served in first, second:
-            assert served.service.history.open_days == (day,)
-            assert (await served.get(f"/v1/rates/{day}"))[0] == 503
-        if not has_it:
-            bank.takes_back(day)
-        await first.service.poll()
-        expected = (day,) if has_it else ()
-        await eventually(lambda: not first.service.backfilling and first.service.history.open_days == expected)
-        await eventually(lambda: second.service.history.open_days == expected)
-        status, headers, _ = await first.get(f"/v1/series?codes=USD&since=2026-03-25&until={FRIDAY}")
-        assert (status, headers.get("Unconfirmed-Days")) == (200, str(day) if has_it else None)
-        await store.connection.client.flushdb()
-        await second.service.tick()
-        await first.service.tick()
-    async with serve_whole() as third:
-        await third.service.poll()
-        await eventually(lambda: not third.service.backfilling and third.service.history.open_days == expected)
-        assert third.service.history.of_date(day) is None
-
-        async def is_counted() -> bool:
-            return len(await third.service.quarantine.cases()) == has_it
-
-        await eventually(is_counted)
-        if not has_it:
-            assert (await zloty(third, day))[2] == "2026-04-02"
 
 
 async def test_verify_names_what_it_cannot_repair(
