@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import ImageColor
 
 from ratesvc.domain.rates import REDENOMINATION
-from ratesvc.features.chart.axes import LABEL_GAP, Point, day_ticks, px, spread, thinned, value_ticks
+from ratesvc.features.chart.axes import LABEL_GAP, Point, day_ticks, spread, thinned, value_ticks
 from ratesvc.features.chart.drawing import STYLE, ChartLook, Drawing, is_better_indexed
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
@@ -53,12 +53,24 @@ def look(tag: str = "en", **others: Any) -> ChartLook:
 
 OLD = [(day, rate * 1000 if day < REDENOMINATION else rate) for day, rate in sheets(date(1992, 7, 1), 8400, 300_000, 3)]
 
+AROUND_1998 = [(date(1997, 12, 30), Decimal("0.001")), (date(1998, 1, 1), Decimal(1))]
+
 DRAWINGS = {
     "one-month-en-light": lambda: chart(several(CODES[:1], date(2024, 7, 2), 24), look(theme="light")),
     "three-year-ru-dark": lambda: chart(several(CODES[:3], date(2023, 8, 3), 250), look("ru", theme="dark")),
     "six-indexed-ar-auto": lambda: chart(several(CODES, date(2024, 1, 10), 60), look("ar"), indexed=True),
     "thirty-two-years-zh-narrow": lambda: chart({"USD": OLD}, look("zh-Hans", width=360, height=240, demo=True)),
     "nothing-ru": lambda: chart({"USD": []}, look("ru", height=200)),
+    # English sentences are marked, but not the host's own title, which may be in any language.
+    "nothing-de": lambda: chart({"USD": []}, look("de")),
+    "nothing-titled": lambda: chart({"USD": []}, look("de", title="A <b> & c")),
+    # The rouble cancels between two other currencies, but not in its own price.
+    "cross-titled-de": lambda: chart({"DEM": AROUND_1998}, look("de", title="A <b> & c"), quote="USD"),
+    "rouble-en": lambda: chart({"RUB": AROUND_1998}, look(), quote="USD"),
+    # Small pictures keep their size and have names as long as there is space.
+    "two-ru-small": lambda: chart(several(CODES[:2], date(2024, 7, 2), 24), look("ru", width=320, height=220)),
+    "six-en-small": lambda: chart(several(CODES, date(2024, 7, 2), 24), look(width=320)),
+    "one-zh-small": lambda: chart(several(CODES[:1], date(2024, 7, 2), 24), look("zh-Hans", width=320, height=200)),
 }
 
 
@@ -191,67 +203,6 @@ def test_lines_that_would_lie_on_each_other_are_better_indexed(rates: tuple[int,
     """The yuan beside the dollar is a flat line. Currencies without rates do not count."""
     series = {code: [(date(2024, 7, 5), Decimal(rate))] for code, rate in zip(CODES, rates, strict=False)}
     assert is_better_indexed({**series, "TRY": []}) == better
-
-
-@pytest.mark.parametrize("tag", ["en", "ru", "zh-Hans"])
-def test_a_small_chart_keeps_its_size(tag: str) -> None:
-    """Its words are short enough for a plot of at least 92 pixels within 320 × 200."""
-    drawing = chart(several(CODES[:1], date(2024, 7, 2), 24), look(tag, width=320, height=200))
-    assert 'width="320" height="200"' in drawing
-
-
-@pytest.mark.parametrize("points", [[], sheets(date(2024, 7, 2), 3, 900_000, 1)], ids=["empty", "three"])
-def test_a_chart_has_the_title_of_its_host(points: list[Point]) -> None:
-    """Also where there are no rates, and in no language that we could name."""
-    drawing = chart({"USD": points}, look("de", title="A <b> & c"))
-    shown = parsed(drawing).find(f"{SVG}text")
-    assert shown is not None
-    assert (shown.text, shown.get("lang")) == ("A <b> & c", None)
-    assert "<title>A &lt;b&gt; &amp; c" in drawing
-
-
-@pytest.mark.parametrize(("width", "title"), [(720, "Доллар США и евро"), (320, "Доллар США и евро")])
-def test_a_title_is_in_words_and_the_last_point_has_its_value(width: int, title: str) -> None:
-    """Also in the small form. A line has a marker at its end and nowhere else."""
-    drawn = parsed(chart(several(CODES[:2], date(2024, 7, 2), 24), look("ru", width=width, height=220)))
-    texts = ["".join(text.itertext()) for text in drawn.iter(f"{SVG}text")]
-    assert texts[0] == title
-    assert [text for text in texts if re.fullmatch(r"(USD|EUR) [0-9]+,[0-9]{2}", text)] == texts[-3:-1]
-    ends = [
-        group.findall(f"{SVG}path") for group in drawn.iter(f"{SVG}g") if (group.get("class") or "").startswith("end")
-    ]
-    assert [path.get("d", "").count("M") for paths in ends for path in paths] == [1, 1]
-    six = parsed(chart(several(CODES, date(2024, 7, 2), 24), look("en", width=320)))
-    shown = six.find(f"{SVG}text")
-    assert shown is not None
-    assert (shown.text or "").startswith("USD, EUR, ")
-
-
-def test_a_cross_rate_has_no_old_roubles() -> None:
-    """The rouble cancels between two other currencies, but not in its own price."""
-    around = [(date(1997, 12, 30), Decimal("0.001")), (date(1998, 1, 1), Decimal(1))]
-    (cross,) = curves(chart({"DEM": around}, look(), quote="USD"))
-    (roubles,) = curves(chart({"RUB": around}, look(), quote="USD"))
-    assert cross[0][1] != cross[-1][1]
-    assert roubles[0][1] == roubles[-1][1]
-
-
-@pytest.mark.parametrize("tag", ["de", "ar", "en", "ru"])
-def test_english_sentences_are_marked_in_other_languages(tag: str) -> None:
-    """Otherwise a screen reader would pronounce English words in the chart's language."""
-    days = sheets(date(2024, 7, 2), 3, 900_000, 1)
-    drawn, empty = (parsed(chart({"USD": points}, look(tag))) for points in (days, []))
-    english = "en" if tag in ("de", "ar") else None
-    assert drawn.get("lang") == tag
-    assert [part.get("lang") for part in drawn.findall(f"{SVG}desc")] == [english]
-    texts = {text.get("class"): text.get("lang") for text in drawn.iter(f"{SVG}text")}
-    assert (texts["small"], texts["title"]) == (english, None)
-    assert {text.get("lang") for text in empty.iter(f"{SVG}text")} == {english}
-    assert [part.get("lang") for part in empty.findall(f"{SVG}title")] == [english]
-
-
-def test_numbers_are_short() -> None:
-    assert [px(tenths) for tenths in (120, 5, -15, 0, -120, -4)] == ["12", ".5", "-1.5", "0", "-12", "-.4"]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.history import rounded as half_even
 
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.history import History
@@ -160,6 +162,9 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
         days = FIRST + timedelta(days=since), FIRST + timedelta(days=until)
         params = SeriesParams(("AAA",), Days(*days), in_quote, group=group, new_roubles=new)
         ungrouped = rows_of(history, "AAA", replace(params, group=""))
+        units, divisors = (
+            {str(day): rate for day, rate in series(history, one, Days(*days))} for one in ("AAA", "BBB")
+        )
         rows = rows_of(history, "AAA", params)
         assert sum(row["count"] for row in rows) == len(ungrouped)
         for row in rows:
@@ -176,8 +181,10 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
                 *(rates[0], rates[-1], min(rates), max(rates))
             ]
             assert not {"date", "unit_rate", "effective_date"} & row.keys(), "nobody takes a mean for the rate of a day"
-            if in_quote == "RUB":
-                assert row["mean_rate"] == trimmed(rounded(sum(rates, Decimal(0)), Decimal(len(rates))))
+            exact = list(map(Fraction, rates))
+            if in_quote == "BBB":
+                exact = [Fraction(units[one["date"]]) / Fraction(divisors[one["date"]]) for one in members]
+            assert row["mean_rate"] == half_even(Fraction(sum(exact)) / len(exact), 10)
             last = min(period.until, REDENOMINATION - ONE_DAY) if is_split and first < REDENOMINATION else period.until
             assert row["until"] == str(last)
             assert row["complete"] == (days[0] <= first and last <= days[1])
