@@ -144,6 +144,9 @@ async def test_the_proxies_wait_longer_for_long_answers_only(serve: Serve) -> No
     starts = named.split()
     assert [path.removesuffix("*") for path in in_caddy.split()] == starts
     assert ["/v1/events", *(f"/{path}".replace("\\", "") for path in in_nginx.split("|"))] == starts
+    # Seconds for a request's head, a long answer, a stream between two heartbeats, and an ordinary answer.
+    waits = r"(?:read_header|read_timeout|header_timeout) (\d+)s"
+    assert re.findall(waits, shipped("Caddyfile") + shipped("nginx.conf")) == ["10", "20", "40", "3", "2", "20", "40"]
     async with serve() as served:
         known = {*addresses(served.service), *paths_of_dialects(served.service)}
     assert [start for start in starts if not any(path.startswith(start) for path in known)] == []
