@@ -75,35 +75,3 @@ def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
     file = tmp_path / "rules.yml"
     file.write_bytes(msgspec.json.encode({"groups": [{"name": "dashboard", "rules": rules}]}))
     assert f"{len(rules)} rules found" in promtool("check", "rules", file)
-
-
-SHEET, STALE, FETCHED = "ratesvc_sheet_date_timestamp_seconds", "ratesvc_stale", 'ratesvc_fetches_total{outcome="dns"}'
-
-
-@pytest.mark.parametrize(
-    ("panel", "told", "minute", "shown"),
-    [
-        ("Today's rates", {STALE: "0", SHEET: "1776978000"}, 0, 0),
-        ("Today's rates", {STALE: "1", SHEET: "1776978000"}, 0, 1),
-        ("Today's rates", {}, 0, 3),
-        ("Replicas with a sheet", {f'{SHEET}{{instance="{n}"}}': str(1776978000 * (n < 2)) for n in range(3)}, 0, 2),
-        ("Redis", {'ratesvc_redis_up{instance="1"}': "1", 'ratesvc_redis_up{instance="2"}': "0"}, 0, 0),
-        ("Requests that fail (5xx)", {'ratesvc_requests_total{status="200"}': "0+60x9"}, 5, 0),
-        ("Refreshes in an hour", {FETCHED: "_x9 1"}, 10, 1),  # the first of its kind
-        ("Refreshes in an hour", {FETCHED: "7x70 9"}, 71, 2),
-        ("Refreshes in an hour", {FETCHED: "7x60 2x9"}, 65, 2),  # since the process began anew
-    ],
-)
-def test_the_dashboard_says_what_happens(
-    tmp_path: Path, panel: str, told: dict[str, str], minute: int, shown: float
-) -> None:
-    """What a panel must show at a minute, from what Prometheus was told each minute up to then."""
-    labels = '{outcome="dns"}' if FETCHED in told else "{}"
-    (query,) = queries()[panel]
-    expected = {"expr": query, "eval_time": f"{minute}m", "exp_samples": [{"labels": labels, "value": shown}]}
-    series = [{"series": name, "values": values} for name, values in told.items()]
-    file = tmp_path / "tests.yml"
-    file.write_bytes(
-        msgspec.json.encode({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [expected]}]})
-    )
-    promtool("test", "rules", file)

@@ -15,7 +15,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from zipfile import ZipFile
 
 import pytest
 import pytest_asyncio
@@ -552,11 +551,3 @@ async def test_it_speaks_russian_on_a_russian_site(plugin: Plugin) -> None:
         assert await plugin.wordpress.run("echo cbr_rates_choices()['layout']['label'];") == "Вид"
     finally:
         shutil.rmtree(languages)
-
-
-def test_two_zips_have_the_same_bytes(tmp_path: Path) -> None:
-    """All files of the folder and the licence."""
-    first = packed(tmp_path).read_bytes()
-    assert packed(tmp_path).read_bytes() == first
-    with ZipFile(packed(tmp_path)) as archive:
-        assert "cbr-rates/LICENSE" in archive.namelist()
