@@ -232,12 +232,15 @@ def test_every_step_of_a_long_job_is_a_line_of_json(command: Command) -> None:
 
 
 @pytest.mark.nightly
-async def test_a_health_check_finds_the_service(command: Command, bank: Bank, tmp_path: Path) -> None:
-    """Also one that listens at every address. golden/commands.txt shows errors."""
+async def test_health_is_json_too(command: Command, bank: Bank, tmp_path: Path) -> None:
+    """On standard output. golden/commands.txt shows errors."""
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url) as program:
         port = program.url.rsplit(":", 1)[1]
-        for host in ("0.0.0.0", "127.0.0.1"):  # noqa: S104
-            assert command("healthcheck", RATESVC_PORT=port, RATESVC_HOST=host) == (0, "ok\n", "")
+        for host, name in (("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1")):  # noqa: S104
+            code, out, _ = command("healthcheck", "--json", RATESVC_PORT=port, RATESVC_HOST=host)
+            url = f"http://{name}:{port}/livez"
+            assert (code, json.loads(out)) == (0, {"url": url, "alive": True, "status": 200, "answer": "ok"})
+        assert command("healthcheck", RATESVC_PORT=port) == (0, "ok\n", "")
         assert command("healthcheck", RATESVC_PORT=port, RATESVC_ADMIN_PORT="1") == (0, "ok\n", "")
 
 
