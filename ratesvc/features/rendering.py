@@ -88,7 +88,7 @@ def workers_of(service: Service) -> Workers:
     """The threads of a service, which end with it."""
     if service not in _WORKERS:
         _WORKERS[service] = Workers()
-        service.on_close.append(_WORKERS[service].close)
+        service.stack.callback(_WORKERS[service].close)
     return _WORKERS[service]
 
 

@@ -12,8 +12,6 @@ from rich.text import Text
 from ratesvc.domain.rates import REDENOMINATION, InForce, unit_rates
 from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
 
-_SIGNS = {1: ("▲", "green"), -1: ("▼", "red"), 0: (" ", "")}
-
 
 def rates(
     answer: InForce, language: Language, codes: Sequence[str], *, demo: bool, is_named: bool = True
@@ -42,7 +40,7 @@ def rates(
 
 
 def _percent(percent: Decimal, language: Language) -> Text:
-    sign, colour = _SIGNS[int(percent.compare(percent * 0))]
+    sign, colour = ("▲", "green") if percent > 0 else ("▼", "red") if percent < 0 else (" ", "")
     return Text(f"{sign} {language.signed(percent, PLACES)} %", style=colour)
 
 

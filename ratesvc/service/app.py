@@ -71,7 +71,8 @@ class Service:
         self.scheduled = scheduled
         self.draining = False
         self.admin_url: str | None = None
-        self._stack = AsyncExitStack()
+        self.stack = AsyncExitStack()
+        """Closes what was opened, the last first. A feature may add what it opens."""
         self._refreshing = asyncio.Lock()
         # What readers ask
         self.telemetry = Telemetry(clock)
@@ -82,8 +83,6 @@ class Service:
         """What features do after each publication."""
         self.on_drain: list[Callable[[], None]] = []
         """What they do before the service stops."""
-        self.on_close: list[Callable[[], None]] = []
-        """What they do when it has stopped."""
         # Redis
         is_external = settings.redis.url and not demo
         self.engine = None if is_external else Engine(data_dir(settings, demo=demo), self.telemetry.task_died)
@@ -99,7 +98,7 @@ class Service:
         self.schedule = Schedule(
             poll=self.poll,
             tick=self.tick,
-            listen=partial(self._sync.listen, self.telemetry.bank_answered_another, self._compare),
+            listen=partial(self._sync.listen, self._compare),
             backfill=self._fill,
             out_of_sync=lambda: not self._sync.in_sync,
             clock_jumped=self._clock_jumped,
@@ -111,26 +110,24 @@ class Service:
         try:
             await self._open()
         except BaseException:
-            await self._stack.aclose()
+            await self.stack.aclose()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for close in self.on_close:
-            close()
-        await self._stack.aclose()
+        await self.stack.aclose()
 
     async def _open(self) -> None:
-        self._stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        self.stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_S)
         if self.engine:
             await self.engine.open()
-            self._stack.push_async_callback(self.engine.close)
-        self._stack.push_async_callback(self.store.close)
-        await self._stack.enter_async_context(self.client)
+            self.stack.push_async_callback(self.engine.close)
+        self.stack.push_async_callback(self.store.close)
+        await self.stack.enter_async_context(self.client)
         await self._surviving("load", self._compare())
         if self.scheduled:
-            self._stack.push_async_callback(self.schedule.stop)
+            self.stack.push_async_callback(self.schedule.stop)
             self.schedule.start()
 
     @property
@@ -180,19 +177,16 @@ class Service:
         if self._backfill.is_needed():
             # Another replica may have stored it.
             await self._compare()
-        is_waiting = False
         try:
             if self._backfill.is_needed():
                 await self._backfill.run(report)
                 missing = len(self.history.days_to_backfill(self.clock()))
                 self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
         except NotOurTurn:
-            is_waiting = True
             self.schedule.backfill_in(SOON_S)
         except RatesvcError as failure:
             self.telemetry.backfill_failed(failure)
             self.schedule.backfill_in(SOON_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S)
-        self.telemetry.waits("backfill", waiting=is_waiting)
 
     def _clock_jumped(self, seconds: float) -> None:
         self.telemetry.log.warning("clock_jumped", seconds=round(seconds))
@@ -351,7 +345,7 @@ class Service:
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),
-            "history:coverage": health.history(self.history.coverage, missing, self.backfilling, telemetry.waiting),
+            "history:coverage": health.history(self.history.coverage, missing, self.backfilling),
             "quarantine:count": health.quarantine(self.quarantine.count),
             "clock:skew": health.clock(self.clock_skew_s),
             "calendar:coverage": health.calendar(self.history.calendar.known_until, moscow_day(self.clock())),

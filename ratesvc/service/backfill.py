@@ -313,7 +313,7 @@ class Backfill:
         scratch, newest = figures.history(self._history), self._history.days[-1]
         again = sorted(filter(self._asked.__getitem__, open_days), key=self._asked.__getitem__)
         days = [*(day for day in open_days if day not in again), *again[:MOST_ASKED_AGAIN]]
-        before, total = figures.coverage, 2 * done or len(days)
+        before, total, self._unanswered = figures.coverage, 2 * done or len(days), 0
         try:
             for number, day in enumerate(days):
                 # A poll may have admitted it meanwhile.
@@ -359,8 +359,8 @@ class Backfill:
                     figures.forget(day)
             self._unanswered = 0
         except FetchFailed:
-            self._unanswered = (self._unanswered + 1) % MOST_UNANSWERED
-            if not self._unanswered:
+            self._unanswered += 1
+            if self._unanswered >= MOST_UNANSWERED:
                 raise
             return
         if cycle:

@@ -77,9 +77,7 @@ def scheduler(silent_s: float, last_run: datetime | None) -> Check:
     return {"status": "pass", "observedValue": observed}
 
 
-def history(
-    coverage: Coverage | None, missing: Sequence[date], progress: Progress | None, waiting: Collection[str]
-) -> Check:
+def history(coverage: Coverage | None, missing: Sequence[date], progress: Progress | None) -> Check:
     """Which days are complete, which are missing or wait for a decision, and what is being fetched."""
     check: Check = {"status": "pass", "observedValue": f"{coverage.since}/{coverage.until}" if coverage else "none yet"}
     if missing:
@@ -87,8 +85,6 @@ def history(
         check |= {"status": "warn", "unconfirmed": days, "output": f"days without a confirmed sheet: {len(missing)}"}
     if progress:
         check |= {"status": "pass", "output": f"step {progress.done} of {progress.total}: {progress.asking}"}
-    elif "backfill" in waiting:
-        check |= {"output": "another replica fetches history"}
     return check
 
 

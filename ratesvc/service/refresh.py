@@ -159,7 +159,7 @@ class Refresher:
     async def refresh(self) -> Cycle:
         """Ask for the newest sheet, unless another replica holds the lease: the work of a poll.
 
-        The other replicas learn that the Bank answered. After a failure they get the lease: they may reach the Bank.
+        After a failure the other replicas get the lease: they may reach the Bank.
         """
         self._unconfirmed.poll += 1
         with contextlib.suppress(StoreUnavailable):
@@ -173,9 +173,6 @@ class Refresher:
         finally:
             if cycle.has_failed:
                 await self.store.poll_lease.release()
-            else:
-                with contextlib.suppress(StoreUnavailable):
-                    await self.store.announce("answered")
         return cycle
 
     async def ask(self, day: date | None = None) -> Cycle:

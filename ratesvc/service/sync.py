@@ -53,14 +53,11 @@ class Sync:
         self._last: tuple[Glance, int] | None = None
         """The last glance, and the version of history after the exchange that followed it."""
 
-    async def listen(self, bank_answered: Callable[[], None], compare: Callable[[], Awaitable[None]]) -> None:
-        """Compare at each announcement, for ever. Call `bank_answered` when the Bank answered another replica."""
+    async def listen(self, compare: Callable[[], Awaitable[None]]) -> None:
+        """Compare at each announcement, for ever."""
         while True:
             with contextlib.suppress(StoreUnavailable):
                 async for announcement in self._store.announcements():
-                    if announcement == "answered":
-                        bank_answered()
-                        continue
                     if announcement == "connected":
                         # Redis may have restarted, or be another server.
                         self.in_sync = False

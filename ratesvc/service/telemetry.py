@@ -175,15 +175,13 @@ class Telemetry:
         self._trouble_since = 0.0
         self._trouble_logged = ""
         """The kind of trouble that the log had last; empty while all is well."""
-        self.waiting: set[str] = set()
-        """The tasks, poll and backfill, that another replica does."""
         self._clock = clock
         self._logged_at: dict[str, float] = {}
         self._held_back: dict[date, HeldBack] = {}
         self._unknown: set[str] = set()
         self._taken_back: set[date] = set()
         self._complete: tuple[str, str] | None = None
-        self._lateness = 0
+        self._lateness = ""
 
     def _is_due(self, message: str) -> bool:
         """Whether a message that repeats itself may be logged: once a minute."""
@@ -197,13 +195,11 @@ class Telemetry:
 
     def refreshed(self, cycle: Cycle, *, nothing_held: bool) -> None:
         """A refresh has ended."""
-        self.waits("poll", waiting=cycle.outcome == "skipped")
         self.last_cycle = cycle
         self.last_attempt = self._clock()
-        if cycle.has_failed:
-            self.failures += 1
-        elif cycle.outcome != "skipped":
-            self.failures = 0
+        # A replica whose poll failed gives up the lease, so the Bank answers the one that keeps it.
+        self.failures = self.failures + 1 if cycle.has_failed else 0
+        if cycle.bank_answered:
             self.last_success = self.last_attempt
         self.metrics.fetches.labels(cycle.failure.kind if cycle.failure and cycle.has_failed else cycle.outcome).inc()
         if cycle.accepted and not cycle.stored:
@@ -213,18 +209,6 @@ class Telemetry:
             hint = {"hint": helps} if helps else {}
             for host, error in cycle.failure.failures:
                 self.log.warning("fetch_failed", host=host, error=str(error), **hint)
-
-    def waits(self, task: str, *, waiting: bool) -> None:
-        """Note whether another replica does this task, poll or backfill; log once that it does."""
-        if waiting and task not in self.waiting:
-            self.log.info("waits_for_turn", task=task)
-        self.waiting = self.waiting - {task} | ({task} if waiting else set())
-
-    def bank_answered_another(self) -> None:
-        """The Bank has answered another replica: an earlier failure of this one is over."""
-        if self.failures:
-            self.failures = 0
-            self.last_cycle = Cycle("skipped")
 
     def held_back(self, cycle: Cycle) -> None:
         """Log once why each sheet is held back, and each unknown part. Count documents that are new in quarantine."""
@@ -283,15 +267,17 @@ class Telemetry:
 
     def lateness(self, snapshot: Snapshot) -> None:
         """Log each of these once: the next sheet is late, it is overdue, today's own is missing, the sheet came."""
-        before, self._lateness = self._lateness, snapshot.next_late + snapshot.next_overdue + snapshot.stale
+        lateness = "overdue" if snapshot.next_overdue else "late" if snapshot.next_late else ""
+        lateness = "missing" if snapshot.stale else lateness
         facts = {"today": str(snapshot.today), "in_force": str(snapshot.in_force.effective_date)}
-        if self._lateness == before:
+        if lateness == self._lateness:
             return
-        if self._lateness == 0:
+        self._lateness = lateness
+        if not lateness:
             self.log.info("sheet_came", **facts)
-        elif snapshot.stale:
+        elif lateness == "missing":
             self.log.error("sheet_missing", **facts)
-        elif snapshot.next_overdue:
+        elif lateness == "overdue":
             self.log.warning("sheet_overdue", due=snapshot.next_due_at.isoformat(), **facts)
         else:
             self.log.warning("sheet_late", due=snapshot.next_due_at.isoformat(), **facts)

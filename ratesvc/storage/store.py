@@ -8,7 +8,7 @@
 | `{namespace}:v2:version` | hash | `born` → a random word; `writes` → how often sheets or history were written |
 | `{namespace}:v2:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
 | `{namespace}:v2:lease:{name}` | string | the replica that may poll, or backfill |
-| `{namespace}:v2:announce` | channel | `changed`, or `answered` if the Bank answered a poll, and the replica |
+| `{namespace}:v2:announce` | channel | `changed` and the replica that wrote something |
 | `{namespace}:v2:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets are only added, so every order of writes, repeated or not,
@@ -47,7 +47,7 @@ LARGEST = 2**20
 LONGEST_VERSION = 32
 _COUNT = re.compile(rb"0|[1-9][0-9]{0,17}")
 
-Announcement = Literal["connected", "changed", "answered"]
+Announcement = Literal["connected", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,10 +284,10 @@ class Store:
 
     # Announcements
 
-    async def announce(self, news: Announcement = "changed") -> None:
-        """Tell the other replicas. One that misses it notices by a glance."""
+    async def announce(self) -> None:
+        """Tell the other replicas that something was written. One that misses it notices by a glance."""
         async with self.connection.call("announce") as redis:
-            await redis.publish(self._channel, f"{news} {self._name}")
+            await redis.publish(self._channel, f"changed {self._name}")
 
     async def announcements(self) -> AsyncIterator[Announcement]:
         """Those of other replicas, and "connected" after each connection, because some may have been lost before it."""
@@ -303,7 +303,7 @@ class Store:
                 elif message["type"] != "message":
                     yield "connected"
                 elif not message["data"].endswith(self._name.encode()):
-                    yield "answered" if message["data"].startswith(b"answered") else "changed"
+                    yield "changed"
 
 
 async def _values(redis: Redis, key: str, fields: list[str]) -> dict[str, bytes | None]:

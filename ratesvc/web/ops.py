@@ -72,7 +72,6 @@ def watch(service: Service) -> None:
 
     see("redis_up", "Whether Redis answers and takes writes.", lambda: telemetry.trouble is None)
     see("lease_held", "Whether this replica is the one that polls.", lambda: service.store.poll_lease.held)
-    see("waits_for_turn", "How many tasks, poll and backfill, another replica does.", lambda: len(telemetry.waiting))
     see("loop_lag_seconds", "How late the event loop was for its last heartbeat.", lambda: service.schedule.lag_s)
     see("clock_skew_seconds", "How far this clock is ahead of the Bank's.", lambda: service.clock_skew_s or 0.0)
     see("history_sheets", "Sheets in memory.", lambda: len(service.history.days))

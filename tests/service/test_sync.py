@@ -44,14 +44,14 @@ async def test_a_redis_that_is_away_is_asked_again_after_a_pause(monkeypatch: py
     class Away:
         async def announcements(self) -> AsyncIterator[str]:
             asked.append(asyncio.get_running_loop().time())
-            yield "answered"
+            yield "changed"
             raise StoreUnavailable("away")
 
         async def compare(self) -> None: ...
 
     monkeypatch.setattr(sync, "RECONNECT_S", 0.1)
     away: Any = Away()
-    listening = asyncio.create_task(sync.Sync(away, away, lambda *_: None).listen(lambda: None, away.compare))
+    listening = asyncio.create_task(sync.Sync(away, away, lambda *_: None).listen(away.compare))
     await eventually(lambda: len(asked) >= 3)
     listening.cancel()
     assert min(later - earlier for earlier, later in pairwise(asked)) >= 0.1

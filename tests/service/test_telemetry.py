@@ -118,7 +118,6 @@ async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
             "quarantine_documents": 2,
             "publications_missed": 0,
             "stale": 0,
-            "waits_for_turn": 0,
         }.items()
     )
     assert found["refresh_next_timestamp_seconds"] > time.time(), "the schedule follows the true time"
@@ -131,13 +130,13 @@ async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     found = await gauges(served)
     assert found["refresh_last_attempt_timestamp_seconds"] == clock().timestamp()
     # Those of Saturday, Tuesday and Wednesday, and since 21:00 that of Thursday.
-    assert (found["waits_for_turn"], found["publications_missed"], found["stale"]) == (2, 4, 1)
+    assert (found["publications_missed"], found["stale"]) == (4, 1)
     await store.poll_lease.release()
     bank.misbehave = None
     bank.publish(sheet(date(2026, 4, 30)))
     await served.service.poll()
     found = await gauges(served)
-    assert (found["waits_for_turn"], found["lease_held"]) == (1, 1)
+    assert found["lease_held"] == 1
     assert found["sheet_first_seen_timestamp_seconds"] == clock().timestamp()
     assert found["sheet_expected_timestamp_seconds"] == at(date(2026, 4, 30), clock_time(18)).timestamp()
     assert found["refresh_last_success_timestamp_seconds"] == clock().timestamp()
@@ -318,7 +317,6 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says() -> N
         (partial(telemetry.holds, (), None), ""),
         (partial(telemetry.holds, (), complete), "history"),
         (partial(telemetry.holds, (), Coverage(THURSDAY, SATURDAY)), "history"),
-        (partial(telemetry.waits, "poll", waiting=True), "waits_for_turn"),
         (partial(telemetry.backfilling, Progress(0, 9, "USD"), begins=True), "backfill_started backfill_started"),
         (partial(telemetry.backfilling, Progress(1, 9, "EUR"), begins=False), ""),
         (partial(telemetry.backfill_failed, RatesvcError("x")), "backfill_failed"),
