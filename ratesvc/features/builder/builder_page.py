@@ -34,7 +34,7 @@ PHONE = 328
 DEFAULT_GROUND = "#0b5cad"
 """What the field for an own colour begins with."""
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
-CARD = "display:inline-block;padding:.5em 1em;border:1px solid;border-radius:.5em;color:inherit"
+CARD = "display:table;padding:.5em;border:1px solid;color:inherit"
 """The style of the link that stands where the rows will be, or where they could not be loaded."""
 FLOATING = ";contain:inline-size;contain-intrinsic-width:17em;max-width:100%"
 UNAVAILABLE = "These rates are not available right now."

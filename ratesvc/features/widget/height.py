@@ -18,7 +18,7 @@ _COLUMN = 90
 _WIDEST = 600 - PADDING
 _OWN_LINES = 157
 """Below this width changes have a line of their own."""
-_CELL = 105
+_CELL = 101
 _FIELDS = ((244, 127), (224, 157), (0, 220))
 """From this width on <cbr-converter> has that height with its margin, before its fields stand one by one."""
 

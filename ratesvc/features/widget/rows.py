@@ -287,9 +287,8 @@ def _title(shown: Sequence[InForce], language: Language, view: View, exact: str,
     title = view.own_heading or language.say(TITLES.get(view.heading, TITLE))
     if view.has_heads or (view.layout == "converter" and view.heading == NO_HEADING):
         return title
-    if view.heading == NO_HEADING:
-        return day
-    title = f"{title}, {day}" if view.own_heading else language.say(DATED_TITLE, day=day)
+    dated = f"{title}, {day}" if view.own_heading else language.say(DATED_TITLE, day=day)
+    title = day if view.heading == NO_HEADING else dated
     is_tomorrows = (
         view.layout == "bar" and not language.foreign and shown[-1].revision.effective_date == today + ONE_DAY
     )

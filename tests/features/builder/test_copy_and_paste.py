@@ -60,7 +60,12 @@ FACTS = """() => {
   }
   const { width, height } = outer.getBoundingClientRect();
   if (outer.scrollHeight > outer.clientHeight && outer.clientHeight && !box.matches(".cbr-line")) cut.push("scrolls");
-  return { seen, cut, width, height, inside: edge.height };
+  // Rows fill what is reserved, so what they need is measured without it.
+  const { minHeight } = outer.style;
+  outer.style.minHeight = 0;
+  const inside = box.getBoundingClientRect().height;
+  outer.style.minHeight = minHeight;
+  return { seen, cut, width, height, inside };
 }"""
 
 

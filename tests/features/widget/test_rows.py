@@ -112,17 +112,23 @@ def test_today_and_tomorrow_stand_side_by_side() -> None:
         (SUNDAY, SATURDAY, None, "de", [("25. Apr.", "")]),
         (FRIDAY, FRIDAY, SATURDAY, "de", [("24. Apr.", ""), ("25. Apr.", "")]),
         (FRIDAY, FRIDAY, TUESDAY, "en", [("Apr 24", "Today"), ("from Apr 28", "")]),
+        (FRIDAY, FRIDAY, SATURDAY, "ru", [("24 апр.", "Сегодня"), ("25 апр.", "Завтра")]),
     ],
 )
 def test_heads_say_today_tomorrow_or_since_when(
     today: date, effective: date, following: date | None, tag: str, heads: list[tuple[str, str]]
 ) -> None:
-    """Only languages with our words have them; elsewhere the date says enough. Tuesday is not tomorrow."""
+    """Only languages with our words have them; elsewhere the date says enough. Tuesday is not tomorrow.
+
+    A bar, which has no heads, says tomorrow beside its day, even without a heading.
+    """
     days = [(today, effective), *([(following, following)] if following else [])]
     usd = {"USD": (1, "75")}
     shown = [InForce(day, revision(usd, since), None, None, next_due_at=FETCHED) for day, since in days]
     found = table(shown, View(("USD",), ("name", "today", "next")), tag, today)
     assert [(one.text, one.label) for one in found.columns[1:]] == heads
+    bar = table(shown, View(("USD",), layout="bar", heading="none"), tag, today)
+    assert bar.title.partition(" (")[2] == ("завтра)" if heads[-1][1] == "Завтра" else "")
 
 
 YUAN = {"USD": (1, "60.3741"), "CNY": (10, "84.7201"), "JPY": (100, "43.0567"), "VND": (10_000, "24.4251")}

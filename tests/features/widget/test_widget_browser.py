@@ -491,8 +491,8 @@ async def test_equal_widgets_ask_once(browser: Browser, live: Live, host: Host) 
     await settled(page)
     assert [address.removeprefix(live.url) for address in asked if live.url in address] == [
         "/widget/rates.js",
-        "/widget/nodes.json?lang=en",
-        "/widget/nodes.json?codes=USD&lang=en&spark=30",
+        "/widget/nodes.json?&lang=en",
+        "/widget/nodes.json?&codes=USD&lang=en&spark=30",
     ]
     assert all(address.startswith((live.url, host.url)) for address in asked)
     assert await page.evaluate("localStorage.length + sessionStorage.length") == 0

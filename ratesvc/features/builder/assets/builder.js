@@ -16,6 +16,8 @@ const chosen = tab.getAttribute("aria-controls") === id;
 tab.setAttribute("aria-selected", chosen);
 tab.tabIndex = chosen ? 0 : -1;
 }
+// A frame and a picture cannot see the page around them.
+for (const one of all(form, "[name=theme][value=inherit]")) one.disabled = /frame|wordpress|picture/.test(id);
 };
 
 const tabs = () => {
@@ -171,7 +173,8 @@ box.append(hidden);
 const full = at || grounds.clientWidth - 2;
 // A place without a width gives a table 18em. A bar and a frame are as wide as a phone.
 const narrow = form.elements.layout.value === "bar" || /<iframe/i.test(text) ? 360 : 304;
-const frames = await Promise.all([...new Set([narrow, full])].map(one => framed(text, "light", one, hidden)));
+// Rows fill what is reserved, so they are measured without it.
+const bare = reserved(text, 0), frames = await Promise.all([...new Set([narrow, full])].map(one => framed(bare, "light", one, hidden)));
 const pixels = Math.max(...frames.map(needed));
 hidden.remove();
 if (mine !== drawn) return;

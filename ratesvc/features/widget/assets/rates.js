@@ -28,9 +28,8 @@ return element;
 // For a minute equal elements share an answer, also a failure. A page that asks for more than a hundred gets no more.
 const asking = async url => {
 setTimeout(() => delete jobs[url], 6e4);
-if (Object.keys(jobs).length > 99) throw 429;
+if (Object.keys(jobs)[99]) throw 429;
 const answer = await fetch(url, { __proto__: null, credentials: "omit", signal: AbortSignal.timeout(9e3) });
-if (!answer.ok) throw answer.status;
 return answer.json();
 };
 customElements.get("cbr-rates") || customElements.define("cbr-rates", class extends HTMLElement {
@@ -74,18 +73,18 @@ this.#due = setTimeout(() => this.#turn && of("hidden") ? this.#plan(wait) : thi
 }
 async #show() {
 const turn = this.#turn = {};
-let url, detail, state = "load", at = this, spoken, and = "?";
+let url, detail, state = "load", at = this, spoken;
 try {
 // A timer counts 32 bits of milliseconds, and one that is longer than that is due at once.
 const minutes = this.getAttribute("refresh");
-if (minutes > 0) this.#plan(Math.min(Math.max(minutes, 5), 1440) * 6e4);
+if (minutes > 4 && minutes < 1441) this.#plan(minutes * 6e4);
 this.style.height = this.getAttribute("height") + "px";
-url = /.*\/widget\//.exec(source)[0] + "nodes.json";
+url = /.*\/widget\//.exec(source)[0] + "nodes.json?";
 // Out of the shadow trees around it.
 do spoken = at.closest("[lang]"); while (!spoken && (at = at.getRootNode()) instanceof ShadowRoot && (at = at.host));
 for (let at = 2; at < known.length; at++) {
 const name = known[at], text = (name == "lang" ? spoken : this)?.getAttribute(name);
-if (text) url += and + name + "=" + encodeURIComponent(text), and = "&";
+if (text) url += "&" + name + "=" + encodeURIComponent(text);
 }
 const answer = await (jobs[url] ||= asking(url));
 // The element has gone, or asks for something else.
@@ -97,15 +96,13 @@ if (turn != this.#turn) return;
 detail = error;
 rest = 500;
 state = "error";
-// The link, whose title says that there are no rates. The rows stay if only their refresh fails.
-if (url != this.#shown) try {
-this.#draw({ style: "::slotted([title])::after{display:block;content:attr(title)}", content: ["slot", [], " "] });
-} catch {}
 }
 try {
-this.dispatchEvent(new CustomEvent("cbr-" + state, { __proto__: null, bubbles: 1, composed: 1, detail }));
-this.#states.clear();
-this.#states.add(state);
+this.dispatchEvent(new CustomEvent("cbr-" + state, { __proto__: null, composed: 1, bubbles: 1, detail }));
+this.#states?.clear();
+this.#states?.add(state);
+// The link, whose title says that there are no rates. The rows stay if only their refresh fails.
+if (url != this.#shown) this.#draw({ style: "::slotted([title])::after{display:block;content:attr(title)}", content: ["slot", "", " "] });
 } catch {}
 }
 });
