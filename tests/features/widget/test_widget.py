@@ -64,8 +64,7 @@ def table_words(html: str) -> list[str]:
         ("shadow.zh.html", "/widget?shadow=1&style=none&lang=zh-CN"),
         ("rows.ar.json", "/widget/rows.json?lang=ar&codes=USD,JPY"),
         ("card.ru.svg", "/widget/card.svg?lang=ru"),
-        ("line.ru.svg", "/widget/card.svg?lang=ru&layout=line"),
-        ("bar.ar.svg", "/widget/card.svg?lang=ar&layout=bar"),
+        ("card.ar.svg", "/widget/card.svg?lang=ar"),
     ],
 )
 async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, path: str) -> None:
@@ -75,9 +74,9 @@ async def test_the_recorded_rates_give_the_same_bytes(live: Live, name: str, pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", first(5, LOCALES))
-@pytest.mark.parametrize(("layout", "columns"), [("table", 5), ("line", 3), ("bar", 3)])
+@pytest.mark.parametrize(("layout", "columns"), [("table", 5), ("line", 4), ("bar", 3)])
 async def test_every_form_has_the_same_texts(live: Live, lang: str, layout: str, columns: int) -> None:
-    """A line and a bar show no names, and their heading has the day. A card has no room for today's rates of a line."""
+    """A line and a bar show no names, and their heading has the day."""
     query = f"lang={lang}&layout={layout}"
     document = json.loads(await text_of(live, f"/widget/rows.json?{query}"))
     fragment = table_words(await text_of(live, f"/widget?{query}&style=none"))
@@ -85,8 +84,6 @@ async def test_every_form_has_the_same_texts(live: Live, lang: str, layout: str,
     card = re.sub(r"<[^>]+>", "\n", await text_of(live, f"/widget/card.svg?{query}"))
     names = ["name"] if layout == "table" else []
     texts = [text for row in document["rows"] for text in (*map(row.get, ["unit", *names]), *row["cells"])]
-    if layout == "line":
-        texts = [text for at, text in enumerate(texts) if at % 4 != 1]
     assert len(texts) == 6 * columns
     assert {document["title"], *texts} <= {*fragment, " ".join(fragment[:2])}
     assert [text for text in (document["title"], *texts) if text not in card] == []
@@ -181,21 +178,6 @@ async def test_a_day_without_rates_shows_nothing_or_a_sentence(live: Live) -> No
     assert (status, headers["Cache-Control"]) == (200, "no-store")
 
 
-async def test_a_line_and_a_bar_have_the_sizes_of_the_guide(live: Live) -> None:
-    """A line is 36 pixels high; a bar that is wider than 970 goes on in a second row."""
-    size = r'<svg [^>]*width="([0-9]+)" height="([0-9]+)"'
-    codes = ",".join(sorted(live.service.history.codes())[:12])
-    shown = []
-    for query in ("layout=line", "layout=bar&codes=USD,EUR", f"layout=bar&codes={codes}"):
-        found = re.search(size, await text_of(live, f"/widget/card.svg?lang=ru&{query}"))
-        assert found
-        shown.append((int(found[1]), int(found[2])))
-    (_, line), (_, small), (wide, high) = shown
-    assert line == 36
-    assert 500 < wide <= 970
-    assert high > small * 3 // 2
-
-
 def written(node: Any) -> str:
     """A node as the HTML that it comes from."""
     if isinstance(node, str):
@@ -278,16 +260,12 @@ async def test_a_heading_is_text(live: Live) -> None:
 
 
 async def test_a_card_draws_the_trend(live: Live) -> None:
-    """With a dot at the end of each line, beside its currency. A line and a bar have no room for it."""
-    table, _, bar = [
-        ET.fromstring(await text_of(live, f"/widget/card.svg?codes=USD,EUR&spark=30&layout={layout}"))  # noqa: S314 -- ours
-        for layout in ("table", "line", "bar")
-    ]
+    """With a dot at the end of each line, beside its currency."""
+    table = ET.fromstring(await text_of(live, "/widget/card.svg?codes=USD,EUR&spark=30"))  # noqa: S314 -- ours
     lines = [[line.get("points", "") for line in group.iter(f"{SVG}polyline")] for group in table.iter(f"{SVG}g")]
     assert len(lines) == 2
     assert all(dot.split(" ") == [line.split(" ")[-1]] * 2 for line, dot in lines)
     assert "30 days" in [text.text for text in table.iter(f"{SVG}text")]
-    assert "".join(bar.itertext()).count("from") == 0
 
 
 async def test_rows_of_a_card_without_names_are_one_line_high(live: Live) -> None:
@@ -302,10 +280,8 @@ async def test_rows_of_a_card_without_names_are_one_line_high(live: Live) -> Non
     assert await pitch("next") <= 32
 
 
-@pytest.mark.parametrize("layout", ["table", "line", "bar"])
-async def test_the_builder_knows_the_size_of_its_picture(live: Live, layout: str) -> None:
-    """A table with a trend too, which its picture leaves out."""
-    query = f"lang=ru&layout={layout}&spark=30&columns=name,next,change,percent"
+async def test_the_builder_knows_the_size_of_its_picture(live: Live) -> None:
+    query = "lang=ru&spark=30&columns=name,next,change,percent"
     size = r'width="([0-9]+)" height="([0-9]+)"'
     snippet = re.search(rf"/widget/card\.(?:png|svg)\?[^>]*? {size}", unescape(await text_of(live, f"/?{query}")))
     drawn = re.search(rf"<svg [^>]*{size}", await text_of(live, f"/widget/card.svg?{query}"))
