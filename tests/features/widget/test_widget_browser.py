@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from html import escape, unescape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -470,16 +471,20 @@ async def test_the_link_before_the_rows_fits_its_place(browser: Browser, live: L
     assert await page.evaluate("document.querySelector('header').offsetHeight") == 32
 
 
-async def test_what_is_reserved_and_not_needed_is_below_the_rows(browser: Browser, live: Live, host: Host) -> None:
-    """Heading, heads and rows stand together, as in a place without any height."""
-    for form in ("layout=table", "layout=bar", "layout=table&head=0&theme=light"):
+async def test_the_rows_of_a_table_share_what_is_reserved(browser: Browser, live: Live, host: Host) -> None:
+    """Nothing stays empty below them, and each row has the same part of it. The cells of a bar stay together."""
+    for form, spare in (("layout=table", 0), ("layout=table&head=0&theme=light", 12), ("layout=bar", 0)):
         code = (await pasted(live.url, "element", f"lang=ru&height=900&{form}")).partition("<script")[0]
-        page = await opened(browser, host.put(code + re.sub(' style="[^"]*"', "", code) + element(live)))
-        tops = """[...document.querySelectorAll("cbr-rates")].map(({ shadowRoot }) => {
-          const top = part => part.getBoundingClientRect().top, rows = [...shadowRoot.querySelectorAll("tr")];
-          return rows.map(row => Math.round(top(row) - top(shadowRoot.firstChild))); })"""
-        reserved, free, _ = await page.evaluate(tops)
-        assert reserved == free, form
+        page = await opened(browser, host.put(code + element(live)))
+        ends = """(host => [...host.shadowRoot.querySelectorAll("tbody tr, p"), host]
+          .map(part => part.getBoundingClientRect().bottom))(document.querySelector("cbr-rates"))"""
+        *rows, end = await page.evaluate(ends)
+        if form == "layout=bar":
+            assert end - max(rows) > 700
+            continue
+        steps = [after - before for before, after in pairwise(rows[:-1])]
+        assert max(steps) - min(steps) <= 1, form
+        assert abs(end - max(rows) - spare) <= 2, form
 
 
 async def test_equal_widgets_ask_once(browser: Browser, live: Live, host: Host) -> None:
