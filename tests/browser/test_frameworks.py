@@ -112,14 +112,36 @@ async def test_react_finds_what_its_server_wrote_after_the_rows_have_come(
     await shows(page, "60.3741")
 
 
-async def test_the_builders_component_is_drawn_by_react(page: Page, live: Live, host: Host, tmp_path: Path) -> None:
-    """Every choice is a property, a heading with quotes and braces, too."""
-    component = await pasted(live.url, "react", "lang=ru&codes=JPY&converter=1&heading=%22%7Ba%7D%5C")
-    code = f"""import {{ createRoot }} from "react-dom/client"; {component}
-    createRoot(document.querySelector("#app")).render(<Rates />);"""
-    await page.goto(host.put(f'<div id="app"></div><script>{await bundled(tmp_path, code)}</script>'))
-    await shows(page, '"{a}\\', "43,0567")
-    await page.get_by_role("textbox").wait_for()
+SEEN = """() => [...document.querySelectorAll("cbr-rates")].map(one => {
+  const { width, height } = one.getBoundingClientRect(), link = one.querySelector("a");
+  const names = part => part.getAttributeNames().filter(name => name !== "style").sort();
+  const said = part => [...names(part).map(name => [name, part.getAttribute(name)]), part.style.cssText];
+  return [said(one), said(link), link.textContent, one.shadowRoot.textContent, width, height]; })"""
+
+
+@pytest.mark.parametrize("key", ["react", "vue"])
+async def test_a_component_shows_what_its_tab_shows(
+    page: Page, live: Live, host: Host, tmp_path: Path, key: str
+) -> None:
+    """The tab's preview is the element. Every choice is there, a heading with quotes and braces, too."""
+    codes = [
+        await pasted(live.url, one, "lang=ru&codes=JPY&converter=1&heading=%22%7Ba%7D%5C") for one in (key, "element")
+    ]
+    code = f"""const app = Vue.createApp({{ template: {json.dumps(codes[0].partition("<script")[0])} }});
+    app.config.compilerOptions.isCustomElement = (tag) => tag.startsWith("cbr-");
+    app.config.warnHandler = console.error;
+    app.mount("#app");"""
+    if key == "react":
+        source = f"""import {{ createRoot }} from "react-dom/client"; {codes[0]}
+        createRoot(document.querySelector("#app")).render(<Rates />);"""
+        code = await bundled(tmp_path, source)
+    await page.route("**/vue.js", lambda route: route.fulfill(path=MODULES / "vue/dist/vue.global.js"))
+    body = f'<main>{codes[1]}</main><div id="app"></div><script src="/vue.js"></script><script>{code}</script>'
+    await page.goto(host.put(body))
+    await page.locator("cbr-rates:state(load) [role=textbox], cbr-rates:state(load) input").nth(1).wait_for()
+    pasted_element, component = await page.evaluate(SEEN)
+    assert component == pasted_element
+    assert '"{a}\\' in component[3]
 
 
 WRONG = ("layout='lin'", "codes={1}", "spark={5}", "colour='red'")
