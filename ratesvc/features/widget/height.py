@@ -62,9 +62,11 @@ def _rows(table: Table, room: int) -> int:
         return heads + sum(
             _ROW + _LINE + _SMALL_LINE * (_lines(row.name, 12, names) if row.name else 0) for row in table.rows
         )
+    beside = {"trend", "percent"} & kinds
+    is_narrow, has_own_lines = room < 16 * _FONT, room < _OWN_LINES
     row_padding = _ROW + 6 * ("trend" in kinds)
-    lines = 2 + ("percent" in kinds) + (room < _OWN_LINES and "change" in kinds)
-    names = room - 6 * _FONT * ("trend" in kinds and room >= _OWN_LINES)
+    lines = 2 + (len(beside) > 1 and is_narrow) + ("change" in kinds and has_own_lines)
+    names = room - 5 * _FONT * (0 if has_own_lines else min(len(beside), 1) if is_narrow else len(beside))
     return heads + sum(
         row_padding + _LINE * (lines - 1 + _lines(f"{row.unit} {row.name}", 13, names)) for row in table.rows
     )

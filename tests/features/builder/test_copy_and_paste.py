@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from kit.browser import WATCH, Host, Live, got, settled
+from kit.browser import SEEN, WATCH, Host, Live, got, settled
 from playwright.async_api import Browser, Frame, Page, Route
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
@@ -41,32 +41,19 @@ DRAWN = """() => {
     return drawn?.readyState === "complete" && drawn.querySelector("p, body > div, main");
   });
 }"""
-# What is seen of the widget in this document. What a line leaves out is below it.
-FACTS = """() => {
+FACTS = f"""() => {{ {SEEN}
   const outer = document.querySelector("cbr-rates, .cbr-rates, body > div"), root = outer.shadowRoot || outer;
-  const box = root.querySelector(".cbr-rates") || root, edge = box.getBoundingClientRect(), cut = [], seen = [];
-  const isHidden = at => at.nodeType === 1 && (getComputedStyle(at).clipPath !== "none" || isHidden(at.parentNode));
-  const texts = document.createTreeWalker(box, NodeFilter.SHOW_TEXT), range = document.createRange();
-  while (texts.nextNode()) {
-    const text = texts.currentNode, style = getComputedStyle(text.parentNode);
-    if (!text.data.trim() || isHidden(text.parentNode)) continue;
-    range.selectNodeContents(text);
-    const rects = [...range.getClientRects()].filter(one => !box.matches(".cbr-line") || one.top < edge.bottom - 4);
-    if (!rects.length) continue;
-    seen.push(text.data.trim(), style.color);
-    if (parseFloat(style.fontSize) < 12) cut.push("small " + text.data);
-    if (rects.some(one => one.left < edge.left - 1 || one.right > edge.right + 1 || one.bottom > edge.bottom + 4))
-      cut.push(text.data);
-  }
-  const { width, height } = outer.getBoundingClientRect();
+  const box = root.querySelector(".cbr-rates") || root, cut = faultsOf(box);
+  const seen = seenTexts(box).map(([text]) => [text.data.trim(), getComputedStyle(text.parentNode).color]);
+  const {{ width, height }} = outer.getBoundingClientRect();
   if (outer.scrollHeight > outer.clientHeight && outer.clientHeight && !box.matches(".cbr-line")) cut.push("scrolls");
   // Rows fill what is reserved, so what they need is measured without it.
-  const { minHeight } = outer.style;
+  const {{ minHeight }} = outer.style;
   outer.style.minHeight = 0;
   const inside = box.getBoundingClientRect().height;
   outer.style.minHeight = minHeight;
-  return { seen, cut, width, height, inside };
-}"""
+  return {{ seen, cut, width, height, inside }};
+}}"""
 
 
 async def facts(frame: Frame) -> dict[str, Any]:

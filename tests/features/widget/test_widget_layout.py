@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from conftest import LONG, in_nightly
-from kit.browser import Host, Live, got, pasted, visited
+from kit.browser import SEEN, Host, Live, got, pasted, visited
 from playwright.async_api import Browser, Page
 
 from ratesvc.domain.rates import InForce
@@ -31,33 +31,15 @@ LOOKS = ("spark=0", "spark=30", "layout=line", "layout=bar")
 LANGUAGES = ("ru", "en", "de", "ar", "zh", "hi", "th", "hy")
 CODES = "USD,JPY,UZS,XDR,AUD,KRW"
 SUBSETS = list(chain.from_iterable(combinations(COLUMNS, count) for count in range(1, len(COLUMNS) + 1)))
-# The texts that are seen, by their rectangles: inside the widget, and never one over another.
-FAULTS = """widths => {
-  const root = document.querySelector(".cbr-rates"), box = root.parentNode, found = [], heights = [];
-  const texts = [], walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) if (walker.currentNode.data.trim()) texts.push(walker.currentNode);
-  const seen = text => { for (let at = text.parentElement; at !== root; at = at.parentElement)
-    if (getComputedStyle(at).clipPath !== "none") return false; return true; };
-  const range = document.createRange();
-  for (const width of widths) {
-    box.style.width = width + "px";
-    const outer = root.getBoundingClientRect(), rects = [], isOneLine = root.matches(".cbr-line");
-    for (const text of texts.filter(seen)) {
-      range.selectNodeContents(text);
-      for (const { left, right, top, bottom } of range.getClientRects())
-        // What a line leaves out is below it.
-        if (!isOneLine || top < outer.bottom - 4) rects.push([left, right, top, bottom, text.data]);
-      if (parseFloat(getComputedStyle(text.parentElement).fontSize) < 12) found.push([width, "small", text.data]);
-    }
-    const out = rects.filter(one => one[0] < outer.left - 1 || one[1] > outer.right + 1 || one[3] > outer.bottom + 1);
-    const over = rects.filter((one, at) => rects.some((two, other) => other > at && one[0] < two[1] - 1
-      && two[0] < one[1] - 1 && one[2] < two[3] - 4 && two[2] < one[3] - 4));
-    if (over.length || (isOneLine ? outer.height > 34 || outer.width > width : out.length))
-      found.push([width, ...[...out, ...over].slice(0, 2).map(one => one[4])]);
+FAULTS = f"""widths => {{ {SEEN}
+  const box = document.querySelector(".cbr-rates"), heights = [];
+  return [widths.flatMap(width => {{
+    box.parentNode.style.width = width + "px";
+    const outer = box.getBoundingClientRect(), isHigh = box.matches(".cbr-line") && outer.height > 34;
     heights.push(outer.height);
-  }
-  return [found, heights];
-}"""
+    return [...faultsOf(box), ...(isHigh || outer.width > width + 1 ? ["too large"] : [])].map(fault => [width, fault]);
+  }}), heights];
+}}"""
 
 
 @pytest.mark.slow
@@ -97,18 +79,10 @@ async def test_no_text_is_cut_at_any_width(
     assert spare <= 250
 
 
-LINES = """widths => widths.map(width => {
-  const root = document.querySelector(".cbr-rates"), found = [], range = document.createRange();
-  root.parentNode.style.width = width + "px";
-  const outer = root.getBoundingClientRect(), walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    range.selectNodeContents(walker.currentNode);
-    const { height, bottom } = range.getBoundingClientRect(), text = walker.currentNode.data.trim();
-    const isHidden = at => at !== root && (getComputedStyle(at).clipPath !== "none" || isHidden(at.parentNode));
-    if (text && height && bottom < outer.bottom + 4 && !isHidden(walker.currentNode.parentNode)) found.push(text);
-  }
-  return found;
-})"""
+LINES = f"""widths => {{ {SEEN} const box = document.querySelector(".cbr-rates");
+  return widths.map(width => {{
+    box.parentNode.style.width = width + "px";
+    return seenTexts(box).map(([text]) => text.data.trim()); }}); }}"""
 
 
 @pytest.mark.parametrize(
@@ -171,24 +145,12 @@ FORMS = (
 )
 FONTS = ("16px DejaVu Sans", "13px DejaVu Sans Condensed", "18px DejaVu Serif")
 TEN_WIDTHS = (160, 200, 240, 280, 320, 360, 480, 768, 1024, 1280)
-# What is wider than its host, or cut, or lies on something else. What a line leaves out is below it, and unseen.
-FAULTS_IN_HOSTS = """() => [...document.querySelectorAll("section")].flatMap(section => {
-  const element = section.querySelector("cbr-rates"), root = element.shadowRoot, found = [], seen = [];
-  const box = root.querySelector(".cbr-rates"), outer = box.getBoundingClientRect(), range = document.createRange();
+FAULTS_IN_HOSTS = f"""() => {{ {SEEN} return [...document.querySelectorAll("section")].flatMap(section => {{
+  const element = section.querySelector("cbr-rates"), box = element.shadowRoot.querySelector(".cbr-rates");
+  const found = faultsOf(box);
   if (section.scrollWidth > section.clientWidth) found.push("too wide");
-  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-  const isHidden = at => at !== root && (getComputedStyle(at).clipPath !== "none" || isHidden(at.parentNode));
-  while (walker.nextNode()) if (walker.currentNode.data.trim() && !isHidden(walker.currentNode.parentNode)) {
-    range.selectNodeContents(walker.currentNode);
-    for (const rect of range.getClientRects()) if (rect.top < outer.bottom - 4) seen.push(rect);
-  }
-  for (const rect of seen) {
-    if (rect.left < outer.left - 1 || rect.right > outer.right + 1 || rect.bottom > outer.bottom + 4) found.push("cut");
-    if (seen.some(other => other !== rect && rect.left < other.right - 1 && other.left < rect.right - 1
-      && rect.top < other.bottom - 4 && other.top < rect.bottom - 4)) found.push("overlapping");
-  }
-  if (element.matches("[layout=line]") && !seen.length) found.push("empty");
-  return [...new Set(found)].map(fault => section.id + ": " + fault); })"""
+  if (element.matches("[layout=line]") && !seenTexts(box).length) found.push("empty");
+  return [...new Set(found)].map(fault => section.id + ": " + fault); }}); }}"""
 
 
 def section(place: str, form: str, font: str, code: str, width: str = "auto") -> str:
