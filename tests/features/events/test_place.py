@@ -31,7 +31,6 @@ from ratesvc.features.events.place import (
 
 CALENDAR = WorkCalendar()
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
-ID = "2026-04-24.1-7fe99e88_2026-04-25.2-300b3baa"
 
 
 def revision(day: date, number: int = 1, shift: int | None = None) -> Revision:
@@ -288,15 +287,6 @@ def test_after_a_reset_a_reader_still_knows_tomorrows_sheet() -> None:
 
 
 # Ids
-
-
-def test_an_id_says_what_its_reader_knows() -> None:
-    """The sheet in force, the newest and each corrected one, with a checksum of the figures."""
-    three = [revision(day) for day in (THURSDAY, FRIDAY, SATURDAY)]
-    assert str(replica(FRIDAY, *three, revision(SATURDAY, 2)).end) == ID
-    assert str(replica(FRIDAY, *three[:2]).end) == "2026-04-24.1-7fe99e88"
-    corrected = revision(THURSDAY, 2)
-    assert str(replica(SATURDAY, *three, corrected).end) == f"2026-04-25.1-99c35439_{Stamp.of(corrected)}"
 
 
 def test_of_two_revisions_of_a_sheet_the_reader_knows_the_higher() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import shlex
 from collections.abc import AsyncIterator
@@ -112,6 +111,19 @@ def reader(http: aiohttp.ClientSession, url: str, codes: tuple[str, ...] = (), *
 
 
 @asynccontextmanager
+async def replying(*, asked: list[web.Request] | None = None, **given: Any) -> AsyncIterator[str]:
+    """The address of a server that always answers so. It notes what was asked."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if asked is not None:
+            asked.append(request)
+        return web.Response(**given)
+
+    async with answering(answer) as url:
+        yield url
+
+
+@asynccontextmanager
 async def receiving(*statuses: int) -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]:
     """A server that answers with these statuses, then with 200: its address, and the path and body of each request."""
     left, received = list(statuses), list[tuple[str, bytes]]()
@@ -207,32 +219,6 @@ async def _stopped(process: asyncio.subprocess.Process) -> None:
         assert await process.wait() == 0
 
 
-@pytest.mark.nightly
-async def test_after_a_reset_the_command_gets_what_differs(bank: Bank, serve: Serve, tmp_path: Path) -> None:
-    """The service lost everything, and the Bank corrected a sheet: that is told, and nothing is told twice."""
-    bank.publish(sheet(FRIDAY), sheet(SATURDAY))
-    place_in(tmp_path)
-    (tmp_path / "told").touch()
-    port = free_port()
-    words = f"watch USD --lang en --url http://127.0.0.1:{port} --state place --exec".split()
-
-    def told() -> list[str]:
-        return [line for line in (tmp_path / "told").read_text().splitlines() if line.startswith("Bank")]
-
-    days = [f"Bank of Russia, April {day}, 2026" for day in (24, 25, 24, 25)]
-    async with running(tmp_path, *words, "cat >>told"):
-        async with serve(server={"port": port}) as served:
-            await served.ready()
-            await eventually(lambda: served.service.history.days[-1] == SATURDAY)
-            await eventually(lambda: told() == days[:3])
-        bank.publish(sheet(SATURDAY, 1))
-        async with serve(server={"port": port}, redis={"namespace": "empty"}) as served:
-            await served.ready()
-            await eventually(lambda: told() == days)
-            value = sheet(SATURDAY, 1).by_code["USD"].value
-            assert f"USD = ₽{value} " in (tmp_path / "told").read_text().splitlines()[-1]
-
-
 async def test_an_event_has_the_rates_of_its_own_revision() -> None:
     """The service may know a later revision by now."""
     asked: list[str] = []
@@ -279,11 +265,8 @@ async def test_nothing_is_told_twice_by_a_replica_that_is_behind(tmp_path: Path)
 
 async def test_a_page_in_place_of_an_answer_is_a_failure_and_no_internal_error() -> None:
     """As of a proxy that asks for a login, whose words may be in another charset than UTF-8."""
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body="<p>Вход".encode("cp1251"), content_type="text/html")
-
-    async with answering(answer) as url, aiohttp.ClientSession() as http:
+    page: dict[str, Any] = {"body": "<p>Вход".encode("cp1251"), "content_type": "text/html"}
+    async with replying(**page) as url, aiohttp.ClientSession() as http:
         watched = reader(http, url)
         with pytest.raises(RatesvcError, match=r"/v1/rates answers 200 \(text/html\)"):
             await watched.read()
@@ -295,20 +278,15 @@ async def test_a_page_in_place_of_an_answer_is_a_failure_and_no_internal_error()
 @pytest.mark.parametrize("left", [b"", b"\0\0\0", b"2026-04-24\n2026-04-25"], ids=["empty", "zeros", "two lines"])
 async def test_a_state_file_that_a_crash_damaged_loses_no_event(tmp_path: Path, left: bytes) -> None:
     """The service gets an id that is none, so it says that everything is to be fetched again."""
-    asked: list[str] = []
-
-    async def answer(request: web.Request) -> web.Response:
-        asked.append(request.headers.get("Last-Event-ID", ""))
-        return web.Response(status=503)
-
+    asked: list[web.Request] = []
     state = tmp_path / "place"
     state.write_bytes(left)
-    async with answering(answer) as url, aiohttp.ClientSession() as http:
+    async with replying(asked=asked, status=503) as url, aiohttp.ClientSession() as http:
         watched = reader(http, url, place=watch._kept(state), is_checked=True)  # noqa: SLF001
         with pytest.raises(RatesvcError, match="answers 503"):
             await watched.read()
-    assert asked[0]
-    assert Place.from_id(asked[0]) is None
+    known = asked[0].headers["Last-Event-ID"]
+    assert (bool(known), Place.from_id(known)) == (True, None)
 
 
 async def test_a_heartbeat_is_no_event() -> None:
@@ -382,11 +360,7 @@ async def test_what_keeps_a_message_from_telegram_is_said_in_a_line(
     status: int, text: str, variables: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     """In its own words, before the line of the watch, which says that the command failed."""
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=status, text=text)
-
-    async with answering(answer) as api:
+    async with replying(status=status, text=text) as api:
         given = {"TELEGRAM_API": api, "TELEGRAM_TOKEN": "123:abc", "TELEGRAM_CHAT": "@rates", **variables}
         variables = environment(tmp_path, **{name: value for name, value in given.items() if value})
         found = await finished(ROOT / "deploy/telegram.py", cwd=tmp_path, env=variables)
@@ -398,14 +372,6 @@ async def test_a_wrong_code_ends_it(url: str, tmp_path: Path) -> None:
     code, out, err = await run(tmp_path, *f"watch USX --json --url {url}".split())
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "USX" in err
-
-
-def test_the_unit_is_what_the_guide_installs() -> None:
-    """Its files lie where the commands of the guide put them."""
-    for name in ("/usr/local/bin/ratesvc-telegram", "/etc/ratesvc/telegram"):
-        assert name in PAGE
-        assert name in UNIT.read_text("utf-8")
-    assert os.access(ROOT / "deploy/telegram.py", os.X_OK)
 
 
 def test_the_unit_reads_no_secret_of_the_service() -> None:
