@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 
 import brotli
@@ -22,9 +23,7 @@ from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.features.ranges.unit_rates import MOST_POINTS, SeriesParams
 from ratesvc.features.rendering import MOST_WAITING, Queue, Workers, workers_of
 from ratesvc.features.series import tables
-from ratesvc.features.site import png
 from ratesvc.features.widget import rows
-from ratesvc.service.publication import Body
 
 EVERY = ",".join(row[0] for row in TABLE)
 DAILY = "/v1/series?fill=daily&since=1992-07-01&codes="
@@ -192,36 +191,13 @@ async def test_a_client_that_leaves_gives_up_its_place_in_the_queue(whole: Serve
     assert (await first)[0] == 200
 
 
-async def test_pictures_have_a_queue_of_their_own(
-    whole: Served, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Forty wait at once although the queue of long answers is full, and take turns with those. Nothing else waits."""
-    done: list[str] = []
-    finish = Body.finish
-
-    def picture(*_: Any) -> bytes:
-        done.append("picture")
-        return b""
-
-    def finished(body: Body) -> Body:
-        done.extend(["long"] * body.is_long)
-        return finish(body)
-
-    monkeypatch.setattr(png, "png", picture)
-    monkeypatch.setattr(Body, "finish", finished)
-    bounded(monkeypatch, {Queue.LONG: 3, Queue.PICTURES: 40})
-    waiting = workers_of(whole.service).waiting
-    long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR", "CNY")]
-    cards = [asyncio.create_task(whole.get(f"/widget/card.png?heading={n}")) for n in range(39)]
-    cards.append(asyncio.create_task(whole.get("/chart.png?codes=USD&since=2026-04-01")))
-    await eventually(lambda: waiting[Queue.PICTURES] == 40)
-    for path in ("/widget/card.png?heading=more", f"{DAILY}GBP"):
-        assert (await whole.get(path))[0] == 503
-    for path in (f"{SMALL}11", "/widget?heading=small", "/?heading=small"):
-        assert (await whole.get(path))[0] == 200
-    held_up.set()
-    assert {status for status, _, _ in await asyncio.gather(*long, *cards)} == {200}
-    assert done[:6] == ["long", "picture"] * 3
+async def test_long_answers_and_pictures_take_turns() -> None:
+    """However many of the others were there first."""
+    workers, done = Workers(), list[Queue]()
+    waiting = [Queue.LONG] * 3 + [Queue.PICTURES] * 3
+    await asyncio.gather(*(workers.run(partial(done.append, queue), queue) for queue in waiting))
+    assert done == [Queue.LONG, Queue.PICTURES] * 3
+    workers.close()
 
 
 PAGES = (
