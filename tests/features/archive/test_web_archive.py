@@ -10,14 +10,14 @@ import json
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
 from random import Random
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, patience_s
-from kit.bank import Bank, daily_xml
+from kit.bank import Bank
 from kit.dates import FRIDAY, THURSDAY
 from kit.history import LongHistory
 from kit.sheets import changed, plausible, times
@@ -80,27 +80,12 @@ async def test_a_line_has_the_revision_of_its_sheet(bank: Bank, held: Served, cl
         if row["effective_date"] == str(FRIDAY)
     ]
     assert [row for row in every if row["revision"] == "3" or row["effective_date"] != str(FRIDAY)] == after
+    zlotys = rows((await held.get(f"{ADDRESS}?revisions=all&codes=PLN"))[2])
+    assert zlotys == [row for row in every if row["code"] == "PLN"]
     bank.publish(plausible(FRIDAY + ONE_DAY))
     clock.advance(hours=5)
     await held.service.poll()
     assert rows((await held.get(ADDRESS))[2])[-1]["effective_date"] == str(FRIDAY + ONE_DAY)
-
-
-async def test_an_answer_names_the_days_that_are_not_admitted(bank: Bank, serve_whole: Serve) -> None:
-    """They are in it once they are."""
-    day = date(2025, 12, 31)
-    bank.publish(*map(plausible, (day - ONE_DAY, day, THURSDAY, FRIDAY)))
-    right, bank.documents[day] = bank.documents[day], daily_xml(changed(plausible(day), KZT=times("10")))
-    bank.series["R01335"][day] = (100, Decimal("99.9999"))
-    async with serve_whole() as running:
-        _, headers, body = await running.get(ADDRESS)
-        assert (headers["Unconfirmed-Days"], str(day).encode() in body) == (str(day), False)
-        assert (await running.samples())["ratesvc_history_loading"] == "0.0", "it has been asked for"
-        bank.documents[day] = right
-        await running.service._fill()  # noqa: SLF001 -- what its schedule runs
-        _, headers, body = await running.get(ADDRESS)
-        assert "Unconfirmed-Days" not in headers
-        assert [row["code"] for row in rows(body) if row["effective_date"] == str(day)].count("KZT") == 1
 
 
 def test_of_two_ids_the_earlier_counts() -> None:
@@ -114,26 +99,33 @@ def test_of_two_ids_the_earlier_counts() -> None:
     assert archive.lines(columns, days, form, {}) == b"1998-01-01,TRY,10,1.0000,0.1,1,new,Turkish lira\r\n"
 
 
-@pytest.fixture
-async def long(bank: Bank, serve: Serve, clock: Clock) -> AsyncIterator[tuple[LongHistory, Served]]:
-    """Thirteen currencies since 1992."""
-    known = LongHistory.invented()
-    for code, records in known.series.items():
-        cbr_id, number = known.ids[code]
-        bank.currencies[cbr_id] = (code, number, code)
-        bank.series[cbr_id] = records
-    clock.moment = datetime.combine(known.days[-1], datetime.min.time().replace(hour=9), UTC)
-    async with serve() as running:
-        await eventually(
-            lambda: running.service.history.coverage and not running.service.backfilling, within_s=6 * patience_s()
-        )
-        yield known, running
-
-
 @pytest.mark.nightly
-async def test_thirty_years_agree_and_ten_clients_hold_nobody_up(long: tuple[LongHistory, Served]) -> None:
-    """One of ten builds it. The memory of the plain bytes is never taken, and small answers go on."""
-    known, served = long
+async def test_thirty_years_agree_and_ten_clients_hold_nobody_up(bank: Bank, serve: Serve, clock: Clock) -> None:
+    """Thirteen currencies since 1992. One of ten builds it. The plain bytes are never in memory at once."""
+    known = LongHistory.invented()
+    for code, (cbr_id, number) in known.ids.items():
+        bank.currencies[cbr_id], bank.series[cbr_id] = (code, number, code), known.series[code]
+    clock.moment = datetime.combine(known.days[-1], time(9), UTC)
+    async with serve() as served:
+        history, service = served.service.history, served.service
+        await eventually(lambda: history.coverage and not service.backfilling, within_s=6 * patience_s())
+        await ten_clients_hold_nobody_up(served)
+        table = rows((await served.get(ADDRESS))[2])
+        assert len(table) == sum(map(len, known.series.values()))
+        for row in table[:: len(table) // 500]:
+            nominal, value = known.series[row["code"]][date.fromisoformat(row["effective_date"])]
+            assert (int(row["nominal"]), Decimal(row["value"])) == (nominal, value)
+            assert Fraction(row["unit_rate"]) == Fraction(value) / nominal
+        chance = Random(1992)  # noqa: S311 -- a seed, so that a failure can be repeated
+        for day in chance.choices(known.days, k=500):
+            quote = chance.choice(("RUB", "USD", "EUR", "CNY"))
+            _, _, body = await served.get(f"/v1/series?codes=GBP&quote_currency={quote}&since={day}&until={day}")
+            found = [row["unit_rate"] for row in json.loads(body, parse_float=Decimal, parse_int=Decimal)["rows"]]
+            assert found == [rate for rate in [known.rate("GBP", quote, day)] if rate is not None]
+
+
+async def ten_clients_hold_nobody_up(served: Served) -> None:
+    """Small answers go on meanwhile."""
     tracemalloc.start()
     tracemalloc.reset_peak()
     begun, _ = tracemalloc.get_traced_memory()
@@ -159,15 +151,3 @@ async def test_thirty_years_agree_and_ten_clients_hold_nobody_up(long: tuple[Lon
     assert max(plain) > 5_000_000
     assert max(plain) > 4 * max(packed)
     assert peak - begun < 2 * max(plain), "what two of the ten readers get"
-    table = rows((await served.get(ADDRESS))[2])
-    assert len(table) == sum(map(len, known.series.values()))
-    for row in table[:: len(table) // 500]:
-        nominal, value = known.series[row["code"]][date.fromisoformat(row["effective_date"])]
-        assert (int(row["nominal"]), Decimal(row["value"])) == (nominal, value)
-        assert Fraction(row["unit_rate"]) == Fraction(value) / nominal
-    chance = Random(1992)  # noqa: S311 -- a seed, so that a failure can be repeated
-    for day in chance.choices(known.days, k=500):
-        quote = chance.choice(("RUB", "USD", "EUR", "CNY"))
-        _, _, body = await served.get(f"/v1/series?codes=GBP&quote_currency={quote}&since={day}&until={day}")
-        found = [row["unit_rate"] for row in json.loads(body, parse_float=Decimal, parse_int=Decimal)["rows"]]
-        assert found == [rate for rate in [known.rate("GBP", quote, day)] if rate is not None]
