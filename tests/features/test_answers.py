@@ -22,12 +22,17 @@ from kit.dates import EVENING, FRIDAY, MIDNIGHT, SATURDAY, TUESDAY
 from kit.http import reading
 
 from ratesvc.bank.xml import parse_daily
-from ratesvc.domain.rates import Quote
+from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.rendering import rendered
 from ratesvc.service.publication import Body
 
 XDR = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
+
+
+def with_xdr(day: date) -> Sheet:
+    """A sheet with one more currency."""
+    return replace(sheet(day), quotes=(*sheet(day).quotes, XDR))
 
 
 def variants() -> Iterator[str]:
@@ -42,8 +47,7 @@ async def test_no_two_addresses_share_an_answer(bank: Bank, serve_whole: Serve, 
 
     A sheet of 2025 has one more currency, so lists of all days and of the last ones differ, too.
     """
-    old = sheet(date(2025, 12, 2))
-    bank.publish(replace(old, quotes=(*old.quotes, XDR)), *map(sheet, workdays(date(2026, 3, 10), 35)))
+    bank.publish(with_xdr(date(2025, 12, 2)), *map(sheet, workdays(date(2026, 3, 10), 35)))
     clock.advance(hours=5)
     for targets in ([*variants()], [*variants()][::-1]):
         async with serve_whole() as served:
@@ -102,25 +106,13 @@ async def test_every_answer_of_a_demo_says_so(served: Served) -> None:
         assert json.loads((await served.get(f"/v1/{path}"))[2])["demo"] is True, path
 
 
-async def test_a_currency_of_other_days_is_unknown_on_this_one(served: Served, bank: Bank, clock: Clock) -> None:
-    """The error names it, in whichever place it was asked for."""
-    bank.publish(replace(sheet(SATURDAY), quotes=(*sheet(SATURDAY).quotes, XDR)))
-    clock.moment = datetime(2026, 4, 24, 14, tzinfo=UTC)
-    await served.service.fetch(None)
-    paths = ("rates?quote_currency=XDR", "rates.csv?quote_currency=XDR", "rates/today/XDR.txt")
-    for path in (*paths, "convert?from=XDR&to=RUB&amount=1", "convert?from=RUB&to=XDR&amount=1"):
-        status, _, body = await served.get(f"/v1/{path}")
-        assert (status, json.loads(body)["code"]) == (404, "XDR"), path
-        assert "The sheet of 2026-04-24 has no XDR." in json.loads(body)["detail"]
-
-
-OLD_AND_NEW = (date(1997, 12, 31), date(1998, 1, 1))
+OLD_AND_NEW, LAST_YEAR = (date(1997, 12, 31), date(1998, 1, 1)), date(2025, 12, 31)
 
 
 async def test_each_address_has_its_answer(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
     """golden/answers.txt says which, and why: on Friday evening, when Saturday's sheet is announced."""
     clock.moment = EVENING
-    bank.publish(*map(sheet, (*OLD_AND_NEW, date(2025, 12, 31), *(date(2026, 4, day) for day in range(21, 26)))))
+    bank.publish(*map(sheet, (*OLD_AND_NEW, *(date(2026, 4, day) for day in range(21, 26)))), with_xdr(LAST_YEAR))
     async with serve_whole() as served:
         await eventually(lambda: served.service.history.of_date(SATURDAY))
         asked = cases.questions("answers.txt")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -16,6 +15,7 @@ import brotli
 import jinja2
 import pytest
 from conftest import Serve, Served, eventually, patience_s
+from kit import cases
 from kit.bank import TABLE, Bank, sheet
 from kit.dates import FRIDAY
 
@@ -29,7 +29,6 @@ EVERY = ",".join(row[0] for row in TABLE)
 DAILY = "/v1/series?fill=daily&since=1992-07-01&codes="
 SMALL = "/v1/series?codes=USD&since=2026-04-"
 TIME_SERIES = "/openexchangerates/api/time-series.json?start=1992-07-01&end=2026-04-24"
-FRANKFURTER = ("/frankfurter/v1/2026-04-23..", "/frankfurter/v2/rates?from=2026-04-23")
 
 
 @pytest.fixture
@@ -60,35 +59,12 @@ async def test_a_series_of_too_many_points_is_refused_before_it_is_rendered(
     assert len(json.loads(body)["rows"]) > 50_000
 
 
-FORMS = (
-    *("?", ".csv?", "?group=month", "?quote_currency=EUR", ".csv?locale=ru"),
-    *("?fill=daily", ".csv?fill=daily", "?fill=daily&quote_currency=EUR"),
-)
-IN_TWO_DAYS = [f"/v1/series{form}&since=2026-04-23&until=2026-04-24&codes=USD,CHF" for form in FORMS]
-
-
 async def test_the_limit_holds_for_every_form_and_names_itself(whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It counts the rates of an answer, not its lines. Each dialect refuses in its own shape.
-
-    The clients of the ECB and of XML_dynamic know one file, all or nothing, so these have no limit.
-    """
+    """golden/limits.txt: at most five rates, not lines. Each dialect refuses in its own shape."""
     monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 5)
-    everything = "/scripts/XML_dynamic.asp?VAL_NM_RQ=R01235&date_req1=01/07/1992&date_req2=24/04/2026"
-    within = (*IN_TWO_DAYS, "/frankfurter/v1/2026-04-23..?symbols=USD", "/ecb/eurofxref-hist.csv", everything)
-    assert [path for path in within if (await whole.get(path))[0] != 200] == []
-    said: dict[str, tuple[int, str]] = {}
-    for path in (*(f"{path},GBP" for path in IN_TWO_DAYS), f"{TIME_SERIES}&symbols=EUR", *FRANKFURTER):
-        status, _, body = await whole.get(path)
-        problem = json.loads(body)
-        text = problem.get("detail") or problem.get("description") or problem["message"]
-        said[path] = status, problem.get("error", "") and problem["message"]
-        assert re.search("at most 5|5 points|more than 5", text), text
-    refused = dict.fromkeys((f"{path},GBP" for path in IN_TWO_DAYS), (400, ""))
-    assert said == {
-        **refused,
-        f"{TIME_SERIES}&symbols=EUR": (400, "invalid_date_range"),
-        **dict.fromkeys(FRANKFURTER, (422, "")),
-    }
+    answers = {path: await whole.get(path) for path in cases.questions("limits.txt")}
+    refusals = {path: body.decode() if status != 200 else "" for path, (status, _, body) in answers.items()}
+    cases.check("limits.txt", {path: f"{answers[path][0]} {refusals[path]}".rstrip() for path in answers})
 
 
 @pytest.fixture
