@@ -9,10 +9,10 @@ from decimal import Decimal
 from html import unescape
 
 import pytest
+from kit import cases
 from test_chart import CODES, parsed, several, sheets
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.features.chart.axes import Point
 from ratesvc.features.chart.chart_page import MOST_ROWS, PICTURES, Selection, View, answered, days_of
 from ratesvc.features.chart.drawing import ChartLook, Drawing, is_better_indexed
@@ -37,44 +37,22 @@ def rows(page: str) -> list[tuple[str, list[str]]]:
     return [(day, re.findall("<td>(.*?)</td>", cells)) for day, cells in found]
 
 
-@pytest.mark.parametrize(
-    ("period", "today", "since"),
-    [
-        ("week", TODAY, date(2026, 3, 24)),
-        ("month", TODAY, date(2026, 2, 28)),
-        ("month", date(2024, 3, 30), date(2024, 2, 29)),
-        ("month", date(2026, 1, 5), date(2025, 12, 5)),
-        ("year", date(2024, 2, 29), date(2023, 2, 28)),
-        ("5years", TODAY, date(2021, 3, 31)),
-        ("all", TODAY, FIRST_DAY),
-    ],
-)
-def test_a_period_is_one_of_the_calendar(period: str, today: date, since: date) -> None:
-    """From the same day of an earlier month, or from its last day if it is shorter; never from before all rates."""
-    assert days_of(period, today, FIRST_DAY) == Days(since, today)
-    assert days_of(period, today, today - timedelta(days=3)).since == today - timedelta(days=3)
+def told(question: str) -> str:
+    """The days of a period, or the figures of one currency with these rates."""
+    match question.split():
+        case "period", period, today, begins:
+            days = days_of(period, date.fromisoformat(today), date.fromisoformat(begins))
+            return f"{days.since} {days.until}"
+        case "figure", tag, *points:
+            known = [(date.fromisoformat(day), Decimal(rate)) for day, rate in (point.split("=") for point in points)]
+            figures = made({"USD": known}, tag).partition('<ul class="figures')[2].partition("</li>")[0]
+            return " ".join(re.sub("<.*?>", "", figures.partition("</a>")[2]).split())
+    raise ValueError(question)
 
 
-@pytest.mark.parametrize(
-    ("points", "tag", "said"),
-    [
-        (
-            [("2024-07-02", "80.0001"), ("2024-07-03", "85"), ("2024-07-05", "90")],
-            "en",
-            "₽90.0000 +9.9999 (+12.50%) Jul 2 – Jul 5, 2024",
-        ),
-        ([("2024-07-02", "90"), ("2024-07-05", "80.0001")], "ru", "80,0001\u00a0₽ −9,9999 (−11,11\u00a0%)"),
-        ([("2024-07-02", "0.0123456"), ("2024-07-05", "0.0123457")], "ru", "0,0123457\u00a0₽ +0,0000001 (0,00\u00a0%)"),
-        ([("1997-12-31", "5960"), ("1998-01-01", "5.96")], "en", "₽5.9600 0.0000 (0.00%) Dec 31, 1997 – Jan 1, 1998"),
-        ([("2024-07-02", "80.0001")], "en", "₽80.0001 July 2, 2024"),
-        ([], "en", "—"),
-    ],
-)
-def test_a_figure_is_the_last_rate_and_how_it_moved(points: list[tuple[str, str]], tag: str, said: str) -> None:
-    """Exact to the last digit, in the reader's notation, and in new roubles on both sides of 1998."""
-    page = made({"USD": [(date.fromisoformat(day), Decimal(rate)) for day, rate in points]}, tag)
-    figures = page.partition('<ul class="figures')[2].partition("</li>")[0]
-    assert said in re.sub(r"\s*\n\s*", " ", re.sub("<.*?>", "", figures)).strip()
+def test_periods_are_those_of_the_calendar_and_figures_are_exact() -> None:
+    """golden/chart/figures.txt: the last rate, and how it moved, in the reader's notation and in new roubles."""
+    cases.check("chart/figures.txt", {one: told(one) for one in cases.questions("chart/figures.txt")})
 
 
 @pytest.mark.parametrize(
