@@ -239,6 +239,7 @@ DOCUMENTS = {
     "page": b"<html>Maintenance</html>",
     "short": SHORT,
     "foreign": daily_xml(sheet(SATURDAY)).replace(b"</ValCurs>", FOREIGN),
+    "new": daily_xml(changed(sheet(SATURDAY), KZT=times("1.3"))).replace(b"</Valute>", b"<New>1</New></Valute>", 1),
 }
 
 
@@ -271,7 +272,7 @@ def spoilt(day: date, how: str) -> Sheet:
     return changed(right, **{one: times(factor) for one in right.by_code if factor and code in ("all", one)})
 
 
-async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  # noqa: PLR0912, C901 -- one case a word
+async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  # noqa: PLR0912, PLR0915, C901 -- one case a word
     """One step of a story: what the Bank, Redis or a person does, or what the replica is told to do."""
     match step.split():
         case ("run" | "begins") as word, days:
@@ -279,6 +280,10 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             await getattr(who, word)(since or FIRST_DAY, until)
         case (("run" | "fill" | "poll" | "again" | "read" | "begins" | "ends" | "stops" | "restarts") as word,):
             await getattr(who, word)()
+        case "fetch", "newest":
+            await who.fetch(None)
+        case "english", what:
+            bank.english = b"" if what == "nothing" else None
         case ("fetch" | "withdraw") as word, day:
             await getattr(who, word)(day_of(day))
         case "release", day:
@@ -339,6 +344,7 @@ def state(bank: Bank, replica: Replica) -> list[str]:
         if held.number > 1 and not replica.history.revision(day, 1).sheet.says_the_same_as(bank.truth[day][0]):
             words.append("the first is not the Bank's")
         words += ["is not the Bank's"] * (not held.sheet.says_the_same_as(truth))
+        words += ["its bytes are not kept"] * (replica.history.has_document(day) and not held.raw)
         noted += [f"{named([day])}: {', '.join(words)}"] * bool(words)
     noted += [f"the Bank took back {named([day])}" for day in replica.refresher.taken_back]
     return noted

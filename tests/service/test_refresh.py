@@ -50,22 +50,6 @@ async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, serve: S
         await eventually(lambda: running.service.history.of_date(THURSDAY))
 
 
-async def test_a_command_asks_the_bank_without_the_lease(
-    bank: Bank, settings: Settings, serve: Serve, clock: Clock
-) -> None:
-    """A poll leaves it to the holder of the lease. A person does not wait."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve() as first:
-        await first.ready()
-        await eventually(lambda: first.service.telemetry.last_cycle)
-        async with Service(settings, clock=clock, scheduled=False) as command:
-            bank.publish(sheet(SATURDAY))
-            assert (await command.refresh()).outcome == "skipped"
-            assert [one.effective_date for one in (await command.fetch(None)).accepted] == [SATURDAY]
-            assert command.history.of_date(SATURDAY)
-        await eventually(lambda: first.service.history.of_date(SATURDAY))
-
-
 async def test_a_document_is_counted_once_by_its_reason(served: Served, bank: Bank) -> None:
     """However often the Bank sends it, and also if no sheet can be read from it.
 
@@ -208,21 +192,6 @@ async def test_a_person_may_release_a_sheet_that_was_refused(
     assert await served.service.quarantine.cases() == []
     await served.service.poll()
     assert served.service.telemetry.failures == 0
-    assert await served.service.quarantine.cases() == []
-
-
-async def test_a_document_that_is_admitted_later_leaves_quarantine(served: Served, bank: Bank) -> None:
-    """It came there because the second address was silent. It has an unknown part, so its bytes are not kept."""
-    bank.publish(changed(sheet(SATURDAY), KZT=times("1.3")))
-    bank.documents[SATURDAY] = bank.documents[SATURDAY].replace(b"</Valute>", b"<New>1</New></Valute>", 1)
-    bank.english = b""
-    for _ in range(4):
-        await served.service.poll()
-    assert [case.effective_date for case in await served.service.quarantine.cases()] == [SATURDAY]
-    assert fetching(served)["status"] == "warn"
-    bank.english = None
-    await served.service.poll()
-    assert served.held(SATURDAY).raw == b""
     assert await served.service.quarantine.cases() == []
 
 
