@@ -32,8 +32,8 @@ values = st.integers(1, 10**14) | st.sampled_from([10**n for n in range(15)]) | 
 records = st.dictionaries(st.integers(0, 40), st.tuples(values, st.integers(0, 6)), max_size=20)
 
 
-def column(code: str, held: dict[int, tuple[int, int]]) -> Column:
-    made = Column(Currency(f"R-{code}", f"R-{code}", code, "001", code), NOW)
+def column(code: str, held: dict[int, tuple[int, int]], cbr_id: str = "") -> Column:
+    made = Column(Currency(cbr_id or f"R-{code}", f"R-{code}", code, "001", code), NOW)
     for step, (value, zeros) in held.items():
         made.put(FIRST + timedelta(days=step), 10**zeros, Decimal(value).scaleb(-4))
     return made
@@ -83,6 +83,8 @@ def test_text_equals_formatted_rows(
     """In roubles and in another quote, in any range, before and after a figure is added, corrected and dropped."""
     columns = [column("USD", {40: (1, 0), 0: (1, 0), **usd}), column("AAA", {0: (1, 0), **base})]
     columns.append(column("BBB", {0: (7, 2), **quote}))
+    # Of two ids of a currency the earlier counts.
+    columns.append(column("AAA", {0: (9, 0), 40: (9, 0)}, "R-Z"))
     for one in columns[1:]:
         one.keep_only(frozenset(columns[0].days))
     history = History(WorkCalendar())
