@@ -21,14 +21,11 @@ import atheris  # noqa: E402 -- found beside the paths above
 with atheris.instrument_imports(include=["ratesvc", "xmltodict"]):
     from multidict import MultiDict
 
-    from ratesvc.bank.xml import DAILY, parse_catalogue, parse_daily, parse_dynamic
+    from ratesvc.bank.xml import parse_catalogue, parse_daily, parse_dynamic
     from ratesvc.errors import BadDocument, BadRequest
     from ratesvc.features.rate.routes import typed_amount
     from ratesvc.features.widget.routes import WidgetParams
     from ratesvc.web.params import StrictParams
-
-from kit.bank import daily_xml, sheet  # noqa: E402 -- after what is watched
-from kit.documents import LAYOUTS  # noqa: E402
 
 CORPUS = Path(__file__).parent / "corpus"
 ASKED = "R01235"
@@ -78,36 +75,9 @@ def query(content: bytes) -> None:
     assert lenient.number("width", 5, range(9)) in range(9)
 
 
-DECLARED = '<?xml version="1.0" encoding="windows-1251"?>'
-RECORD = (
-    '<Record Date="{}.04.2026" Id="{}"><Nominal>1</Nominal><Value>75,{}</Value><VunitRate>75,{}</VunitRate></Record>'
-)
-ITEM = (
-    '<Item ID="{}"><Name>Доллар США</Name><EngName>US Dollar</EngName><Nominal>1</Nominal>'
-    "<ParentCode>R01235    </ParentCode><ISO_Num_Code>{}</ISO_Num_Code><ISO_Char_Code>{}</ISO_Char_Code></Item>"
-)
-
-
-def seeds(name: str) -> None:
-    """Good beginnings, made from figures, beside what is kept."""
-    series = f'<ValCurs ID="{ASKED}" DateRange1="01.04.2026" DateRange2="25.04.2026" name="{DAILY} Dynamic">'
-    records = RECORD.format("23", ASKED, "1000", "1") + RECORD.format("24", ASKED, "2000", "2")
-    items = ITEM.format(ASKED, "840", "USD") + ITEM.format("R01436", "", "")
-    beginnings = {
-        "documents": [daily_xml(sheet(date(2026, 4, 24)), layout) for layout in LAYOUTS],
-        "dynamic": [f"{DECLARED}{series}{records}</ValCurs>".encode()],
-        "catalogue": [f'{DECLARED}<Valuta name="{DAILY} Lib">{items}</Valuta>'.encode("windows-1251")],
-    }
-    folder = CORPUS / name
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, content in enumerate(beginnings.get(name, ())):
-        (folder / f"seed-{number}").write_bytes(content)
-
-
 TARGETS = {"documents": documents, "dynamic": dynamic, "catalogue": catalogue, "query": query}
 
 if __name__ == "__main__":
     target = sys.argv.pop(1)
-    seeds(target)
     atheris.Setup([*sys.argv, str(CORPUS / target)], TARGETS[target])
     atheris.Fuzz()

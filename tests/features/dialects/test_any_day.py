@@ -93,16 +93,8 @@ def rbc(day: date, fetch: Fetch) -> Found:
     return None, pairs
 
 
-READERS: dict[str, Callable[[date, Fetch], Found]] = {
-    "cbr": cbr,
-    "cbr-xml-daily": cbr_xml_daily,
-    "ecb": ecb,
-    "frankfurter": frankfurter,
-    "frankfurter-v2": frankfurter_v2,
-    "openexchangerates": openexchangerates,
-    "prebid": prebid,
-    "rbc": rbc,
-}
+_READERS = (cbr, cbr_xml_daily, ecb, frankfurter, frankfurter_v2, openexchangerates, prebid, rbc)
+READERS: dict[str, Callable[[date, Fetch], Found]] = {one.__name__.replace("_", "-"): one for one in _READERS}
 
 
 def test_each_dialect_has_a_reader() -> None:
