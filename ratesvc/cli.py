@@ -16,19 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from ratesvc import __version__
-from ratesvc.commands.options import (
-    CODES,
-    completed_from,
-    day_option,
-    demo_option,
-    json_option,
-    lang_option,
-    run,
-    settings_of,
-    to_codes,
-    to_day,
-    yes_option,
-)
+from ratesvc.commands import options
 from ratesvc.errors import ConfigError, EngineError, EngineNotReady, FetchFailed, GaveUp, NotYetSet, RatesvcError
 from ratesvc.installed import COMMANDS
 
@@ -146,8 +134,8 @@ def main(context: click.Context, file: Path | None) -> None:
 @click.option("--port", metavar="PORT", help="Instead of RATESVC_PORT, which is 8080 by default.")
 @click.option("--host", metavar="ADDRESS", help="Instead of RATESVC_HOST; 0.0.0.0 is every address of this machine.")
 @click.option("--check-config", is_flag=True, help="Read the settings, say whether they are right, and stop.")
-@json_option("With --check-config: the result as JSON.")
-@demo_option
+@options.json_option("With --check-config: the result as JSON.")
+@options.demo_option
 @click.pass_obj
 def serve(
     file: Path | None, *, port: str | None, host: str | None, check_config: bool, as_json: bool, demo: bool
@@ -160,14 +148,14 @@ def serve(
         return
     if as_json:
         raise click.UsageError("--json goes with --check-config; RATESVC_LOG_FORMAT=json makes the service write JSON.")
-    run("ratesvc.commands.serve.serve", file, is_logged=True, demo=demo)
+    options.run("ratesvc.commands.serve.serve", file, is_logged=True, demo=demo)
 
 
 def _check_config(file: Path | None, *, as_json: bool) -> None:
     import msgspec
 
     try:
-        settings_of(file)
+        options.settings_of(file)
     except ConfigError as error:
         if as_json:
             click.echo(msgspec.json.encode({"right": False, "error": str(error)}))
@@ -176,36 +164,36 @@ def _check_config(file: Path | None, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("codes", nargs=-1, callback=to_codes, shell_complete=completed_from(CODES))
-@day_option("date", "A day instead of today.")
-@json_option("The API's JSON: that of /v1/rates.")
-@lang_option
-@demo_option
+@options.code_argument("codes", nargs=-1)
+@options.day_option("date", "A day instead of today.")
+@options.json_option("The API's JSON: that of /v1/rates.")
+@options.lang_option
+@options.demo_option
 @click.pass_obj
 def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, **output: Any) -> None:
     """Print the rates in force, for all currencies or for CODES."""
-    run("ratesvc.commands.show.show", file, codes, date, **output)
+    options.run("ratesvc.commands.show.show", file, codes, date, **output)
 
 
 @main.command()
-@day_option("since", "The first day; by default 1992-07-01.")
-@day_option("until", "The last day; by default tomorrow.")
-@json_option("Every step, and the result last, as a line of JSON.")
-@demo_option
+@options.day_option("since", "The first day; by default 1992-07-01.")
+@options.day_option("until", "The last day; by default tomorrow.")
+@options.json_option("Every step, and the result last, as a line of JSON.")
+@options.demo_option
 @click.pass_obj
 def backfill(file: Path | None, /, since: date | None, until: date | None, **output: bool) -> None:
     """Fetch all of history; later only what is missing."""
     if since and until and since > until:
         raise click.BadParameter("It must not be later than the last day.", param_hint="--since")
-    run("ratesvc.commands.backfill.backfill", file, since, until, **output)
+    options.run("ratesvc.commands.backfill.backfill", file, since, until, **output)
 
 
 @main.command(help=_QUARANTINE)
 @click.argument("action", type=click.Choice(["list", "show", "release", "drop"]))
 @click.argument("name", required=False)
 @click.option("--raw", is_flag=True, help="With show: the Bank's own bytes and nothing else.")
-@yes_option
-@json_option("The same as JSON; release then needs --yes.")
+@options.yes_option
+@options.json_option("The same as JSON; release then needs --yes.")
 @click.pass_obj
 def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool, yes: bool, as_json: bool) -> None:
     """List documents that were not published, or show, release or drop one."""
@@ -216,13 +204,13 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
     if yes and action != "release":
         raise click.UsageError("--yes goes with release: nothing else asks.")
     _check_asked(is_asked=action == "release", yes=yes, as_json=as_json)
-    run("ratesvc.commands.quarantine.decide", file, "raw" if raw else action, name, yes=yes, as_json=as_json)
+    options.run("ratesvc.commands.quarantine.decide", file, "raw" if raw else action, name, yes=yes, as_json=as_json)
 
 
 @main.command()
-@click.argument("day", metavar="YYYY-MM-DD", callback=to_day)
-@yes_option
-@json_option("The same as JSON; it needs --yes.")
+@click.argument("day", metavar="YYYY-MM-DD", callback=options.to_day)
+@options.yes_option
+@options.json_option("The same as JSON; it needs --yes.")
 @click.pass_obj
 def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> None:
     """Take a published sheet back.
@@ -231,7 +219,7 @@ def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> No
     same figures are not published again unless you release them from quarantine.
     """
     _check_asked(is_asked=True, yes=yes, as_json=as_json)
-    run("ratesvc.commands.quarantine.withdraw", file, day, yes=yes, as_json=as_json)
+    options.run("ratesvc.commands.quarantine.withdraw", file, day, yes=yes, as_json=as_json)
 
 
 def _check_asked(*, is_asked: bool, yes: bool, as_json: bool) -> None:

@@ -72,6 +72,11 @@ def completed_tags(context: click.Context, parameter: click.Parameter, begun: st
 Command = Callable[..., None]
 
 
+def code_argument(name: str, **more: Any) -> Callable[[Command], Command]:
+    """An argument that takes codes of currencies."""
+    return click.argument(name, callback=to_codes, shell_complete=completed_from(CODES), **more)
+
+
 def day_option(name: str, text: str) -> Callable[[Command], Command]:
     """An option that takes a day."""
     return click.option(f"--{name}", metavar="YYYY-MM-DD", callback=to_day, help=text)

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from ratesvc.commands.options import CODES, completed_from, json_option, lang_option, run, to_codes
+from ratesvc.commands import options
 
 EVENTS = ("sheet", "revision", "in_force", "reset")
 
 
 @click.command("watch")
-@click.argument("codes", nargs=-1, callback=to_codes, shell_complete=completed_from(CODES))
+@options.code_argument("codes", nargs=-1)
 @click.option("--url", help="The address of the service; by default the one with these settings on this machine.")
 @click.option("--only", multiple=True, type=click.Choice(EVENTS), help="These events; by default all.")
 @click.option("--exec", "command", metavar="COMMAND", help="A command of the shell that reads each event.")
@@ -34,13 +34,13 @@ EVENTS = ("sheet", "revision", "in_force", "reset")
     help="Ends with 75 after failures for so long; by default never.",
 )
 @click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="Keeps the place over a restart.")
-@json_option("One line of JSON for each event: its name, its id, and the answer of /v1/rates.")
-@lang_option
+@options.json_option("One line of JSON for each event: its name, its id, and the answer of /v1/rates.")
+@options.lang_option
 @click.pass_obj
-def command(file: Path | None, /, codes: tuple[str, ...], **options: Any) -> None:
+def command(file: Path | None, /, codes: tuple[str, ...], **given: Any) -> None:
     """Print each event with the rates of CODES, until told to stop.
 
     Without CODES the text has USD, EUR and CNY, and --json has all currencies. An event comes again until COMMAND has
     ended with 0. After a reset you get what differs from the figures that you got last; --json names the reset, too.
     """
-    run("ratesvc.features.events.watch.watch", file, codes, **options)
+    options.run("ratesvc.features.events.watch.watch", file, codes, **given)
