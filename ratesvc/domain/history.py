@@ -38,19 +38,13 @@ class History:
         self._columns: Mapping[str, Column] = {}
         self._by_code: tuple[Mapping[str, Column], list[Column]] = {}, []
         self._forget_composed()
-        for revision in revisions:
-            self.add(revision)
+        self.take(revisions)
 
     def _forget_composed(self) -> None:
         """Begin a new cache. A thread that still composes a sheet of the old columns keeps it in the old one."""
         self._composed = lru_cache(MOST_COMPOSED)(lambda day: composed(self._columns.values(), day))
 
     # What is held
-
-    def add(self, revision: Revision) -> None:
-        """Hold one more revision. It replaces one with the same number."""
-        self._keep(revision)
-        self._apply(revision.effective_date)
 
     def _keep(self, revision: Revision) -> None:
         day = revision.effective_date

@@ -67,9 +67,9 @@ class _Figures:
 
     def withdraw(self, day: date) -> None:
         """A person withdrew the sheet of that day. It is open if the series have it."""
-        columns = {cbr_id: column.without(day) for cbr_id, column in self.columns.items()}
-        if any(column is not self.columns[cbr_id] for cbr_id, column in columns.items()):
-            self.columns, self.coverage = columns, self.coverage.with_open_day(day)
+        if any(column.record(day) for column in self.columns.values()):
+            self.forget(day)
+            self.coverage = self.coverage.with_open_day(day)
 
     def complete(self) -> Coverage | None:
         """The complete days; None if no sheet is admitted. They end before the first open day after the last."""
@@ -89,8 +89,7 @@ class _Figures:
         """A history of the admitted days, and of every document in memory."""
         history = History(memory.calendar)
         history.fill(self.columns.values(), self.coverage)
-        for revision in memory.documents():
-            history.add(revision)
+        history.take(memory.documents())
         return history
 
 
@@ -321,7 +320,7 @@ class Backfill:
                 revision = self._history.of_date(day) if is_held else composed(figures.columns.values(), day)
                 # The series name no codes, so a day after the newest admitted sheet needs its document.
                 if revision and (is_held or (day <= newest and _has_no_finding(revision.sheet, scratch))):
-                    scratch.add(revision)
+                    scratch.take([revision])
                     figures.admit(revision)
                     continue
                 place = done + number * (total - done) // len(days)
@@ -366,7 +365,7 @@ class Backfill:
         if cycle:
             await self._accept(cycle)
             for revision in cycle.accepted:
-                scratch.add(revision)
+                scratch.take([revision])
                 figures.admit(revision)
 
 

@@ -28,7 +28,8 @@ class Caching:
 
     def header(self, now: datetime, until: datetime | None, scope: str = "public") -> str:
         """Cache-Control that ends in time: fresh and revalidated before `until`, in case of errors before midnight."""
-        left, today = (_left(now, until), _left(now, _midnight(now))) if until else (sys.maxsize, sys.maxsize)
+        midnight = at(moscow_day(now) + ONE_DAY, time.min)
+        left, today = (_left(now, until), _left(now, midnight)) if until else (sys.maxsize, sys.maxsize)
         max_age = min(self.max_age_s, left)
         if self.immutable:
             return f"{scope}, max-age={max_age}, immutable"
@@ -64,11 +65,6 @@ def caching_until(service: Service, until: date) -> Caching:
     history, today = service.history, moscow_day(service.clock())
     is_settled = until < history.settled_before(today) and not history.missing_days(Days(FIRST_DAY, until), today)
     return SETTLED if is_settled else RATES
-
-
-def _midnight(now: datetime) -> datetime:
-    """The next one in Moscow."""
-    return at(moscow_day(now) + ONE_DAY, time.min)
 
 
 def _left(now: datetime, until: datetime) -> int:

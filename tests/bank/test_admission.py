@@ -265,5 +265,5 @@ def test_a_composed_sheet_is_compared_with_the_last_one_that_has_no_findings() -
     assert suspect_days(backfilled(RIGHT[0], WRONG, BEFORE, SHEET)) == [THURSDAY]
     history = backfilled(RIGHT[0], WRONG, changed(BEFORE, PLN=times("10")), SHEET)
     assert suspect_days(history) == [THURSDAY, FRIDAY]
-    history.add(revision(WRONG))
+    history.take([revision(WRONG)])
     assert suspect_days(history) == [SATURDAY]

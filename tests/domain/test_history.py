@@ -77,7 +77,7 @@ def test_a_thread_sees_a_day_only_once_all_its_figures_are_there() -> None:
         with ThreadPoolExecutor(1) as threads:
             reader = threads.submit(days_without_some_figure)
             for number in range(400):
-                held.add(Revision(sheet(FRIDAY + number * ONE_DAY), 1, FETCHED))
+                held.take([Revision(sheet(FRIDAY + number * ONE_DAY), 1, FETCHED)])
             ends.set()
             assert reader.result() == []
     finally:
@@ -177,7 +177,7 @@ def held_of(text: str) -> History:
     if "complete" in text:
         held.coverage = Coverage(FIRST_DAY, more.pop(0))
     for day in more:
-        held.add(dollar(day))
+        held.take([dollar(day)])
     return held
 
 
@@ -218,8 +218,8 @@ def test_answers_change_with_what_was_fetched_last() -> None:
     """A correction of an old sheet counts, and so does a backfill, whose columns say when they were fetched."""
     at = moscow(SUNDAY, "12:00")
     held = holding(THURSDAY, FRIDAY, SATURDAY)
-    held.add(replace(dollar(THURSDAY, 2, "81"), fetched_at=at))
-    held.add(replace(dollar(FRIDAY, 2, "82"), fetched_at=at - ONE_DAY))
+    held.take([replace(dollar(THURSDAY, 2, "81"), fetched_at=at)])
+    held.take([replace(dollar(FRIDAY, 2, "82"), fetched_at=at - ONE_DAY)])
     assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == at
     later = replace(column("USD", THURSDAY, SATURDAY), fetched_at=at + timedelta(minutes=1))
     held.fill([later], Coverage(THURSDAY, SATURDAY))
@@ -324,7 +324,7 @@ def happens(held: History, step: str) -> str:
         return " ".join(f"{one.effective_date.day}.{one.number}" for one in found)
     assert word == "add"
     for one in revisions:
-        held.add(one)
+        held.take([one])
     return ""
 
 
@@ -399,7 +399,7 @@ def test_a_revision_is_shown_beside_what_was_known_then() -> None:
     thursdays = [dollar(THURSDAY, n, f"8{n}.0000", hour=10 * n) for n in (1, 2, 3)]
     held = History(CALENDAR, [*thursdays, dollar(SATURDAY, 1, "91.0000")])
     for hour, number in ((9, 1), (10, 1), (19, 1), (20, 2), (29, 2), (30, 3), (99, 3)):
-        held.add(dollar(FRIDAY, 1, "90.0000", hour=hour))
+        held.take([dollar(FRIDAY, 1, "90.0000", hour=hour)])
         usual = on_day(held, FRIDAY, moscow(FRIDAY, "12:00"))
         answer = held.in_revision(usual, 1)
         assert answer.revision == dollar(FRIDAY, 1, "90.0000", hour=hour)
@@ -439,9 +439,9 @@ def test_a_thread_that_reads_while_a_sheet_is_added_reads_what_was() -> None:
     held.fill(held.columns(), Coverage(THURSDAY, SATURDAY))
     [one], days = held.columns("USD"), held.days
     first, last = one.places(Days(THURSDAY, TUESDAY))
-    held.add(dollar(FRIDAY, value="99.0000"))
-    held.add(dollar(SATURDAY, 2, "99.0000"))
-    held.add(Revision(Sheet(THURSDAY, ()), 2, FETCHED))
+    held.take([dollar(FRIDAY, value="99.0000")])
+    held.take([dollar(SATURDAY, 2, "99.0000")])
+    held.take([Revision(Sheet(THURSDAY, ()), 2, FETCHED)])
     assert days == [THURSDAY, SATURDAY]
     assert list(map(date.fromordinal, one.days[first:last])) == days
     assert exact(one, first, last) == [Decimal("80.0000")] * 2

@@ -59,7 +59,7 @@ def history(*unconfirmed: date) -> History:
         columns.append(column)
     held.fill(columns, Coverage(days[0], days[-1], unconfirmed))
     for number, document in enumerate((Document(FRIDAYS, FRIDAY), Document(TABLE, SATURDAY))):
-        held.add(Revision(parse_daily(bytes(document)), 1, FETCHED - timedelta(days=1 - number)))
+        held.take([Revision(parse_daily(bytes(document)), 1, FETCHED - timedelta(days=1 - number))])
     return held
 
 
@@ -69,7 +69,7 @@ def since_1992() -> History:
     held = History(WorkCalendar(), (Revision(sheet(day), 1, FETCHED) for day in days))
     newest = sheet(SATURDAY)
     more = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
-    held.add(Revision(replace(newest, quotes=(*newest.quotes, more)), 1, FETCHED))
+    held.take([Revision(replace(newest, quotes=(*newest.quotes, more)), 1, FETCHED)])
     held.fill((), Coverage(days[0], days[-1]))
     return held
 

@@ -218,7 +218,7 @@ async def test_a_publication_is_replaced_only_by_news(served: Served, clock: Clo
     first = service.publication
     service.publish()
     assert service.publication is first
-    service.history.add(Revision(sheet(SATURDAY), 1, clock()))
+    service.history.take([Revision(sheet(SATURDAY), 1, clock())])
     service.publish()
     with_saturday = service.publication
     assert with_saturday is not first
@@ -259,7 +259,7 @@ async def test_a_revision_never_changes(bank: Bank, served: Served, clock: Clock
     assert "immutable" not in headers["Cache-Control"]
     assert json.loads(said)["rates"]["USD"]["change"] is not None
     clock.advance(hours=1)
-    served.service.history.add(Revision(sheet(THURSDAY, shift=7), 2, clock()))
+    served.service.history.take([Revision(sheet(THURSDAY, shift=7), 2, clock())])
     served.service.publish()
     assert (await served.get(path))[2] == said
     latest = json.loads((await served.get("/v1/rates/2026-04-24"))[2])
@@ -268,7 +268,7 @@ async def test_a_revision_never_changes(bank: Bank, served: Served, clock: Clock
 
 async def test_a_currency_that_a_sheet_lacks_is_not_called_unknown(served: Served, clock: Clock) -> None:
     """Another sheet has it. The text names the sheet that lacks it."""
-    served.service.history.add(Revision(without(sheet(THURSDAY), "CNY"), 2, clock()))
+    served.service.history.take([Revision(without(sheet(THURSDAY), "CNY"), 2, clock())])
     for path in ("?quote_currency=CNY", "/CNY.txt"):
         status, _, body = await served.get(f"/v1/rates/2026-04-23{path}")
         assert (status, json.loads(body)["detail"]) == (404, "The sheet of 2026-04-23 has no CNY.")

@@ -31,7 +31,7 @@ def admit(history: History, day: date, shift: int) -> None:
     """The replica admits these figures, under the number that it happens to have free."""
     held = history.of_date(day)
     number = held.number + 1 if held else 1
-    history.add(Revision(figures(day, shift), number, FETCHED))
+    history.take([Revision(figures(day, shift), number, FETCHED)])
 
 
 def holding(*days: date) -> History:

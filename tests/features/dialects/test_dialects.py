@@ -170,7 +170,7 @@ def test_a_month_of_v2_begins_with_the_sheet_that_is_announced() -> None:
     """On the last evening of April, the first of May has its mean."""
     held = since_1992()
     for day in range(28, 32):
-        held.add(Revision(sheet(date(2026, 3, 31) + timedelta(day)), 1, FETCHED))
+        held.take([Revision(sheet(date(2026, 3, 31) + timedelta(day)), 1, FETCHED)])
     address = "/rates?from=2026-04-28&to=2026-05-01&group=month&quotes=USD"
     told = exact(content("frankfurter-v2", address, datetime(2026, 4, 30, 15, tzinfo=UTC), held))
     assert [record["date"] for record in told] == ["2026-04-01", "2026-05-01"]
