@@ -237,7 +237,7 @@ def suspect_days(history: History) -> list[date]:
     for day in history.days:
         revision = history.of_date(day)
         assert revision  # noqa: S101 -- every day of a history has a sheet
-        if history.has_document(day) or assess(revision.sheet, recent).decision is Decision.ACCEPT:
+        if history.document(day) or assess(revision.sheet, recent).decision is Decision.ACCEPT:
             recent.add(revision.sheet)
         else:
             suspects.append(day)

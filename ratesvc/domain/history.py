@@ -141,9 +141,9 @@ class History:
         """Every revision that was fetched as a daily document, by day and number."""
         return [numbers[number] for _, numbers in sorted(self._revisions.items()) for number in sorted(numbers)]
 
-    def has_document(self, effective: date) -> bool:
-        """Whether the sheet of this day is held as a daily document, not only as columns."""
-        return effective in self._revisions
+    def document(self, effective: date) -> Revision | None:
+        """The latest revision of a day's sheet if it was fetched as a daily document, and not only in columns."""
+        return self.of_date(effective) if effective in self._revisions else None
 
     @property
     def newest(self) -> Revision | None:
@@ -187,7 +187,7 @@ class History:
     def revision(self, effective: date, number: int) -> Revision:
         """One revision of a sheet. Raises UnknownRevision."""
         found = self._revisions.get(effective, {}).get(number)
-        if number == 1 and not self.has_document(effective):
+        if number == 1 and effective not in self._revisions:
             found = self.of_date(effective)
         if found is None or not found.sheet.quotes:
             raise UnknownRevision(f"The sheet of {effective} has no revision {number}.")

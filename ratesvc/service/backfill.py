@@ -186,8 +186,8 @@ class Backfill:
             done = await self._fetch_series(whole, columns, step)
             figures = await self._assessed(columns, whole, before)
         for day in figures.coverage.open_days:
-            if self._history.has_document(day) and (revision := self._history.of_date(day)):
-                figures.admit(revision)
+            if document := self._history.document(day):
+                figures.admit(document)
         for day in self._history.without_a_sheet:
             figures.withdraw(day)
         if not is_stored or figures.coverage != before:
@@ -316,10 +316,10 @@ class Backfill:
         try:
             for number, day in enumerate(days):
                 # A poll may have admitted it meanwhile.
-                is_held = self._history.has_document(day) and self._history.of_date(day) is not None
-                revision = self._history.of_date(day) if is_held else composed(figures.columns.values(), day)
+                document = self._history.document(day)
+                revision = document or composed(figures.columns.values(), day)
                 # The series name no codes, so a day after the newest admitted sheet needs its document.
-                if revision and (is_held or (day <= newest and _has_no_finding(revision.sheet, scratch))):
+                if revision and (document or (day <= newest and _has_no_finding(revision.sheet, scratch))):
                     scratch.take([revision])
                     figures.admit(revision)
                     continue

@@ -279,7 +279,7 @@ class Refresher:
         if current and current.sheet.says_the_same_as(sheet):
             self._unconfirmed.sightings.pop(effective, None)
             await self._drop(raw)
-            if not (self.history.has_document(effective) or effective in draft.admitted):
+            if not (self.history.document(effective) or effective in draft.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 draft.admit(replace(current, sheet=sheet), raw)
             return effective

@@ -135,7 +135,7 @@ def _sheet_rows(history: History, held: Holdings, days: list[date]) -> Iterator[
     # Composing the sheets of 34 years would take a second.
     backfilled = _fetched_at(held.columns, Days(days[0], days[-1])) if days else {}
     for day in days:
-        document = history.of_date(day) if history.has_document(day) else None
+        document = history.document(day)
         yield {
             "effective_date": day,
             "revision": document.number if document else 1,
