@@ -66,10 +66,10 @@ def history(*unconfirmed: date) -> History:
 def since_1992() -> History:
     """All of history: three old sheets, and those of seven weeks. Only the newest has the special drawing right."""
     days = [date(1992, 7, 1), date(1997, 12, 30), date(1998, 1, 1), *workdays(date(2026, 3, 10), 35)]
-    held = History(WorkCalendar(), (Revision(sheet(day), 1, FETCHED) for day in days))
-    newest = sheet(SATURDAY)
+    *sheets, newest = map(sheet, days)
     more = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
-    held.take([Revision(replace(newest, quotes=(*newest.quotes, more)), 1, FETCHED)])
+    sheets.append(replace(newest, quotes=(*newest.quotes, more)))
+    held = History(WorkCalendar(), (Revision(one, 1, FETCHED) for one in sheets))
     held.fill((), Coverage(days[0], days[-1]))
     return held
 
