@@ -344,7 +344,7 @@ def state(bank: Bank, replica: Replica) -> list[str]:
         if held.number > 1 and not replica.history.revision(day, 1).sheet.says_the_same_as(bank.truth[day][0]):
             words.append("the first is not the Bank's")
         words += ["is not the Bank's"] * (not held.sheet.says_the_same_as(truth))
-        words += ["its bytes are not kept"] * (replica.history.has_document(day) and not held.raw)
+        words += ["its bytes are not kept"] * (replica.history.document(day) is not None and not held.raw)
         noted += [f"{named([day])}: {', '.join(words)}"] * bool(words)
     noted += [f"the Bank took back {named([day])}" for day in replica.refresher.taken_back]
     return noted
