@@ -117,6 +117,12 @@ async def test_a_result_of_the_search_leads_to_its_place_in_a_page(browser: Brow
         await spy.page.press("#find", "Enter")
         await spy.page.wait_for_url("**/docs/api?lang=ru#*-excel-libreoffice-google-*")
         assert "Csv.Document" in await spy.page.inner_text("main")
+        # The contents show where the reader is.
+        here = spy.page.locator(".contents [aria-current=location]")
+        await here.and_(spy.page.get_by_text("Excel")).wait_for()
+        await spy.page.evaluate("document.getElementById('события-без-redis').scrollIntoView()")
+        await here.and_(spy.page.get_by_text("без Redis")).wait_for()
+        assert 0 <= await here.evaluate("link => link.getBoundingClientRect().top") < 720
         assert spy.reported == []
 
 

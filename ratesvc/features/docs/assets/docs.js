@@ -1,4 +1,5 @@
-// The search of /docs: finds words in all of its pages. Without JavaScript the contents lead everywhere.
+// The search of /docs: finds words in all of its pages. Beside a long page the contents follow the reader.
+// Without JavaScript the contents lead everywhere.
 (() => {
 "use strict";
 const search = document.getElementById("search"), find = search.querySelector("input"), nothing = search.querySelector("output");
@@ -24,16 +25,12 @@ return same >= Math.max(4, Math.min(asked.length, word.length) - 4, asked.length
 };
 const best = (asked, words) => words.reduce((most, word) => Math.max(most, near(asked, word)), 0);
 const found = (entries, asked) => {
-const scores = new Map(entries.map(entry => [entry, { score: 0, count: 0 }]));
+const scores = new Map(entries.map(entry => [entry, 0]));
 for (const word of asked) {
 const hits = entries.map(entry => [entry, 3 * best(word, entry.heads) + best(word, entry.words)]).filter(([, hit]) => hit);
-for (const [entry, hit] of hits) {
-scores.get(entry).score += hit * Math.log(1 + entries.length / hits.length);
-scores.get(entry).count++;
+for (const [entry, hit] of hits) scores.set(entry, scores.get(entry) + hit * Math.log(1 + entries.length / hits.length));
 }
-}
-const most = Math.max(...[...scores.values()].map(one => one.count));
-return entries.filter(entry => most && scores.get(entry).count === most).sort((one, other) => scores.get(other).score - scores.get(one).score);
+return entries.filter(entry => scores.get(entry)).sort((one, other) => scores.get(other) - scores.get(one));
 };
 const part = (kind, text) => Object.assign(document.createElement(kind), { textContent: text });
 // Some words around the first that was asked for, which is marked.
@@ -66,4 +63,12 @@ await show();
 results.querySelector("a")?.click();
 });
 search.hidden = false;
+const links = [...contents.querySelectorAll("ul ul a")];
+const follow = () => {
+const here = links.findLast(link => document.getElementById(decodeURIComponent(link.hash.slice(1))).getBoundingClientRect().top < innerHeight / 3);
+for (const link of links) link.ariaCurrent = link === here ? "location" : null;
+if (here && wide.matches) contents.parentElement.scrollTop = here.offsetTop - innerHeight / 2;
+};
+addEventListener("scroll", follow);
+addEventListener("load", follow);
 })();
