@@ -139,7 +139,10 @@ class Store:
     # Reading
 
     async def glance(self) -> Glance:
-        """Counts, the coverage and the version. If Redis refused a command, a write is tried that changes nothing."""
+        """Counts, the coverage and the version. A coverage or a version that cannot be ours is deleted.
+
+        If Redis refused a command, a write is tried that changes nothing.
+        """
         async with self.connection.call("glance") as redis:
             pipeline = redis.pipeline(transaction=False)
             for key in (self._sheets, self._columns, self.quarantine.key):
