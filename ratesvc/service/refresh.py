@@ -99,10 +99,6 @@ class _Draft:
         """The latest revision of that day's sheet."""
         return self.admitted.get(effective) or self.history.of_date(effective)
 
-    def withdrawn(self, effective: date) -> list[Sheet]:
-        """The sheets of that day that a person withdrew."""
-        return [revision.sheet for revision in self.history.standing(effective)[1]]
-
     def number(self, effective: date) -> int:
         """The number of that day's next revision."""
         latest = self.admitted.get(effective) or self.history.latest(effective)
@@ -111,6 +107,13 @@ class _Draft:
     def recent(self, effective: date) -> Recent:
         """The sheets before that day, those of this cycle among them."""
         return Recent.before(self.history, effective, (new.sheet for new in self.admitted.values()))
+
+    def decide(self, sheet: Sheet, *, settled: bool = False, released: bool = False) -> Admission:
+        """Apply the rules of admission to a sheet. The arguments are those of `admit`."""
+        day = sheet.effective_date
+        current, withdrawn = self.current(day), [revision.sheet for revision in self.history.standing(day)[1]]
+        held = current.sheet if current else None
+        return admit(sheet, self.recent(day), held, withdrawn, settled=settled, released=released)
 
     def admit(self, revision: Revision, raw: bytes) -> None:
         """Take an admitted sheet. A document with unknown parts is not kept, so that nobody repeats them to readers."""
@@ -283,11 +286,9 @@ class Refresher:
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 draft.admit(replace(current, sheet=sheet), raw)
             return effective
-        # A backfill compares an unconfirmed day with the series.
+        # A backfill compares an open day with the series.
         settled = self.history.is_settled(effective, self._today()) and effective not in self.history.open_days
-        recent, withdrawn = draft.recent(effective), draft.withdrawn(effective)
-        admission = admit(sheet, recent, current.sheet if current else None, withdrawn, settled=settled)
-        await self._decide(admission, raw, draft, settled=settled)
+        await self._decide(draft.decide(sheet, settled=settled), raw, draft, settled=settled)
         return effective
 
     async def _decide(self, admission: Admission, raw: bytes, draft: _Draft, *, settled: bool) -> None:
@@ -347,24 +348,20 @@ class Refresher:
         else:
             if document.effective_date != day:
                 return None
-            recent, withdrawn = draft.recent(day), draft.withdrawn(day)
-            whole = with_monthly(document, composed, recent) if composed else document
+            whole = with_monthly(document, composed, draft.recent(day)) if composed else document
             agrees = composed is not None and composed.says_the_same_as(whole)
             # Of three documents that differ one errs, and nothing says which.
             settled = settled and (agrees or composed is None)
-            sheet = whole if agrees else document
-            admission = self._admission(sheet, recent, withdrawn, settled=settled, agrees=agrees)
+            admission = self._admission(whole if agrees else document, draft, settled=settled, agrees=agrees)
         await self._decide(admission, raw, draft, settled=settled)
         return await self._store(draft)
 
     @staticmethod
-    def _admission(
-        sheet: Sheet, recent: Recent, withdrawn: Sequence[Sheet], *, settled: bool, agrees: bool
-    ) -> Admission:
+    def _admission(sheet: Sheet, draft: _Draft, *, settled: bool, agrees: bool) -> Admission:
         """Decide about a daily document. On a settled day the series, if it `agrees` with them, are the second one."""
         if not agrees and len(sheet.quotes) < FEWEST_ROWS:
             return Quarantined.because(sheet, ("rows", f"{len(sheet.quotes)} rows, and not what the series say"))
-        admission = admit(sheet, recent, None, withdrawn, settled=settled)
+        admission = draft.decide(sheet, settled=settled)
         if agrees and settled and isinstance(admission, Unconfirmed):
             return admission.compared_with(sheet)
         return admission
@@ -379,8 +376,7 @@ class Refresher:
         current = draft.current(day)
         if current and current.sheet.says_the_same_as(sheet):
             return current
-        held, withdrawn = current.sheet if current else None, draft.withdrawn(day)
-        admission = admit(sheet, draft.recent(day), held, withdrawn, released=True)
+        admission = draft.decide(sheet, released=True)
         assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
         draft.admit(admission.revision(draft.number(day), self._now()), case.raw)
         return await self._put(draft.admitted[day], current)

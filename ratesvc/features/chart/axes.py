@@ -89,7 +89,7 @@ def value_ticks(low: Decimal, high: Decimal, most: int) -> list[Decimal]:
 
 def _floor(number: Decimal, step: Decimal) -> int:
     whole, rest = EXACT.divmod(number, step)
-    return int(whole) - (rest < 0)
+    return int(whole) - 1 if rest < 0 else int(whole)
 
 
 def decimals(number: Decimal) -> int:

@@ -32,7 +32,7 @@ PREVIEW = "width=600&height=315&density=2"
 EMBED_WIDTH, NARROWEST = 720, 320
 FRAME_EDGE, FRAME_GAP, FRAME_FOOT = 12, 8, 36
 """Pixels of chart-page.css: the edge of a frame, the gap between figures, what is below the picture."""
-FRAME_CELLS = ((280, 36), (200, 132))
+NARROW_CELL, WIDE_CELL = (280, 36), (200, 132)
 """The least width and the height of a figure in a frame of up to 44 rem, and in a wider one."""
 EMBED_WIDTHS = (360, 520, EMBED_WIDTH)
 
@@ -150,7 +150,7 @@ def frame_address(view: View) -> str:
 
 def frame_height(width: int, count: int) -> int:
     """The height in pixels that a frame of this width needs for so many currencies."""
-    space, cell = width - 2 * FRAME_EDGE, FRAME_CELLS[width > PICTURES[1][0] * REM]
+    space, cell = width - 2 * FRAME_EDGE, WIDE_CELL if width > PICTURES[1][0] * REM else NARROW_CELL
     across = max(1, (space + FRAME_GAP) // (cell[0] + FRAME_GAP))
     figures = -(-count // across) * (cell[1] + FRAME_GAP)
     wide, high = next((wide, high) for widest, wide, high in PICTURES if width <= widest * REM or not widest)
