@@ -108,17 +108,13 @@ def reply(
 
 
 def test_a_client_that_has_the_body_gets_304() -> None:
-    """Only for a 200."""
+    """Only for a 200. golden/rates.txt has headers of two lines."""
     answer = reply()
     assert answer.choose(headers(), NOON) == (200, "identity")
     assert answer.choose(headers(accept_encoding="gzip"), NOON) == (200, "gzip")
     assert answer.choose(headers(if_none_match=BODY.etag("br")), NOON) == (304, "identity")
     assert answer.choose(headers(if_none_match='"other"', accept_encoding="br"), NOON) == (200, "br")
     assert answer.choose(headers(if_none_match=""), NOON) == (200, "identity")
-    several = CIMultiDict([("If-None-Match", '"other"'), ("If-None-Match", BODY.etag("identity"))])
-    assert answer.choose(CIMultiDictProxy(several), NOON) == (304, "identity")
-    several = CIMultiDict([("Accept-Encoding", "zstd"), ("Accept-Encoding", "br")])
-    assert answer.choose(CIMultiDictProxy(several), NOON) == (200, "br")
     assert reply(None, 503).choose(headers(if_none_match="*"), NOON) == (503, "identity")
 
 
