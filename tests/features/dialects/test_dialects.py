@@ -16,17 +16,7 @@ from conftest import golden
 from kit import cases
 from kit.bank import sheet
 from kit.dates import FRIDAY
-from kit.dialects import (
-    FETCHED,
-    FILES,
-    MONDAY_NOON,
-    answer,
-    content,
-    dialect,
-    exact,
-    history,
-    since_1992,
-)
+from kit.dialects import FETCHED, FILES, MONDAY_NOON, answer, content, dialect, exact, history, since_1992
 
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History
@@ -36,7 +26,6 @@ from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetS
 from ratesvc.features import dialects
 from ratesvc.features.dialects import Content, Refused
 from ratesvc.installed import DIALECTS
-from ratesvc.service.backfill import USD
 
 LONGEST = 400
 NUMBERS = {"USD": "840", "TRY": "949", "TRL": "792"}
@@ -71,11 +60,14 @@ def decoded(body: bytes, media: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… {len(text)} characters"
 
 
-def replayed(name: str, line: str, held: History) -> str:
+def replayed(name: str, line: str, whole: History) -> str:
     """The answer to a line of cases.txt."""
-    asked = re.fullmatch(r"GET (\S*)(?: at (\S+))?(?: as (\S+))?", line)
-    assert asked, f"{line!r} is no «GET address», with «at a moment» or «as a media type» behind it"
-    address, moment, accept = asked.groups()
+    asked = re.fullmatch(
+        r"GET (\S*)(?: at (\S+))?(?: as (\S+))?(?: while (loading|\S+ is held back|\S+ is set))?", line
+    )
+    assert asked, f"{line!r} is no «GET address», with «at a moment», «as a media type» or «while» behind it"
+    address, moment, accept, state = asked.groups()
+    held = holding(state) if state else whole
     now = datetime.fromisoformat(moment) if moment else MONDAY_NOON
     try:
         found = answer(name, address, now, held, accept or "")
@@ -84,6 +76,19 @@ def replayed(name: str, line: str, held: History) -> str:
         refusal = dialect(name).refuse(error)
         said = f"{refusal.status} {refusal.media}\n{decoded(refusal.content, refusal.media)}"
     return said
+
+
+def holding(state: str) -> History:
+    """A history of one sheet while all others are fetched, one that lacks a day, or one that goes on until a day."""
+    if state == "loading":
+        return History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
+    day = date.fromisoformat(state.partition(" ")[0])
+    if state.endswith("held back"):
+        return history(day)
+    held = since_1992()
+    days = filter(held.calendar.is_effective_date, (day - timedelta(number) for number in range(7)))
+    held.take([Revision(sheet(later), 1, FETCHED) for later in days])
+    return held
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -144,36 +149,6 @@ def test_an_id_that_had_two_codes_stands_once_in_the_catalogue_and_is_one_series
     assert re.findall('ID="(..)".*?<ISO_Char_Code>(...)<', catalogue) == [("R1", "USD"), ("R2", "TRL")]
     address = "/scripts/XML_dynamic.asp?VAL_NM_RQ=R2&date_req1=21/04/2026&date_req2=23/04/2026"
     assert re.findall(b"<Value>(.),", content("cbr", address, now, held)) == [b"2", b"2", b"2"]
-
-
-def test_a_catalogue_or_a_series_is_never_a_part_of_one() -> None:
-    """A mirror would take a part for the whole while history is loaded, and a rate of last month for the one before."""
-    part = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
-    april = "start=2026-04-01&end=2026-04-29"
-    for name, address in (
-        ("cbr", "/scripts/XML_valFull.asp"),
-        ("cbr-xml-daily", "/daily_json.js"),
-        ("cbr", f"/scripts/XML_dynamic.asp?VAL_NM_RQ={USD}&date_req1=01/04/2026&date_req2=29/04/2026"),
-        *(("ecb", f"/eurofxref-hist{rest}") for rest in (".csv", ".zip", ".xml", "-90d.xml")),
-        ("rbc", "/tsv/cb/840.tsv"),
-        ("frankfurter", "/v1/2026-04-01.."),
-        *(("frankfurter-v2", f"/rates?from=2026-04-01{more}") for more in ("", "&group=week")),
-        *(("openexchangerates", f"/api/time-series.json?{april}{more}") for more in ("", "&callback=f")),
-    ):
-        with pytest.raises(HistoryLoading):
-            content(name, address, MONDAY_NOON, part)
-    with pytest.raises(HistoryLoading):
-        content("frankfurter", "/v1/2026-04-15..2026-04-15", MONDAY_NOON, history(date(2026, 4, 15)))
-
-
-def test_a_month_of_v2_begins_with_the_sheet_that_is_announced() -> None:
-    """On the last evening of April, the first of May has its mean."""
-    held = since_1992()
-    for day in range(28, 32):
-        held.take([Revision(sheet(date(2026, 3, 31) + timedelta(day)), 1, FETCHED)])
-    address = "/rates?from=2026-04-28&to=2026-05-01&group=month&quotes=USD"
-    told = exact(content("frankfurter-v2", address, datetime(2026, 4, 30, 15, tzinfo=UTC), held))
-    assert [record["date"] for record in told] == ["2026-04-01", "2026-05-01"]
 
 
 @pytest.mark.parametrize("parts", [1, 7])

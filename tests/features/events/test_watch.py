@@ -259,7 +259,7 @@ async def test_nothing_is_told_twice_by_a_replica_that_is_behind(tmp_path: Path)
         with pytest.raises(RatesvcError, match="is empty"):
             await watched.read()
     assert [json.loads(line)["day"] for line in told.read_text().splitlines()] == [
-        *("2026-04-24", "2026-04-25", "2026-04-25"),
+        *("2026-04-24", "2026-04-25", "2026-04-25")
     ]
 
 

@@ -126,11 +126,7 @@ async def test_without_redis_every_reader_is_told(bank: Bank, serve: Serve, cloc
     async with without_redis(serve) as one, reading(one.url) as reader:
         await a_day_passes(bank, (one,), clock, reader)
         assert (reader.ids, reader.received) == (IDS, EVENTS)
-    async with (
-        without_redis(serve) as again,
-        reading(again.url, IDS[2]) as reader,
-        reading(again.url, FIRST) as late,
-    ):
+    async with without_redis(serve) as again, reading(again.url, IDS[2]) as reader, reading(again.url, FIRST) as late:
         await late.receives(2)
         assert late.received == [("sheet", "2026-04-25", 1), ("in_force", "2026-04-25", 1)]
         await is_corrected(bank, again, SATURDAY, 2)
