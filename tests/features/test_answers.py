@@ -85,18 +85,10 @@ async def test_before_the_first_sheet_no_currency_is_unknown(bank: Bank, serve: 
     """A reader that took USD for unknown would never ask again."""
     bank.misbehave = unavailable
     async with serve() as served:
-        for path in (
-            "rates?codes=USD",
-            "series?codes=USD",
-            "convert?from=USD&to=RUB&amount=1",
-            "history.csv?codes=USD",
-        ):
+        for path in ("rates?codes=USD", "series?codes=USD", "convert?from=USD&to=RUB", "history.csv?codes=USD"):
             status, headers, body = await served.get(f"/v1/{path}")
-            assert (status, json.loads(body)["type"], "Retry-After" in headers) == (
-                503,
-                "urn:ratesvc:no_sheet",
-                True,
-            ), path
+            assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:no_sheet"), path
+            assert "Retry-After" in headers
 
 
 async def test_every_answer_of_a_demo_says_so(served: Served) -> None:

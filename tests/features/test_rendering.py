@@ -111,12 +111,13 @@ async def test_too_many_long_answers_are_refused(
 EMBEDDED = "/oembed?url={url}/embed%3Fheading=H"
 QUEUES = {
     Queue.SMALL: (f"{SMALL}13", "/frankfurter/v1/latest"),
-    Queue.WIDGETS: ("/widget?heading=H", "/embed?heading=H", "/widget/rows.json?heading=H", EMBEDDED),
+    Queue.WIDGETS: (*(f"/{it}?heading=H" for it in ("widget", "widget/frame", "widget/rows.json", "embed")), EMBEDDED),
     Queue.PAGES: ("/rate?amount=13",),
     Queue.BUILDER: ("/?heading=H",),
     Queue.LONG: (f"{DAILY}USD", "/ecb/eurofxref-hist.csv", "/ecb/eurofxref-hist.zip", TIME_SERIES),
     Queue.PICTURES: ("/chart?period=month", "/chart/frame?since=2026-04-23", "/widget/card.png?heading=H"),
 }
+PAGES = [path for queue in (Queue.WIDGETS, Queue.PAGES, Queue.BUILDER) for path in QUEUES[queue]]
 
 
 @pytest.mark.parametrize(("queue", "path"), [(queue, path) for queue, paths in QUEUES.items() for path in paths])
@@ -171,13 +172,7 @@ async def test_long_answers_and_pictures_take_turns() -> None:
     workers.close()
 
 
-PAGES = (
-    *("/?heading=H", "/widget?heading=H", "/widget/frame?heading=H", "/widget/rows.json?heading=H", "/embed?heading=H"),
-    *("/widget/card.svg?heading=H", EMBEDDED, "/rate?amount=7", "/chart?since=2026-04-23"),
-)
-
-
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", [*PAGES, "/widget/card.svg?heading=H", "/chart?since=2026-04-23"])
 async def test_no_page_is_rendered_on_the_event_loop(path: str, whole: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither its rows nor its template, nor is it compressed there: anybody may ask for any number of headings."""
     threads = set()

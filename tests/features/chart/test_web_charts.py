@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
-from io import StringIO
 from urllib.parse import quote
 
 import pytest
@@ -117,21 +115,6 @@ async def test_every_link_of_the_page_leads_somewhere(served: Served) -> None:
         assert link.startswith(f"{ours(served)}/"), link
         assert (await served.get(link.removeprefix(ours(served))))[0] == 200, link
     assert f"{ours(served)}/chart?codes=USD,EUR&since=2026-03-24&until=2026-04-24&lang=ru" in links
-
-
-async def test_the_table_is_that_of_the_csv(served: Served) -> None:
-    """Digit for digit, in the reader's notation."""
-    text = await page(served, "/chart?codes=USD,JPY&period=week&lang=ru")
-    table = {
-        (day, code, cell)
-        for day, cells in re.findall(r'<time datetime="(.+?)">.*?</th>(.*?)</tr>', text)
-        for code, cell in zip(("USD", "JPY"), re.findall("<td>(.*?)</td>", cells), strict=True)
-    }
-    (link,) = re.findall(r'href="([^"]+csv[^"]+)"', text)
-    written = (await served.get(link.removeprefix(ours(served))))[2].decode("utf-8-sig")
-    rows = csv.DictReader(StringIO(written), delimiter=";")
-    assert {(row["date"], row["code"], row["unit_rate"].ljust(7, "0")) for row in rows} == table
-    assert len(table) == 4
 
 
 @pytest.mark.parametrize(
