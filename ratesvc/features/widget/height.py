@@ -18,7 +18,7 @@ _COLUMN = 90
 _WIDEST = 600 - PADDING
 _OWN_LINES = 157
 """Below this width changes have a line of their own."""
-_CELL = 101
+_CELL, _OUTSET = 93, 7
 _FIELDS = ((244, 127), (224, 157), (0, 220))
 """From this width on <cbr-converter> has that height with its margin, before its fields stand one by one."""
 
@@ -32,7 +32,7 @@ def height(table: Table, width: int) -> int:
     if table.converter:
         high += next(fields for least, fields in _FIELDS if width >= least)
     if table.layout == "bar":
-        across = _across(len(table.rows), room)
+        across = _across(len(table.rows), room + _OUTSET)
         units = max((_lines(row.unit, 16, room // across - 14) for row in table.rows), default=1)
         cells = len({*table.kinds} - {"name", "trend"}) + units
         high += -(-len(table.rows) // across) * (_LINE * cells + _CELL_GAP)
