@@ -33,11 +33,6 @@ def _advance(sign: str) -> int:
     return _CAPITAL if sign.isupper() else _OTHER
 
 
-def pieces(text: str) -> list[str]:
-    """The parts between which a line may break."""
-    return [piece.lstrip() for piece in _PIECE.findall(text)]
-
-
 def wrapped(text: str, size: int, width: int) -> list[str]:
     """The text in lines no wider than `width` tenths of a pixel, unless a single word is wider."""
     lines: list[str] = []
