@@ -6,12 +6,15 @@ import json
 from dataclasses import replace
 from datetime import date
 from itertools import chain, combinations, product
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from conftest import LONG, in_nightly
 from kit.browser import SEEN, Host, Live, got, pasted, visited
+from kit.not_run import program
+from kit.service import finished
 from playwright.async_api import Browser, Page
 
 from ratesvc.domain.rates import InForce
@@ -214,3 +217,13 @@ async def test_a_table_is_18_em_wide_or_as_wide_as_its_place_up_to_40(browser: B
     cells = await page.eval_on_selector_all(".cbr-bar tbody tr", width)
     assert len(cells) == 3
     assert max(cells) - min(cells) <= 1
+
+
+async def test_a_place_without_a_width_gives_a_table_one_in_firefox(live: Live, host: Host, tmp_path: Path) -> None:
+    """Of a contained box Firefox takes neither the content nor the tracks of a grid, so it was 0 pixels wide."""
+    loader = f'<script async src="{live.url}/widget/rates.js"></script>'
+    tables = "".join(place.format("<cbr-rates lang=en></cbr-rates>") for place in FREE.values())
+    script = Path(__file__).parents[2] / "browser/firefox.mjs"
+    firefox = program("firefox-esr", "firefox")
+    code, widths, errors = await finished(program("node"), script, firefox, host.put(tables + loader), cwd=tmp_path)
+    assert (code, json.loads(widths)) == (0, [18 * 15] * len(FREE)), errors
