@@ -32,7 +32,7 @@ PREVIEW = "width=600&height=315&density=2"
 EMBED_WIDTH, NARROWEST = 720, 320
 FRAME_EDGE, FRAME_GAP, FRAME_FOOT = 12, 8, 36
 """Pixels of chart-page.css: the edge of a frame, the gap between figures, what is below the picture."""
-NARROW_CELL, WIDE_CELL = (280, 36), (200, 132)
+NARROW_CELL, WIDE_CELL = (300, 36), (200, 132)
 """The least width and the height of a figure in a frame of up to 44 rem, and in a wider one."""
 EMBED_WIDTHS = (360, 520, EMBED_WIDTH)
 
