@@ -732,6 +732,10 @@ async def test_the_builder_by_keyboard(browser: Browser, live: Live) -> None:
     await page.keyboard.press("ArrowRight")
     assert await page.is_visible("#code-react")
     assert not await page.is_visible("#code-element")
+    # A frame cannot have the ground of the page around it.
+    for key, has_it in (("frame", False), ("vue", True)):
+        await page.click(f"#tab-code-{key}")
+        assert await page.is_enabled("[name=theme][value=inherit]") == has_it
     await page.click("button[value=JPY]")
     await page.wait_for_url("**codes=JPY*")
 
