@@ -284,6 +284,7 @@ def test_after_a_reset_a_reader_still_knows_tomorrows_sheet() -> None:
     assert str(late.keeping(known, SATURDAY)) == f"2026-04-24.1-{A}_2026-04-25.1-{C}"
     assert late.keeping(known, FRIDAY) == late.keeping(None, SATURDAY) == late
     assert [known.has_figures(Stamp(SATURDAY, 2, check)) for check in (A, C, "")] == [False, True, False]
+    assert not place_of("2026-04-25").has_figures(Stamp(SATURDAY)), "neither of the two says its figures"
 
 
 # Ids
