@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit.bank import Bank, sheet
 from kit.dates import MIDNIGHT, SATURDAY, THURSDAY
-from kit.sheets import without
 
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Revision
@@ -264,11 +263,3 @@ async def test_a_revision_never_changes(bank: Bank, served: Served, clock: Clock
     assert (await served.get(path))[2] == said
     latest = json.loads((await served.get("/v1/rates/2026-04-24"))[2])
     assert latest["rates"]["USD"]["change"] != json.loads(said)["rates"]["USD"]["change"]
-
-
-async def test_a_currency_that_a_sheet_lacks_is_not_called_unknown(served: Served, clock: Clock) -> None:
-    """Another sheet has it. The text names the sheet that lacks it."""
-    served.service.history.take([Revision(without(sheet(THURSDAY), "CNY"), 2, clock())])
-    for path in ("?quote_currency=CNY", "/CNY.txt"):
-        status, _, body = await served.get(f"/v1/rates/2026-04-23{path}")
-        assert (status, json.loads(body)["detail"]) == (404, "The sheet of 2026-04-23 has no CNY.")

@@ -1,20 +1,23 @@
-"""Memory and Redis in sync: what a tick costs and repairs, and bugs. faults/test_C_redis.py has more of Redis."""
+"""Memory and Redis in sync: what a tick costs and repairs, bugs, the store of 1.0.0. Faults C have more of Redis."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from conftest import Clock, Serve, Served, eventually
-from kit.bank import Bank, sheet
+from kit.bank import Bank, sheet, unavailable
 from kit.dates import DAYS, EVENING, SATURDAY
 
+from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import StoreUnavailable
@@ -237,3 +240,45 @@ async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
     assert held.service.health()["redis:connectivity"]["status"] == "pass"
     status, _, body = await held.get("/v1/rates/next")
     assert (status, json.loads(body)["effective_date"]) == (200, str(SATURDAY))
+
+
+RECORDED = Path(__file__).parents[1] / "stores" / "1.0.0.json"
+"""Keys without their namespace, base64 of names and values in them, and what 1.0.0 answered."""
+
+
+async def facts(served: Served) -> Any:
+    """The figures and marks that no version may change."""
+    rates = json.loads((await served.get("/v1/rates?codes=USD,PLN"))[2], parse_float=str)
+    series = json.loads((await served.get(f"/v1/series?codes=USD,PLN&since={DAYS[0]}"))[2], parse_float=str)
+    return {
+        "in force": [rates["effective_date"], rates["revision"], rates["flags"], rates["fetched_at"]],
+        "rates": {code: [row["nominal"], row["value"], row["unit_rate"]] for code, row in rates["rates"].items()},
+        "series": [[row["date"], row["code"], row["unit_rate"]] for row in series["rows"]],
+        "unconfirmed": series["unconfirmed"],
+        "quarantined": sorted(case.name for case in await served.service.quarantine.cases()),
+    }
+
+
+@pytest.mark.slow
+async def test_the_store_of_the_first_release_is_served(
+    bank: Bank, settings: Settings, serve: Serve, clock: Clock, client: redis.Redis
+) -> None:
+    """A revision, columns, a day that is held back and a document that waits, while the Bank does not answer."""
+    clock.moment = EVENING
+    recorded = json.loads(RECORDED.read_text("utf-8"))
+    for name, values in recorded["keys"].items():
+        key = f"{{{settings.redis.namespace}}}:{name}"
+        for field, content in values.items():
+            decoded = base64.b64decode(content)
+            _ = client.hset(key, base64.b64decode(field), decoded) if field else client.set(key, decoded)
+    bank.documents.clear()
+    bank.misbehave = unavailable
+    async with serve() as served:
+        await served.ready()
+        assert await facts(served) == recorded["answers"]
+        assert served.service.history.coverage
+        # Nothing was damaged, so nothing had to be written again.
+        await served.service.tick()
+        assert (await served.service.store.glance()).writes == int(
+            base64.b64decode(recorded["keys"]["v2:version"][base64.b64encode(b"writes").decode()])
+        )
