@@ -40,7 +40,12 @@ FAULTS = f"""widths => {{ {SEEN}
     box.parentNode.style.width = width + "px";
     const outer = box.getBoundingClientRect(), isHigh = box.matches(".cbr-line") && outer.height > 34;
     heights.push(outer.height);
-    return [...faultsOf(box), ...(isHigh || outer.width > width + 1 ? ["too large"] : [])].map(fault => [width, fault]);
+    const side = box.dir === "rtl" ? "left" : "right", endOf = one => one.getBoundingClientRect()[side];
+    const ends = [...box.querySelectorAll("tbody td")].map(endOf);
+    const heads = box.matches(".cbr-line,.cbr-bar") ? [] : [...box.querySelectorAll(".cbr-head + .cbr-head")].filter(
+      one => one.getClientRects().length && getComputedStyle(one).clipPath === "none");
+    const askew = heads.filter(one => !ends.some(end => Math.abs(end - endOf(one)) < 2)).map(one => "askew " + one.innerText);
+    return [...faultsOf(box), ...askew, ...(isHigh || outer.width > width + 1 ? ["too large"] : [])].map(fault => [width, fault]);
   }}), heights];
 }}"""
 
