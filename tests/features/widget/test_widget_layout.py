@@ -44,8 +44,10 @@ FAULTS = f"""widths => {{ {SEEN}
     const ends = [...box.querySelectorAll("tbody td")].map(endOf);
     const heads = box.matches(".cbr-line,.cbr-bar") ? [] : [...box.querySelectorAll(".cbr-head + .cbr-head")].filter(
       one => one.getClientRects().length && getComputedStyle(one).clipPath === "none");
-    const askew = heads.filter(one => !ends.some(end => Math.abs(end - endOf(one)) < 2)).map(one => "askew " + one.innerText);
-    return [...faultsOf(box), ...askew, ...(isHigh || outer.width > width + 1 ? ["too large"] : [])].map(fault => [width, fault]);
+    const isAskew = one => !ends.some(end => Math.abs(end - endOf(one)) < 2);
+    const askew = heads.filter(isAskew).map(one => "askew " + one.innerText);
+    const isLarge = isHigh || outer.width > width + 1;
+    return [...faultsOf(box), ...askew, ...(isLarge ? ["too large"] : [])].map(fault => [width, fault]);
   }}), heights];
 }}"""
 
