@@ -90,6 +90,16 @@ class FetchFailed(RatesvcError):
         return first.kind if isinstance(first, SourceError) else f"invalid:{first.reason}"
 
     @property
+    def refusals(self) -> list[BadDocument]:
+        """Why documents are refused."""
+        return [error for _, error in self.failures if isinstance(error, BadDocument)]
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether each mirror has given a document."""
+        return len(self.refusals) == len(self.failures)
+
+    @property
     def hint(self) -> str:
         """What helps, if that is known."""
         if self.kind == "tls":

@@ -110,15 +110,15 @@ class History:
             self._keep(replace(ours, number=latest.number + 1))
 
     def fill(self, columns: Iterable[Column], coverage: Coverage) -> None:
-        """Take a complete backfill: every sheet of `coverage`, except the unconfirmed ones.
+        """Take a complete backfill: every sheet of `coverage`, except those of its open days.
 
-        Daily documents take precedence. A day that is held stays, even if it is now unconfirmed. A sheet that a person
-        withdrew does not come back; its day is unconfirmed as long as the columns have it.
+        Daily documents take precedence. A day that is held stays, even if it is open now. A sheet that a person withdrew
+        does not come back; its day is open as long as the columns have it.
         """
         filled = {column.currency.cbr_id: column.copy() for column in columns}
         kept = {day: self.latest(day) for day in sorted({*self._revisions, *coverage.open_days})}
-        # Only some of the columns have a sheet that was set while they were fetched, or a day outside of the coverage
-        # from an unfinished backfill. Neither is a sheet yet.
+        # Days outside of the coverage are no sheets yet: one was published while the columns were fetched, or an
+        # unfinished backfill left it.
         days = [day for day in sheet_days(filled.values()) if day in coverage and day not in coverage.open_days]
         ordinals = frozenset(day.toordinal() for day in days)
         for column in filled.values():

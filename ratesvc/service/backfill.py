@@ -20,7 +20,7 @@ from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, s
 from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, moscow_day
-from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
+from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service.refresh import Cycle, Refresher
 
 USD = "R01235"
@@ -296,7 +296,7 @@ class Backfill:
         try:
             document, _ = await self._client.daily(day, paced=False)
         except FetchFailed as failure:
-            if any(not isinstance(error, BadDocument) for _, error in failure.failures):
+            if not failure.is_answered:
                 raise
             return currency
         row = {quote.cbr_id: quote for quote in document.quotes}.get(currency.cbr_id)

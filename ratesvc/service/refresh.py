@@ -74,11 +74,12 @@ class Cycle:
         return self.outcome in ("failed", "crashed")
 
     def then(self, again: Cycle) -> Cycle:
-        """Both refreshes as one. A failure of the second is dropped, because the first has said what is wrong."""
+        """Both refreshes as one, which fails only if the first does."""
         outcome = min(self.outcome, again.outcome, key=MOST_TELLING_FIRST.index)
         held_back = {sheet.effective_date: sheet for sheet in (*self.held_back, *again.held_back)}
         accepted, stored = (*self.accepted, *again.accepted), self.stored and again.stored
-        return replace(self, outcome=outcome, accepted=accepted, stored=stored, held_back=tuple(held_back.values()))
+        failure, both = self.failure or again.failure, tuple(held_back.values())
+        return replace(self, outcome=outcome, accepted=accepted, stored=stored, failure=failure, held_back=both)
 
 
 MOST_TELLING_FIRST = ("quarantined", "confirming", "new", "unchanged", "failed", "crashed")
@@ -213,7 +214,10 @@ class Refresher:
                 given = await self._ask_for(day, draft)
             except FetchFailed as failure:
                 draft.failure = failure
-                break
+                if not failure.is_answered:
+                    break
+                await self._quarantine_refused(failure, draft)
+                continue
             if self._is_missing(day, given) or len(draft.held_back) > held_back:
                 # The next poll may confirm it.
                 del self._asked[day]
@@ -226,14 +230,15 @@ class Refresher:
         lasts = [
             following - ONE_DAY for _, following in pairwise(sheets) if today - SETTLED < following <= today + ONE_DAY
         ]
-        if self._newest and self._newest < self.history.days[-1]:
+        if self._newest and self.history.days and self._newest < self.history.days[-1]:
             lasts.append(self.history.days[-1])
         self._asked = {day: on for day, on in self._asked.items() if on == today}
         return [day for day in lasts if day == today or day not in self._asked]
 
     def _is_missing(self, day: date, given: date) -> bool:
         """Whether the Bank, asked for a day, gave an earlier sheet than the one that is held; such answers count."""
-        held = self.history.days[bisect_right(self.history.days, day) - 1]
+        before = bisect_right(self.history.days, day)
+        held = self.history.days[before - 1] if before else given
         if given >= held:
             return False
         self._missing[held] = self._missing.get(held, 0) + 1
@@ -247,9 +252,8 @@ class Refresher:
     def _without_the_newest(self, failure: FetchFailed) -> list[date]:
         """The days to ask for if the newest sheet is refused: today, and first tomorrow if only its date was wrong."""
         today = self._today()
-        refusals = [error for _, error in failure.failures if isinstance(error, BadDocument)]
-        days = [today] if len(refusals) == len(failure.failures) else []
-        if days and all(error.reason == "date" for error in refusals):
+        days = [today] if failure.is_answered else []
+        if days and all(error.reason == "date" for error in failure.refusals):
             days.insert(0, today + ONE_DAY)
         eve = [] if self.history.days else [self._eve()]
         return [*eve, *(day for day in days if self.history.certain_on(day) is None)]
@@ -369,7 +373,7 @@ class Refresher:
     async def release(self, case: Case) -> Revision:
         """Publish a document in quarantine as a person's decision.
 
-        Raises BadDocument if it is no sheet, and StoreUnavailable.
+        Raises BadDocument if it is no sheet, and what `_put_decided` raises.
         """
         sheet = parse_daily(case.raw)
         draft, day = _Draft(self.history), sheet.effective_date
@@ -379,7 +383,7 @@ class Refresher:
         admission = draft.decide(sheet, released=True)
         assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
         draft.admit(admission.revision(draft.number(day), self._now()), case.raw)
-        return await self._put(draft.admitted[day], current)
+        return await self._put_decided(draft.admitted[day])
 
     def withdrawal(self, day: date) -> Revision:
         """What takes the place of a day's sheet if a person withdraws it: the revision before it, or no sheet.
@@ -396,15 +400,23 @@ class Refresher:
         return replace(before, number=_Draft(self.history).number(day), fetched_at=self._now(), flags=flags)
 
     async def withdraw(self, withdrawal: Revision) -> None:
-        """Store a withdrawal. Raises StoreUnavailable, and RatesvcError if there is another revision meanwhile."""
-        stored = await self._put(withdrawal, self.history.of_date(withdrawal.effective_date))
-        if stored != withdrawal:
+        """Store a withdrawal. Raises what `_put_decided` raises."""
+        await self._put_decided(withdrawal)
+
+    async def _put_decided(self, candidate: Revision) -> Revision:
+        """Store what a person has decided.
+
+        Raises StoreUnavailable, and RatesvcError if another revision has come since the person looked.
+        """
+        stored = await self._put(candidate, self.history.of_date(candidate.effective_date))
+        if stored != candidate:
             day, number = stored.key
-            raise RatesvcError(f"revision {number} of the sheet of {day} has come meanwhile: nothing was withdrawn")
+            raise RatesvcError(f"revision {number} of the sheet of {day} has come meanwhile: nothing was changed")
+        return stored
 
     async def _quarantine_refused(self, failure: FetchFailed, draft: _Draft) -> None:
-        for _, error in failure.failures:
-            if isinstance(error, BadDocument) and error.reason in SUSPICIOUS and error.raw:
+        for error in failure.refusals:
+            if error.reason in SUSPICIOUS and error.raw:
                 await self._quarantine(Case(None, self._now(), (str(error),), error.raw), error.reason, draft)
 
     async def _drop(self, raw: bytes) -> None:
@@ -436,7 +448,7 @@ class Refresher:
 
 def _unreadable(day: date, failure: FetchFailed) -> tuple[Admission, bytes]:
     """A document that is refused waits for a person. Raises the failure if a mirror gave no document."""
-    errors = [error for _, error in failure.failures if isinstance(error, BadDocument)]
-    if len(errors) < len(failure.failures) or any(error.reason in NO_DOCUMENT for error in errors):
+    errors = failure.refusals
+    if not failure.is_answered or any(error.reason in NO_DOCUMENT for error in errors):
         raise failure
     return Quarantined.because(Sheet(day, ()), *((error.reason, str(error)) for error in errors)), errors[0].raw

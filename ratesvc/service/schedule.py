@@ -49,7 +49,9 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
     pace = _pace_s(history.calendar, newest, now, cycle) if fixed_s is None else fixed_s
     if newest is None:
         pace = min(pace, LONGEST_FIRST_SHEET_RETRY_S)
-    if (cycle.failure or cycle.has_failed) and (fixed_s is None or newest is None):
+    # A failure beside an unchanged sheet is that of another day, for which the usual pace is enough.
+    is_retried = cycle.has_failed or (cycle.failure and cycle.outcome == "new")
+    if is_retried and (fixed_s is None or newest is None):
         pace = min(pace, FIRST_RETRY_S * 2.0 ** min(max(failures, 1) - 1, 10), LONGEST_RETRY_S)
     return max(pace, cycle.failure.retry_after_s if cycle.failure else 0.0)
 

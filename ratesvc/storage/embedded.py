@@ -152,10 +152,14 @@ class EngineFolder:
                 process.kill()
                 process.wait()
 
-    def set_aside(self) -> None:
-        """Start with new files: everything can be fetched again, and a service must not stay down for old ones."""
+    def set_aside(self) -> Path | None:
+        """Start with new files: rates can be fetched again, and a service must not stay down for old ones.
+
+        Returns where the old ones are, if there were any.
+        """
         aside = self.path / f"appendonlydir.damaged-{time.time_ns()}"
         self._aside = self._files.rename(aside) if self._files.exists() else None
+        return self._aside
 
     def put_back(self) -> None:
         """If new files did not help, the old ones were not the reason: memory, the disk or the binary was."""
@@ -231,7 +235,10 @@ class Engine:
         elif attempt == 1:
             await self.folder.repair(server, lock)
         elif attempt == 2:
-            self.folder.set_aside()
+            if aside := self.folder.set_aside():
+                self._died(
+                    "engine", f"its files are unreadable and kept as {aside}: what persons decided is only there"
+                )
         else:
             self.folder.put_back()
             self.folder.check_room()

@@ -207,7 +207,7 @@ def checked(answer: Any, kind: type[T], length: int | None = None) -> T:
 
 
 class Lease:
-    """Which replica may do a task. It saves downloads; correctness never needs it, since every write is idempotent.
+    """Which replica may do a task. It saves downloads; correctness never needs it: every write may be repeated.
 
     It lasts some seconds and is renewed while a replica holds it, so a crash frees it within seconds.
     """

@@ -20,7 +20,7 @@ from ratesvc.bank.client import BankClient, Pace
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.errors import StoreUnavailable
+from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.service.app import Service
 from ratesvc.service.confirmation import MOST_UNCONFIRMED, UnconfirmedSheets
 from ratesvc.service.health import Check
@@ -174,6 +174,12 @@ async def test_a_person_may_release_a_sheet_that_was_refused(
     bank.publish(short)
     await served.service.poll()
     [case] = await served.service.quarantine.cases()
+    other = Revision(changed(short, USD=times("1.01")), 1, case.seen_at)
+    await store.add([other])
+    with pytest.raises(RatesvcError, match=f"revision 1 of the sheet of {SATURDAY} has come meanwhile"):
+        await served.service.release(case.name)
+    assert await served.service.quarantine.cases() == [case]
+    await store.connection.client.hdel(f"{{{served.service.settings.redis.namespace}}}:v2:sheets", f"{SATURDAY}.1")
     announce, waiting = served.service.store.announce, []
 
     async def announced() -> None:

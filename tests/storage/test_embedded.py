@@ -180,9 +180,11 @@ def test_a_full_disk_may_have_room_later(
 async def test_files_that_cannot_be_read_are_set_aside(data: Path) -> None:
     """The service starts with nothing, and a person may still look at the files."""
     next(data.glob("appendonlydir/*.manifest")).write_bytes(b"garbage\r\n")
-    async with opened(data) as (_, client):
+    reports: Reports = []
+    async with opened(data, reports) as (_, client):
         assert await client.get("second") is None
-    assert len(list(data.glob("appendonlydir.damaged-*"))) == 1
+    [kept] = data.glob("appendonlydir.damaged-*")
+    assert reports == [f"its files are unreadable and kept as {kept}: what persons decided is only there"]
 
 
 @pytest.mark.slow
