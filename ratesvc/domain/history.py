@@ -112,8 +112,8 @@ class History:
     def fill(self, columns: Iterable[Column], coverage: Coverage) -> None:
         """Take a complete backfill: every sheet of `coverage`, except those of its open days.
 
-        Daily documents take precedence. A day that is held stays, even if it is open now. A sheet that a person withdrew
-        does not come back; its day is open as long as the columns have it.
+        Daily documents take precedence. A day that is held stays, even if it is open now. A sheet that a person
+        withdrew does not come back; its day is open as long as the columns have it.
         """
         filled = {column.currency.cbr_id: column.copy() for column in columns}
         kept = {day: self.latest(day) for day in sorted({*self._revisions, *coverage.open_days})}
