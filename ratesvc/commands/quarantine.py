@@ -18,7 +18,7 @@ from ratesvc.render.json import encode, literal
 from ratesvc.service.app import Service
 from ratesvc.storage.records import Case
 
-Report = tuple[Any, str | bytes]
+Output = tuple[Any, str | bytes]
 """The same as JSON for a program and as text for a person."""
 
 
@@ -30,7 +30,7 @@ async def decide(settings: Settings, action: str, name: str | None, *, yes: bool
         click.echo(encode(document) if as_json else text, nl=as_json)
 
 
-async def _done(service: Service, action: str, name: str | None, *, yes: bool, as_json: bool) -> Report:
+async def _done(service: Service, action: str, name: str | None, *, yes: bool, as_json: bool) -> Output:
     if name is None:
         records = list(map(_record, await service.quarantine.cases()))
         if not records:

@@ -325,7 +325,7 @@ class Backfill:
                     continue
                 place = done + number * (total - done) // len(days)
                 await step(Progress(place, total, f"the sheet of {day}"))
-                await self._confirm(scratch, day, figures)
+                await self._settle_open_day(scratch, day, figures)
         finally:
             # A run that lost its turn leaves history to the process that has it.
             if figures.coverage != before and self._store.backfill_lease.held:
@@ -341,7 +341,7 @@ class Backfill:
             self._hold(list(figures.columns.values()), coverage)
             await self._store.announce()
 
-    async def _confirm(self, scratch: History, day: date, figures: _Figures) -> None:
+    async def _settle_open_day(self, scratch: History, day: date, figures: _Figures) -> None:
         """Ask for the document of an open day. If it is admitted, the scratch history and the figures get it.
 
         The day of a document that does not come stays open. Raises FetchFailed if many in a row do not come.
@@ -350,7 +350,7 @@ class Backfill:
         self._asked[day] += 1
         revision = composed(figures.columns.values(), day)
         try:
-            cycle = await self._refresher.confirm(scratch, day, revision.sheet if revision else None)
+            cycle = await self._refresher.decide_open_day(scratch, day, revision.sheet if revision else None)
             if cycle is None:
                 await asyncio.sleep(self._gap_s)
                 if not await self._client.dynamic(USD, day, day):

@@ -157,7 +157,7 @@ class Refresher:
         """On which day each day was last asked for by its date."""
         self._newest: date | None = None
         """The day of the sheet that the Bank last gave as its newest."""
-        self._missing: dict[date, int] = {}
+        self._absences: dict[date, int] = {}
         """How many of the Bank's answers lacked the sheet of a day that is held."""
 
     async def refresh(self) -> Cycle:
@@ -169,7 +169,7 @@ class Refresher:
         with contextlib.suppress(StoreUnavailable):
             if not await self.store.poll_lease.take():
                 # The replica that polls counts for itself.
-                self._missing.clear()
+                self._absences.clear()
                 return Cycle("skipped")
         cycle = Cycle("crashed")
         try:
@@ -218,7 +218,7 @@ class Refresher:
                     break
                 await self._quarantine_refused(failure, draft)
                 continue
-            if self._is_missing(day, given) or len(draft.held_back) > held_back:
+            if self._is_absent(day, given) or len(draft.held_back) > held_back:
                 # The next poll may confirm it.
                 del self._asked[day]
         return await self._store(draft)
@@ -235,19 +235,19 @@ class Refresher:
         self._asked = {day: on for day, on in self._asked.items() if on == today}
         return [day for day in lasts if day == today or day not in self._asked]
 
-    def _is_missing(self, day: date, given: date) -> bool:
+    def _is_absent(self, day: date, given: date) -> bool:
         """Whether the Bank, asked for a day, gave an earlier sheet than the one that is held; such answers count."""
         before = bisect_right(self.history.days, day)
         held = self.history.days[before - 1] if before else given
         if given >= held:
             return False
-        self._missing[held] = self._missing.get(held, 0) + 1
+        self._absences[held] = self._absences.get(held, 0) + 1
         return True
 
     @property
     def taken_back(self) -> list[date]:
         """The days of held sheets that the Bank no longer has, as two of its answers say; oldest first."""
-        return sorted(day for day, times in self._missing.items() if times > 1 and self.history.of_date(day))
+        return sorted(day for day, times in self._absences.items() if times > 1 and self.history.of_date(day))
 
     def _without_the_newest(self, failure: FetchFailed) -> list[date]:
         """The days to ask for if the newest sheet is refused: today, and first tomorrow if only its date was wrong."""
@@ -275,7 +275,7 @@ class Refresher:
             sheet, raw = await self.client.daily(day, partial(self._read, day))
             self._asked[day] = self._today()
         effective = sheet.effective_date
-        self._missing.pop(effective, None)
+        self._absences.pop(effective, None)
         if effective in draft.held_back:
             return effective
         if draft.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
@@ -337,7 +337,7 @@ class Refresher:
             await self.store.add([current])
         return await self.store.put(candidate)
 
-    async def confirm(self, history: History, day: date, composed: Sheet | None) -> Cycle | None:
+    async def decide_open_day(self, history: History, day: date, composed: Sheet | None) -> Cycle | None:
         """Ask for the document of a day of `history` that is not admitted, and decide about it.
 
         `composed` is the sheet that the series give; it is the second document of a settled day. Returns None if the
