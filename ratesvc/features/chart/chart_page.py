@@ -23,7 +23,7 @@ USUAL_CODES, USUAL_PERIOD, USUAL_THEME = MOST_USED[:1], "year", "light"
 PERIODS = {"week": "{days} days", "month": "Month", "year": "Year", "5years": "5 years", "all": "All years"}
 _MONTHS = {"month": 1, "year": 12, "5years": 60}
 
-PICTURES = ((30, 360, 280), (44, 520, 320), (0, 840, 400))
+PICTURES = ((20, 320, 415), (23.5, 352, 384), (30, 360, 280), (44, 520, 320), (0, 840, 400))
 """The pictures: the widest window in rem for which one is meant (the last is for all wider ones), width and height."""
 REM = 16
 """Pixels, in conditions about the width of a window."""
@@ -150,7 +150,7 @@ def frame_address(view: View) -> str:
 
 def frame_height(width: int, count: int) -> int:
     """The height in pixels that a frame of this width needs for so many currencies."""
-    space, cell = width - 2 * FRAME_EDGE, WIDE_CELL if width > PICTURES[1][0] * REM else NARROW_CELL
+    space, cell = width - 2 * FRAME_EDGE, WIDE_CELL if width > PICTURES[-2][0] * REM else NARROW_CELL
     across = max(1, (space + FRAME_GAP) // (cell[0] + FRAME_GAP))
     figures = -(-count // across) * (cell[1] + FRAME_GAP)
     wide, high = next((wide, high) for widest, wide, high in PICTURES if width <= widest * REM or not widest)

@@ -82,7 +82,7 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
         unconfirmed = history.missing_days(wanted.days, today)
         return html(chart_page.answered(view, history.codes(), rates, unconfirmed), *_headers(site, path))
 
-    # It draws three pictures, so no widget waits behind it.
+    # It lays out all pictures, so no widget waits behind it.
     key, queue = ("page", path, view), Queue.PICTURES
     return await long_answer(service, key, wanted.days, render, queue, packed=params.packed)
 
