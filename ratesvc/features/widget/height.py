@@ -67,10 +67,8 @@ def _rows(table: Table, room: int) -> int:
     row_padding = _ROW + 6 * ("trend" in kinds)
     lines = 2 + (len({"change", "percent"} & kinds) if has_own_lines else len(beside) > 1 and is_narrow)
     names = room - 5 * _FONT * (0 if has_own_lines else min(len(beside), 1) if is_narrow else len(beside))
-    return (
-        heads
-        + _SMALL_LINE * has_own_lines
-        + sum(row_padding + _LINE * (lines - 1 + _lines(f"{row.unit} {row.name}", 13, names)) for row in table.rows)
+    return heads + sum(
+        row_padding + _LINE * (lines - 1 + _lines(f"{row.unit} {row.name}", 13, names)) for row in table.rows
     )
 
 

@@ -297,7 +297,7 @@ def _title(shown: Sequence[InForce], language: Language, view: View, exact: str,
 
 def _credit(answer: InForce, language: Language) -> str:
     """The Bank and the day of the newest figures, or of a converter's: in a narrow table only the newest are seen."""
-    return language.say("Bank of Russia, {day}", day=language.day(answer.revision.effective_date))
+    return language.say("Bank of Russia, {day}", day=language.isolated(language.day(answer.revision.effective_date)))
 
 
 def _note(answer: InForce, language: Language, view: View, today: date) -> str:
