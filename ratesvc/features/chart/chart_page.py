@@ -23,7 +23,7 @@ USUAL_CODES, USUAL_PERIOD, USUAL_THEME = MOST_USED[:1], "year", "light"
 PERIODS = {"week": "{days} days", "month": "Month", "year": "Year", "5years": "5 years", "all": "All years"}
 _MONTHS = {"month": 1, "year": 12, "5years": 60}
 
-PICTURES = ((20, 320, 415), (23.5, 352, 384), (30, 360, 280), (44, 520, 320), (0, 840, 400))
+PICTURES = ((20, 320, 415), (23, 352, 384), (30, 360, 280), (44, 520, 320), (0, 840, 400))
 """The pictures: the widest window in rem for which one is meant (the last is for all wider ones), width and height."""
 REM = 16
 """Pixels, in conditions about the width of a window."""
