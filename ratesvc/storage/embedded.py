@@ -101,7 +101,8 @@ class EngineFolder:
         self.pipe = self.socket.with_name("engine.pipe")
         self.log = path / "engine.log"
         self._files = path / "appendonlydir"
-        self._aside: Path | None = None
+        self.aside: Path | None = None
+        """Where files are that could not be used."""
 
     def open(self) -> None:
         """Make the folder, private, and the pipe that users hold open. Raises EngineError, OSError."""
@@ -152,20 +153,17 @@ class EngineFolder:
                 process.kill()
                 process.wait()
 
-    def set_aside(self) -> Path | None:
-        """Start with new files: rates can be fetched again, and a service must not stay down for old ones.
-
-        Returns where the old ones are, if there were any.
-        """
+    def set_aside(self) -> None:
+        """Start with new files: rates can be fetched again, and a service must not stay down for old ones."""
         aside = self.path / f"appendonlydir.damaged-{time.time_ns()}"
-        self._aside = self._files.rename(aside) if self._files.exists() else None
-        return self._aside
+        self.aside = self._files.rename(aside) if self._files.exists() else None
 
     def put_back(self) -> None:
         """If new files did not help, the old ones were not the reason: memory, the disk or the binary was."""
-        if self._aside:
+        if self.aside:
             shutil.rmtree(self._files, ignore_errors=True)
-            self._aside.rename(self._files)
+            self.aside.rename(self._files)
+            self.aside = None
 
 
 class Engine:
@@ -216,6 +214,9 @@ class Engine:
         except TimeoutError:
             text = f"the embedded engine does not answer within {START_TIMEOUT_S:g} s; see {self.folder.log}"
             raise EngineNotReady(text) from None
+        if kept := self.folder.aside:
+            self.folder.aside = None
+            self._died("engine", f"its files are unreadable and kept as {kept}: what persons decided is only there")
 
     async def _is_reached(self) -> bool:
         """Whether it answers, and will not end without us."""
@@ -235,10 +236,7 @@ class Engine:
         elif attempt == 1:
             await self.folder.repair(server, lock)
         elif attempt == 2:
-            if aside := self.folder.set_aside():
-                self._died(
-                    "engine", f"its files are unreadable and kept as {aside}: what persons decided is only there"
-                )
+            self.folder.set_aside()
         else:
             self.folder.put_back()
             self.folder.check_room()
