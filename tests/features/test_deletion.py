@@ -74,7 +74,8 @@ async def answers(program: Program, paths: list[str]) -> dict[str, tuple[int, by
     """Status and body of each, once history is there. Pages have links to what is on, so of them the status only."""
 
     async def is_complete() -> bool:
-        return bool(json.loads((await program.get("/v1/currencies"))[2]).get("complete", True))
+        [check] = json.loads((await program.get("/health"))[2])["checks"]["history:coverage"]
+        return check["observedValue"] != "none yet" and "output" not in check
 
     await program.ready()
     await eventually(is_complete)
