@@ -41,7 +41,7 @@ from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 from ratesvc.installed import DIALECTS
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.storage.embedded import find_server
 from ratesvc.storage.redis import RedisConnection

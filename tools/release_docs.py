@@ -14,9 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ratesvc.features.docs import openapi
-from ratesvc.render import contract
-from ratesvc.render.contract import Site
+from ratesvc.features.docs import openapi_json
+from ratesvc.render import openapi
+from ratesvc.render.openapi import Site
 
 ROOT = Path(__file__).parents[1]
 LINKED = ("*.md", "*.yaml", "Dockerfile", "LICENSE", "docs/*", "docs/ru/*", "deploy/**/*", "tests/faults/README.md")
@@ -30,7 +30,7 @@ def gather(folder: Path) -> None:
         place = folder / file.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
-    described = json.loads(openapi.document(Site("http://localhost:8080"), date(2022, 11, 18)))
+    described = json.loads(openapi_json.document(Site("http://localhost:8080"), date(2022, 11, 18)))
     folder.joinpath("docs/reference.md").write_text("\n".join(api_page(described)) + "\n", "utf-8")
 
 
@@ -51,7 +51,7 @@ def api_page(described: Part) -> Iterator[str]:
 
 def _address(path: str, operation: Part, shared: Part) -> Iterator[str]:
     yield f"### `{path}`\n\n**{operation['summary']}.** {operation['description']}\n"
-    parameters = [contract.resolved(one, shared) for one in operation.get("parameters", ())]
+    parameters = [openapi.resolved(one, shared) for one in operation.get("parameters", ())]
     if parameters:
         yield "| parameter | | |\n|---|---|---|"
         for one in parameters:
@@ -59,7 +59,7 @@ def _address(path: str, operation: Part, shared: Part) -> Iterator[str]:
         yield ""
     yield "| status | as | |\n|---|---|---|"
     for status, answer in operation["responses"].items():
-        found = contract.resolved(answer, shared)
+        found = openapi.resolved(answer, shared)
         medias = ", ".join(_media(*one) for one in found.get("content", {}).items())
         yield f"| {status} | {medias} | {_cell(found['description'])} |"
     yield ""

@@ -11,7 +11,7 @@ from multidict import MultiMapping
 
 from ratesvc.errors import ConfigError
 from ratesvc.installed import DIALECTS
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.web.responses import Handler
 

@@ -14,8 +14,8 @@ from multidict import MultiMapping
 
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import FORMS, BadRequest, BeforeHistory, NotEmbeddable, NotYetSet, UnknownRevision
-from ratesvc.render.contract import query_parameters
 from ratesvc.render.language import Language, language
+from ratesvc.render.openapi import query_parameters
 
 DAYS = ("today", "next")
 """Days by name: today in Moscow, and the day from which the announced sheet is in force."""

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from ratesvc.config import Server
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.web import fast_path, features, ops, problems, rates
 from ratesvc.web.connections import accepting

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlencode
 
 from ratesvc.domain.rates import Snapshot
-from ratesvc.features.docs import openapi
-from ratesvc.render.contract import Site
+from ratesvc.features.docs import openapi_json
 from ratesvc.render.json import PROBLEM_JSON
+from ratesvc.render.openapi import Site
 
 # The two at the end end a line, or turn it round, for real.
 PAYLOADS = (
@@ -70,7 +70,7 @@ class Spot:
 def our_spots(snapshot: Snapshot, url: str) -> Iterator[Spot]:
     """Each parameter of each described route, an unknown parameter's name, and an unknown path."""
     day = snapshot.today
-    for operation in openapi.operations(Site(url), day):
+    for operation in openapi_json.operations(Site(url), day):
         route, answers = operation["path"], operation["responses"]
         path, _, query = operation["x-example"].removeprefix(url).partition("?")
         given = dict(parse_qsl(query))

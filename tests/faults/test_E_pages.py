@@ -10,8 +10,8 @@ from kit.browser import Host, Live, spying
 from kit.http import Answered, ask, get
 from playwright.async_api import Browser
 
-from ratesvc.features.docs import openapi
-from ratesvc.render.contract import Site
+from ratesvc.features.docs import openapi_json
+from ratesvc.render.openapi import Site
 
 pytestmark = pytest.mark.nightly
 
@@ -79,7 +79,7 @@ async def test_every_page_opens_under_its_own_policy(browser: Browser, live: Liv
     """Each page opens without a console message, a violation of its policy, or a request to anybody else."""
     examples = [
         operation["x-example"].removeprefix(live.url)
-        for operation in openapi.operations(Site(live.url), live.service.history.days[-1])
+        for operation in openapi_json.operations(Site(live.url), live.service.history.days[-1])
         if not DOCUMENTS.isdisjoint(operation["responses"][200]["content"])
     ]
     assert {"/docs", "/widget/card.svg"} <= {path.partition("?")[0] for path in examples}

@@ -27,7 +27,7 @@ from kit.service import Program
 from kit.time import limit_s, quickest
 
 import ratesvc
-from ratesvc.render import contract
+from ratesvc.render import openapi
 
 VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "3000"))
 READERS = 4
@@ -123,7 +123,7 @@ def patterns() -> Iterator[tuple[str, Callable[[Any], object], bool]]:
                     # What is handed to a function is matched as a whole there.
                     use = USES[used[1] if used else "fullmatch"](pattern)
                     yield f"{found.name}.{name}", use, isinstance(pattern.pattern, bytes)
-    for key, parameter in contract.contract()["components"]["parameters"].items():
+    for key, parameter in openapi.contract()["components"]["parameters"].items():
         for schema in parameter["schema"].get("anyOf", [parameter["schema"]]):
             if "pattern" in schema:
                 yield f"schema of {key}", re.compile(schema["pattern"]).search, False

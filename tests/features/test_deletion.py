@@ -21,7 +21,7 @@ from kit.service import ROOT, Program, serving
 from kit.time import eventually
 
 from ratesvc.installed import COMMANDS, DIALECTS, FEATURES
-from ratesvc.render.contract import contract
+from ratesvc.render.openapi import contract
 from ratesvc.web.features import load
 from ratesvc.web.ops import PATHS
 

@@ -27,24 +27,24 @@ from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from ratesvc.bank import admission
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, Revision
 from ratesvc.errors import RatesvcError
-from ratesvc.features.docs import openapi, reference
+from ratesvc.features.docs import openapi_json, reference
 from ratesvc.features.ranges.unit_rates import MOST_POINTS
 from ratesvc.features.rendering import MOST_WAITING, Queue
 from ratesvc.features.site import png
 from ratesvc.features.site.page import FRAME_THEMES, OEMBED_SIZES
 from ratesvc.features.widget import card, choice, releases, view
 from ratesvc.installed import FEATURES
-from ratesvc.render import contract
-from ratesvc.render.contract import Site
+from ratesvc.render import openapi
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.language import TRANSLATIONS, catalogue
+from ratesvc.render.openapi import Site
 from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
 
 HOOKS = Path(__file__).parents[1].joinpath("schemathesis_hooks.py")
 SITE = Site("https://rates.example/prefix", base="https://rates.example/prefix")
-DOCUMENT: dict[str, Any] = json.loads(openapi.document(SITE, FRIDAY))
-OPERATIONS = openapi.operations(SITE, FRIDAY)
-PARAMETERS: dict[str, Any] = contract.contract()["components"]["parameters"]
+DOCUMENT: dict[str, Any] = json.loads(openapi_json.document(SITE, FRIDAY))
+OPERATIONS = openapi_json.operations(SITE, FRIDAY)
+PARAMETERS: dict[str, Any] = openapi.contract()["components"]["parameters"]
 
 SERIES = ("/v1/series", "/v1/series.csv")
 FIXED = (
@@ -170,7 +170,7 @@ def base(served: Served) -> str:
 
 def here(served: Served) -> list[dict[str, Any]]:
     """Every operation with examples that work on this service."""
-    return openapi.operations(Site(base(served)), FRIDAY)
+    return openapi_json.operations(Site(base(served)), FRIDAY)
 
 
 def resolved(part: Any) -> Any:
@@ -521,7 +521,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
 def sentences(part: Mapping[str, Any]) -> Iterator[str]:
     """Those of an operation that /docs shows."""
     schemas = [content.get("schema", {}) for content in part["responses"][200]["content"].values()]
-    found = [contract.resolved(schema, DOCUMENT) for schema in schemas]
+    found = [openapi.resolved(schema, DOCUMENT) for schema in schemas]
     described = [schema["properties"].values() for schema in found if "examples" in schema]
     yield from (part["summary"], part["description"])
     yield from (one["description"] for one in chain(part["parameters"], *described) if "description" in one)

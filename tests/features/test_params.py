@@ -19,7 +19,7 @@ from ratesvc.features.rate.routes import typed_amount
 from ratesvc.features.site.routes import page_language
 from ratesvc.features.widget.routes import WidgetParams
 from ratesvc.features.widget.view import View
-from ratesvc.render.contract import query_parameters
+from ratesvc.render.openapi import query_parameters
 from ratesvc.web.params import StrictParams, day_of, one_code
 from ratesvc.web.params import _hint as hint
 

@@ -16,15 +16,15 @@ from kit.service import ROOT, ran
 from release_docs import gather
 
 from ratesvc.cli import main
-from ratesvc.features.docs import openapi
+from ratesvc.features.docs import openapi_json
 from ratesvc.features.site.page import asset
-from ratesvc.render import contract
-from ratesvc.render.contract import Site
+from ratesvc.render import openapi
+from ratesvc.render.openapi import Site
 from ratesvc.storage.address import RedisAddress
 
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "properdocs.yml").read_bytes())
-OPERATIONS = openapi.operations(Site("http://localhost:8080"), date(2022, 11, 18))
+OPERATIONS = openapi_json.operations(Site("http://localhost:8080"), date(2022, 11, 18))
 PAGES = {f"{file.relative_to(DOCS)}": file.read_text("utf-8") for file in DOCS.rglob("*.md")}
 OUTSIDE = re.compile(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
 
@@ -61,7 +61,7 @@ async def test_the_api_reference_has_every_address(tmp_path: Path) -> None:
     for operation in OPERATIONS:
         for parameter in operation["parameters"]:
             assert f"| `{parameter['name']}` |" in found[operation["path"]]
-    names = {name for name, schema in contract.contract()["components"]["schemas"].items() if "properties" in schema}
+    names = {name for name, schema in openapi.contract()["components"]["schemas"].items() if "properties" in schema}
     assert set(re.findall(r"\n### Body: (\w+)\n", bodies)) == names
 
 

@@ -27,8 +27,8 @@ from kit.time import limit_s
 from playwright.async_api import Browser
 from yarl import URL
 
-from ratesvc.features.docs import openapi
-from ratesvc.render.contract import Site
+from ratesvc.features.docs import openapi_json
+from ratesvc.render.openapi import Site
 
 pytestmark = pytest.mark.nightly
 
@@ -150,7 +150,7 @@ async def test_the_proxies_wait_longer_for_long_answers_only(serve: Serve) -> No
     async with serve() as served:
         known = {*addresses(served.service), *paths_of_dialects(served.service)}
     assert [start for start in starts if not any(path.startswith(start) for path in known)] == []
-    document = json.loads(openapi.document(SITE, date(2026, 4, 24)))
+    document = json.loads(openapi_json.document(SITE, date(2026, 4, 24)))
     answers = {path: str(one["get"]["responses"].get("503")) for path, one in document["paths"].items()}
     long = [*LONG, *(path for path in answers if "busy" in answers[path])]
     assert [path for path in long if path not in known or not path.startswith(tuple(starts))] == []

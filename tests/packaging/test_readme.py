@@ -26,9 +26,9 @@ from kit.service import ROOT, Program, ran, serving, without_make
 from release_settings import PAGE as SETTINGS
 from release_settings import written
 
-from ratesvc.features.docs import openapi
+from ratesvc.features.docs import openapi_json
 from ratesvc.features.docs.routes import EXAMPLES
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 
 READMES = ("README.md", "README.ru.md")
 GUIDES = [f"docs/{name}.md" for name in ("api", "deploying", "operating", "widget")]
@@ -115,7 +115,7 @@ async def test_examples_print_what_the_pages_show(demo: Program, tmp_path: Path)
 async def test_the_examples_of_the_contract_are_the_answers_to_their_requests(demo: Program) -> None:
     """Every JSON, CSV and number in openapi.yaml that stands beside a request."""
     compared = 0
-    for one in openapi.operations(Site(HERE), date(2022, 11, 18)):
+    for one in openapi_json.operations(Site(HERE), date(2022, 11, 18)):
         for media, content in one["responses"][200]["content"].items():
             if "example" in content and "Service" not in one["tags"] and media in EXAMPLES:
                 target = one["x-example"].removeprefix(HERE)

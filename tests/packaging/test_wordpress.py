@@ -28,8 +28,8 @@ from playwright.async_api import Browser, Page
 from release_wordpress import PLUGIN, packed, taken
 
 from ratesvc import __version__
-from ratesvc.features.docs import openapi
-from ratesvc.render.contract import Site
+from ratesvc.features.docs import openapi_json
+from ratesvc.render.openapi import Site
 
 pytestmark = pytest.mark.nightly
 
@@ -452,7 +452,9 @@ async def test_the_block_shows_what_its_author_chooses(plugin: Plugin, browser: 
 def test_the_block_has_the_choices_of_the_builder() -> None:
     """Each parameter of nodes.json."""
     (one,) = (
-        one for one in openapi.operations(Site("http://x"), date(2022, 11, 18)) if one["path"] == "/widget/nodes.json"
+        one
+        for one in openapi_json.operations(Site("http://x"), date(2022, 11, 18))
+        if one["path"] == "/widget/nodes.json"
     )
     parameters = {parameter["name"] for parameter in one["parameters"]} - {"code"}
     assert set(re.findall(r"^\t\t'([a-z]+)' +=> \$", PHP["cbr-rates.php"], re.MULTILINE)) == parameters

@@ -24,8 +24,8 @@ import ratesvc
 from ratesvc.features.builder import builder_page as builder
 from ratesvc.features.site.language import Language, language, language_or_default
 from ratesvc.features.site.page import LINK
-from ratesvc.render.contract import contract
 from ratesvc.render.language import TRANSLATIONS, catalogue
+from ratesvc.render.openapi import contract
 
 DAY = date(2026, 4, 25)
 PACKAGE = Path(ratesvc.__file__).parent

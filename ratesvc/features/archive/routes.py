@@ -19,8 +19,8 @@ from ratesvc.features.ranges import unit_rates
 from ratesvc.features.ranges.requests import days_of, newest_day, unconfirmed_days
 from ratesvc.features.rendering import Queue, rendered
 from ratesvc.render import csv
-from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import BODY_BYTES, GZIP_LEVEL, Body, Headers
 from ratesvc.web.caching import RATES

@@ -25,9 +25,9 @@ from ratesvc.features.widget.height import PADDING, height
 from ratesvc.features.widget.releases import RELEASE, lock
 from ratesvc.features.widget.rows import Table
 from ratesvc.features.widget.view import THEMES, View
-from ratesvc.render.contract import Site
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS
+from ratesvc.render.openapi import Site
 
 PHONE = 328
 """The width in pixels of a column on a phone."""

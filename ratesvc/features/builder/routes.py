@@ -17,7 +17,7 @@ from ratesvc.features.site.routes import NOINDEX, fixed, html, in_the_readers_la
 from ratesvc.features.widget.choice import HEIGHTS, WIDTHS, Choice
 from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, picture_size
 from ratesvc.features.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import HOURLY, NO_STORE

@@ -16,8 +16,8 @@ from ratesvc.features.ranges.periods import month
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import LINK, iframe, page, picture_of
 from ratesvc.features.site.reasons import Reason, choices, of_sentences
-from ratesvc.render.contract import Site
 from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS
+from ratesvc.render.openapi import Site
 
 USUAL_CODES, USUAL_PERIOD, USUAL_THEME = MOST_USED[:1], "year", "light"
 PERIODS = {"week": "{days} days", "month": "Month", "year": "Year", "5years": "5 years", "all": "All years"}

@@ -37,7 +37,7 @@ from ratesvc.features.site.page import (
     style,
 )
 from ratesvc.features.site.routes import NOINDEX, LenientParams, html, in_the_readers_language
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import NO_STORE

@@ -13,7 +13,7 @@ from ratesvc.commands.show import check_known, in_force
 from ratesvc.config import Settings
 from ratesvc.errors import BadRequest
 from ratesvc.features.convert.conversion import to_json, to_text
-from ratesvc.render.contract import query_parameters
+from ratesvc.render.openapi import query_parameters
 
 
 async def convert(  # noqa: PLR0913 -- the options of the command

@@ -7,8 +7,8 @@ from functools import partial
 from aiohttp import web
 
 from ratesvc.features.convert.conversion import to_json
-from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import caching_of

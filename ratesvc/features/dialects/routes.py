@@ -14,7 +14,7 @@ from ratesvc.features.dialects import Content, Dialect, Refused, Request
 from ratesvc.features.ranges.requests import unconfirmed_days
 from ratesvc.features.rendering import Queue, rendered
 from ratesvc.installed import DIALECTS
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Headers
 from ratesvc.web.caching import NO_STORE, caching_until

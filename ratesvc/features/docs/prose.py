@@ -15,9 +15,9 @@ from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from ratesvc.features.docs.openapi import EXAMPLE_HOST
-from ratesvc.render.contract import Site
+from ratesvc.features.docs.openapi_json import EXAMPLE_HOST
 from ratesvc.render.language import DEFAULT
+from ratesvc.render.openapi import Site
 
 _SHIPPED = files("ratesvc.features.docs").joinpath("pages")
 _PAGES = _SHIPPED if _SHIPPED.is_dir() else files("ratesvc").joinpath("..", "docs")

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import msgspec
 from markupsafe import Markup, escape
 
-from ratesvc.features.docs.openapi import operations
+from ratesvc.features.docs.openapi_json import operations
 from ratesvc.features.site import page as pages
 from ratesvc.features.site.language import Language, language_or_default
-from ratesvc.render.contract import Part, Site, contract, resolved
 from ratesvc.render.json import PROBLEM_JSON, encode
 from ratesvc.render.language import DEFAULT, catalogue
+from ratesvc.render.openapi import Part, Site, contract, resolved
 
 LANGUAGES = (DEFAULT, "ru")
 MOST_LINES = 60

@@ -13,13 +13,13 @@ from yarl import URL
 
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError
-from ratesvc.features.docs import openapi, reference
+from ratesvc.features.docs import openapi_json, reference
 from ratesvc.features.docs.reference import Manual
 from ratesvc.features.rendering import Queue, rendered, workers_of
 from ratesvc.features.site.page import own_page
 from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language, not_found
-from ratesvc.render.contract import Part, Site
 from ratesvc.render.json import JSON
+from ratesvc.render.openapi import Part, Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import REFERENCE
@@ -48,16 +48,16 @@ def routes(service: Service, site: Site, features: Features) -> dict[str, Handle
 
 
 async def _document(service: Service, site: Site, _: web.Request) -> Answer:
-    return await _reference(service, "document", lambda day: Body(openapi.document(site, day), JSON))
+    return await _reference(service, "document", lambda day: Body(openapi_json.document(site, day), JSON))
 
 
 async def _catalogue(service: Service, site: Site, _: web.Request) -> Answer:
     itself = ("Link", f'<{site.public_url}{CATALOGUE}>; rel="api-catalog"')
-    return await _reference(service, "catalogue", lambda _: Body(openapi.api_catalog(site), LINKSET, (itself,)))
+    return await _reference(service, "catalogue", lambda _: Body(openapi_json.api_catalog(site), LINKSET, (itself,)))
 
 
 async def _for_language_models(service: Service, site: Site, _: web.Request) -> Answer:
-    return await _reference(service, "llms", lambda day: Body(openapi.for_language_models(site, day), TEXT))
+    return await _reference(service, "llms", lambda day: Body(openapi_json.for_language_models(site, day), TEXT))
 
 
 async def _page(
@@ -72,7 +72,7 @@ async def _page(
         current = service.publication
         if current is not None and not current.find(("reference", f"{tag}/{name}")):
             day = current.snapshot.in_force.effective_date
-            operations = await workers_of(service).run(lambda: openapi.operations(site, day), Queue.SMALL)
+            operations = await workers_of(service).run(lambda: openapi_json.operations(site, day), Queue.SMALL)
             shown = [one for one in operations if name in map(str.lower, one["tags"])]
             answers = await _own_answers(shown, site, others, request)
 

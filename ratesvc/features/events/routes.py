@@ -13,8 +13,8 @@ from aiohttp import hdrs, web
 
 from ratesvc.features.events.feed import EventFeed
 from ratesvc.features.events.place import MOST_SHEETS, Event, Place
-from ratesvc.render.contract import Site
 from ratesvc.render.json import encode
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams

@@ -11,8 +11,8 @@ from yarl import URL
 
 from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported
 from ratesvc.features.rendering import Queue, workers_of
-from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON, encode
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import HOURLY

@@ -24,9 +24,9 @@ from ratesvc.features.ranges.conversion import convert
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import page
 from ratesvc.features.site.reasons import SATURDAY, Kind, Reason, choices, of_sentences
-from ratesvc.render.contract import Site
 from ratesvc.render.json import source_url
 from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS
+from ratesvc.render.openapi import Site
 
 MONTH = 30
 """Days of the line below an answer."""

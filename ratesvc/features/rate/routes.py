@@ -23,7 +23,7 @@ from ratesvc.features.site.page import own_page
 from ratesvc.features.site.reasons import reason
 from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language
 from ratesvc.render import language as languages
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import NO_STORE, caching_of

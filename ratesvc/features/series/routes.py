@@ -14,7 +14,7 @@ from ratesvc.features.ranges.requests import long_answer, series_params
 from ratesvc.features.rendering import Queue
 from ratesvc.features.series import tables
 from ratesvc.render import csv, json
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.features import Feature, Features

@@ -12,7 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoesca
 from markupsafe import Markup, escape
 
 from ratesvc.features.site import png
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 
 HTML = "text/html; charset=utf-8"
 LINK = "Bank of Russia exchange rates"

@@ -14,8 +14,8 @@ from multidict import MultiMapping
 from ratesvc.domain.workdays import iso_day
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import HTML, asset, own_page, page
-from ratesvc.render.contract import Site
 from ratesvc.render.language import TRANSLATIONS
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web import problems

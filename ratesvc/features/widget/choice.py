@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from ratesvc.features.site.language import Language
 from ratesvc.features.widget.view import LAYOUTS, THEMES, UPDOWNS, Look, View
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 
 WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 320}
 """The usual width of a layout in pixels."""

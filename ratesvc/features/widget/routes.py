@@ -43,9 +43,9 @@ from ratesvc.features.widget.element import element
 from ratesvc.features.widget.ground import colour
 from ratesvc.features.widget.height import height as height_of
 from ratesvc.features.widget.view import STYLES, TITLE, Figures, Look, View
-from ratesvc.render.contract import Site
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import TRANSLATIONS
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Render
 from ratesvc.web.caching import CARD, FOR_EVER, HOURLY, MANIFEST, NO_STORE, WIDGET, Caching

@@ -21,7 +21,7 @@ from ratesvc.features.chart.axes import LABEL_GAP, Point, day_ticks, spread, thi
 from ratesvc.features.chart.drawing import STYLE, ChartLook, Drawing, is_better_indexed
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
-from ratesvc.render.contract import query_parameters
+from ratesvc.render.openapi import query_parameters
 
 SVG = "{http://www.w3.org/2000/svg}"
 CODES = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")

@@ -17,7 +17,7 @@ from ratesvc.features.chart.axes import Point
 from ratesvc.features.chart.chart_page import MOST_ROWS, PICTURES, Selection, View, answered, days_of
 from ratesvc.features.chart.drawing import ChartLook, Drawing, is_better_indexed
 from ratesvc.features.site.language import language_or_default
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 
 SITE = Site("https://rates.example/of")
 TODAY = date(2026, 3, 31)

@@ -26,7 +26,7 @@ from ratesvc.config import Settings
 from ratesvc.features.events import routes
 from ratesvc.features.events.place import MOST_SHEETS, Event, Place, Stamp
 from ratesvc.features.events.routes import feed_of
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 from ratesvc.web import connections
 
 pytestmark = pytest.mark.usefixtures("_two_sheets")

@@ -26,7 +26,7 @@ from ratesvc.features.rate.rate_page import Question
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.site.page import policy, style
 from ratesvc.features.site.reasons import Kind, Reason, reason
-from ratesvc.render.contract import Site
+from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.web import server
 

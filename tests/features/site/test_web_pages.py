@@ -14,7 +14,7 @@ import pytest
 from conftest import Served, addresses
 from kit.http import ask, get
 
-from ratesvc.features.docs import openapi
+from ratesvc.features.docs import openapi_json
 from ratesvc.features.docs.reference import titles
 from ratesvc.features.rendering import MOST_WAITING, Queue
 from ratesvc.features.site.language import language_or_default
@@ -198,8 +198,8 @@ async def test_the_reference_has_its_examples_while_long_answers_wait(
 
 async def test_the_reference_is_made_once_for_all_who_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes a tenth of a second in the threads of small answers, so they would wait for each reader."""
-    made = Mock(wraps=openapi.operations)
-    monkeypatch.setattr(openapi, "operations", made)
+    made = Mock(wraps=openapi_json.operations)
+    monkeypatch.setattr(openapi_json, "operations", made)
     answers = await asyncio.gather(*(served.get("/docs") for _ in range(9)))
     assert {status for status, _, _ in answers} == {200}
     assert made.call_count == 1

@@ -8,8 +8,8 @@ from datetime import date
 import msgspec
 
 from ratesvc import __version__
-from ratesvc.render.contract import Part, Site, contract, resolved
 from ratesvc.render.json import encode
+from ratesvc.render.openapi import Part, Site, contract, resolved
 
 EXAMPLE_HOST = "http://localhost:8080"
 HOST, DAY = EXAMPLE_HOST.encode(), re.compile(rb'(?<=[/=])2022-11-18|(?<="example":")2022-11-18')
