@@ -120,10 +120,6 @@ def _hint(error: OSError) -> str:
 def main(context: click.Context, file: Path | None) -> None:
     """The Bank of Russia's official exchange rates as a JSON API and an HTML widget."""
     context.obj = file
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:
-            # The caller has closed it. A socket would get its number, and uvloop cannot work with that.
-            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 -- open as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that knows neither arrows nor Cyrillic shows their numbers.
@@ -134,33 +130,17 @@ def main(context: click.Context, file: Path | None) -> None:
 @click.option("--port", metavar="PORT", help="Instead of RATESVC_PORT, which is 8080 by default.")
 @click.option("--host", metavar="ADDRESS", help="Instead of RATESVC_HOST; 0.0.0.0 is every address of this machine.")
 @click.option("--check-config", is_flag=True, help="Read the settings, say whether they are right, and stop.")
-@options.json_option("With --check-config: the result as JSON.")
 @options.demo_option
 @click.pass_obj
-def serve(
-    file: Path | None, *, port: str | None, host: str | None, check_config: bool, as_json: bool, demo: bool
-) -> None:
+def serve(file: Path | None, *, port: str | None, host: str | None, check_config: bool, demo: bool) -> None:
     """Serve the API and the widget until told to stop."""
     given = {"RATESVC_PORT": port, "RATESVC_HOST": host}
     os.environ |= {name: text for name, text in given.items() if text is not None}
     if check_config:
-        _check_config(file, as_json=as_json)
-        return
-    if as_json:
-        raise click.UsageError("--json goes with --check-config; RATESVC_LOG_FORMAT=json makes the service write JSON.")
-    options.run("ratesvc.commands.serve.serve", file, is_logged=True, demo=demo)
-
-
-def _check_config(file: Path | None, *, as_json: bool) -> None:
-    import msgspec
-
-    try:
         options.settings_of(file)
-    except ConfigError as error:
-        if as_json:
-            click.echo(msgspec.json.encode({"right": False, "error": str(error)}))
-        raise
-    click.echo(msgspec.json.encode({"right": True}) if as_json else "The settings are right.")
+        click.echo("The settings are right.")
+        return
+    options.run("ratesvc.commands.serve.serve", file, is_logged=True, demo=demo)
 
 
 @main.command()

@@ -168,16 +168,10 @@ FORMS = "JSON has no suffix here, and spreadsheets such as Excel read .csv."
 
 
 class UnknownCurrency(RatesvcError):
-    """No held sheet has this code; with `effective`, the sheet of that date lacks it. `meant` is a similar code."""
+    """No held sheet has this code; with `effective`, the sheet of that date lacks it."""
 
-    def __init__(
-        self, code: str, meant: str | None = None, *, effective: date | None = None, parameter: str = ""
-    ) -> None:
-        if effective:
-            text = f"The sheet of {effective} has no {code}."
-        else:
-            text = f"There is no currency {code}. Did you mean {meant}?" if meant else f"No currency {code} is known."
-        super().__init__(text)
+    def __init__(self, code: str, *, effective: date | None = None, parameter: str = "") -> None:
+        super().__init__(f"The sheet of {effective} has no {code}." if effective else f"No currency {code} is known.")
         self.code = self.given = code
         self.parameter = parameter
 

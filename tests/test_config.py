@@ -41,9 +41,9 @@ def test_config_yaml_is_the_defaults() -> None:
     found = load(CONFIG, {})
     assert found.features == FEATURES, "config.yaml lists the features in the order of their names"
     assert {path: setting(found, path) for path in KNOWN.values()} == {
-        path: setting(Settings(), path) for path in KNOWN.values()
+        path: setting(Settings(data_dir="data"), path) for path in KNOWN.values()
     }
-    assert found == Settings()
+    assert found == Settings(data_dir="data")
 
 
 def test_every_setting_is_in_config_yaml_with_a_sentence_and_its_variable() -> None:
@@ -108,11 +108,11 @@ def test_a_file_can_be_named_in_the_environment(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("server: {port: 1}", "utf-8")
     assert load(None, {"RATESVC_CONFIG": "mine.yaml"}).server.port == 1
-    assert load(None, HERE) == Settings()
+    assert load(None, HERE) == Settings(data_dir="data")
     (tmp_path / "config.yaml").write_text("server: {port: 2}", "utf-8")
     assert load(None, {}).server.port == 2
     (tmp_path / "config.yaml").write_text("# nothing\n", "utf-8")
-    assert load(None, HERE) == Settings()
+    assert load(None, HERE) == Settings(data_dir="data")
 
 
 def test_without_a_setting_the_data_is_in_the_folder_of_a_users_data(

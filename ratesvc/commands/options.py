@@ -14,15 +14,6 @@ import click
 if TYPE_CHECKING:
     from ratesvc.config import Settings
 
-CODES = (
-    *("AED", "AMD", "AUD", "AZN", "BDT", "BHD", "BOB", "BRL", "BYN", "CAD", "CHF"),
-    *("CNY", "CUP", "CZK", "DKK", "DZD", "EGP", "ETB", "EUR", "GBP", "GEL", "HKD"),
-    *("HUF", "IDR", "INR", "IRR", "JPY", "KGS", "KRW", "KZT", "MDL", "MMK", "MNT"),
-    *("NGN", "NOK", "NZD", "OMR", "PLN", "QAR", "RON", "RSD", "RUB", "SAR", "SEK"),
-    *("SGD", "THB", "TJS", "TMT", "TRY", "UAH", "USD", "UZS", "VND", "XDR", "ZAR"),
-)
-"""The codes that a shell completes: RUB and the sheet of 25 April 2026. Reading the store would make it wait."""
-
 
 def run(path: str, file: Path | None, /, *arguments: Any, is_logged: bool = False, **switches: Any) -> None:
     """Run the function at `package.module.function`, which is imported once the settings are known to be right."""
@@ -57,24 +48,12 @@ def to_codes(_context: click.Context, _parameter: click.Parameter, text: Any) ->
     return text.upper() if isinstance(text, str) else tuple(code.upper() for code in text)
 
 
-def completed_from(words: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """What a shell completes from these words."""
-    return lambda _context, _parameter, begun: [word for word in words if word.lower().startswith(begun.lower())]
-
-
-def completed_tags(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    """The languages that a shell completes."""
-    from ratesvc.render.language import TRANSLATIONS
-
-    return completed_from(TRANSLATIONS)(context, parameter, begun)
-
-
 Command = Callable[..., None]
 
 
 def code_argument(name: str, **more: Any) -> Callable[[Command], Command]:
     """An argument that takes codes of currencies."""
-    return click.argument(name, callback=to_codes, shell_complete=completed_from(CODES), **more)
+    return click.argument(name, callback=to_codes, **more)
 
 
 def day_option(name: str, text: str) -> Callable[[Command], Command]:
@@ -89,6 +68,4 @@ def json_option(text: str) -> Callable[[Command], Command]:
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 demo_option = click.option("--demo", is_flag=True, help="Recorded figures on a stopped clock; needs no network.")
-lang_option = click.option(
-    "--lang", default="en", show_default=True, shell_complete=completed_tags, help="The language."
-)
+lang_option = click.option("--lang", default="en", show_default=True, help="The language.")

@@ -14,9 +14,7 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.table import Column
 
 from ratesvc.config import Cbr, Settings
 from ratesvc.demo import FIRST_DAY, recorded_bank, stopped_clock
@@ -32,9 +30,6 @@ try:
     from uvloop import new_event_loop
 except ImportError:  # it does not exist everywhere
     new_event_loop = asyncio.new_event_loop  # type: ignore[assignment] # any loop will do
-
-ROOMY = 60
-"""Narrower terminals show codes without names, so that no figure is cut."""
 
 
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
@@ -92,7 +87,7 @@ def progress_shown(*, as_json: bool) -> Iterator[Report]:
 
     It is a bar in a terminal, a line for each step elsewhere, or with `as_json` lines of JSON on standard output.
     """
-    with progress_bar(Console(stderr=True), disable=as_json or not sys.stderr.isatty()) as bar:
+    with Bar(console=Console(stderr=True), disable=as_json or not sys.stderr.isatty()) as bar:
         job = bar.add_task("")
 
         async def report(step: Progress) -> None:
@@ -104,15 +99,6 @@ def progress_shown(*, as_json: bool) -> Iterator[Report]:
                 click.echo(f"{step.done}/{step.total} {step.asking}", err=True)
 
         yield report
-
-
-def progress_bar(console: Console, *, disable: bool) -> Bar:
-    """What is fetched, a bar, the count and the time left; in a narrow terminal the bar shrinks, never a figure."""
-    whole = Column(no_wrap=True, min_width=len("-:--:--"))
-    description = TextColumn(f"{{task.description:<{28 if console.width >= ROOMY else 13}}}")
-    count, time_left = MofNCompleteColumn(table_column=Column(no_wrap=True)), TimeRemainingColumn(table_column=whole)
-    columns = description, BarColumn(), count, time_left
-    return Bar(*columns, console=console, disable=disable)
 
 
 def end_if_cancelled() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -16,7 +17,6 @@ from ratesvc import __version__
 from ratesvc.commands.running import end_if_cancelled, opened
 from ratesvc.config import Settings
 from ratesvc.service.app import Service
-from ratesvc.service.publication import give_back_memory
 from ratesvc.web import features
 from ratesvc.web.server import listening
 
@@ -26,7 +26,7 @@ async def serve(settings: Settings, *, demo: bool) -> None:
 
     During the start SIGTERM and SIGHUP end it without an error, and SIGINT cancels it like any command.
     """
-    give_back_memory()
+    _give_back_memory()
     features.load(settings.features)
     # What the imports made stays. Looking through it at each collection would take a tenth of a second.
     gc.freeze()
@@ -65,6 +65,18 @@ async def serve(settings: Settings, *, demo: bool) -> None:
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
+
+
+def _give_back_memory() -> None:
+    """Make glibc return every large buffer to the system once it is freed, and let threads share one heap.
+
+    Otherwise it keeps ever larger buffers, and a heap for each thread. Other C libraries have no such switch. It lowers
+    the peak of a process that renders long answers by 16 MB.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        # The size from which a buffer lies apart; how many heaps threads have.
+        for option, value in {-3: 128 * 1024, -8: 1}.items():
+            ctypes.CDLL(None).mallopt(option, value)
 
 
 def notify_systemd(state: str) -> None:

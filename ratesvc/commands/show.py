@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 from datetime import date
-from difflib import get_close_matches
 
 import click
 from rich.console import Console
 
-from ratesvc.commands.running import ROOMY, language_for, opened
+from ratesvc.commands.running import language_for, opened
 from ratesvc.config import Settings
-from ratesvc.domain.history import History, on_day
-from ratesvc.domain.rates import MOST_USED, InForce
+from ratesvc.domain.history import on_day
+from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
-from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
+from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError
 from ratesvc.render import json, terminal
 from ratesvc.service.app import Service
 from ratesvc.service.refresh import Cycle
+from ratesvc.web.params import known
 
 PIPE_WIDTH = 200
 
@@ -29,7 +29,8 @@ async def show(
     language = language_for(lang)
     async with opened(settings, demo=demo) as service:
         answer = await in_force(service, day)
-        check_known(codes, service.history)
+        for code in codes:
+            known(code, service)
         if "RUB" in codes:
             raise BadRequest("These rates are in RUB. One rouble in another currency: ratesvc convert 1 RUB USD")
         if as_json:
@@ -38,8 +39,7 @@ async def show(
             shown = dict.fromkeys(codes) or sorted(answer.revision.sheet.by_code)
             # As wide as the terminal. Rich leaves out colours in a pipe and where NO_COLOR is set.
             console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-            is_named = console.width >= ROOMY
-            console.print(terminal.rates(answer, language, list(shown), demo=demo, is_named=is_named))
+            console.print(terminal.rates(answer, language, list(shown), demo=demo))
 
 
 async def in_force(service: Service, day: date | None) -> InForce:
@@ -70,13 +70,3 @@ def _raise_cause(cycle: Cycle, day: date) -> None:
     for held_back in cycle.held_back:
         if held_back.effective_date <= day:
             raise RatesvcError(f"The Bank's sheet of {held_back.effective_date} is held back ({held_back}).")
-
-
-def check_known(codes: tuple[str, ...], history: History) -> None:
-    """Raises UnknownCurrency, with the code that was probably meant."""
-    known = history.codes() | {"RUB"}
-    for code in codes:
-        if code not in known:
-            # Several are often equally similar. Then the most used is meant.
-            near = get_close_matches(code, known & {*MOST_USED, "RUB"}, 1) or get_close_matches(code, known, 1)
-            raise UnknownCurrency(code, near[0] if near else None)

@@ -13,18 +13,12 @@ from ratesvc.domain.rates import REDENOMINATION, InForce, unit_rates
 from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
 
 
-def rates(
-    answer: InForce, language: Language, codes: Sequence[str], *, demo: bool, is_named: bool = True
-) -> RenderableType:
-    """The sheet in force on the requested day, `codes` in that order. Without names (`is_named`) 40 columns do.
-
-    In a wider terminal names are folded where that is needed, and no figure is.
-    """
+def rates(answer: InForce, language: Language, codes: Sequence[str], *, demo: bool) -> RenderableType:
+    """The sheet in force on the requested day, `codes` in that order. A narrow terminal folds names, and no figure."""
     say, sheet = language.say, answer.revision.sheet
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(say("Code"), no_wrap=True)
-    if is_named:
-        table.add_column(say("Currency"), overflow="fold")
+    table.add_column(say("Currency"), overflow="fold")
     for head in (say("Nominal"), say("Value, RUB"), say("Change")):
         table.add_column(head, no_wrap=True, justify="right")
     units = unit_rates(sheet, answer.previous.sheet if answer.previous else None)
@@ -34,8 +28,7 @@ def rates(
             change = units[code].change
             moved = _percent(change.percent(PLACES), language) if change else Text(NOTHING)
             figures = [Text(language.whole(quote.nominal)), Text(language.number(quote.value, PLACES)), moved]
-        name = [language.currency(code, quote.nominal if quote else None)] if is_named else []
-        table.add_row(code, *name, *figures)
+        table.add_row(code, language.currency(code, quote.nominal if quote else None), *figures)
     return Group(Text(title(answer, language, "RUB", demo=demo), style="bold"), table)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import gzip
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
@@ -34,9 +32,6 @@ BROTLI_QUALITY, GZIP_LEVEL = 5, 4
 """Quality 9 takes ten times as long and saves two bytes in a hundred, and the first reader waits for it."""
 BROTLI_WINDOW = 18
 """256 kB. A long table becomes a hundredth longer than with 4 MB, and takes 4 MB of memory instead of 20."""
-
-# Of glibc's mallopt: the size from which a buffer lies apart; how many heaps threads have.
-MALLOC_OPTIONS = {-3: 128 * 1024, -8: 1}
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -183,15 +178,3 @@ class Publication:
         self.answers[target] = answer
         if len(self.answers) > MOST_TARGETS:
             del self.answers[next(iter(self.answers))]
-
-
-def give_back_memory() -> None:
-    """Make glibc return every large buffer to the system once it is freed, and let threads share one heap.
-
-    Otherwise it keeps ever larger buffers, and a heap for each thread. Other C libraries have no such switch. It lowers
-    the peak of a process that renders long answers by 16 MB.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        options = ctypes.CDLL(None).mallopt
-        for option, value in MALLOC_OPTIONS.items():
-            options(option, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from difflib import get_close_matches
@@ -12,10 +12,12 @@ from typing import Any
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
+from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import iso_day
-from ratesvc.errors import FORMS, BadRequest, BeforeHistory, NotEmbeddable, NotYetSet, UnknownRevision
+from ratesvc.errors import FORMS, BadRequest, BeforeHistory, NotEmbeddable, NotYetSet, UnknownCurrency, UnknownRevision
 from ratesvc.render.language import Language, language
 from ratesvc.render.openapi import query_parameters
+from ratesvc.service.app import Service
 
 DAYS = ("today", "next")
 """Days by name: today in Moscow, and the day from which the announced sheet is in force."""
@@ -62,8 +64,7 @@ class StrictParams:
             if _TOLERATED.fullmatch(name):
                 continue
             if name not in self._known:
-                hint = _hint(name, value, path, self._known)
-                raise BadRequest(f"There is no parameter {name[:40]!r}.{hint}", name, value)
+                raise BadRequest(f"There is no parameter {name[:40]!r}.{_hint(name, path, self._known)}", name, value)
             if name in self._values:
                 raise BadRequest(f"{name} is given twice.", name, value)
             self._values[name] = value
@@ -154,6 +155,21 @@ def refuses(parameter: str, given: str) -> Iterator[None]:
         raise
 
 
+def known(code: str, service: Service, parameter: str = "codes") -> str:
+    """The code itself. Raises UnknownCurrency if no held sheet has ever had it, NoSheet while none is held."""
+    if code != "RUB" and code not in service.history.codes():
+        service.require_publication()
+        raise UnknownCurrency(code, parameter=parameter)
+    return code
+
+
+def check_listed(answer: InForce, codes: Mapping[str, str]) -> None:
+    """Raise UnknownCurrency if the sheet lacks one of the currencies, each of which has its parameter's name."""
+    for code, parameter in codes.items():
+        if code not in answer.revision.sheet.costs:
+            raise UnknownCurrency(code, effective=answer.revision.effective_date, parameter=parameter)
+
+
 def one_code(text: str) -> str:
     """USD, in a path. Raises BadRequest."""
     if not _CODE.fullmatch(text):
@@ -170,17 +186,11 @@ def day_of(text: str, name: str = "date") -> date:
     raise BadRequest(FORMS if has_suffix else "Give an existing day as YYYY-MM-DD, or today, or next.", name, text)
 
 
-def _hint(name: str, value: str, path: str, known: Collection[str]) -> str:
+def _hint(name: str, path: str, known: Collection[str]) -> str:
     """What the client probably meant by a parameter that `path` does not have."""
     asked = name.lower()
     if asked in ("date", "day") and path.startswith("/v1/rates"):
-        is_day = value in DAYS or iso_day(value)
-        return f" The day is part of the path: /v1/rates/{value if is_day else 'YYYY-MM-DD'}"
-    has_table = path.startswith(("/v1/rates", "/v1/series"))
-    if has_table and asked == "format":
-        return " The form is a suffix of the path, such as .csv."
-    if has_table and asked in ("lang", "locale"):
-        return " It is for the addresses that end with .csv."
+        return " The day is part of the path: /v1/rates/YYYY-MM-DD"
     meant = next((other for other in OTHER_NAMES.get(asked, ()) if other in known), "")
     if asked in OF_DIRECTION and "quote_currency" in known and meant in ("", "codes"):
         return f" Did you mean codes?{DIRECTION}" if meant else DIRECTION

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from functools import partial
 
@@ -11,12 +10,12 @@ from aiohttp import web
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import moscow_day
-from ratesvc.errors import NotYetSet, UnknownCurrency
+from ratesvc.errors import NotYetSet
 from ratesvc.render import csv, json
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, caching_of
-from ratesvc.web.params import StrictParams, day_of, one_code, refuses
+from ratesvc.web.params import StrictParams, check_listed, day_of, known, one_code, refuses
 from ratesvc.web.responses import Answer, Handler
 
 
@@ -110,18 +109,3 @@ def day_named(text: str, service: Service, name: str = "date") -> date:
         following = service.history.calendar.effective_date_after(service.history.known_until)
         raise NotYetSet(following, snapshot.next_due_at, overdue=snapshot.next_overdue)
     return snapshot.announced.effective_date
-
-
-def known(code: str, service: Service, parameter: str = "codes") -> str:
-    """The code itself. Raises UnknownCurrency if no held sheet has ever had it, NoSheet while none is held."""
-    if code != "RUB" and code not in service.history.codes():
-        service.require_publication()
-        raise UnknownCurrency(code, parameter=parameter)
-    return code
-
-
-def check_listed(answer: InForce, codes: Mapping[str, str]) -> None:
-    """Raise UnknownCurrency if the sheet lacks one of the currencies, each of which has its parameter's name."""
-    for code, parameter in codes.items():
-        if code not in answer.revision.sheet.costs:
-            raise UnknownCurrency(code, effective=answer.revision.effective_date, parameter=parameter)

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import click
 import pytest
-from click.shell_completion import BashComplete
 from click.testing import CliRunner
 from conftest import eventually, patience_s, program
 from kit import cases
@@ -93,7 +92,7 @@ def command(interpreter: subprocess.Popen[str], tmp_path: Path) -> Command:
     return Command(interpreter, tmp_path)
 
 
-# Help and completion
+# Help
 
 
 @pytest.mark.parametrize(("command", "light"), [("healthcheck", {"msgspec"}), ("--help", set())])
@@ -105,24 +104,6 @@ async def test_a_small_command_imports_little(tmp_path: Path, command: str, ligh
     imported = {line.rsplit("|", 1)[-1].strip() for line in err.splitlines() if line.startswith("import time:")}
     assert "click" in imported
     assert imported & heavy == light
-
-
-@pytest.mark.parametrize(
-    ("words", "begun", "completed"),
-    [
-        ([], "q", {"quarantine"}),
-        ([], "s", {"serve", "show"}),
-        (["show"], "u", {"UAH", "USD", "UZS"}),
-        (["show"], "cn", {"CNY"}),
-        (["quarantine"], "re", {"release"}),
-        (["show", "--lang"], "r", {"ru"}),
-        (["show"], "--da", {"--date"}),
-    ],
-)
-def test_a_shell_completes_commands_options_and_currencies(words: list[str], begun: str, completed: set[str]) -> None:
-    """Without the network, and in any case of letters."""
-    shell = BashComplete(cli.main, {}, "ratesvc", "_RATESVC_COMPLETE")
-    assert {item.value for item in shell.get_completions(words, begun)} == completed
 
 
 # Errors
@@ -409,21 +390,19 @@ async def test_a_logged_error_says_where_it_happened_and_no_value_of_a_variable(
 
 @pytest.mark.nightly
 async def test_the_progress_of_a_long_job_is_a_bar_in_a_terminal(tmp_path: Path) -> None:
-    """The count and the time left are whole."""
+    """It ends at a hundred per cent."""
     drawn = await in_a_terminal(tmp_path, "backfill", "--demo", COLUMNS="40", NO_COLOR="1")
-    assert re.search(r" (\d+)/\1 ", drawn)
-    assert "…" not in drawn
+    assert "100%" in drawn
 
 
 @pytest.mark.nightly
 async def test_whatever_happens_to_the_output_the_command_ends_in_order(tmp_path: Path) -> None:
-    """A reader that leaves, a full disk, a closed output, a terminal that knows ASCII only."""
+    """A reader that leaves, a full disk, a terminal that knows ASCII only."""
     command = f"{sys.executable} -m ratesvc show --demo"
     for line, code, text in (
         (f"set -o pipefail; {command} --json | true", (0, 1), ""),
         (f"{sys.executable} -m ratesvc serve --check-config >/dev/full", (75,), "ratesvc: No space left on device\n"),
         (f"{sys.executable} -m ratesvc --help >/dev/full", (75,), "ratesvc: No space left on device\n"),
-        (f"{command} >&- 2>&-", (0,), ""),
         (f"PYTHONIOENCODING=ascii {command} --lang ru USD", (0,), ""),
     ):
         status, _, err = await finished(program("bash"), "-c", line, cwd=tmp_path, env=environment(tmp_path))

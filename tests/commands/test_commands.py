@@ -7,8 +7,6 @@ import resource
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from aiohttp import web
@@ -17,12 +15,10 @@ from kit.bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
 from kit.sheets import all_times, changed, times
 
 from ratesvc.commands.backfill import backfill
-from ratesvc.commands.options import CODES
-from ratesvc.commands.show import check_known, in_force
+from ratesvc.commands.show import in_force
 from ratesvc.config import Cbr, Redis, Settings
-from ratesvc.domain.history import History
 from ratesvc.domain.workdays import moscow_day, utc_now
-from ratesvc.errors import FetchFailed, RatesvcError, UnknownCurrency
+from ratesvc.errors import FetchFailed, RatesvcError
 from ratesvc.features.export.command import export
 from ratesvc.features.files import replace_file
 from ratesvc.features.verify.command import verify
@@ -180,20 +176,6 @@ async def test_a_file_is_only_removed_if_its_answer_is_404(
     assert (site / "series/USD.csv").read_text() == old[site / "series/USD.csv"]
     assert not (site / "rates-next.json").exists()
     assert f'"effective_date":"{today}"' in (site / "rates.json").read_text()
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        *(("USE", "USD"), ("UDS", "USD"), ("EURO", "EUR"), ("GPB", "GBP"), ("CHY", "CNY"), ("RUR", "RUB")),
-        *(("TRL", "TRY"), ("DUS", "USD"), ("XQZ", None), ("", None), ("DOLLAR", None)),
-    ],
-)
-def test_the_code_that_was_meant_is_the_most_used_of_the_nearest(written: str, meant: str | None) -> None:
-    """One wrong letter, two that changed places, one too many; no guess if too little agrees."""
-    history = cast("History", SimpleNamespace(codes=lambda: {*CODES}))
-    with pytest.raises(UnknownCurrency, match=rf"Did you mean {meant}\?$" if meant else "is known.$"):
-        check_known((written,), history)
 
 
 async def test_a_demo_never_touches_live_data(settings: Settings) -> None:

@@ -84,9 +84,9 @@ def test_codes_are_bounded() -> None:
 
 def test_a_similar_name_is_looked_for_in_forty_letters() -> None:
     """Whatever follows would cost time."""
-    assert "Did you mean yy" in hint("y" * 100, "", DAY, ["y" * 40])
-    assert "Did you mean xx" in hint("x" * 18 + "y" + "z" * 22, "", DAY, ["x" * 18 + "yqq"])
-    assert "Did you mean" not in hint("x" * 18 + "z" * 22 + "y", "", DAY, ["x" * 18 + "yqq"])
+    assert "Did you mean yy" in hint("y" * 100, DAY, ["y" * 40])
+    assert "Did you mean xx" in hint("x" * 18 + "y" + "z" * 22, DAY, ["x" * 18 + "yqq"])
+    assert "Did you mean" not in hint("x" * 18 + "z" * 22 + "y", DAY, ["x" * 18 + "yqq"])
 
 
 @given(st.dictionaries(st.text(max_size=12), st.text(max_size=20), max_size=4))

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from kit import cases
 from rich.console import Console, RenderableType
 
-from ratesvc.commands.running import ROOMY
 from ratesvc.demo import recorded_sheets
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
@@ -39,9 +38,9 @@ def old_answer(day: date, **values: str) -> InForce:
 
 @given(st.integers(40, 160), st.sampled_from(["en", "ru", "zh-Hans", "de", "ar"]))
 def test_no_figure_is_cut_in_a_narrow_terminal(width: int, tag: str) -> None:
-    """Names are folded or left out before a digit goes; no line is too wide. Signs say what colours say."""
+    """Names are folded before a digit goes; no line is too wide. Signs say what colours say."""
     language, codes = language_or_default(tag), ("USD", "UZS", "XDR")
-    lines = printed(terminal.rates(NEWEST_ANSWER, language, codes, demo=True, is_named=width >= ROOMY), width)
+    lines = printed(terminal.rates(NEWEST_ANSWER, language, codes, demo=True), width)
     assert max(len(line) for line in lines) <= width
     for code in codes:
         value = language.number(NEWEST_ANSWER.revision.sheet.by_code[code].value, 4)

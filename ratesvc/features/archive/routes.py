@@ -25,8 +25,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import BODY_BYTES, GZIP_LEVEL, Body, Headers
 from ratesvc.web.caching import RATES
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import StrictParams
-from ratesvc.web.rates import known
+from ratesvc.web.params import StrictParams, known
 from ratesvc.web.responses import Answer, Handler
 
 GZIP_STREAM = 16 + zlib.MAX_WBITS

@@ -42,9 +42,8 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import NO_STORE
 from ratesvc.web.features import Embedded, Feature, Features
-from ratesvc.web.params import StrictParams
+from ratesvc.web.params import StrictParams, known
 from ratesvc.web.problems import problem_of
-from ratesvc.web.rates import known
 from ratesvc.web.responses import Answer, Handler
 
 CHART_POLICY = ("Content-Security-Policy", policy(drawing.STYLE, frame_ancestors="*"))

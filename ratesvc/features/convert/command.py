@@ -9,11 +9,12 @@ from decimal import Decimal
 import click
 
 from ratesvc.commands.running import language_for, opened
-from ratesvc.commands.show import check_known, in_force
+from ratesvc.commands.show import in_force
 from ratesvc.config import Settings
 from ratesvc.errors import BadRequest
 from ratesvc.features.convert.conversion import to_json, to_text
 from ratesvc.render.openapi import query_parameters
+from ratesvc.web.params import known
 
 
 async def convert(  # noqa: PLR0913 -- the options of the command
@@ -26,7 +27,8 @@ async def convert(  # noqa: PLR0913 -- the options of the command
     language = language_for(lang)
     async with opened(settings, demo=demo) as service:
         answer = await in_force(service, day)
-        check_known(pair, service.history)
+        for code in pair:
+            known(code, service)
         sheet = answer.revision.sheet
         if missing := {*pair} - sheet.costs.keys():
             raise BadRequest(f"The sheet of {sheet.effective_date} has no {', '.join(sorted(missing))}.")

@@ -13,8 +13,8 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import caching_of
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import StrictParams
-from ratesvc.web.rates import check_listed, in_force, known
+from ratesvc.web.params import StrictParams, check_listed, known
+from ratesvc.web.rates import in_force
 from ratesvc.web.responses import Answer, Handler
 
 

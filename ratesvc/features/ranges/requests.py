@@ -16,8 +16,8 @@ from ratesvc.features.rendering import Queue, rendered
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Headers, Render
 from ratesvc.web.caching import caching_until
-from ratesvc.web.params import StrictParams, refuses
-from ratesvc.web.rates import day_named, known
+from ratesvc.web.params import StrictParams, known, refuses
+from ratesvc.web.rates import day_named
 from ratesvc.web.responses import Answer
 
 MOST_NAMED = 30
