@@ -5,9 +5,7 @@ import gc
 import os
 import re
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
@@ -22,18 +20,18 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-import redis
 from _pytest.unraisableexception import collect_unraisable
 from aiohttp import web
 from hypothesis import settings as hypothesis_settings
 from kit.bank import Bank, bank_running, sheet
 from kit.dates import DAYS, EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from kit.ledger import Ledger, fault
-from kit.not_run import NOT_HERE, NotRun, missing, not_here, path_of, program, reason
+from kit.not_run import missing, not_here, path_of, program, pytest_runtest_makereport, pytest_terminal_summary
+from kit.redis import RealRedis
+from kit.redis import running as redis_running
+from kit.service import Program, serving
 from kit.sheets import plausible
 from kit.time import eventually, patience_s
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 from ratesvc import features
 from ratesvc.bank.client import DAILY, Limits, Pace
@@ -43,20 +41,18 @@ from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 from ratesvc.installed import DIALECTS
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
-from ratesvc.storage.embedded import find_server
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 from ratesvc.web.features import load
 from ratesvc.web.server import build, listening, pattern_of
 
-pytest_plugins = ["kit.guardian", "kit.guarded", "kit.service", "kit.browser"]
+pytest_plugins = ["kit.guarded", "kit.browser"]
 
 # With LONG_FAULTS=1 fault tests run for the time and number of the table, else for as much as shows the same.
 LONG = bool(os.environ.get("LONG_FAULTS"))
 # The recorded documents of the Bank lie beside the project, and are no part of it.
 RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 MIDNIGHT_S = 90.0
-PAUSE_S = 0.01
 # A quick test takes seconds, unless it hangs.
 WAITS_OF_A_QUICK_TEST = 6
 
@@ -79,7 +75,9 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 sys.addaudithook(_only_loopback)
 
+# What tests take from here, and two hooks of pytest.
 __all__ = ["eventually", "fault", "missing", "not_here", "path_of", "patience_s", "program"]
+__all__ += ["pytest_runtest_makereport", "pytest_terminal_summary"]
 
 
 _IMPORTED = re.compile(r"^(?:from|import) (?:ratesvc\.features\.(\w+)|(release_\w+))", re.MULTILINE)
@@ -110,13 +108,13 @@ def pytest_configure(config: pytest.Config) -> None:
     # Local time is neither UTC nor Moscow's: Newfoundland is half an hour off, and has a summer time.
     os.environ.setdefault("TZ", "NST3:30NDT,M3.2.0,M11.1.0")
     time.tzset()
-    # A shell lets its background jobs ignore SIGINT, and all programs that the tests start would inherit that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A run that is told to stop ends what it started, as after Ctrl-C. A shell lets its background jobs ignore SIGINT,
+    # and all programs that the tests start would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     # So they would a SIGHUP that nohup lets us ignore. With a handler we still do, and they do not.
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(NotRun())
     if path := config.getoption("--faults-table"):
         config.pluginmanager.register(Ledger(path))
 
@@ -178,17 +176,6 @@ def pytest_runtest_setup() -> None:
     left_s = (midnight - now).total_seconds()
     if left_s < MIDNIGHT_S:
         time.sleep(left_s + 1)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Under TEST_ALL a test that would skip fails, whichever way it skips."""
-    report = yield
-    if os.environ.get("TEST_ALL") and report.skipped and not hasattr(report, "wasxfail"):
-        why = reason(report.longrepr)
-        if NOT_HERE not in why:
-            report.outcome, report.longrepr = "failed", f"{why}, and TEST_ALL forbids to skip"
-    return report
 
 
 @pytest.fixture(scope="session")
@@ -263,30 +250,28 @@ async def bank() -> AsyncIterator[Bank]:
         yield running
 
 
-def _server(binary: str) -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="ratesvc-test-") as folder:
-        socket = f"{folder}/s"
-        command = [binary, "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", ""]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            try:
-                patient = Retry(ConstantBackoff(PAUSE_S), int(patience_s() / PAUSE_S))
-                with redis.Redis(unix_socket_path=socket, retry=patient) as client:
-                    client.ping()
-                yield f"unix://{socket}"
-            finally:
-                process.terminate()
-
-
-@pytest.fixture(scope="session", params=["embedded binary", "redis-server"])
-def every_redis(request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture(scope="session", params=["valkey", "redis"])
+def every_redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server of each kind: the embedded Valkey, and Redis."""
-    yield from _server(str(find_server()) if request.param == "embedded binary" else program(request.param))
+    server = RealRedis(tmp_path_factory.mktemp(request.param), request.param)
+    with redis_running(server):
+        yield server.url
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One server for all tests. Each test has its own namespace."""
-    yield from _server(str(find_server()))
+    server = RealRedis(tmp_path_factory.mktemp("redis"), "valkey")
+    with redis_running(server):
+        yield server.url
+
+
+@pytest.fixture
+async def demo(tmp_path: Path) -> AsyncIterator[Program]:
+    """`ratesvc serve --demo`, which is ready."""
+    async with serving(tmp_path, "--demo") as running:
+        await running.ready()
+        yield running
 
 
 @pytest.fixture

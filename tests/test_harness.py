@@ -1,8 +1,7 @@
-"""The harness itself: no request may ask Redis, what did not run is said, and no run leaves a program behind."""
+"""The harness itself: no request may ask Redis, what did not run is said, and the examples of README.md pass."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -12,9 +11,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from conftest import Served, eventually, first
+from conftest import Served, first
 from kit import guarded
-from kit.service import ROOT, environment, finished, processes_over
+from kit.service import ROOT, environment, finished
 
 from ratesvc.storage.redis import connect
 
@@ -101,50 +100,14 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("run")
 
 
-def pytest_over(tests: Path, *arguments: str) -> list[str]:
-    """The command that runs these tests with our own conftest and settings."""
-    settings = ("-c", ROOT / "pyproject.toml", "--rootdir", tests.parent, "-p", "conftest", "-p", "no:cacheprovider")
-    return [sys.executable, "-m", "pytest", *map(str, settings), *arguments, str(tests)]
-
-
-def variables(folder: Path) -> dict[str, str]:
-    return environment(folder, PYTHONPATH=f"{ROOT}:{ROOT}/tests:{ROOT}/tests/faults", TMPDIR=str(folder))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("text", first(1, RUNS), ids=["what did not run", "the examples of tests/README.md"])
 async def test_a_run_says_what_it_did(text: str, tmp_path: Path) -> None:
     """How many tests did not run and why, and the seed of the order; the examples of the README pass."""
     tests = tmp_path / "test_some.py"
     tests.write_text(text, "utf-8")
-    command = pytest_over(tests, *["-q", "-n", "2", "-p", "randomly", "--randomly-seed=77"])
-    _, out, err = await finished(*command, cwd=tmp_path, env=variables(tmp_path))
+    settings = ("-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, "-p", "conftest", "-p", "no:cacheprovider")
+    command = (sys.executable, "-m", "pytest", *settings, "-q", "-n", "2", "-p", "randomly", "--randomly-seed=77")
+    given = environment(tmp_path, PYTHONPATH=f"{ROOT}:{ROOT}/tests:{ROOT}/tests/faults", TMPDIR=str(tmp_path))
+    _, out, err = await finished(*command, tests, cwd=tmp_path, env=given)
     assert [words for words in RUNS[text] if words not in out + err] == [], out + err
-
-
-HANGING = """
-import asyncio, os
-from pathlib import Path
-from kit.service import serving
-
-async def test_that_hangs(redis_url, tmp_path):
-    async with serving(tmp_path, "--demo"):
-        Path("runs").write_text(str(os.getpid()))
-        await asyncio.Event().wait()
-"""
-
-
-@pytest.mark.nightly
-async def test_a_run_that_is_killed_leaves_no_program_behind(tmp_path: Path) -> None:
-    """Neither Redis nor the service."""
-    tests, runs = tmp_path / "test_some.py", tmp_path / "runs"
-    tests.write_text(HANGING, "utf-8")
-    command = pytest_over(tests, "-n", "0")
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=tmp_path, env=variables(tmp_path), start_new_session=True
-    )
-    await eventually(lambda: runs.exists() and runs.read_text("ascii"))
-    assert len(processes_over(tmp_path)) > 4
-    process.kill()
-    assert await process.wait() != 0
-    await eventually(lambda: not processes_over(tmp_path))

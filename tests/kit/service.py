@@ -15,8 +15,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from kit.http import Fetched, fetched, says
 from kit.not_run import program
 from kit.time import eventually, patience_s
@@ -178,14 +176,6 @@ async def serving(folder: Path, *arguments: str, **variables: str) -> AsyncItera
     """`ratesvc serve` on a free port. It is killed at the end of the context."""
     async with serving_by((), folder, *arguments, **variables) as program:
         yield program
-
-
-@pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[Program]:
-    """`ratesvc serve --demo`, which is ready."""
-    async with serving(tmp_path, "--demo") as running:
-        await running.ready()
-        yield running
 
 
 @asynccontextmanager

@@ -65,11 +65,11 @@ async def redis(every_redis: str) -> AsyncIterator[Redis]:
 @asynccontextmanager
 async def forbidden(command: str, redis: Redis, namespace: str) -> AsyncIterator[Store]:
     """A replica whose user of Redis may do everything but this."""
-    path = redis.connection_pool.connection_kwargs["path"]
+    port = redis.connection_pool.connection_kwargs["port"]
     await redis.acl_setuser(
         "lame", reset=True, enabled=True, nopass=True, keys="*", channels="*", commands=["+@all", f"-{command}"]
     )
-    lame = Store(RedisConnection(f"unix://lame:x@{path}"), namespace)
+    lame = Store(RedisConnection(f"redis://lame:x@127.0.0.1:{port}"), namespace)
     yield lame
     await lame.close()
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit.history import rounded as half_even
 
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.history import History
@@ -186,7 +185,9 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
             exact = list(map(Fraction, rates))
             if in_quote == "BBB":
                 exact = [Fraction(units[one["date"]]) / Fraction(divisors[one["date"]]) for one in members]
-            assert row["mean_rate"] == half_even(Fraction(sum(exact)) / len(exact), 10)
+            mean = Fraction(sum(exact)) / len(exact)
+            quotient = Context(prec=200).divide(Decimal(mean.numerator), Decimal(mean.denominator))
+            assert row["mean_rate"] == Context(prec=10, rounding=ROUND_HALF_EVEN).plus(quotient)
             last = min(period.until, REDENOMINATION - ONE_DAY) if is_split and first < REDENOMINATION else period.until
             assert row["until"] == str(last)
             assert row["complete"] == (days[0] <= first and last <= days[1])
