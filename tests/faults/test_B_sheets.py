@@ -25,7 +25,7 @@ from kit.ledger import Fault
 from kit.recorded import documents, unit_rates
 from kit.replicas import shared_by
 from kit.service import Program, serving
-from kit.sheets import all_times, at, changed, figures, plausible, times, without
+from kit.sheets import all_times, at, changed, plausible, times, without
 from kit.time import Lag, limit_s
 from kit.watched import Watched, watched
 from redis import Redis
@@ -360,7 +360,7 @@ async def test_B17_a_correction(served: Watched, bank: Bank) -> None:
     _, _, first = await served.get(f"/v1/rates/{SATURDAY}?revision=1")
     assert b'"revision":1' in first
     held = served.service.history.revision(SATURDAY, 1)
-    assert figures(held.sheet) == figures(TOMORROW)
+    assert held.sheet.quotes == TOMORROW.quotes
 
 
 @pytest.mark.nightly

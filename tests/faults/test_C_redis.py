@@ -25,10 +25,8 @@ from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY
 from kit.front import ChaosProxy, Failure
 from kit.http import says
 from kit.ledger import Fault
-from kit.reader import Invariant
+from kit.reader import Invariant, Readers, look, under_load
 from kit.redis import RealRedis, Sentinel, cluster_nodes, joined, running
-from kit.replicas import Load, look, under_load
-from kit.sheets import truth_of
 from kit.time import LOOSE, Lag, limit_s
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
@@ -172,16 +170,16 @@ def redis_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(redis_module, limit, getattr(redis_module, limit) * LOOSE)
 
 
-async def restarts_empty(own: RealRedis, served: Seeded, load: Load) -> None:
+async def restarts_empty(own: RealRedis, served: Seeded, load: Readers) -> None:
     await asyncio.to_thread(own.kill)
     await eventually(lambda: served.redis_is("warn"))
     await load.ends()
     await asyncio.to_thread(own.start)
 
 
-async def evicts(own: RealRedis, served: Seeded, load: Load) -> None:
+async def evicts(own: RealRedis, served: Seeded, load: Readers) -> None:
     await asyncio.to_thread(_evict, own, served.key("sheets"))
-    await load.lasts()
+    await load.ends()
     with own.client() as client:
         client.config_set("maxmemory", 0)
 
@@ -199,12 +197,12 @@ def _evict(server: RealRedis, key: str) -> None:
     raise AssertionError(f"{key} is still there")
 
 
-async def is_flushed(own: RealRedis, _served: Seeded, _load: Load) -> None:
+async def is_flushed(own: RealRedis, _served: Seeded, _load: Readers) -> None:
     with own.client() as client:
         client.flushall()
 
 
-async def is_overwritten(own: RealRedis, served: Seeded, _load: Load) -> None:
+async def is_overwritten(own: RealRedis, served: Seeded, _load: Readers) -> None:
     with own.client() as client:
         sheets = (f"{FRIDAY}.1", "not a day", "2026-02-10.1")
         client.hset(served.key("sheets"), mapping=dict.fromkeys(sheets, b"hello"))
@@ -535,7 +533,7 @@ async def test_C14_what_does_not_verify_is_a_miss(stage: OverRedis) -> None:
     with stage.own.client() as client:
         client.save()
     stage.bank.misbehave = unavailable
-    truth = truth_of(stage.bank)
+    truth = stage.bank.truth
     seen: Counter[int] = Counter()
     async with ChaosProxy(stage.own.port) as proxy:
         for proxy.damage_every in (31_981, 15_991, 7993, 3989, 1999, 997, 499, 211):
@@ -614,7 +612,7 @@ async def test_C19_every_call_of_a_refresh_fails_once(how: Failure, stage: OverR
     async with ChaosProxy(stage.own.port) as proxy, stage.seeded(proxy.url) as served:
         # Nothing happens by itself any more, so that a number is the same call each time.
         await served.service.retire()
-        reader = Invariant(truth_of(bank), stage.clock)
+        reader = Invariant(bank.truth, stage.clock)
 
         async def is_mended(day: date) -> bool:
             await served.service.poll()

@@ -22,7 +22,7 @@ import pytest
 from babel.localedata import locale_identifiers
 from conftest import Served
 from kit.http import ask, asking, get
-from kit.replicas import p99
+from kit.reader import p99
 from kit.service import Program
 from kit.time import limit_s, quickest
 

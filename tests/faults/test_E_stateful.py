@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clock, eventually, in_nightly, service_running
+from conftest import Clock, Served, eventually, in_nightly, service_running
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from kit.bank import Bank, bank_running, daily_xml, unavailable
 from kit.dates import DAYS
-from kit.reader import MOSCOW
+from kit.reader import MOSCOW, Invariant
 from kit.redis import RealRedis
 from kit.sheets import all_times, changed, plausible, times, without
-from kit.watched import HASTY, Watched
+from kit.watched import HASTY
 
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Sheet
@@ -63,7 +63,8 @@ class Happenings(RuleBasedStateMachine):
         self.bank = Bank()
         self.redis = RealRedis(self.folder / uuid.uuid4().hex, "valkey")
         self.stopped = False
-        self.served: Watched
+        self.served: Served
+        self.reader: Invariant
         self.around, self.running = AsyncExitStack(), AsyncExitStack()
         self.answered: set[str] = set()
         self.do(self.open())
@@ -92,8 +93,8 @@ class Happenings(RuleBasedStateMachine):
         )
         server = Server(port=0, drain_seconds=0)
         own = Settings(server=server, data_dir=str(self.folder), redis=redis, cbr=bank, poll_seconds=3600)
-        served = await self.running.enter_async_context(service_running(own, self.clock, HASTY))
-        self.served = Watched.of(served, self.bank)
+        self.served = await self.running.enter_async_context(service_running(own, self.clock, HASTY))
+        self.reader = Invariant(self.bank.truth, self.clock)
         await eventually(lambda: not any(task.get_name() == "poll" for task in asyncio.all_tasks()))
         await self.announced()
 
@@ -191,11 +192,11 @@ class Happenings(RuleBasedStateMachine):
     @rule()
     def the_service_restarts(self) -> None:
         """It remembers nothing. If its Redis holds everything, it must answer as before."""
-        before, kept = self.served.invariant, self.is_all_in_redis()
+        before, kept = self.reader, self.is_all_in_redis()
         self.do(self.running.aclose())
         self.do(self.start())
         if kept:
-            self.served.invariant = before
+            self.reader = before
         else:
             self.answered.clear()
 
@@ -253,11 +254,11 @@ class Happenings(RuleBasedStateMachine):
     async def look(self) -> None:
         for path in PATHS:
             status, headers, body = await self.served.get(path)
-            self.served.invariant.check(path, status, headers["Content-Type"], body)
+            self.reader.check(path, status, headers["Content-Type"], body)
             if path != "/v1/rates/next":
                 assert status == 200 or path not in self.answered, f"{path} was answered before: {status} {body!r}"
                 self.answered |= {path} if status == 200 else set()
-        assert not self.served.invariant.violations, self.served.invariant.violations
+        assert self.reader.violations == []
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from conftest import Serve, Served, eventually
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY
 from kit.http import ask, connected, ending, get, reading
-from kit.replicas import p99
+from kit.reader import p99
 from kit.service import Program, serving
 from kit.time import limit_s
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,18 +173,9 @@ async def ran(command: tuple[str, ...], folder: Path, **variables: str) -> str:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *arguments: str, **variables: str) -> AsyncIterator[Program]:
-    """`ratesvc serve` on a free port. It is killed at the end of the context."""
-    async with serving_by((), folder, *arguments, **variables) as program:
-        yield program
-
-
-@asynccontextmanager
-async def serving_by(
-    before: tuple[str, ...], folder: Path, *arguments: str, **variables: str
-) -> AsyncIterator[Program]:
-    """The same, started by another command that becomes the service."""
-    command = (*before, sys.executable, "-m", "ratesvc", "serve", *arguments)
+async def serving_by(by: tuple[str, ...], folder: Path, *arguments: str, **variables: str) -> AsyncIterator[Program]:
+    """`ratesvc serve` on a free port, started by a command that becomes the service. It is killed at the end."""
+    command = (*by, sys.executable, "-m", "ratesvc", "serve", *arguments)
     given = environment(folder, **{"RATESVC_PORT": "0", "RATESVC_DRAIN_SECONDS": "0", **variables})
     with (folder / "errors.log").open("ab") as log:
         async with begun(*command, err=log, cwd=folder, env=given) as process:
@@ -191,6 +183,10 @@ async def serving_by(
             if variables.get("RATESVC_LOG_FORMAT") != "json":
                 await program.listening()
             yield program
+
+
+serving = partial(serving_by, ())
+"""The same without another command."""
 
 
 @asynccontextmanager

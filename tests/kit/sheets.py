@@ -7,10 +7,9 @@ from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from kit.bank import CURRENCIES, Bank
+from kit.bank import CURRENCIES
 from kit.dates import DAYS
 from kit.http import Answering
-from kit.reader import Figures, Published
 from ratesvc.domain.rates import Quote, Sheet
 
 PLACE = Decimal("0.0001")
@@ -59,24 +58,6 @@ def all_times(sheet: Sheet, factor: str) -> Sheet:
 
 def without(sheet: Sheet, *codes: str) -> Sheet:
     return replace(sheet, quotes=tuple(quote for quote in sheet.quotes if quote.code not in codes))
-
-
-def figures(sheet: Sheet) -> Figures:
-    """The figures for the independent reader."""
-    return {quote.code: (quote.nominal, str(quote.value)) for quote in sheet.quotes}
-
-
-def truth_of(bank: Bank) -> Callable[[], Published]:
-    """A function that returns all revisions that the Bank has published so far."""
-    known: dict[date, list[Figures]] = {}
-
-    def truth() -> Published:
-        for day, wordings in bank.truth.items():
-            seen = known.setdefault(day, [])
-            seen.extend(map(figures, wordings[len(seen) :]))
-        return known
-
-    return truth
 
 
 RANGES = (

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import date
-from itertools import cycle
-from typing import Self
 
 from conftest import Clock, Served, but, service_running
 
 from kit.bank import Bank
 from kit.dates import FRIDAY, SATURDAY
 from kit.http import says
-from kit.reader import Invariant
-from kit.sheets import truth_of
+from kit.reader import Readers
 from kit.time import eventually
 from ratesvc.bank.client import DAILY, Limits
 from ratesvc.config import Settings
-from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import FetchFailed
 
 PATHS = ("/v1/rates", "/v1/rates/next", f"/v1/rates/{FRIDAY}", f"/v1/rates/{SATURDAY}", "/v1/rates?lang=ru")
@@ -30,16 +23,8 @@ PATHS = ("/v1/rates", "/v1/rates/next", f"/v1/rates/{FRIDAY}", f"/v1/rates/{SATU
 HASTY = Limits(512 * 1024, 1.0, connect_s=0.5)
 
 
-@dataclass
 class Watched(Served):
     """A service whose answers are checked all the time."""
-
-    invariant: Invariant
-
-    @classmethod
-    def of(cls, served: Served, bank: Bank) -> Self:
-        """The same service with a reader of its answers."""
-        return cls(served.service, served.url, served.http, Invariant(truth_of(bank), served.service.clock))
 
     async def next_is(self, day: date) -> bool:
         """Whether tomorrow's sheet is served."""
@@ -77,31 +62,12 @@ async def watched(
     It polls every `every_s` seconds.
     """
     async with service_running(but(settings, poll_seconds=every_s), clock, limits) as running:
-        served = Watched.of(running, bank)
+        served = Watched(running.service, running.url, running.http)
         await served.ready()
         history = served.service.history
         await eventually(lambda: history.coverage and len(history.days) >= len(bank.truth))
-        reading = asyncio.create_task(_read(served))
-        try:
+        async with Readers(served.url, bank.truth, 200.0, PATHS, 1, "alone", now=served.service.clock) as readers:
             yield served
-        finally:
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reading
-        for path in PATHS:
-            await _check(served, path)
-        assert served.invariant.violations == []
-
-
-async def _read(served: Watched) -> None:
-    for path in cycle(PATHS):
-        await _check(served, path)
-        await asyncio.sleep(0.005)
-
-
-async def _check(served: Watched, path: str) -> None:
-    asked = moscow_day(served.service.clock())
-    status, headers, body = await served.get(path)
-    # Asked before midnight and answered after it, it may be of either day.
-    if asked == moscow_day(served.service.clock()):
-        served.invariant.check(path, status, headers["Content-Type"], body)
+            asked = len(readers.taken)
+            await eventually(lambda: len(readers.taken) > asked + len(PATHS))
+        assert readers.violations == []
