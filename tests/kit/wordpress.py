@@ -6,11 +6,8 @@ import base64
 import json
 import os
 import shutil
-import signal
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +15,7 @@ import aiohttp
 
 from kit.front import Front
 from kit.not_run import missing, program
-from kit.service import ROOT, finished, free_port, output_of
-from kit.time import patience_s
+from kit.service import ROOT, finished, free_port, output_of, started
 
 PACKAGED = Path("/usr/share/wordpress")
 BROWSER = ROOT / "tests/browser"
@@ -37,7 +33,7 @@ CONFIG = """<?php
 define( 'DB_NAME', 'test' );
 define( 'DB_USER', 'root' );
 define( 'DB_PASSWORD', '' );
-define( 'DB_HOST', 'localhost:{socket}' );
+define( 'DB_HOST', '{database}' );
 define( 'WP_HOME', '{url}' );
 define( 'WP_SITEURL', '{url}' );
 define( 'FS_METHOD', 'direct' );
@@ -142,60 +138,35 @@ class Plugin:
         return f"{self.wordpress.url}/?p={await self.wordpress.run(f'echo wp_insert_post( {post} );')}"
 
 
-@contextmanager
-def wordpress_running(folder: Path) -> Iterator[WordPress]:
+@asynccontextmanager
+async def wordpress_running(folder: Path) -> AsyncIterator[WordPress]:
     """WordPress with one user and without our plugin."""
     if not PACKAGED.exists():
         missing("wordpress")
-    php = (program("php"), "-d", "opcache.enable_cli=1")
-    url, site, log = f"http://127.0.0.1:{free_port()}", folder / "site", folder / "debug.log"
-    with mariadb(folder) as socket:
+    php, port = (program("php"), "-d", "opcache.enable_cli=1"), free_port()
+    url, site, log = f"http://127.0.0.1:{port}", folder / "site", folder / "debug.log"
+    async with mariadb(folder) as database:
         shutil.copytree(PACKAGED, site, ignore=shutil.ignore_patterns(".htaccess", "akismet"))
-        (site / "wp-config.php").write_text(CONFIG.format(socket=socket, url=url, log=log), "utf-8")
+        (site / "wp-config.php").write_text(CONFIG.format(database=database, url=url, log=log), "utf-8")
         (site / "favicon.ico").touch()  # else a browser gets the home page with all posts for it
         (site / "wp-content/mu-plugins").mkdir()
         (site / "wp-content/mu-plugins/runs.php").write_text(RUNS, "utf-8")
-        install = INSTALL.format(user=USER, password=PASSWORD)
-        output_of(*php, "-r", install, folder=site)
-        address = url.removeprefix("http://")
-        with server(folder, *php, "-S", address, "-t", str(site), PHP_CLI_SERVER_WORKERS="4"):
-            host, port = address.split(":")
-            until_done(*php, "-r", f"exit( fsockopen( '{host}', {port} ) ? 0 : 1 );")
+        output_of(*php, "-r", INSTALL.format(user=USER, password=PASSWORD), folder=site)
+        async with started(port, *php, "-S", f"127.0.0.1:{port}", "-t", str(site), log=folder / "php.log"):
             yield WordPress(url, site)
 
 
-@contextmanager
-def mariadb(folder: Path) -> Iterator[Path]:
-    """A server with an empty database `test`. Yields its socket."""
-    socket, data = folder / "db.sock", folder / "db"
+@asynccontextmanager
+async def mariadb(folder: Path) -> AsyncIterator[str]:
+    """A server with an empty database `test`. Yields its address."""
+    port, data = free_port(), folder / "db"
     options = (*MARIADB, f"--datadir={data}", *(("--user=root",) if os.geteuid() == 0 else ()))
-    make = (program("mariadb-install-db"), *options, "--auth-root-authentication-method=normal", "--skip-test-db")
-    output_of(*make)
-    with server(folder, program("mariadbd"), *options, "--skip-networking", f"--socket={socket}"):
-        until_done(program("mariadb-admin"), "--no-defaults", "--user=root", f"--socket={socket}", "create", "test")
-        yield socket
-
-
-@contextmanager
-def server(folder: Path, *command: str, **variables: str) -> Iterator[None]:
-    """A server, and the processes that it starts, until the end of the context."""
-    with (folder / f"{Path(command[0]).name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, env={**os.environ, **variables}, start_new_session=True
-        )
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(patience_s())
-
-
-def until_done(*command: str) -> None:
-    """Run this command until it succeeds."""
-    until = time.monotonic() + patience_s()
-    while subprocess.run(command, capture_output=True, timeout=patience_s(), check=False).returncode:
-        assert time.monotonic() < until, command
-        time.sleep(0.05)
+    output_of(program("mariadb-install-db"), *options, "--auth-root-authentication-method=normal", "--skip-test-db")
+    address = ("--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder}/db.sock")
+    async with started(port, program("mariadbd"), *options, *address, log=folder / "mariadb.log"):
+        admin = (program("mariadb-admin"), "--no-defaults", "--user=root", "--protocol=tcp", f"--port={port}")
+        output_of(*admin, "create", "test")
+        yield f"127.0.0.1:{port}"
 
 
 async def under_php_74(folder: Path, code: str, *files: Path) -> str:

@@ -6,7 +6,6 @@ import re
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -36,11 +35,8 @@ def test_everything_locked_has_a_hash_and_no_address(lock: str) -> None:
     """Bytes are pinned, not the place they come from: no registry's address, no file, no repository."""
     text = LOCKS[lock]
     packages = re.split(r"\n(?=[a-z0-9])", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).strip())
-    assert [
-        one
-        for one in packages
-        if not re.match(r"[a-z0-9.-]+(\[[a-z,]+\])?==[^ ]+( ; [^\\]+)? \\\n    --hash=sha256:", one)
-    ] == []
+    pinned = re.compile(r"[a-z0-9.-]+(\[[a-z,]+\])?==[^ ]+( ; [^\\]+)? \\\n    --hash=sha256:")
+    assert [one for one in packages if not pinned.match(one)] == []
     assert "://" not in text
     assert re.findall(r"--(?!hash=sha256:)\S*", text) == []
 
@@ -73,15 +69,10 @@ def test_zizmor_finds_nothing(tmp_path: Path) -> None:
         output_of(*careful, tmp_path / "ci.yml")
 
 
-def jobs(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(WORKFLOWS[name])["jobs"]
-    return found
-
-
 def test_ci_runs_every_part_of_its_script() -> None:
     """GitHub runs each part of `make nightly`, and `make test` on the oldest and the newest Python."""
     (parts,) = re.findall(r"^PARTS = (.*)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    machines = jobs("ci.yml")["parts"]["strategy"]["matrix"]["include"]
+    machines = yaml.safe_load(WORKFLOWS["ci.yml"])["jobs"]["parts"]["strategy"]["matrix"]["include"]
     nightly = [one["command"].partition("nightly ARGS=")[2].strip('"').split() for one in machines]
     assert sorted(part for some in nightly for part in some) == sorted(parts.split())
     named = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]

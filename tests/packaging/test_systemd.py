@@ -127,10 +127,6 @@ class Machine:
         command = ("systemctl", "show", "ratesvc", "--value", "-p", name)
         return (await finished(*self._inside, *command, cwd=ROOT))[1].strip()
 
-    async def has_restarted(self) -> bool:
-        """After a port was in use; the number alone may be that of an earlier start."""
-        return await self.shows("ExecMainStatus") == "75" and await self.shows("NRestarts") != "0"
-
     async def is_active(self, restarts: int) -> bool:
         return (await self.shows("ActiveState"), await self.shows("NRestarts")) == ("active", str(restarts))
 
@@ -163,14 +159,9 @@ async def machine(folder: Path, **environment: str) -> AsyncIterator[Machine]:
         not_here(f"the right to boot systemd in a namespace: {errors.strip()}")
     lay_out(folder, **environment)
     site = next(place for place in sys.path if place.endswith("site-packages"))
-    places = {
-        "FOLDER": str(folder),
-        "ROOT": str(ROOT),
-        "SITE": site,
-        "SYSTEMD": f"{SYSTEMD}/systemd",
-        "PATH": os.environ["PATH"],
-    }
-    async with begun(*UNSHARED, "sh", "-c", BOOT, out=None, err=None, env=places) as process:
+    places = {"FOLDER": str(folder), "ROOT": str(ROOT), "SITE": site, "SYSTEMD": f"{SYSTEMD}/systemd"}
+    given = places | {"PATH": os.environ["PATH"]}
+    async with begun(*UNSHARED, "sh", "-c", BOOT, out=None, err=None, env=given) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         await eventually(lambda: children.read_text().split())
         booted = Machine(int(children.read_text()))
@@ -204,5 +195,5 @@ async def test_a_real_systemd_restarts_a_service_that_hangs(bank: Bank, tmp_path
         # A port that another program holds for a while is waited for.
         with socket.create_server(("127.0.0.1", port)):
             await booted.run("systemctl", "start", "--no-block", "ratesvc")
-            await eventually(booted.has_restarted, 3 * patience_s())
+            await eventually(lambda: booted.shows("ExecMainStatus"), 3 * patience_s(), becomes="75")
         await eventually(lambda: answers_with(url, "/v1/rates", 200), 3 * patience_s())
