@@ -183,11 +183,11 @@ class UnknownRevision(RatesvcError):
 class TooManyPoints(RatesvcError):
     """The answer would be longer than `most` points: one for each currency on each day."""
 
-    def __init__(self, currencies: int, days: int, most: int) -> None:
+    def __init__(self, currencies: int, days: int, most: int, elsewhere: str = "") -> None:
         noun = "currency" if currencies == 1 else "currencies"
         super().__init__(
             f"{currencies} {noun} on {days:,} days are {currencies * days:,} points, and one answer has at most "
-            f"{most:,}. Ask for fewer currencies or a shorter range."
+            f"{most:,}. Ask for fewer currencies or a shorter range.{elsewhere}"
         )
         self.points = currencies * days
         self.most = most

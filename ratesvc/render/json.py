@@ -169,7 +169,8 @@ def currencies(history: History, language: Language, *, demo: bool = False) -> b
         }
         for code, columns in by_code.items()
     }
-    return encode({**marks(demo=demo), "complete": history.coverage is not None, "currencies": rows})
+    is_complete = history.coverage is not None and not history.open_days
+    return encode({**marks(demo=demo), "complete": is_complete, "currencies": rows})
 
 
 def _successor(column: Column, history: History) -> str | None:

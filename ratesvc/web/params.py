@@ -14,7 +14,16 @@ from multidict import MultiMapping
 
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import iso_day
-from ratesvc.errors import FORMS, BadRequest, BeforeHistory, NotEmbeddable, NotYetSet, UnknownCurrency, UnknownRevision
+from ratesvc.errors import (
+    FORMS,
+    BadRequest,
+    BeforeHistory,
+    NotEmbeddable,
+    NotYetSet,
+    TooManyPoints,
+    UnknownCurrency,
+    UnknownRevision,
+)
 from ratesvc.render.language import Language, language
 from ratesvc.render.openapi import query_parameters
 from ratesvc.service.app import Service
@@ -34,7 +43,7 @@ OTHER_NAMES = {
 OF_DIRECTION = ("base", "base_currency", "source", "from", "to", "symbols", "quotes")
 DIRECTION = (
     " Here a rate is the price of one unit of a code in quote_currency: what base=USD with EUR is elsewhere, "
-    "0.9651 say, is here USD with quote_currency=EUR; /v1/convert?from=USD&to=EUR,CNY has one USD in several."
+    "0.9651 say, is here USD with quote_currency=EUR."
 )
 """Other APIs ask for a base and get the prices of one unit of it. A mere change of the name would invert the rate."""
 
@@ -146,11 +155,11 @@ def _malformed(parameter: dict[str, Any], text: str) -> BadRequest:
 
 
 @contextmanager
-def refuses(parameter: str, given: str) -> Iterator[None]:
+def refuses(parameter: str, given: str | None) -> Iterator[None]:
     """Where there is no answer for the value of a parameter, the error names both."""
     try:
         yield
-    except (NotYetSet, BeforeHistory, UnknownRevision, NotEmbeddable) as error:
+    except (NotYetSet, BeforeHistory, UnknownRevision, NotEmbeddable, TooManyPoints) as error:
         error.parameter, error.given = parameter, given
         raise
 

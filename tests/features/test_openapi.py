@@ -570,5 +570,8 @@ async def test_an_empty_service_describes_itself(serve: Serve) -> None:
         document = json.loads((await running.get("/openapi.json"))[2])
         assert document["components"]["parameters"]["path-date"]["example"] == "2026-04-24"
         # Relative to the document, so it holds behind a proxy that removes a prefix.
-        assert document["servers"] == [{"url": "."}]
+        for path, root in (("/openapi.json", "."), ("/openapi.json/", "..")):
+            assert json.loads((await running.get(path))[2])["servers"] == [{"url": root}]
+        for path, root in (("/.well-known/api-catalog", ".."), ("/.well-known/api-catalog/", "../..")):
+            assert json.loads((await running.get(path))[2])["linkset"][0]["anchor"] == f"{root}/v1"
         assert (await running.get("/docs"))[0] == 200

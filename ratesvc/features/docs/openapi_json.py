@@ -26,7 +26,7 @@ def document(site: Site, day: date) -> bytes:
 
 def api_catalog(site: Site) -> bytes:
     """/.well-known/api-catalog, by RFC 9727: where the API begins and what describes it, as links (RFC 9264)."""
-    paths, base = contract(site.features)["paths"], site.base or ".."
+    paths, base = contract(site.features)["paths"], site.base
     described = {"service-desc": ("/openapi.json", "application/json"), "service-doc": ("/docs", "text/html")}
     links = {relation: [{"href": base + path, "type": media}] for relation, (path, media) in described.items()}
     items = [{"href": base + path} for path in paths if path.startswith("/v1/") and "{" not in path]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from functools import partial
 
@@ -37,27 +38,26 @@ EXAMPLES = {JSON, "text/plain", "text/csv"}
 def routes(service: Service, site: Site, features: Features) -> dict[str, Handler]:
     """Path → handler. The reference shows answers of the other handlers."""
     page = in_the_readers_language(partial(_page, service, site, features.handlers, asyncio.Lock()))
+    itself = ("Link", f'<{site.public_url}{CATALOGUE}>; rel="api-catalog"')
+    described: dict[str, Callable[[Site, date], Body]] = {
+        DOCUMENT: lambda seen, day: Body(openapi_json.document(seen, day), JSON),
+        CATALOGUE: lambda seen, _: Body(openapi_json.api_catalog(seen), LINKSET, (itself,)),
+        "/llms.txt": lambda seen, day: Body(openapi_json.for_language_models(seen, day), TEXT),
+    }
     return {
-        DOCUMENT: partial(_document, service, site),
+        **{path: partial(_description, service, site, render) for path, render in described.items()},
         "/docs": page,
         "/docs/search.json": in_the_readers_language(partial(_search, service, site)),
         "/docs/{page}": page,
-        CATALOGUE: partial(_catalogue, service, site),
-        "/llms.txt": partial(_for_language_models, service, site),
     }
 
 
-async def _document(service: Service, site: Site, _: web.Request) -> Answer:
-    return await _reference(service, "document", lambda day: Body(openapi_json.document(site, day), JSON))
-
-
-async def _catalogue(service: Service, site: Site, _: web.Request) -> Answer:
-    itself = ("Link", f'<{site.public_url}{CATALOGUE}>; rel="api-catalog"')
-    return await _reference(service, "catalogue", lambda _: Body(openapi_json.api_catalog(site), LINKSET, (itself,)))
-
-
-async def _for_language_models(service: Service, site: Site, _: web.Request) -> Answer:
-    return await _reference(service, "llms", lambda day: Body(openapi_json.for_language_models(site, day), TEXT))
+async def _description(
+    service: Service, site: Site, render: Callable[[Site, date], Body], request: web.Request
+) -> Answer:
+    """A document for programs. Its addresses are relative to its own, to which a slash at the end adds a folder."""
+    seen = replace(site, base=site.base or "/".join([".."] * (request.path.count("/") - 1)))
+    return await _reference(service, request.path, partial(render, seen))
 
 
 async def _page(

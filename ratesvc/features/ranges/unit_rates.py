@@ -42,24 +42,25 @@ class SeriesParams:
     dates: tuple[date, ...] = ()
 
 
-def count_points(history: History, currencies: int, days: Days, *, daily: bool = False) -> int:
+def count_points(history: History, currencies: int, days: Days, *, daily: bool = False, elsewhere: str = "") -> int:
     """The greatest count of points: currencies × days, which are all days if `daily`, else days with a sheet.
 
-    Raises TooManyPoints if it is more than MOST_POINTS, before anything is rendered.
+    Raises TooManyPoints if it is more than MOST_POINTS, before anything is rendered; `elsewhere` is its last sentence.
     """
     held = bisect_right(history.days, days.until) - bisect_left(history.days, days.since)
     count = max((days.until - days.since).days + 1 if daily else held, 0)
     if currencies * count > MOST_POINTS:
-        raise TooManyPoints(currencies, count, MOST_POINTS)
+        raise TooManyPoints(currencies, count, MOST_POINTS, elsewhere)
     return currencies * count
 
 
-def points_of(history: History, params: SeriesParams, today: date) -> int:
-    """The greatest count of points of a series. Raises TooManyPoints."""
+def points_of(history: History, params: SeriesParams, today: date, elsewhere: str = "") -> int:
+    """The greatest count of points of a series. Raises TooManyPoints, as `count_points` does."""
     if params.dates:
         return len(params.codes) * len(params.dates)
     until = last_set(history, params, today) if params.daily else params.days.until
-    return count_points(history, len(params.codes), replace(params.days, until=until), daily=params.daily)
+    days = replace(params.days, until=until)
+    return count_points(history, len(params.codes), days, daily=params.daily, elsewhere=elsewhere)
 
 
 def last_set(history: History, params: SeriesParams, today: date) -> date:

@@ -8,7 +8,6 @@ from functools import partial
 from aiohttp import web
 
 from ratesvc.domain.workdays import moscow_day
-from ratesvc.errors import TooManyPoints
 from ratesvc.features.ranges import unit_rates
 from ratesvc.features.ranges.requests import long_answer, series_params
 from ratesvc.features.rendering import Queue
@@ -18,7 +17,7 @@ from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import StrictParams
+from ratesvc.web.params import StrictParams, refuses
 from ratesvc.web.responses import Answer, Handler
 
 
@@ -32,13 +31,9 @@ async def _many_days(service: Service, site: Site, path: str, request: web.Reque
     params = series_params(query, service)
     names, locale = query.language(), query.given_language("locale")
     history, today = service.history, moscow_day(service.clock())
-    try:
-        points = unit_rates.points_of(history, params, today)
-    except TooManyPoints as error:
-        error.parameter, error.given = "codes", query.text("codes") or None
-        if site.has("archive"):
-            error.args = (f"{error} /v1/history.csv has all of history in one answer.",)
-        raise
+    elsewhere = " /v1/history.csv has all of history in one answer." if site.has("archive") else ""
+    with refuses("codes", query.text("codes") or None):
+        points = unit_rates.points_of(history, params, today, elsewhere)
 
     def render() -> Body:
         unit_rates.check_complete(history, params.days)

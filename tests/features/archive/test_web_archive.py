@@ -207,6 +207,7 @@ async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releas
     await eventually(lambda: held.service.history.open_days == (SATURDAY,) and not held.service.backfilling)
     news = await listed(held, f"?after={cursor}")
     assert (days(news), news["unconfirmed"]) == ([str(later)], [str(SATURDAY)])
+    assert b'"complete":false' in (await held.get("/v1/currencies"))[2]
     assert news["rows"][0]["previous_effective_date"] is None
     [case] = [case for case in await held.service.quarantine.cases() if case.effective_date == SATURDAY]
     await held.service.release(case.name)
