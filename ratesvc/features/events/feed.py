@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import lru_cache
 from itertools import islice
 
@@ -20,15 +19,15 @@ MOST_PLACES = 100
 class EventFeed:
     """What /v1/events reads.
 
-    `end` is the place of a reader that knows everything, None while no sheet is published. `streams` has a call for
-    each open stream, which ends it if its reader reads nothing.
+    `end` is the place of a reader that knows everything, None while no sheet is published.
     """
 
     def __init__(self, history: History) -> None:
         """Readers wait until the first `publish`."""
         self.end: Place | None = None
         self.closed = False
-        self.streams: set[Callable[[], None]] = set()
+        self.streams = 0
+        """How many are open."""
         self._history = history
         self._snapshot: Snapshot | None = None
         self._spreading = 0
@@ -75,8 +74,6 @@ class EventFeed:
         """Let every reader go, now and from now on."""
         self.closed = True
         self._wake()
-        for end_if_stuck in tuple(self.streams):
-            end_if_stuck()
 
     def _wake(self) -> None:
         waiting, self._woken = self._woken, asyncio.Event()

@@ -96,19 +96,6 @@ class Place:
         corrected = [stamp.day for stamp in self.sheets if stamp.number > 1]
         return corrected[0] if len(corrected) >= MOST_CORRECTED else date.min
 
-    def told(self, sheet: Stamp) -> Place:
-        """The place once the reader was told of this revision, which replaces what it knew of that sheet."""
-        return Place.of(self.in_force, (*(one for one in self.sheets if one.day != sheet.day), sheet))
-
-    def keeping(self, known: Place | None, until: date) -> Place:
-        """This place, with the later sheets up to that day that the reader knows already from another replica."""
-        later = [one for one in known.sheets if self.newest < one.day <= until] if known else []
-        return Place.of(self.in_force, (*self.sheets, *later))
-
-    def has_figures(self, sheet: Stamp) -> bool:
-        """Whether the reader knows these figures of the sheet's day, under whichever number."""
-        return bool(sheet.check) and self.stamp(sheet.day).check == sheet.check
-
     def stamp(self, day: date) -> Stamp:
         """The revision that the reader knows of the sheet of this day, which is not later than the newest."""
         return next((stamp for stamp in self.sheets if stamp.day == day), Stamp(day))

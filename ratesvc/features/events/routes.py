@@ -54,30 +54,23 @@ def feed_of(service: Service) -> EventFeed:
         feed.publish(current)
     service.on_publication.append(feed.publish)
     service.on_drain.append(feed.close)
-    service.telemetry.metrics.watch("event_streams", "Open streams of events.", lambda: len(feed.streams))
+    service.telemetry.metrics.watch("event_streams", "Open streams of events.", lambda: feed.streams)
     return feed
 
 
 async def _events(feed: EventFeed, service: Service, site: Site, request: web.Request) -> web.StreamResponse:
     StrictParams(request, "/v1/events")
-    end_if_stuck = partial(_end_if_stuck, request.protocol)
     if request.method == hdrs.METH_HEAD:
         return web.Response(headers=HEADERS)
-    if len(feed.streams) >= MOST_STREAMS or service.draining or feed.end is None:
+    if feed.streams >= MOST_STREAMS or service.draining or feed.end is None:
         # A browser gives up for ever at any status but 200; a finished stream makes it return after `retry`.
         retry = _pause(RETRY_S if service.draining else FULL_RETRY_S)
         return web.Response(body=retry, headers=HEADERS)
-    feed.streams.add(end_if_stuck)
+    feed.streams += 1
     try:
         return await _stream(request, feed, site)
     finally:
-        feed.streams.discard(end_if_stuck)
-
-
-def _end_if_stuck(connection: web.RequestHandler) -> None:
-    """A reader that reads nothing would delay the stop."""
-    if connection.transport is not None and connection.writing_paused:
-        connection.transport.abort()
+        feed.streams -= 1
 
 
 async def _stream(request: web.Request, feed: EventFeed, site: Site) -> web.StreamResponse:

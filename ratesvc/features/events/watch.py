@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import time
@@ -15,7 +16,6 @@ from decimal import Decimal
 from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import aiohttp
 import click
@@ -23,7 +23,6 @@ import msgspec
 
 from ratesvc.commands.running import language_for
 from ratesvc.config import Settings
-from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
 from ratesvc.errors import BadRequest, GaveUp, RatesvcError
 from ratesvc.features.events.place import IN_FORCE, RESET, REVISION, SHEET, Place, Stamp, differences
 from ratesvc.features.files import replace_file
@@ -37,6 +36,7 @@ SHOWN = ("USD", "EUR", "CNY")
 STREAM = "text/event-stream"
 DAMAGED = "damaged"
 UNKNOWN = "urn:ratesvc:unknown_currency"
+_ADDRESS = re.compile(r"(?i)https?://([^][\s/?#]+|\[[0-9a-f:.]+\](:[0-9]+)?)(/[^\s?#]*)?")
 
 
 class _NotDelivered(RatesvcError):
@@ -51,13 +51,6 @@ class _Event(NamedTuple):
     data: bytes
 
 
-class _Told(msgspec.Struct):
-    """Which sheet an event is about."""
-
-    effective_date: date
-    revision: int
-
-
 class _Row(msgspec.Struct):
     """What the text shows of a currency."""
 
@@ -67,11 +60,11 @@ class _Row(msgspec.Struct):
 
 
 class _Sheet(msgspec.Struct):
-    """What the text shows of an answer of /v1/rates."""
+    """The sheet of an event, and what the text shows of it as /v1/rates answers."""
 
     effective_date: date
     revision: int
-    rates: dict[str, _Row]
+    rates: dict[str, _Row] = {}
 
 
 @dataclass(slots=True)
@@ -139,28 +132,18 @@ class _Watch:
         self.said = text
 
     async def _take(self, event: _Event) -> None:
-        """Deliver what is new in a block, and remember after each delivery what was told."""
-        place, known = Place.from_id(event.id), Place.from_id(self.place)
+        """Deliver what is new in a block, and remember that it was told."""
+        place = Place.from_id(event.id)
         if place is None:
             raise _NotDelivered(f"the service is of another version: its id is {event.id[:40]}")
-        end = str(place.keeping(known, moscow_day(utc_now()) + ONE_DAY))
-        news = list(_news(event, known, place))
-        while news:
-            kind, sheet = news.pop(0)
-            known = known.told(sheet) if known and sheet else known
-            id_ = str(known) if news and known else end
+        for kind, sheet in _news(event, Place.from_id(self.place), place):
             if kind in self.kinds:
                 self.owes = True
-                await self._deliver(await self._line(kind, sheet, id_))
+                await self._deliver(await self._line(kind, sheet, event.id))
                 self.owes = False
-            if news and known:
-                self._keep(id_)
-        self._keep(end)
-
-    def _keep(self, place: str) -> None:
-        self.place = place
+        self.place = event.id
         if self.state:
-            replace_file(self.state, place.encode())
+            replace_file(self.state, event.id.encode())
 
     async def _line(self, kind: str, sheet: Stamp | None, id_: str) -> bytes:
         """The line of JSON, or the text."""
@@ -218,17 +201,12 @@ def pause_s(failures: int) -> float:
 
 def _news(event: _Event, known: Place | None, place: Place) -> Iterator[tuple[str, Stamp | None]]:
     """What a block tells a reader that knows so much, and which sheet each event is about."""
-    if not event.data:
-        return
     if event.kind == RESET:
         yield RESET, None
         yield from differences(known, place)
-        return
-    sheet = msgspec.json.decode(event.data, type=_Told)
-    key = (sheet.effective_date, sheet.revision)
-    stamp = next((one for one in place.sheets if one[:2] == key), Stamp(*key))
-    if event.kind == IN_FORCE or not (known and known.has_figures(stamp)):
-        yield event.kind, stamp
+    elif event.data:
+        sheet = msgspec.json.decode(event.data, type=_Sheet)
+        yield event.kind, Stamp(sheet.effective_date, sheet.revision)
 
 
 async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[_Event]:
@@ -298,10 +276,6 @@ async def watch(  # noqa: PLR0913 -- the options of the command
 
 def _address(url: str) -> str:
     """The address without a slash at its end. Raises click.BadParameter."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment:
-            return url.rstrip("/")
-    except ValueError:  # such as half an address of IPv6
-        pass
+    if _ADDRESS.fullmatch(url):
+        return url.rstrip("/")
     raise click.BadParameter(f"{url!r} is no address such as https://rates.example.", param_hint="--url")
