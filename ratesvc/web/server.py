@@ -17,7 +17,7 @@ from aiohttp import web
 from ratesvc.config import Server
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
-from ratesvc.web import fast_path, features, ops, problems, rates
+from ratesvc.web import fast_path, features, probes, problems, rates
 from ratesvc.web.connections import accepting
 from ratesvc.web.problems import preflight, wrong_method
 from ratesvc.web.responses import Handler, Respond, answering, counted, remembering
@@ -27,10 +27,10 @@ EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared wit
 
 def build(service: Service, public_url: str) -> web.Application:
     """Everything on one listener; links begin with `public_url`. Raises ConfigError."""
-    return _public(service, public_url, ops.routes(service))
+    return _public(service, public_url, probes.routes(service))
 
 
-def _public(service: Service, public_url: str, probes: Mapping[str, Handler]) -> web.Application:
+def _public(service: Service, public_url: str, probed: Mapping[str, Handler]) -> web.Application:
     """The service, and the features that are on."""
     configured = service.settings.server.public_url.rstrip("/")
     site = Site(public_url, service.demo, service.settings.features, configured)
@@ -44,7 +44,7 @@ def _public(service: Service, public_url: str, probes: Mapping[str, Handler]) ->
         paths["/"] = _contents(public_url, [path for path in paths if "{" not in path])
     foreign = {path for feature in on.on for path in feature.proxied}
     others = [partial(feature.not_found, site) for feature in on.on if feature.not_found]
-    return _application(service, public_url, {**paths, **probes}, foreign, *others)
+    return _application(service, public_url, {**paths, **probed}, foreign, *others)
 
 
 def _application(
@@ -61,7 +61,7 @@ def _application(
         answer = answering(handler, service, path, own | bank if path in foreign else own)
         # No redirect for a trailing slash: spreadsheets and scripts that do not follow it would fail. Probes have one
         # spelling, because front ends hide /health and /metrics by their exact addresses.
-        has_twin = not path.endswith("/") and f"{path}/" not in paths and path not in ops.PATHS
+        has_twin = not path.endswith("/") and f"{path}/" not in paths and path not in probes.PATHS
         for ending in ("", "/") if has_twin else ("",):
             pattern = pattern_of(path) + ending
             app.router.add_get(pattern, counted(answer, service, path))
@@ -91,7 +91,7 @@ def pattern_of(path: str) -> str:
 async def listening(service: Service) -> AsyncIterator[str]:
     """Serve while the context lasts; yields the address to open. Raises OSError when a port is taken."""
     server = service.settings.server
-    ops.watch(service)
+    probes.watch(service)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_bound(server, server.port))
         address = _address(server, listener)
@@ -99,11 +99,11 @@ async def listening(service: Service) -> AsyncIterator[str]:
         if server.admin_port is None:
             app = build(service, public_url)
         else:
-            probes = {path: handler for path, handler in ops.routes(service).items() if path in ops.PROBES}
-            app = _public(service, public_url, probes)
+            probed = {path: handler for path, handler in probes.routes(service).items() if path in probes.PROBES}
+            app = _public(service, public_url, probed)
             admin = stack.enter_context(_bound(server, server.admin_port))
             service.admin_url = _address(server, admin)
-            await stack.enter_async_context(accepting(_application(service, public_url, ops.routes(service)), admin))
+            await stack.enter_async_context(accepting(_application(service, public_url, probes.routes(service)), admin))
         await stack.enter_async_context(accepting(app, listener, **_shortcuts(service)))
         stack.callback(service.drain)
         yield address

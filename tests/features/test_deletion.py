@@ -23,7 +23,7 @@ from kit.time import eventually
 from ratesvc.installed import COMMANDS, DIALECTS, FEATURES
 from ratesvc.render.openapi import contract
 from ratesvc.web.features import load
-from ratesvc.web.ops import PATHS
+from ratesvc.web.probes import PATHS
 
 pytestmark = pytest.mark.nightly
 
