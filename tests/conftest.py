@@ -442,5 +442,5 @@ async def evening(bank: Bank, served: Served, clock: Clock) -> Served:
     """The same on Friday evening, with Saturday's sheet announced."""
     clock.moment = EVENING
     bank.publish(sheet(SATURDAY))
-    await served.service.fetch(None)
+    await served.service.refresher.ask_without_lease()
     return served

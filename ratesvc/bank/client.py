@@ -10,12 +10,11 @@ import asyncio
 import os
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, partial
 from typing import Self, TypeVar
 
 import aiohttp
@@ -30,8 +29,6 @@ T = TypeVar("T")
 
 Read = Callable[[bytes], Sheet]
 """Makes a sheet of a daily document, or raises BadDocument."""
-Failure = tuple[str, SourceError | BadDocument]
-"""A mirror's host, and why it gave no document."""
 DAILY_PATH = "/scripts/XML_daily.asp"
 DEMO_HEADER = "X-Ratesvc-Demo"
 """On every answer of a ratesvc that serves recorded figures."""
@@ -146,77 +143,64 @@ class BankClient:
         For a day without a sheet the Bank answers with the earlier one in force: compare its date. `read` raises
         BadDocument. A backfill is not `paced`: it has its own gap between requests. Raises FetchFailed.
         """
-        return await self._first(DAILY_PATH, {"date_req": _printed(day)}, read, self._daily, paced=paced)
+        return (await self._ask(DAILY_PATH, {"date_req": _printed(day)}, read, self._daily, paced=paced))[-1]
 
     async def newest(self, due: date, read: Read = parse_daily) -> tuple[Sheet, bytes]:
         """The newest sheet and its bytes, from the first mirror that has the sheet of `due` or a later one.
 
         If none has it, the newest of all their sheets. `read` is as in `daily`. Raises FetchFailed.
         """
-        failures: list[Failure] = []
-        newest: tuple[Sheet, bytes] | None = None
-        async with aclosing(self._each(DAILY_PATH, {}, read, self._daily, failures, paced=True)) as answers:
-            async for sheet, raw in answers:
-                if newest is None or sheet.effective_date > newest[0].effective_date:
-                    newest = sheet, raw
-                if newest[0].effective_date >= due:
-                    break
-        if newest is None:
-            raise FetchFailed(failures)
-        return newest
+        answers = await self._ask(
+            DAILY_PATH, {}, read, self._daily, paced=True, is_enough=lambda sheet: sheet.effective_date >= due
+        )
+        return max(answers, key=lambda answer: answer[0].effective_date)
 
     async def daily_in_english(self, day: date) -> Sheet:
         """The same sheet from another address of the Bank, with other names. Raises FetchFailed."""
         query = {"date_req": _printed(day)}
-        return (await self._first("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily, paced=True))[0]
+        return (await self._ask("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily, paced=True))[-1][0]
 
     async def catalogue(self) -> tuple[Currency, ...]:
         """Every currency id that the Bank quotes, or quoted, each working day. Raises FetchFailed."""
         # d=0 is the daily list; d=1, the monthly one, is obsolete.
-        return (await self._first("/scripts/XML_valFull.asp", {"d": "0"}, parse_catalogue, DYNAMIC))[0]
+        return (await self._ask("/scripts/XML_valFull.asp", {"d": "0"}, parse_catalogue, DYNAMIC))[-1][0]
 
     async def dynamic(self, cbr_id: str, since: date, until: date) -> tuple[Record, ...]:
         """One currency id over a closed range, oldest first. Raises FetchFailed."""
         query = {"date_req1": _printed(since), "date_req2": _printed(until), "VAL_NM_RQ": cbr_id}
+        read = partial(parse_dynamic, cbr_id=cbr_id, since=since, until=until)
+        return (await self._ask("/scripts/XML_dynamic.asp", query, read, DYNAMIC))[-1][0]
 
-        def read(raw: bytes) -> tuple[Record, ...]:
-            return parse_dynamic(raw, cbr_id, since, until)
-
-        return (await self._first("/scripts/XML_dynamic.asp", query, read, DYNAMIC))[0]
-
-    async def _first(
-        self, path: str, query: Mapping[str, str], parse: Callable[[bytes], T], limits: Limits, *, paced: bool = False
-    ) -> tuple[T, bytes]:
-        """The first mirror's document that can be parsed, and its bytes. Raises FetchFailed."""
-        failures: list[Failure] = []
-        async with aclosing(self._each(path, query, parse, limits, failures, paced=paced)) as answers:
-            async for answer in answers:
-                return answer
-        raise FetchFailed(failures)
-
-    async def _each(
+    async def _ask(
         self,
         path: str,
         query: Mapping[str, str],
         parse: Callable[[bytes], T],
         limits: Limits,
-        failures: list[Failure],
         *,
-        paced: bool,
-    ) -> AsyncGenerator[tuple[T, bytes]]:
-        """Each mirror's document and its bytes, in order. Those that fail are added to `failures`."""
+        paced: bool = False,
+        is_enough: Callable[[T], bool] = lambda _: True,
+    ) -> list[tuple[T, bytes]]:
+        """The documents of the mirrors and their bytes, up to the first that is enough. Raises FetchFailed."""
+        answers: list[tuple[T, bytes]] = []
+        failures: list[tuple[str, SourceError | BadDocument]] = []
         for mirror in self._mirrors:
             url = (mirror / path.lstrip("/")).with_query(query)
             if paced:
                 await self._pace.wait()
             try:
                 raw = await self._get(url, limits)
-                answer = await _parsed(parse, raw), raw
+                document = await _parsed(parse, raw)
             except (SourceError, BadDocument) as error:
                 # Unlike `authority`, this has no password.
                 failures.append((url.host_port_subcomponent or "", error))
-            else:
-                yield answer
+                continue
+            answers.append((document, raw))
+            if is_enough(document):
+                break
+        if not answers:
+            raise FetchFailed(failures)
+        return answers
 
     async def _get(self, url: URL, limits: Limits) -> bytes:
         try:

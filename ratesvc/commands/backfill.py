@@ -17,8 +17,8 @@ async def backfill(settings: Settings, since: date | None, until: date | None, *
     """Fetch what is missing and print what is held. Raises RatesvcError."""
     async with opened(settings, demo=demo, creates=True) as service:
         place = f" in {service.engine.folder.path.resolve()}" if service.engine else ""
-        with progress_shown(as_json=as_json) as report:
-            await service.backfill(report, since or FIRST_DAY, until)
+        with progress_shown(as_json=as_json) as on_step:
+            await service.backfill(on_step, since or FIRST_DAY, until)
         coverage, count = service.history.coverage, len(service.history.days)
     if coverage is None:
         raise RatesvcError("the Bank has no sheets in that range")

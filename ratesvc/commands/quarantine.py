@@ -45,7 +45,7 @@ async def _done(service: Service, action: str, name: str | None, *, yes: bool, a
         shown, text = _shown(service, case)
         if "refused" not in shown:
             _ask("Publish it?", text, yes=yes, as_json=as_json)
-        day, number = (await service.release(case.name)).key
+        day, number = (await service.refresher.release(case)).key
         return {"effective_date": day, "revision": number}, f"Published: the sheet of {day}, revision {number}.\n"
     await service.quarantine.drop([case.name])
     return {"dropped": case.name}, f"Dropped: {case.name}.\n"
@@ -80,7 +80,7 @@ async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -
             yes=yes,
             as_json=as_json,
         )
-        await service.withdraw(withdrawal)
+        await service.refresher.withdraw(withdrawal)
     document = {"effective_date": day, "withdrawn": now.number, "revision": withdrawal.number}
     click.echo(encode(document) if as_json else f"Withdrawn: the sheet of {day}, revision {now.number}.")
 

@@ -23,7 +23,7 @@ from ratesvc.errors import EngineError
 from ratesvc.render.language import Language
 from ratesvc.render.language import language as language_of
 from ratesvc.service.app import Service, data_dir
-from ratesvc.service.backfill import Progress, Report
+from ratesvc.service.backfill import OnStep, Progress
 from ratesvc.service.telemetry import set_up_log
 
 try:
@@ -82,7 +82,7 @@ def require_data(settings: Settings, *, demo: bool) -> None:
 
 
 @contextmanager
-def progress_shown(*, as_json: bool) -> Iterator[Report]:
+def progress_shown(*, as_json: bool) -> Iterator[OnStep]:
     """Shows each reported step of a long job.
 
     It is a bar in a terminal, a line for each step elsewhere, or with `as_json` lines of JSON on standard output.
@@ -90,7 +90,7 @@ def progress_shown(*, as_json: bool) -> Iterator[Report]:
     with Bar(console=Console(stderr=True), disable=as_json or not sys.stderr.isatty()) as bar:
         job = bar.add_task("")
 
-        async def report(step: Progress) -> None:
+        async def on_step(step: Progress) -> None:
             end_if_cancelled()
             bar.update(job, completed=step.done, total=step.total, description=step.asking)
             if as_json:
@@ -98,7 +98,7 @@ def progress_shown(*, as_json: bool) -> Iterator[Report]:
             elif bar.disable:
                 click.echo(f"{step.done}/{step.total} {step.asking}", err=True)
 
-        yield report
+        yield on_step
 
 
 def end_if_cancelled() -> None:

@@ -49,7 +49,7 @@ async def in_force(service: Service, day: date | None) -> InForce:
         raise BeforeHistory(day, service.history.recorded_from)
     if service.history.certain_on(day):
         return on_day(service.history, day, service.clock())
-    cycle = await service.fetch(day)
+    cycle = await service.refresher.ask_without_lease(day)
     try:
         return on_day(service.history, day, service.clock())
     except (HistoryLoading, NoSheet, NotYetSet) as error:

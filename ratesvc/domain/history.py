@@ -38,7 +38,7 @@ class History:
         self._columns: Mapping[str, Column] = {}
         self._by_code: tuple[Mapping[str, Column], list[Column]] = {}, []
         self._forget_composed()
-        self.take(revisions)
+        self.hold(revisions)
 
     def _forget_composed(self) -> None:
         """Begin a new cache. A thread that still composes a sheet of the old columns keeps it in the old one."""
@@ -46,20 +46,52 @@ class History:
 
     # What is held
 
-    def _keep(self, revision: Revision) -> None:
-        day = revision.effective_date
-        corrected = self.of_date(day) if revision.number > 1 else None
+    def hold(
+        self, revisions: Iterable[Revision], columns: Iterable[Column] = (), coverage: Coverage | None = None
+    ) -> list[Revision]:
+        """Hold what was admitted here or by another replica; returns the revisions that were not held.
+
+        The columns of a `coverage` are taken if it has every day that is complete here.
+        """
+        if coverage and (self.coverage is None or coverage.covers(self.coverage)):
+            self._hold_columns(columns, coverage)
+        # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
+        new = sorted(
+            (one for one in revisions if self._revisions.get(one.effective_date, {}).get(one.number) != one),
+            key=attrgetter("key"),
+        )
+        for revision in new:
+            self._add(revision)
+        # Once for all revisions of a day, because the last may withdraw the others.
+        for day in sorted({revision.effective_date for revision in new}):
+            self._update_day(day)
+        return new
+
+    def _add(self, revision: Revision) -> None:
+        """Add a revision. If this replica began without Redis, it may hold other figures under the same number.
+
+        Where ours are later than all that is stored, they become the next revision.
+        """
+        day, number = revision.effective_date, revision.number
+        corrected = self.of_date(day) if number > 1 else None
         numbers = dict(self._revisions.get(day, {}))
+        ours = numbers.get(number)
         if corrected and not corrected.sheet.says_the_same_as(revision.sheet):
             # It may have been composed from the columns, which are about to get the new figures.
             numbers[corrected.number] = corrected
-        numbers[revision.number] = revision
+        numbers[number] = revision
         self._revisions[day] = numbers
         self.fetched_at = max(self.fetched_at, revision.fetched_at)
+        latest = numbers[max(numbers)]
+        if ours is None or any(ours.sheet.says_the_same_as(other.sheet) for other in (revision, latest)):
+            return
+        if ours.fetched_at >= latest.fetched_at:
+            self._add(replace(ours, number=latest.number + 1))
 
-    def _apply(self, day: date) -> None:
+    def _update_day(self, day: date) -> None:
         """Give the columns and the days what the latest revision of a day says."""
-        latest = self._latest(day)
+        latest = self.latest_or_withdrawal(day)
+        assert latest  # noqa: S101 -- it was added just now
         index = bisect_left(self.days, day)
         is_held = self.days[index : index + 1] == [day]
         # Threads that write answers look for the figures of every day that they see: a day comes last and goes first.
@@ -74,49 +106,14 @@ class History:
             self.coverage = self.coverage and self.coverage.without_open_day(day)
         self.version += 1
 
-    def take(
-        self, revisions: Iterable[Revision], columns: Iterable[Column] = (), coverage: Coverage | None = None
-    ) -> list[Revision]:
-        """Hold what was admitted here or by another replica; returns the revisions that were not held.
-
-        The columns of a `coverage` are taken if it has every day that is complete here.
-        """
-        if coverage and (self.coverage is None or coverage.covers(self.coverage)):
-            self.fill(columns, coverage)
-        # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
-        new = sorted((one for one in revisions if self._known(one) != one), key=attrgetter("key"))
-        for revision in new:
-            self._merge(revision)
-        # Once for all revisions of a day, because the last may withdraw the others.
-        for day in sorted({revision.effective_date for revision in new}):
-            self._apply(day)
-        return new
-
-    def _known(self, revision: Revision) -> Revision | None:
-        return self._revisions.get(revision.effective_date, {}).get(revision.number)
-
-    def _merge(self, revision: Revision) -> None:
-        """Hold a revision. If this replica began without Redis, it may hold other figures under the same number.
-
-        Where ours are later than all that is stored, they become the next revision.
-        """
-        ours = self._known(revision)
-        self._keep(revision)
-        if ours is None:
-            return
-        latest = self._latest(revision.effective_date)
-        is_known = any(ours.sheet.says_the_same_as(other.sheet) for other in (revision, latest))
-        if not is_known and ours.fetched_at >= latest.fetched_at:
-            self._keep(replace(ours, number=latest.number + 1))
-
-    def fill(self, columns: Iterable[Column], coverage: Coverage) -> None:
-        """Take a complete backfill: every sheet of `coverage`, except those of its open days.
+    def _hold_columns(self, columns: Iterable[Column], coverage: Coverage) -> None:
+        """Hold a complete backfill: every sheet of `coverage`, except those of its open days.
 
         Daily documents take precedence. A day that is held stays, even if it is open now. A sheet that a person
         withdrew does not come back; its day is open as long as the columns have it.
         """
         filled = {column.currency.cbr_id: column.copy() for column in columns}
-        kept = {day: self.latest(day) for day in sorted({*self._revisions, *coverage.open_days})}
+        kept = {day: self.latest_or_withdrawal(day) for day in sorted({*self._revisions, *coverage.open_days})}
         # Days outside of the coverage are no sheets yet: one was published while the columns were fetched, or an
         # unfinished backfill left it.
         days = [day for day in sheet_days(filled.values()) if day in coverage and day not in coverage.open_days]
@@ -152,12 +149,18 @@ class History:
 
     def of_date(self, effective: date) -> Revision | None:
         """The sheet with exactly this effective date, in its latest revision."""
-        latest = self.latest(effective)
+        latest = self.latest_or_withdrawal(effective)
         return latest if latest and latest.sheet.quotes else None
 
-    def latest(self, day: date) -> Revision | None:
+    def next_number(self, day: date) -> int:
+        """The number of that day's next revision."""
+        latest = self.latest_or_withdrawal(day)
+        return latest.number + 1 if latest else 1
+
+    def latest_or_withdrawal(self, day: date) -> Revision | None:
         """The latest revision of a day, also if it says that the day has no sheet any more."""
-        return self._latest(day) if day in self._revisions else self._composed(day)
+        numbers = self._revisions.get(day)
+        return numbers[max(numbers)] if numbers else self._composed(day)
 
     def standing(self, day: date) -> tuple[list[Revision], list[Revision]]:
         """The revisions of a day that stand, and those that a person withdrew and nobody released since; oldest first.
@@ -178,11 +181,7 @@ class History:
     @property
     def without_a_sheet(self) -> list[date]:
         """The days whose only sheet a person withdrew, oldest first."""
-        return sorted(day for day in self._revisions if not self._latest(day).sheet.quotes)
-
-    def _latest(self, day: date) -> Revision:
-        numbers = self._revisions[day]
-        return numbers[max(numbers)]
+        return sorted(day for day, numbers in self._revisions.items() if not numbers[max(numbers)].sheet.quotes)
 
     def revision(self, effective: date, number: int) -> Revision:
         """One revision of a sheet. Raises UnknownRevision."""
@@ -277,8 +276,8 @@ class History:
         return self.coverage.open_days if self.coverage else ()
 
     @property
-    def known_until(self) -> date:
-        """The day of the newest sheet, or a later one for which the Bank has none. Raises IndexError without sheets."""
+    def awaited_after(self) -> date:
+        """The next sheet comes after this day: that of the newest, or a later one without any. Raises IndexError."""
         return max(self.days[-1], self.coverage.until if self.coverage else date.min)
 
     @property
@@ -381,7 +380,7 @@ def snapshot(history: History, now: datetime) -> Snapshot:
     except (HistoryLoading, BeforeHistory):
         raise NoSheet("Only a sheet for a later day is held; today's is being fetched.") from None
     newest = history.newest or in_force
-    next_due_at, missed, since, until = calendar.awaited(history.known_until, now)
+    next_due_at, missed, since, until = calendar.awaited(history.awaited_after, now)
     return Snapshot(
         today=today,
         in_force=in_force,

@@ -20,7 +20,7 @@ from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.service import health
-from ratesvc.service.backfill import Backfill, NotOurTurn, Progress, Report
+from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication
 from ratesvc.service.refresh import Cycle, Refresher
@@ -89,17 +89,18 @@ class Service:
         url = self.engine.url if self.engine else settings.redis.url
         self.store = Store(RedisConnection(url, self._redis_called), settings.redis.namespace)
         self.quarantine = self.store.quarantine
-        self._sync = Sync(self.store, self.history, self._hold)
+        self._sync = Sync(self.store, self.history, self.hold)
         # The Bank
         self.client = _client_of(settings, limits, pace or Pace.of(settings.poll_seconds), demo=demo)
-        self.refresher = Refresher(self.client, self.store, self.history, clock, scheduled=scheduled)
-        gap_s = settings.cbr.backfill_gap_seconds
-        self._backfill = Backfill(self.refresher, gap_s, self._accept, partial(self._hold, ()))
+        self.refresher = Refresher(
+            self.client, self.store, self.history, clock, self._hold_and_announce, scheduled=scheduled
+        )
+        self._backfill = Backfill(self.refresher, settings.cbr.backfill_gap_seconds, self.hold)
         self.schedule = Schedule(
             poll=self.poll,
             tick=self.tick,
             listen=partial(self._sync.listen, self._compare),
-            backfill=self._fill,
+            backfill=self._fill_gaps,
             out_of_sync=lambda: not self._sync.in_sync,
             clock_jumped=self._clock_jumped,
             died=self.telemetry.task_died,
@@ -142,7 +143,7 @@ class Service:
         async with self._refreshing:
             # First store what an earlier poll kept in memory, and read what other replicas have stored.
             await self.tick()
-            cycle = await self.refresh(again=True)
+            cycle = await self.refresh()
         now, failures = self.clock(), self.telemetry.failures
         self.schedule.poll_in(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures))
         if self.history.needs_backfill(now):
@@ -168,10 +169,10 @@ class Service:
         with contextlib.suppress(StoreUnavailable):
             self.telemetry.repaired(await self._sync.compare())
 
-    async def _fill(self) -> None:
+    async def _fill_gaps(self) -> None:
         """Fetch the missing part of history. After a failure, plan the next run."""
 
-        async def report(progress: Progress) -> None:
+        async def on_step(progress: Progress) -> None:
             self.telemetry.backfilling(progress, begins=self.backfilling is None)
 
         if self._backfill.is_needed():
@@ -179,7 +180,7 @@ class Service:
             await self._compare()
         try:
             if self._backfill.is_needed():
-                await self._backfill.run(report)
+                await self._backfill.run(on_step)
                 missing = len(self.history.days_to_backfill(self.clock()))
                 self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
         except NotOurTurn:
@@ -208,38 +209,31 @@ class Service:
 
     # The path of a number
 
-    async def refresh(self, *, again: bool = False) -> Cycle:
-        """Ask the Bank for the newest sheet, and `again` for those of the last week. Log and count the outcome."""
-        cycle = await self._outcome_of(self.refresher.refresh())
-        if again and cycle.bank_answered:
-            cycle = cycle.then(await self._outcome_of(self.refresher.ask_again()))
-            self.telemetry.taken_back(self.refresher.taken_back)
+    async def refresh(self) -> Cycle:
+        """Do what a poll asks of the Bank. Log and count the outcome."""
+        try:
+            cycle = await self.refresher.refresh()
+        except Exception:
+            # A bug must not end the polls: the next one is due anyway.
+            self.telemetry.log.exception("refresh_crashed")
+            cycle = Cycle("crashed")
+        self.telemetry.taken_back(self.refresher.taken_back)
         self.telemetry.refreshed(cycle, nothing_held=not self.history.days)
         return cycle
 
-    async def _outcome_of(self, asking: Awaitable[Cycle]) -> Cycle:
-        """Take what the Bank answers into memory. A bug must not end the polls: the next one is due anyway."""
-        try:
-            cycle = await asking
-        except Exception:
-            self.telemetry.log.exception("refresh_crashed")
-            return Cycle("crashed")
-        await self._accept(cycle)
-        return cycle
-
-    async def _accept(self, cycle: Cycle) -> None:
-        """Log which sheets are held back. Hold and announce the others."""
+    async def _hold_and_announce(self, cycle: Cycle) -> None:
+        """Hold what was accepted, and tell the other replicas once it is stored. Log which sheets are held back."""
         self.telemetry.held_back(cycle)
-        self._hold(cycle.accepted)
+        self.hold(cycle.accepted)
         if cycle.accepted and cycle.stored:
             with contextlib.suppress(StoreUnavailable):
                 await self.store.announce()
 
-    def _hold(
+    def hold(
         self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None
     ) -> None:
         """Take sheets into memory and publish them: the only way in. `columns` have all sheets of the `coverage`."""
-        new = self.history.take(revisions, columns, coverage)
+        new = self.history.hold(revisions, columns, coverage)
         self.telemetry.holds(new, self.history.coverage)
         self.publish()
         if any(revision.is_withdrawal for revision in new):
@@ -278,36 +272,12 @@ class Service:
             raise NoSheet("No sheet of the Bank of Russia has been fetched yet; the service keeps trying.")
         return self.publication
 
-    # Commands
-
-    async def fetch(self, day: date | None) -> Cycle:
-        """Ask for one day, or the newest sheet, without the lease."""
-        cycle = await self.refresher.ask(day)
-        await self._accept(cycle)
-        return cycle
-
-    async def release(self, name: str) -> Revision:
-        """Publish a document in quarantine, because a person vouches for it. Raises RatesvcError."""
-        case = await self.quarantine.case(name)
-        revision = await self.refresher.release(case)
-        self._hold([revision])
-        await self.store.announce()
-        # Last: until the other replicas hold it, their polls put it into quarantine again.
-        await self.quarantine.drop([case.name])
-        return revision
-
-    async def withdraw(self, withdrawal: Revision) -> None:
-        """Withdraw a day's latest sheet, because a person decided it. Raises RatesvcError."""
-        await self.refresher.withdraw(withdrawal)
-        self._hold([withdrawal])
-        await self.store.announce()
-
-    async def backfill(self, report: Report, since: date = FIRST_DAY, until: date | None = None) -> None:
+    async def backfill(self, on_step: OnStep, since: date = FIRST_DAY, until: date | None = None) -> None:
         """Fetch the missing part of history. The newest sheet comes first, because history ends with it."""
-        cycle = await self.fetch(None)
+        cycle = await self.refresher.ask_without_lease()
         if cycle.failure and self.history.newest is None:
             raise cycle.failure
-        await self._backfill.run(report, since, until)
+        await self._backfill.run(on_step, since, until)
 
     @property
     def backfilling(self) -> Progress | None:

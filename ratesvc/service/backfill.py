@@ -21,7 +21,7 @@ from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, moscow_day
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
-from ratesvc.service.refresh import Cycle, Refresher
+from ratesvc.service.refresh import Refresher
 
 USD = "R01235"
 MOST_DAILY_DOCUMENTS = 20
@@ -40,7 +40,7 @@ class Progress:
     asking: str
 
 
-Report = Callable[[Progress], Awaitable[None]]
+OnStep = Callable[[Progress], Awaitable[None]]
 """Takes the next step of a long job before it is done."""
 
 
@@ -88,8 +88,7 @@ class _Figures:
     def history(self, memory: History) -> History:
         """A history of the admitted days, and of every document in memory."""
         history = History(memory.calendar)
-        history.fill(self.columns.values(), self.coverage)
-        history.take(memory.documents())
+        history.hold(memory.documents(), self.columns.values(), self.coverage)
         return history
 
 
@@ -100,17 +99,12 @@ class Backfill:
         self,
         refresher: Refresher,
         gap_s: float,
-        accept: Callable[[Cycle], Awaitable[None]],
-        hold: Callable[[Sequence[Column], Coverage], None],
+        hold: Callable[[Iterable[Revision], Sequence[Column], Coverage | None], None],
     ) -> None:
-        """`gap_s` is the pause between two requests.
-
-        `accept` takes the sheets of a daily document's cycle into memory, `hold` the columns of complete days.
-        """
+        """`gap_s` is the pause between two requests. `hold` takes the columns of complete days into memory."""
         self._refresher = refresher
         self._client, self._store, self._history = refresher.client, refresher.store, refresher.history
         self._gap_s = gap_s
-        self._accept = accept
         self._hold = hold
         self._running = asyncio.Lock()
         self._asked: Counter[date] = Counter()
@@ -124,7 +118,7 @@ class Backfill:
         may_run = bool(self._history.days) and not self._running.locked()
         return may_run and self._history.needs_backfill(self._refresher.clock())
 
-    async def run(self, report: Report, since: date = FIRST_DAY, until: date | None = None) -> None:
+    async def run(self, on_step: OnStep, since: date = FIRST_DAY, until: date | None = None) -> None:
         """Fetch the missing part of the closed range, and the days between it and the coverage.
 
         Nothing is asked for beyond the newest sheet in memory, because later ones are not admitted yet, or yesterday,
@@ -136,7 +130,7 @@ class Backfill:
         requested = self._checked(since, until)
 
         async def step(progress: Progress) -> None:
-            await report(progress)
+            await on_step(progress)
             self.progress = progress
             # A moment without Redis ends no run, because the next one would begin anew.
             with suppress(StoreUnavailable):
@@ -148,7 +142,7 @@ class Backfill:
                     await self._store.backfill_lease.revoke()
                 await self._check_turn()
                 await step(Progress(0, 1, "which days are missing"))
-                await self._fill(requested, step)
+                await self._fetch_missing(requested, step)
             finally:
                 self.progress = None
                 await self._store.backfill_lease.release()
@@ -173,7 +167,7 @@ class Backfill:
         if not await self._store.backfill_lease.take():
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
-    async def _fill(self, requested: Days, step: Report) -> None:
+    async def _fetch_missing(self, requested: Days, step: OnStep) -> None:
         stored = await self._store.history()
         before = stored[0] if stored else None
         whole = requested.hull(before) if before else requested
@@ -192,16 +186,16 @@ class Backfill:
             figures.withdraw(day)
         if not is_stored or figures.coverage != before:
             await self._save(figures)
-        await self._confirm_days(figures, done, step)
+        await self._decide_open_days(figures, done, step)
 
     async def _continued(self, before: Coverage, stored: Iterable[Column], whole: Days) -> _Figures | None:
         """What the store holds, with the days of the sheets after that; None if the series must be asked for."""
         later: tuple[Record, ...] = ()
         if before.until < whole.until:
             later = await self._client.dynamic(USD, before.until + ONE_DAY, whole.until)
-        missing = [record for record in later if record.effective_date not in self._history.days]
+        not_held = [record for record in later if record.effective_date not in self._history.days]
         columns = {column.currency.cbr_id: column for column in stored}
-        if len(missing) > MOST_DAILY_DOCUMENTS:
+        if len(not_held) > MOST_DAILY_DOCUMENTS:
             return None
         # A command also looks for ids that the catalogue or a document names, and that have no column.
         if not self._refresher.scheduled and any(named.cbr_id not in columns for named in await self._currencies()):
@@ -209,7 +203,7 @@ class Backfill:
         for record in later:
             if revision := self._history.of_date(record.effective_date):
                 columns = with_revision(columns, revision)
-        open_days = {*before.open_days, *(record.effective_date for record in missing)}
+        open_days = {*before.open_days, *(record.effective_date for record in not_held)}
         sheets = sorted({*sheet_days(columns.values()), *open_days})
         open_days |= self._expected_but_absent(sheets, Days(before.until + ONE_DAY, whole.until))
         until = max([before.until, *(record.effective_date for record in later), *open_days])
@@ -244,7 +238,7 @@ class Backfill:
                 day = calendar.effective_date_after(day)
         return without
 
-    async def _fetch_series(self, whole: Days, columns: dict[str, Column], step: Report) -> int:
+    async def _fetch_series(self, whole: Days, columns: dict[str, Column], step: OnStep) -> int:
         """Fetch the columns of all ids over a range that covers the stored one: the first half of the steps.
 
         How many days must be confirmed afterwards is not known before the end, so they are the other half. Returns the
@@ -302,7 +296,7 @@ class Backfill:
         row = {quote.cbr_id: quote for quote in document.quotes}.get(currency.cbr_id)
         return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
-    async def _confirm_days(self, figures: _Figures, done: int, step: Report) -> None:
+    async def _decide_open_days(self, figures: _Figures, done: int, step: OnStep) -> None:
         """Decide about the open days, the oldest first, and store and announce what is admitted.
 
         A day that only waited for the days before it needs no document. Each admitted document is stored at once. The
@@ -320,12 +314,12 @@ class Backfill:
                 revision = document or composed(figures.columns.values(), day)
                 # The series name no codes, so a day after the newest admitted sheet needs its document.
                 if revision and (document or (day <= newest and _has_no_finding(revision.sheet, scratch))):
-                    scratch.take([revision])
+                    scratch.hold([revision])
                     figures.admit(revision)
                     continue
                 place = done + number * (total - done) // len(days)
                 await step(Progress(place, total, f"the sheet of {day}"))
-                await self._settle_open_day(scratch, day, figures)
+                await self._decide_open_day(scratch, day, figures)
         finally:
             # A run that lost its turn leaves history to the process that has it.
             if figures.coverage != before and self._store.backfill_lease.held:
@@ -338,10 +332,10 @@ class Backfill:
         """Store the figures, take them into memory, and tell the other replicas."""
         if coverage := figures.complete():
             await self._store.put_history(figures.columns.values(), coverage)
-            self._hold(list(figures.columns.values()), coverage)
+            self._hold((), list(figures.columns.values()), coverage)
             await self._store.announce()
 
-    async def _settle_open_day(self, scratch: History, day: date, figures: _Figures) -> None:
+    async def _decide_open_day(self, scratch: History, day: date, figures: _Figures) -> None:
         """Ask for the document of an open day. If it is admitted, the scratch history and the figures get it.
 
         The day of a document that does not come stays open. Raises FetchFailed if many in a row do not come.
@@ -363,9 +357,8 @@ class Backfill:
                 raise
             return
         if cycle:
-            await self._accept(cycle)
             for revision in cycle.accepted:
-                scratch.take([revision])
+                scratch.hold([revision])
                 figures.admit(revision)
 
 

@@ -1,4 +1,4 @@
-"""What one refresh does: lease → fetch → parse → admit → store. It returns a Cycle; it does not log, count or publish.
+"""What one refresh does: lease → fetch → parse → admit → store → hold. It does not log or count.
 
 A sheet that is held back changes nothing: the last good one is still served.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
@@ -35,8 +35,6 @@ from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavaila
 from ratesvc.service.confirmation import UnconfirmedSheets
 from ratesvc.storage.records import Case, name_of
 from ratesvc.storage.store import Store
-
-MOST_DOCUMENTS = 3
 
 NO_DOCUMENT = frozenset({"html", "parameters"})
 """Such a refusal leaves nothing to look at: the Bank sent a page of maintenance, or refused the request."""
@@ -73,37 +71,29 @@ class Cycle:
         """Whether the Bank was asked and this replica learned nothing."""
         return self.outcome in ("failed", "crashed")
 
-    def then(self, again: Cycle) -> Cycle:
-        """Both refreshes as one, which fails only if the first does."""
-        outcome = min(self.outcome, again.outcome, key=MOST_TELLING_FIRST.index)
-        held_back = {sheet.effective_date: sheet for sheet in (*self.held_back, *again.held_back)}
-        accepted, stored = (*self.accepted, *again.accepted), self.stored and again.stored
-        failure, both = self.failure or again.failure, tuple(held_back.values())
-        return replace(self, outcome=outcome, accepted=accepted, stored=stored, failure=failure, held_back=both)
-
-
-MOST_TELLING_FIRST = ("quarantined", "confirming", "new", "unchanged", "failed", "crashed")
-
 
 @dataclass(slots=True)
 class _Draft:
     """A cycle in the making: its sheets by effective date, and the history that they are compared with."""
 
     history: History
+    asked: set[date | None] = field(default_factory=set)
+    newest: date | None = None
+    """The day of the sheet that the Bank gave as its newest."""
     admitted: dict[date, Revision] = field(default_factory=dict)
+    """Those that are not stored and held yet."""
+    accepted: list[Revision] = field(default_factory=list)
+    stored: bool = True
     held_back: dict[date, HeldBack] = field(default_factory=dict)
     newly_quarantined: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
     failure: FetchFailed | None = None
+    has_answer: bool = False
+    """Whether the Bank gave what it was asked for first, or a sheet that is new. Later failures are of other days."""
 
     def current(self, effective: date) -> Revision | None:
         """The latest revision of that day's sheet."""
         return self.admitted.get(effective) or self.history.of_date(effective)
-
-    def number(self, effective: date) -> int:
-        """The number of that day's next revision."""
-        latest = self.admitted.get(effective) or self.history.latest(effective)
-        return latest.number + 1 if latest else 1
 
     def recent(self, effective: date) -> Recent:
         """The sheets before that day, those of this cycle among them."""
@@ -123,27 +113,39 @@ class _Draft:
         document = b"" if unknown else zlib.compress(raw, 9)
         self.admitted[revision.effective_date] = replace(revision, document=document)
 
-    def cycle(self, accepted: Sequence[Revision], *, stored: bool) -> Cycle:
-        """The finished cycle. A failed request is no failure if another one brought a sheet."""
-        if self.failure and not accepted:
-            outcome = "failed"
+    def cycle(self, accepted: Sequence[Revision]) -> Cycle:
+        """The cycle as it is now, with these revisions."""
+        if any(isinstance(sheet, Quarantined) for sheet in self.held_back.values()):
+            outcome = "quarantined"
         elif self.held_back:
-            is_quarantined = any(isinstance(sheet, Quarantined) for sheet in self.held_back.values())
-            outcome = "quarantined" if is_quarantined else "confirming"
+            outcome = "confirming"
         else:
             outcome = "new" if accepted else "unchanged"
-        held_back, newly_quarantined = tuple(self.held_back.values()), tuple(self.newly_quarantined)
-        unknown = tuple(sorted(self.unknown))
-        return Cycle(outcome, tuple(accepted), stored, self.failure, held_back, newly_quarantined, unknown)
+        return Cycle(
+            "failed" if self.failure and not self.has_answer else outcome,
+            tuple(accepted),
+            self.stored,
+            self.failure,
+            tuple(self.held_back.values()),
+            tuple(self.newly_quarantined),
+            tuple(sorted(self.unknown)),
+        )
 
 
 class Refresher:
-    """Asks the Bank for daily documents, and admits and stores them."""
+    """Asks the Bank for daily documents, admits and stores them, and carries out what a person decides about them."""
 
     def __init__(
-        self, client: BankClient, store: Store, history: History, clock: Callable[[], datetime], *, scheduled: bool
+        self,
+        client: BankClient,
+        store: Store,
+        history: History,
+        clock: Callable[[], datetime],
+        hold_and_announce: Callable[[Cycle], Awaitable[None]],
+        *,
+        scheduled: bool,
     ) -> None:
-        """`clock` gives UTC.
+        """`clock` gives UTC. `hold_and_announce` gets each part of a cycle once it is stored.
 
         A `scheduled` refresher decides about an unconfirmed sheet at the next poll; that of a command decides at once.
         """
@@ -152,16 +154,15 @@ class Refresher:
         self.history = history
         self.clock = clock
         self.scheduled = scheduled
+        self._hold_and_announce = hold_and_announce
         self._unconfirmed = UnconfirmedSheets(client)
         self._asked: dict[date, date] = {}
-        """On which day each day was last asked for by its date."""
-        self._newest: date | None = None
-        """The day of the sheet that the Bank last gave as its newest."""
+        """On which day each day was last asked for by its date, and answered with a sheet that is held."""
         self._absences: dict[date, int] = {}
         """How many of the Bank's answers lacked the sheet of a day that is held."""
 
     async def refresh(self) -> Cycle:
-        """Ask for the newest sheet, unless another replica holds the lease: the work of a poll.
+        """Ask for the newest sheet and those of the last week, unless another replica holds the lease: a poll's work.
 
         After a failure the other replicas get the lease: they may reach the Bank.
         """
@@ -171,78 +172,73 @@ class Refresher:
                 # The replica that polls counts for itself.
                 self._absences.clear()
                 return Cycle("skipped")
-        cycle = Cycle("crashed")
+        draft = _Draft(self.history)
         try:
-            cycle = await self.ask()
+            await self._ask_for_all([None], draft)
+            if draft.has_answer:
+                # The newest sheet is served by now. The Bank also corrects sheets that are no longer the newest.
+                await self._ask_for_all(self._days_to_ask_again(draft.newest), draft)
         finally:
-            if cycle.has_failed:
+            if not draft.has_answer:
                 await self.store.poll_lease.release()
-        return cycle
+        return draft.cycle(draft.accepted)
 
-    async def ask(self, day: date | None = None) -> Cycle:
-        """Ask for the sheet of `day`, or the newest, then for today's and the one before it if they are not held."""
-        draft, self._newest = _Draft(self.history), None
-        days = [day]
-        asked: set[date | None] = set()
-        while days and len(asked) < MOST_DOCUMENTS:
-            day = days.pop(0)
-            asked.add(day)
+    async def ask_without_lease(self, day: date | None = None) -> Cycle:
+        """Ask for the sheet of `day`, or the newest, at once: the work of a command."""
+        draft = _Draft(self.history)
+        await self._ask_for_all([day], draft)
+        return draft.cycle(draft.accepted)
+
+    async def _ask_for_all(self, days: Sequence[date | None], draft: _Draft) -> None:
+        """Ask for the sheets of these days; None is the newest. Then for today's and the one before it if they lack.
+
+        A mirror that gives no document ends it, because the next requests would wait as long again.
+        """
+        left = list(days)
+        while left:
+            day = left.pop(0)
+            if day in draft.asked:
+                continue
+            draft.asked.add(day)
             try:
                 await self._ask_for(day, draft)
             except FetchFailed as failure:
-                draft.failure = failure
+                draft.failure = draft.failure or failure
                 await self._quarantine_refused(failure, draft)
                 if day is None:
-                    days += self._without_the_newest(failure)
+                    left += self._without_the_newest(failure)
+                elif not failure.is_answered:
+                    break
                 continue
             # The Bank gave a sheet that is held back, so the one before it must be asked for.
             given = sorted({*self.history.days, *draft.admitted, *draft.held_back})
-            following = day_to_fetch(given, self.history, self.clock())
-            if not days and following and following not in asked:
-                days.append(following)
-        return await self._store(draft)
+            if not left and (following := day_to_fetch(given, self.history, self.clock())):
+                left.append(following)
+        await self._store(draft)
+        draft.has_answer = draft.has_answer or not draft.failure or bool(draft.accepted)
 
-    async def ask_again(self) -> Cycle:
-        """Ask again for the sheets of the last week, because the Bank corrects sheets that are no longer the newest.
+    def _days_to_ask_again(self, newest: date | None) -> list[date]:
+        """Today while tomorrow's sheet is held; the others of the last week once a day, and after a start.
 
-        Each is asked for by the last day on which it is in force, so that a sheet that was not noticed comes, too.
+        Each is the last day on which a sheet is in force, so that a sheet that was not noticed comes, too.
         """
-        draft = _Draft(self.history)
-        for day in self._days_to_ask_again():
-            held_back = len(draft.held_back)
-            try:
-                given = await self._ask_for(day, draft)
-            except FetchFailed as failure:
-                draft.failure = failure
-                if not failure.is_answered:
-                    break
-                await self._quarantine_refused(failure, draft)
-                continue
-            if self._is_absent(day, given) or len(draft.held_back) > held_back:
-                # The next poll may confirm it.
-                del self._asked[day]
-        return await self._store(draft)
-
-    def _days_to_ask_again(self) -> list[date]:
-        """Today while tomorrow's sheet is held; the others of the last week once a day, and after a start."""
         today = self._today()
         sheets = sorted({*self.history.days, *self.history.open_days})
         lasts = [
             following - ONE_DAY for _, following in pairwise(sheets) if today - SETTLED < following <= today + ONE_DAY
         ]
-        if self._newest and self.history.days and self._newest < self.history.days[-1]:
+        if newest and self.history.days and newest < self.history.days[-1]:
             lasts.append(self.history.days[-1])
         self._asked = {day: on for day, on in self._asked.items() if on == today}
         return [day for day in lasts if day == today or day not in self._asked]
 
-    def _is_absent(self, day: date, given: date) -> bool:
-        """Whether the Bank, asked for a day, gave an earlier sheet than the one that is held; such answers count."""
+    def _note_absence(self, day: date, given: date) -> bool:
+        """Count an answer for a day if it is an earlier sheet than the one that is held; returns whether it is."""
         before = bisect_right(self.history.days, day)
         held = self.history.days[before - 1] if before else given
-        if given >= held:
-            return False
-        self._absences[held] = self._absences.get(held, 0) + 1
-        return True
+        if given < held:
+            self._absences[held] = self._absences.get(held, 0) + 1
+        return given < held
 
     @property
     def taken_back(self) -> list[date]:
@@ -265,23 +261,28 @@ class Refresher:
         """The day before the sheet of today takes effect."""
         return self.history.calendar.effective_date_on_or_before(self._today()) - ONE_DAY
 
-    async def _ask_for(self, day: date | None, draft: _Draft) -> date:
-        """Ask for the sheet of a day, or the newest, and decide about it; returns its day. Raises FetchFailed."""
+    async def _ask_for(self, day: date | None, draft: _Draft) -> None:
+        """Ask for the sheet of a day, or the newest, and decide about it. Raises FetchFailed."""
         if day is None:
             due = self.history.calendar.due_by(self.clock())
             sheet, raw = await self.client.newest(due, partial(self._read, day))
-            self._newest = sheet.effective_date
+            draft.newest = sheet.effective_date
         else:
             sheet, raw = await self.client.daily(day, partial(self._read, day))
-            self._asked[day] = self._today()
         effective = sheet.effective_date
         self._absences.pop(effective, None)
-        if effective in draft.held_back:
-            return effective
-        if draft.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
-            # At a first start, today's and the newest sheet need earlier ones to be compared with.
-            with contextlib.suppress(FetchFailed):
-                await self._ask_for(effective - ONE_DAY, draft)
+        if effective not in draft.held_back:
+            if draft.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
+                # At a first start, today's and the newest sheet need earlier ones to be compared with.
+                with contextlib.suppress(FetchFailed):
+                    await self._ask_for(effective - ONE_DAY, draft)
+            await self._decide_about(sheet, raw, draft)
+        # Otherwise the next poll asks again, and may confirm it.
+        if day and not self._note_absence(day, effective) and effective not in draft.held_back:
+            self._asked[day] = self._today()
+
+    async def _decide_about(self, sheet: Sheet, raw: bytes, draft: _Draft) -> None:
+        effective = sheet.effective_date
         current = draft.current(effective)
         if current and current.sheet.says_the_same_as(sheet):
             self._unconfirmed.sightings.pop(effective, None)
@@ -289,18 +290,17 @@ class Refresher:
             if not (self.history.document(effective) or effective in draft.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 draft.admit(replace(current, sheet=sheet), raw)
-            return effective
+            return
         # A backfill compares an open day with the series.
         settled = self.history.is_settled(effective, self._today()) and effective not in self.history.open_days
         await self._decide(draft.decide(sheet, settled=settled), raw, draft, settled=settled)
-        return effective
 
     async def _decide(self, admission: Admission, raw: bytes, draft: _Draft, *, settled: bool) -> None:
         """Take the decision about a document into the draft. The second address may confirm an unconfirmed sheet."""
         # While that address is asked, a backfill may admit the same sheet. Redis keeps one revision under a number.
-        number = draft.number(admission.sheet.effective_date)
+        number = draft.history.next_number(admission.sheet.effective_date)
         if isinstance(admission, Unconfirmed):
-            admission = await self._unconfirmed.confirm(admission, at_once=settled or not self.scheduled)
+            admission = await self._unconfirmed.ask_second(admission, at_once=settled or not self.scheduled)
         if isinstance(admission, Admitted):
             self._unconfirmed.sightings.pop(admission.sheet.effective_date, None)
             draft.admit(admission.revision(number, self._now()), raw)
@@ -311,22 +311,24 @@ class Refresher:
             case = Case(admission.effective_date, self._now(), (str(admission),), raw)
             await self._quarantine(case, admission.assessment.reason, draft)
 
-    async def _store(self, draft: _Draft) -> Cycle:
-        """Store the admitted sheets, the newest first."""
-        accepted: list[Revision] = []
-        stored = True
+    async def _store(self, draft: _Draft) -> None:
+        """Store the admitted sheets, the newest first; then hold and announce them."""
+        new: list[Revision] = []
         for effective in sorted(draft.admitted, reverse=True):
             current, revision = draft.history.of_date(effective), draft.admitted[effective]
             try:
-                if stored:
+                if draft.stored:
                     revision = await self._put(revision, current)
             except StoreUnavailable:
                 # This replica still serves what it fetched, and the next cycle stores it. The other sheets are not
                 # tried, because each would wait for Redis as long again.
-                stored = False
+                draft.stored = False
             if revision != current:
-                accepted.append(revision)
-        return draft.cycle(accepted, stored=stored)
+                new.append(revision)
+        draft.admitted.clear()
+        draft.accepted += new
+        await self._hold_and_announce(draft.cycle(new))
+        draft.newly_quarantined.clear()
 
     async def _put(self, candidate: Revision, current: Revision | None) -> Revision:
         """Store a sheet, after the one that it corrects, which Redis may have as columns only.
@@ -358,7 +360,8 @@ class Refresher:
             settled = settled and (agrees or composed is None)
             admission = self._admission(whole if agrees else document, draft, settled=settled, agrees=agrees)
         await self._decide(admission, raw, draft, settled=settled)
-        return await self._store(draft)
+        await self._store(draft)
+        return draft.cycle(draft.accepted)
 
     @staticmethod
     def _admission(sheet: Sheet, draft: _Draft, *, settled: bool, agrees: bool) -> Admission:
@@ -370,20 +373,25 @@ class Refresher:
             return admission.compared_with(sheet)
         return admission
 
+    # What a person decides
+
     async def release(self, case: Case) -> Revision:
-        """Publish a document in quarantine as a person's decision.
+        """Publish a document in quarantine, because a person vouches for it.
 
         Raises BadDocument if it is no sheet, and what `_put_decided` raises.
         """
         sheet = parse_daily(case.raw)
         draft, day = _Draft(self.history), sheet.effective_date
-        current = draft.current(day)
-        if current and current.sheet.says_the_same_as(sheet):
-            return current
-        admission = draft.decide(sheet, released=True)
-        assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
-        draft.admit(admission.revision(draft.number(day), self._now()), case.raw)
-        return await self._put_decided(draft.admitted[day])
+        revision = draft.current(day)
+        if not (revision and revision.sheet.says_the_same_as(sheet)):
+            admission = draft.decide(sheet, released=True)
+            assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
+            draft.admit(admission.revision(self.history.next_number(day), self._now()), case.raw)
+            revision = draft.admitted[day]
+            await self._put_decided(revision)
+        # Last: until the other replicas hold it, their polls put it into quarantine again.
+        await self.store.quarantine.drop([case.name])
+        return revision
 
     def withdrawal(self, day: date) -> Revision:
         """What takes the place of a day's sheet if a person withdraws it: the revision before it, or no sheet.
@@ -397,14 +405,14 @@ class Refresher:
             raise RatesvcError(f"no sheet before that of {day} is held, so nothing would be in force")
         before = standing[-2] if len(standing) > 1 else Admitted(Sheet(day, ())).revision(0, self._now())
         flags = (*before.flags, WITHDRAWAL)
-        return replace(before, number=_Draft(self.history).number(day), fetched_at=self._now(), flags=flags)
+        return replace(before, number=self.history.next_number(day), fetched_at=self._now(), flags=flags)
 
     async def withdraw(self, withdrawal: Revision) -> None:
-        """Store a withdrawal. Raises what `_put_decided` raises."""
+        """Withdraw a day's latest sheet. Raises what `_put_decided` raises."""
         await self._put_decided(withdrawal)
 
-    async def _put_decided(self, candidate: Revision) -> Revision:
-        """Store what a person has decided.
+    async def _put_decided(self, candidate: Revision) -> None:
+        """Store, hold and announce what a person has decided.
 
         Raises StoreUnavailable, and RatesvcError if another revision has come since the person looked.
         """
@@ -412,7 +420,7 @@ class Refresher:
         if stored != candidate:
             day, number = stored.key
             raise RatesvcError(f"revision {number} of the sheet of {day} has come meanwhile: nothing was changed")
-        return stored
+        await self._hold_and_announce(Cycle("new", (candidate,)))
 
     async def _quarantine_refused(self, failure: FetchFailed, draft: _Draft) -> None:
         for error in failure.refusals:

@@ -42,7 +42,7 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
     `fixed_s`, when configured, decides once a sheet is held, unless a mirror asks for a longer pause. `failures` counts
     those in a row, with `cycle` as the last.
     """
-    newest = history.known_until if history.days else None
+    newest = history.awaited_after if history.days else None
     if newest is None and cycle.outcome == "skipped":
         # The replica that holds the lease has found nothing yet, and may not be able to.
         return min(FIRST_RETRY_S, fixed_s or FIRST_RETRY_S)
@@ -102,7 +102,7 @@ class Schedule:
         self._open = True
         self._beat_at = asyncio.get_running_loop().time()
         self.next_poll_at = utc_now()
-        self._start_scheduler()
+        self._scheduler.start()
         # Not by APScheduler: if the start fails at once, it would complain that its job was cancelled.
         self._start("poll", self.poll)
         self._start("listen", self.listen)
@@ -114,13 +114,6 @@ class Schedule:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         await cancel(tuple(self._tasks))
-
-    def _start_scheduler(self) -> None:
-        """Begin with a new one, because the state of an old one is unknown."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
-        self._scheduler = AsyncIOScheduler(timezone=MOSCOW)
-        self._scheduler.start()
 
     @property
     def silent_s(self) -> float:
@@ -180,12 +173,12 @@ class Schedule:
             if abs(jump) > CLOCK_JUMP_S:
                 self.clock_jumped(jump)
                 self.poll_in(0)
-            is_polling = any(task.get_name() == "poll" for task in self._tasks)
-            if not is_polling and self.next_poll_at + LATE < wall:
+            running = {task.get_name() for task in self._tasks}
+            if "poll" not in running and self.next_poll_at + LATE < wall:
                 self.died("poll", "was not scheduled any more")
-                self._start_scheduler()
-                self.poll_in(0)
-            if now - last_tick >= TICK_S or self.out_of_sync():
+                self._start("poll", self.poll)
+            if "tick" not in running and (now - last_tick >= TICK_S or self.out_of_sync()):
+                # Not awaited: with a slow Redis it may take longer than the silence that health allows.
                 last_tick = now
-                await self.tick()
+                self._start("tick", self.tick)
             last_wall, last_now = wall, now

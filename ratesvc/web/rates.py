@@ -106,6 +106,6 @@ def day_named(text: str, service: Service, name: str = "date") -> date:
         return day_of(text, name)
     snapshot = service.require_publication().snapshot
     if snapshot.announced is None:
-        following = service.history.calendar.effective_date_after(service.history.known_until)
+        following = service.history.calendar.effective_date_after(service.history.awaited_after)
         raise NotYetSet(following, snapshot.next_due_at, overdue=snapshot.next_overdue)
     return snapshot.announced.effective_date

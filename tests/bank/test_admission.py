@@ -222,7 +222,7 @@ def columns(*sheets: Sheet) -> list[Column]:
 def backfilled(*sheets: Sheet) -> History:
     """A history of series alone."""
     history = History(CALENDAR)
-    history.fill(columns(*sheets), Coverage(sheets[0].effective_date, sheets[-1].effective_date))
+    history.hold((), columns(*sheets), Coverage(sheets[0].effective_date, sheets[-1].effective_date))
     return history
 
 
@@ -265,5 +265,5 @@ def test_a_composed_sheet_is_compared_with_the_last_one_that_has_no_findings() -
     assert suspect_days(backfilled(RIGHT[0], WRONG, BEFORE, SHEET)) == [THURSDAY]
     history = backfilled(RIGHT[0], WRONG, changed(BEFORE, PLN=times("10")), SHEET)
     assert suspect_days(history) == [THURSDAY, FRIDAY]
-    history.take([revision(WRONG)])
+    history.hold([revision(WRONG)])
     assert suspect_days(history) == [SATURDAY]

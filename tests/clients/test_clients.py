@@ -89,7 +89,7 @@ async def served(bank: Bank, serve_whole: Serve, clock: Clock) -> AsyncIterator[
     bank.documents[OLD_SATURDAY] = daily_xml(sheet(OLD_SATURDAY), INDENTED)
     clock.moment = datetime(2026, 4, 27, 9, tzinfo=UTC)
     async with serve_whole() as running:
-        await running.service.fetch(OLD_SATURDAY)
+        await running.service.refresher.ask_without_lease(OLD_SATURDAY)
         await running.ready()
         yield running
 

@@ -110,7 +110,7 @@ async def test_a_backfill_needs_the_banks_newest_sheet_only_if_none_is_held(bank
     with pytest.raises(FetchFailed, match="status: 503"):
         await service.backfill(report)
     bank.misbehave = None
-    await service.fetch(None)
+    await service.refresher.ask_without_lease()
     bank.misbehave = without_documents
     await service.backfill(report)
     assert steps
@@ -169,7 +169,7 @@ async def test_a_file_is_only_removed_if_its_answer_is_404(
     today = moscow_day(utc_now())
     bank.publish(sheet(date(2020, 4, 24)), sheet(today))
     async with Service(settings, scheduled=False) as service:
-        await service.fetch(date(2020, 4, 24))
+        await service.refresher.ask_without_lease(date(2020, 4, 24))
     with pytest.raises(RatesvcError, match=r"^13 files were left .* /v1/series\.csv\?codes=AMD.* 503: .* not been"):
         await export(settings, site, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith(f"\n{site}: 16 written, 0 unchanged, 1 removed\n")

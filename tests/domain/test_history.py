@@ -53,7 +53,7 @@ def column(code: str, *days: date, nominal: int = 1, cbr_id: str | None = None) 
 def filled(*days: date) -> History:
     """A backfill of dollars from the first to the last of these days."""
     held = History(CALENDAR)
-    held.fill([column("USD", *days)], Coverage(days[0], days[-1]))
+    held.hold((), [column("USD", *days)], Coverage(days[0], days[-1]))
     return held
 
 
@@ -77,7 +77,7 @@ def test_a_thread_sees_a_day_only_once_all_its_figures_are_there() -> None:
         with ThreadPoolExecutor(1) as threads:
             reader = threads.submit(days_without_some_figure)
             for number in range(400):
-                held.take([Revision(sheet(FRIDAY + number * ONE_DAY), 1, FETCHED)])
+                held.hold([Revision(sheet(FRIDAY + number * ONE_DAY), 1, FETCHED)])
             ends.set()
             assert reader.result() == []
     finally:
@@ -177,7 +177,7 @@ def held_of(text: str) -> History:
     if "complete" in text:
         held.coverage = Coverage(FIRST_DAY, more.pop(0))
     for day in more:
-        held.take([dollar(day)])
+        held.hold([dollar(day)])
     return held
 
 
@@ -218,11 +218,11 @@ def test_answers_change_with_what_was_fetched_last() -> None:
     """A correction of an old sheet counts, and so does a backfill, whose columns say when they were fetched."""
     at = moscow(SUNDAY, "12:00")
     held = holding(THURSDAY, FRIDAY, SATURDAY)
-    held.take([replace(dollar(THURSDAY, 2, "81"), fetched_at=at)])
-    held.take([replace(dollar(FRIDAY, 2, "82"), fetched_at=at - ONE_DAY)])
+    held.hold([replace(dollar(THURSDAY, 2, "81"), fetched_at=at)])
+    held.hold([replace(dollar(FRIDAY, 2, "82"), fetched_at=at - ONE_DAY)])
     assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == at
     later = replace(column("USD", THURSDAY, SATURDAY), fetched_at=at + timedelta(minutes=1))
-    held.fill([later], Coverage(THURSDAY, SATURDAY))
+    held.hold((), [later], Coverage(THURSDAY, SATURDAY))
     assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == later.fetched_at
 
 
@@ -266,7 +266,7 @@ def test_a_gap_begins_where_a_sheet_may_be_missing(
         assert history.first_uncertain(Days(since, until)) == next(
             (day for day in days if not history.certain_on(day)), None
         )
-        history.fill(history.columns(), coverage)
+        history.hold((), history.columns(), coverage)
 
 
 def test_there_is_no_gap_before_the_first_rates() -> None:
@@ -315,16 +315,16 @@ def happens(held: History, step: str) -> str:
     """One step; returns which revisions were new."""
     word, _, text = step.partition(" ")
     if word == "fill":
-        held.fill(*backfilled(text))
+        held.hold((), *backfilled(text))
         return ""
     given, _, backfill = text.partition("+ ")
     revisions = list(map(told_of, given.split()))
     if word == "take":
-        found = held.take(revisions, *(backfilled(backfill) if backfill else ()))
+        found = held.hold(revisions, *(backfilled(backfill) if backfill else ()))
         return " ".join(f"{one.effective_date.day}.{one.number}" for one in found)
     assert word == "add"
     for one in revisions:
-        held.take([one])
+        held.hold([one])
     return ""
 
 
@@ -399,7 +399,7 @@ def test_a_revision_is_shown_beside_what_was_known_then() -> None:
     thursdays = [dollar(THURSDAY, n, f"8{n}.0000", hour=10 * n) for n in (1, 2, 3)]
     held = History(CALENDAR, [*thursdays, dollar(SATURDAY, 1, "91.0000")])
     for hour, number in ((9, 1), (10, 1), (19, 1), (20, 2), (29, 2), (30, 3), (99, 3)):
-        held.take([dollar(FRIDAY, 1, "90.0000", hour=hour)])
+        held.hold([dollar(FRIDAY, 1, "90.0000", hour=hour)])
         usual = on_day(held, FRIDAY, moscow(FRIDAY, "12:00"))
         answer = held.in_revision(usual, 1)
         assert answer.revision == dollar(FRIDAY, 1, "90.0000", hour=hour)
@@ -426,22 +426,22 @@ def test_a_new_currency_is_called_as_in_its_first_sheet(order: int) -> None:
 
     at_once, one_by_one = History(CALENDAR), History(CALENDAR)
     both = [baht(FRIDAY, 10, "ten"), baht(SATURDAY, 1, "one")][::order]
-    at_once.take(both)
+    at_once.hold(both)
     for each in both:
-        one_by_one.take([each])
-    one_by_one.take((), [column("USD", THURSDAY)], Coverage(THURSDAY, THURSDAY))
+        one_by_one.hold([each])
+    one_by_one.hold((), [column("USD", THURSDAY)], Coverage(THURSDAY, THURSDAY))
     assert {held.columns("THB")[0].currency.name for held in (at_once, one_by_one)} == {"ten"}
 
 
 def test_a_thread_that_reads_while_a_sheet_is_added_reads_what_was() -> None:
     """Threads render long series: neither days nor figures change under them, and no record is half there."""
     held = holding(THURSDAY, SATURDAY)
-    held.fill(held.columns(), Coverage(THURSDAY, SATURDAY))
+    held.hold((), held.columns(), Coverage(THURSDAY, SATURDAY))
     [one], days = held.columns("USD"), held.days
     first, last = one.places(Days(THURSDAY, TUESDAY))
-    held.take([dollar(FRIDAY, value="99.0000")])
-    held.take([dollar(SATURDAY, 2, "99.0000")])
-    held.take([Revision(Sheet(THURSDAY, ()), 2, FETCHED)])
+    held.hold([dollar(FRIDAY, value="99.0000")])
+    held.hold([dollar(SATURDAY, 2, "99.0000")])
+    held.hold([Revision(Sheet(THURSDAY, ()), 2, FETCHED)])
     assert days == [THURSDAY, SATURDAY]
     assert list(map(date.fromordinal, one.days[first:last])) == days
     assert exact(one, first, last) == [Decimal("80.0000")] * 2
@@ -455,7 +455,7 @@ def test_a_sheet_that_a_thread_composed_from_old_columns_is_not_kept(monkeypatch
     def composed_late(columns: Iterable[Column], day: date) -> Revision | None:
         before = composed(columns, day)
         monkeypatch.undo()
-        held.fill([column("USD", THURSDAY, FRIDAY, nominal=10)], Coverage(THURSDAY, FRIDAY))
+        held.hold((), [column("USD", THURSDAY, FRIDAY, nominal=10)], Coverage(THURSDAY, FRIDAY))
         return before
 
     monkeypatch.setattr("ratesvc.domain.history.composed", composed_late)

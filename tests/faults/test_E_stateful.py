@@ -182,7 +182,7 @@ class Happenings(RuleBasedStateMachine):
 
     @rule()
     def a_person_fetches(self) -> None:
-        self.do(self.served.service.fetch(None))
+        self.do(self.served.service.refresher.ask_without_lease())
 
     @rule(hours=st.sampled_from([1, 5, 12, 24, 72]))
     def time_passes(self, hours: int) -> None:

@@ -379,7 +379,7 @@ async def test_embeddings_obey_their_parameters_and_no_others(whole: Served) -> 
         if one["tags"] == ["Widget"]
     }
     everything = {name: value for examples in own.values() for name, value in examples.items()}
-    whole.service.history.take([Revision(sheet(date(2026, 4, 22)), 1, whole.service.clock())])
+    whole.service.history.hold([Revision(sheet(date(2026, 4, 22)), 1, whole.service.clock())])
     for path, own_examples in own.items():
         examples = {**everything, **own_examples}
         rest = address("", {"/oembed": "url={base}/embed"}.get(path, "style=inline"), whole.url)

@@ -92,7 +92,7 @@ async def live_service(folder: Path, *, port: int = 0, demo: bool = True) -> Asy
         bank = await stack.enter_async_context(recorded_bank())
         settings = Settings(server=Server(port=port), data_dir=str(folder), cbr=Cbr(mirrors=(bank,)))
         service = await stack.enter_async_context(Service(settings, clock=clock, demo=demo, scheduled=False))
-        service.history.take(Revision(sheet, 1, stopped) for sheet in recorded_sheets())
+        service.history.hold(Revision(sheet, 1, stopped) for sheet in recorded_sheets())
         service.publish()
         yield Live(service, await stack.enter_async_context(listening(service)))
 

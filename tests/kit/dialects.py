@@ -57,9 +57,9 @@ def history(*unconfirmed: date) -> History:
                 value = Decimal(500000 + day.toordinal() * len(row.code) * int(row.numeric_code or 0) % 9973)
                 column.put(day, int(row.nominal or 1), value.scaleb(-4))
         columns.append(column)
-    held.fill(columns, Coverage(days[0], days[-1], unconfirmed))
+    held.hold((), columns, Coverage(days[0], days[-1], unconfirmed))
     for number, document in enumerate((Document(FRIDAYS, FRIDAY), Document(TABLE, SATURDAY))):
-        held.take([Revision(parse_daily(bytes(document)), 1, FETCHED - timedelta(days=1 - number))])
+        held.hold([Revision(parse_daily(bytes(document)), 1, FETCHED - timedelta(days=1 - number))])
     return held
 
 
@@ -70,7 +70,7 @@ def since_1992() -> History:
     more = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
     sheets.append(replace(newest, quotes=(*newest.quotes, more)))
     held = History(WorkCalendar(), (Revision(one, 1, FETCHED) for one in sheets))
-    held.fill((), Coverage(days[0], days[-1]))
+    held.hold((), (), Coverage(days[0], days[-1]))
     return held
 
 

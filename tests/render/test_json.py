@@ -73,7 +73,7 @@ def succession() -> History:
         column("R01090", "R01090", "BYN", "974", *days),
         column("R01090B", "R01090", "BYN", "933", days[2]),
     ]
-    history.fill(columns, Coverage(days[0], days[-1]))
+    history.hold((), columns, Coverage(days[0], days[-1]))
     return history
 
 

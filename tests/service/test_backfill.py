@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from conftest import Clock, Serve, eventually
@@ -25,14 +25,14 @@ from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.commands.backfill import backfill
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Column, Coverage, Days
+from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import series
 from ratesvc.service import telemetry
-from ratesvc.service.backfill import Backfill, NotOurTurn, Progress, Report
+from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
@@ -69,36 +69,28 @@ class Replica:
     scheduled: bool = True
 
     def __post_init__(self) -> None:
-        self.refresher = Refresher(self.client, self.store, self.history, self.clock, scheduled=self.scheduled)
-        self.backfill = Backfill(self.refresher, 0, self.accept, lambda *filled: self.take((), *filled))
-        self.sync = Sync(self.store, self.history, self.take)
+        self.refresher = Refresher(
+            self.client, self.store, self.history, self.clock, self.hold, scheduled=self.scheduled
+        )
+        hold: Any = self.history.hold
+        self.backfill = Backfill(self.refresher, 0, hold)
+        self.sync = Sync(self.store, self.history, hold)
 
-    def take(
-        self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None
-    ) -> None:
-        self.history.take(revisions, columns, coverage)
-
-    async def accept(self, cycle: Cycle) -> None:
-        self.take(cycle.accepted)
+    async def hold(self, cycle: Cycle) -> None:
+        self.history.hold(cycle.accepted)
 
     def command(self) -> Self:
         """What a person runs beside it."""
         return replace(self, scheduled=False)
 
     async def fetch(self, day: date | None) -> None:
-        await self.accept(await self.refresher.ask(day))
+        await self.refresher.ask_without_lease(day)
 
     async def withdraw(self, day: date) -> None:
-        withdrawal = self.refresher.withdrawal(day)
-        await self.refresher.withdraw(withdrawal)
-        self.take([withdrawal])
+        await self.refresher.withdraw(self.refresher.withdrawal(day))
 
     async def poll(self) -> None:
-        await self.accept(await self.refresher.refresh())
-
-    async def again(self) -> None:
-        """The second part of a poll, which asks for the sheets of the last week."""
-        await self.accept(await self.refresher.ask_again())
+        await self.refresher.refresh()
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """As a service runs it: memory knows what the store holds, and the newest sheet."""
@@ -139,11 +131,11 @@ class Replica:
         """The steps of one run, which waits at each until the next one is asked for."""
         reached, may_go_on = asyncio.Queue[Progress | None](), asyncio.Semaphore(0)
 
-        async def report(progress: Progress) -> None:
+        async def on_step(progress: Progress) -> None:
             reached.put_nowait(progress)
             await may_go_on.acquire()
 
-        run = asyncio.create_task(self.backfill.run(report, since, until))
+        run = asyncio.create_task(self.backfill.run(on_step, since, until))
         run.add_done_callback(lambda _: reached.put_nowait(None))
         try:
             while progress := await reached.get():
@@ -272,13 +264,13 @@ def spoilt(day: date, how: str) -> Sheet:
     return changed(right, **{one: times(factor) for one in right.by_code if factor and code in ("all", one)})
 
 
-async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  # noqa: PLR0912, PLR0915, C901 -- one case a word
+async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  # noqa: PLR0912, C901 -- one case a word
     """One step of a story: what the Bank, Redis or a person does, or what the replica is told to do."""
     match step.split():
         case ("run" | "begins") as word, days:
             since, until = (day_of(word) if word else None for word in days.split(".."))
             await getattr(who, word)(since or FIRST_DAY, until)
-        case (("run" | "fill" | "poll" | "again" | "read" | "begins" | "ends" | "stops" | "restarts") as word,):
+        case (("run" | "fill" | "poll" | "read" | "begins" | "ends" | "stops" | "restarts") as word,):
             await getattr(who, word)()
         case "fetch", "newest":
             await who.fetch(None)
@@ -288,8 +280,7 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             await getattr(who, word)(day_of(day))
         case "release", day:
             [case] = [one for one in await who.store.quarantine.cases() if one.effective_date in (day_of(day), None)]
-            who.take([await who.refresher.release(case)])
-            await who.store.quarantine.drop([case.name])
+            await who.refresher.release(case)
         case "errs", *days:
             for one in days_of(days):
                 err(bank, one)
@@ -464,7 +455,7 @@ async def test_a_backfill_that_fails_is_tried_again_later(
     assert SOON_S < 6
     monkeypatch.setattr("ratesvc.service.app.SOON_S", 50.0)
 
-    def failing(_: Backfill, _report: Report) -> None:
+    def failing(_: Backfill, _on_step: OnStep) -> None:
         raise error
 
     monkeypatch.setattr(Backfill, "run", failing)

@@ -12,15 +12,12 @@ from kit.bank import Bank, bank_running, workdays
 from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from kit.http import reading
 from kit.sheets import OF_THE_BANK, changed, plausible, ranges_name, times
-from structlog.testing import capture_logs
 
 from ratesvc.config import Settings
-from ratesvc.domain.workdays import ONE_DAY, utc_now
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import RatesvcError
 from ratesvc.features.events.routes import feed_of
 from ratesvc.features.verify.command import verify
-from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import SOON_S
 from ratesvc.storage.store import Store
 
 pytestmark = [pytest.mark.nightly, pytest.mark.usefixtures("every_sheet")]
@@ -78,22 +75,6 @@ async def test_health_and_metrics_name_a_correction(bank: Bank, held: Served, cl
     after, name = await held.samples(), 'ratesvc_fetches_total{{outcome="{}"}}'.format
     counted = [float(after[name(outcome)]) - float(before[name(outcome)]) for outcome in ("new", "confirming")]
     assert counted == [1, 0]
-
-
-async def test_a_bug_while_corrections_are_looked_for_does_not_hurry_the_polls(
-    held: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is logged. The next poll is due as if all were well, and not a second later."""
-
-    async def broken(_: Refresher) -> Cycle:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(Refresher, "ask_again", broken)
-    with capture_logs() as logged:
-        await held.service.poll()
-    assert [line["event"] for line in logged if line["log_level"] == "error"] == ["refresh_crashed"]
-    assert held.service.telemetry.last_cycle == Cycle("unchanged")
-    assert held.service.schedule.next_poll_at - utc_now() > timedelta(seconds=SOON_S)
 
 
 async def test_a_restored_backup_gets_its_corrections_back(

@@ -133,7 +133,7 @@ async def test_readiness_says_why_it_fails(settings: Settings, bank: Bank, clock
         assert service.not_ready_because() == "no_sheet"
         assert service.served(clock()) is None
         assert service.health()["cbr:fetch"]["observedValue"] == "not yet asked"
-        await service.fetch(None)
+        await service.refresher.ask_without_lease()
         assert service.not_ready_because() is None
         service.drain()
         assert service.not_ready_because() == "draining"

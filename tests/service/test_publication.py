@@ -217,7 +217,7 @@ async def test_a_publication_is_replaced_only_by_news(served: Served, clock: Clo
     first = service.publication
     service.publish()
     assert service.publication is first
-    service.history.take([Revision(sheet(SATURDAY), 1, clock())])
+    service.history.hold([Revision(sheet(SATURDAY), 1, clock())])
     service.publish()
     with_saturday = service.publication
     assert with_saturday is not first
@@ -258,7 +258,7 @@ async def test_a_revision_never_changes(bank: Bank, served: Served, clock: Clock
     assert "immutable" not in headers["Cache-Control"]
     assert json.loads(said)["rates"]["USD"]["change"] is not None
     clock.advance(hours=1)
-    served.service.history.take([Revision(sheet(THURSDAY, shift=7), 2, clock())])
+    served.service.history.hold([Revision(sheet(THURSDAY, shift=7), 2, clock())])
     served.service.publish()
     assert (await served.get(path))[2] == said
     latest = json.loads((await served.get("/v1/rates/2026-04-24"))[2])

@@ -84,7 +84,7 @@ async def test_without_redis_a_refresh_tries_one_write(
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     monkeypatch.setattr(Store, "put", put)
     async with Service(settings, clock=clock, scheduled=False) as command:
-        cycle = await command.fetch(None)
+        cycle = await command.refresher.ask_without_lease()
     assert (len(cycle.accepted), cycle.stored, tried) == (2, False, [FRIDAY])
 
 
@@ -177,7 +177,7 @@ async def test_a_person_may_release_a_sheet_that_was_refused(
     other = Revision(changed(short, USD=times("1.01")), 1, case.seen_at)
     await store.add([other])
     with pytest.raises(RatesvcError, match=f"revision 1 of the sheet of {SATURDAY} has come meanwhile"):
-        await served.service.release(case.name)
+        await served.service.refresher.release(case)
     assert await served.service.quarantine.cases() == [case]
     await store.connection.client.hdel(f"{{{served.service.settings.redis.namespace}}}:v2:sheets", f"{SATURDAY}.1")
     announce, waiting = served.service.store.announce, []
@@ -191,7 +191,7 @@ async def test_a_person_may_release_a_sheet_that_was_refused(
         async for heard in store.announcements():
             if heard == "changed":
                 break
-            await served.service.release(case.name)
+            await served.service.refresher.release(case)
     assert waiting == [case], "until other replicas hold it, their polls would put it into quarantine again"
     monkeypatch.undo()
     assert (served.held(SATURDAY).sheet, served.held(SATURDAY).flags) == (short, ("shrunk", "released"))
@@ -231,7 +231,7 @@ async def decided(sheets: UnconfirmedSheets, bank: Bank, step: str) -> str:
         case ("poll" | "fill" | "command") as word, factor, *days:
             sheets.poll += word == "poll"
             first = unconfirmed(odd(factor, *map(date.fromisoformat, days)))
-            found = await sheets.confirm(first, at_once=word == "command")
+            found = await sheets.ask_second(first, at_once=word == "command")
             assert found in (first, first.refused()) or isinstance(found, Admitted)
             return f"{step}: {type(found).__name__.lower()}, asked {bank.asked_in_english}"
     return ""

@@ -125,7 +125,7 @@ async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     assert await store.poll_lease.take()
     assert await store.backfill_lease.take()
     clock.moment = datetime(2026, 4, 29, 19, tzinfo=UTC)
-    for work in (served.service.poll, served.service._fill):  # noqa: SLF001 -- what its schedule runs
+    for work in (served.service.poll, served.service._fill_gaps):  # noqa: SLF001 -- what its schedule runs
         await work()
     found = await gauges(served)
     assert found["refresh_last_attempt_timestamp_seconds"] == clock().timestamp()

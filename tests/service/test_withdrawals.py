@@ -38,7 +38,7 @@ async def published(bank: Bank, served: Served, clock: Clock, sheet: Sheet) -> N
 
 
 async def withdraw(served: Served, day: date) -> None:
-    await served.service.withdraw(served.service.refresher.withdrawal(day))
+    await served.service.refresher.withdraw(served.service.refresher.withdrawal(day))
 
 
 async def zloty(served: Served, day: date) -> tuple[str, int, str]:
@@ -94,7 +94,7 @@ async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
         withdrawal = held.service.refresher.withdrawal(FRIDAY)
         await store.add([replace(withdrawal, flags=())])
         with pytest.raises(RatesvcError, match=f"revision 3 of the sheet of {FRIDAY} has come meanwhile"):
-            await held.service.withdraw(withdrawal)
+            await held.service.refresher.withdraw(withdrawal)
         await store.connection.client.hdel(f"{{{held.service.settings.redis.namespace}}}:v2:sheets", f"{FRIDAY}.3")
         await withdraw(held, FRIDAY)
         assert await zloty(held, FRIDAY) == (right, 3, str(FRIDAY))

@@ -116,5 +116,5 @@ def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_i
         assert caching_of(service, answer) == kept
     last = history.settled_before(FRIDAY)
     for unconfirmed, ends in (((), last), ((wrong,), wrong), ((FRIDAY,), last)):
-        history.fill((), Coverage(days[0], days[-1], unconfirmed))
+        history.hold((), (), Coverage(days[0], days[-1], unconfirmed))
         assert [caching_until(service, day) == RATES for day in (ends - ONE_DAY, ends)] == [False, True]

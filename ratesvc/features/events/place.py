@@ -181,4 +181,4 @@ def _days_after(history: History, day: date) -> list[date]:
 
 def _stamps(history: History, days: Iterable[date]) -> Iterator[Stamp]:
     """The stamps of these days' revisions, as far as they are held; one after another, because composing takes time."""
-    return map(Stamp.of, filter(None, map(history.latest, days)))
+    return map(Stamp.of, filter(None, map(history.latest_or_withdrawal, days)))

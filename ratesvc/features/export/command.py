@@ -26,7 +26,7 @@ async def export(settings: Settings, folder: Path, *, as_json: bool, demo: bool)
     server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0, admin_port=None)
     async with opened(msgspec.structs.replace(settings, server=server), demo=demo) as service:
         is_held = service.history.certain_on(moscow_day(service.clock())) is not None
-        if not is_held and (failure := (await service.fetch(None)).failure):
+        if not is_held and (failure := (await service.refresher.ask_without_lease()).failure):
             raise failure
         counts, refusals = await _write_files(service, folder)
     if as_json:

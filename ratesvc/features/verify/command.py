@@ -16,7 +16,7 @@ from ratesvc.commands.running import opened, progress_shown, require_data
 from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
-from ratesvc.service.backfill import Progress, Report
+from ratesvc.service.backfill import OnStep, Progress
 from ratesvc.service.refresh import Cycle
 
 
@@ -39,11 +39,11 @@ async def verify(settings: Settings, *, repair: bool, as_json: bool, demo: bool)
     unrepaired: dict[date, str] = {}
     require_data(settings, demo=demo)
     async with opened(settings, demo=demo) as service:
-        with progress_shown(as_json=as_json) as report:
-            found = differences = await differences_of(service, report)
+        with progress_shown(as_json=as_json) as on_step:
+            found = differences = await differences_of(service, on_step)
         if repair:
             for day in sorted({difference.day for difference in found}):
-                cycle = await service.fetch(day)
+                cycle = await service.refresher.ask_without_lease(day)
                 differences = [one for one in found if one.day == day and _is_left(one, service)]
                 if differences:
                     unrepaired[day] = _why_left(differences, cycle)
@@ -64,7 +64,7 @@ def _counted(differences: Sequence[Difference]) -> str:
     return f"{len(differences)} difference{'s' if len(differences) > 1 else ''}"
 
 
-async def differences_of(service: Service, report: Report) -> list[Difference]:
+async def differences_of(service: Service, on_step: OnStep) -> list[Difference]:
     """Ask for everything in the coverage again; returns what differs. Nothing is changed."""
     coverage = service.history.coverage
     if coverage is None:
@@ -73,7 +73,7 @@ async def differences_of(service: Service, report: Report) -> list[Difference]:
     found = []
     for number, column in enumerate(columns):
         currency = column.currency
-        await report(Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})"))
+        await on_step(Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})"))
         await asyncio.sleep(service.settings.cbr.backfill_gap_seconds)
         records = await service.client.dynamic(currency.cbr_id, coverage.since, coverage.until)
         bank = {record.effective_date: _figure(record.nominal, record.value) for record in records}
@@ -84,7 +84,7 @@ async def differences_of(service: Service, report: Report) -> list[Difference]:
             for day in sorted(held.keys() | bank.keys())
             if held.get(day) != bank.get(day)
         ]
-    await report(Progress(len(columns), len(columns), "nothing more"))
+    await on_step(Progress(len(columns), len(columns), "nothing more"))
     return found
 
 

@@ -31,7 +31,7 @@ def admit(history: History, day: date, shift: int) -> None:
     """The replica admits these figures, under the number that it happens to have free."""
     held = history.of_date(day)
     number = held.number + 1 if held else 1
-    history.take([Revision(figures(day, shift), number, FETCHED)])
+    history.hold([Revision(figures(day, shift), number, FETCHED)])
 
 
 def holding(*days: date) -> History:
@@ -47,7 +47,7 @@ def from_columns(*sheets: Sheet) -> History:
             column = columns.setdefault(quote.cbr_id, Column(currency, FETCHED + timedelta(days=1)))
             column.put(shown.effective_date, quote.nominal, quote.value)
     history = History(CALENDAR)
-    history.fill(columns.values(), Coverage(FIRST_DAY, sheets[-1].effective_date))
+    history.hold((), columns.values(), Coverage(FIRST_DAY, sheets[-1].effective_date))
     return history
 
 

@@ -210,7 +210,7 @@ async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releas
     assert b'"complete":false' in (await held.get("/v1/currencies"))[2]
     assert news["rows"][0]["previous_effective_date"] is None
     [case] = [case for case in await held.service.quarantine.cases() if case.effective_date == SATURDAY]
-    await held.service.release(case.name)
+    await held.service.refresher.release(case)
     released = await listed(held, f"?after={news['cursor']}")
     assert [(row["effective_date"], row["flags"][-1:]) for row in released["rows"]] == [(str(SATURDAY), ["released"])]
     assert "unconfirmed" not in released

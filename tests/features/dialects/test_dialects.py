@@ -87,7 +87,7 @@ def holding(state: str) -> History:
         return history(day)
     held = since_1992()
     days = filter(held.calendar.is_effective_date, (day - timedelta(number) for number in range(7)))
-    held.take([Revision(sheet(later), 1, FETCHED) for later in days])
+    held.hold([Revision(sheet(later), 1, FETCHED) for later in days])
     return held
 
 
@@ -129,7 +129,7 @@ def held_by_ids(**codes: str) -> History:
                 currency = replace(column.currency, code=code)
                 column.put(date(2026, 4, day), 10, Decimal(cbr_id[1:]), currency)
         columns.append(column)
-    held.fill(columns, Coverage(date(2026, 4, 21), date(2026, 4, 23)))
+    held.hold((), columns, Coverage(date(2026, 4, 21), date(2026, 4, 23)))
     return held
 
 

@@ -29,7 +29,7 @@ class FeedUnderTest:
         self.holds(FRIDAY)
 
     def holds(self, day: date, number: int = 1) -> None:
-        self.history.take([Revision(sheet(day, number - 1), number, NOON)])
+        self.history.hold([Revision(sheet(day, number - 1), number, NOON)])
         self.feed.publish(snapshot(self.history, NOON))
 
     @property
@@ -99,7 +99,7 @@ async def test_readers_at_one_place_cost_as_much_as_one(fed: FeedUnderTest, monk
 async def test_many_events_come_in_parts(fed: FeedUnderTest) -> None:
     """Each part goes on where the one before ended."""
     for days in range(1, 121):
-        fed.history.take([Revision(sheet(THURSDAY - days * ONE_DAY), 1, NOON)])
+        fed.history.hold([Revision(sheet(THURSDAY - days * ONE_DAY), 1, NOON)])
     place, received = Place.from_id(str(THURSDAY - 120 * ONE_DAY)), []
     while place != fed.end:
         part = await fed.feed.after(place)
@@ -125,6 +125,6 @@ async def test_before_the_first_sheet_nobody_is_told_anything() -> None:
     waiting = asyncio.create_task(feed.after(None))
     await asyncio.sleep(0)
     assert (feed.end, waiting.done()) == (None, False)
-    history.take([Revision(sheet(FRIDAY), 1, NOON)])
+    history.hold([Revision(sheet(FRIDAY), 1, NOON)])
     feed.publish(snapshot(history, NOON))
     assert await waiting == [Event(RESET, None, Place.at(history, snapshot(history, NOON)))]

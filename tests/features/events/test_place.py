@@ -227,7 +227,7 @@ def test_backfilled_sheets_are_told_like_fetched_ones() -> None:
         for column, quote in zip(columns, sheet(day).quotes, strict=True):
             column.put(day, quote.nominal, quote.value)
     backfilled = Replica(days[-1], History(CALENDAR))
-    backfilled.history.fill(columns, Coverage(days[0], days[-1]))
+    backfilled.history.hold((), columns, Coverage(days[0], days[-1]))
     assert backfilled.missed("2026-04-23") == replica(days[-1], *map(revision, days)).missed("2026-04-23")
 
 
@@ -236,14 +236,14 @@ def test_a_missed_sheet_is_composed_only_when_it_is_told(monkeypatch: pytest.Mon
     days = list(workdays(date(2025, 4, 1), 280))
     long = replica(days[-1], *map(revision, days))
     composed: list[date] = []
-    latest = History.latest
+    latest = History.latest_or_withdrawal
 
     def counted(history: History, day: date) -> Revision | None:
         composed.append(day)
         return latest(history, day)
 
     view = long.history, snapshot(long.history, long.now)
-    monkeypatch.setattr(History, "latest", counted)
+    monkeypatch.setattr(History, "latest_or_withdrawal", counted)
     next(missed(place_of(str(days[0])), *view))
     assert composed == [days[1]]
 

@@ -210,7 +210,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
     """The service in the evening of Friday, 18 November 2022, with forty recorded sheets in memory."""
     now = moment(date(2022, 11, 18), "17:10")
     async with Service(Settings(data_dir=str(tmp_path)), clock=lambda: now, scheduled=False) as service:
-        service.history.take(map(received, recorded_sheets()))
+        service.history.hold(map(received, recorded_sheets()))
         service.publish()
         async with TestClient(TestServer(server.build(service, SITE.public_url))) as found:
             yield found

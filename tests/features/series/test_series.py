@@ -87,7 +87,7 @@ def test_text_equals_formatted_rows(
     for one in columns[1:]:
         one.keep_only(frozenset(columns[0].days))
     history = History(WorkCalendar())
-    history.fill(columns, Coverage(FIRST, LAST))
+    history.hold((), columns, Coverage(FIRST, LAST))
     since, until = sorted((since, until))
     for change in (1, 2, 3):
         for code in ("RUB", "BBB"):
@@ -112,7 +112,7 @@ def test_old_roubles_are_named_on_either_side_of_a_rate(code: str, quote: str, s
     """At New Year 1998 a rouble's price in dollars rose a thousandfold; between two other currencies it cancels."""
     around = {11: (59_600_000, 0), 12: (59_600, 0)}
     history = History(WorkCalendar())
-    history.fill([column("USD", around), column("AAA", around)], Coverage(FIRST, LAST))
+    history.hold((), [column("USD", around), column("AAA", around)], Coverage(FIRST, LAST))
     params = SeriesParams((code,), Days(FIRST + timedelta(days=11), LAST), quote)
     before, after = (row["unit_rate"] for row in rows_of(history, code, params))
     assert ("denomination" in tables.about(params, history, LAST, demo=False)) == (before != after) == said
@@ -212,7 +212,7 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     history = History(WorkCalendar())
     figures = {0: "5900", 11: "5960", 12: "5.96", 20: "6", 45: "6.3", 50: "6.6", 85: "7"}
     dollar = column("USD", {step: (int(Decimal(value) * 10_000), 0) for step, value in figures.items()})
-    history.fill([dollar], Coverage(FIRST, LAST + timedelta(days=50)))
+    history.hold((), [dollar], Coverage(FIRST, LAST + timedelta(days=50)))
 
     def changes(since: int, group: str = "month", **more: Any) -> list[tuple[str, Any, Any]]:
         days = Days(FIRST + timedelta(days=since), LAST + timedelta(days=50))
@@ -228,9 +228,9 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     ]
     assert changes(12)[1:] == changes(40) == [("1998-02-01", Decimal("0.6"), 10), ("1998-03-01", None, None)]
     assert changes(46) == changes(40), "the range begins in the middle of a month"
-    history.fill([dollar], Coverage(FIRST, LAST + timedelta(days=50), (FIRST + timedelta(days=30),)))
+    history.hold((), [dollar], Coverage(FIRST, LAST + timedelta(days=50), (FIRST + timedelta(days=30),)))
     assert changes(40)[0] == ("1998-02-01", None, None), "a sheet in January is not admitted"
-    history.fill([dollar], Coverage(FIRST, LAST + timedelta(days=50)))
+    history.hold((), [dollar], Coverage(FIRST, LAST + timedelta(days=50)))
     assert changes(0, new_roubles=True)[1] == ("1998-01-01", Decimal("0.04"), Decimal("0.6711"))
     assert [first for first, *_ in changes(10, "week", new_roubles=True)][:2] == ["1997-12-29", "1998-01-05"]
     assert changes(10, "week")[:2] == [("1997-12-29", 60, Decimal("1.0169")), ("1998-01-01", None, None)]
@@ -281,7 +281,7 @@ def comes_to(amount: Decimal, base: Decimal, quote: Decimal, code: str) -> Decim
 def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], *unconfirmed: date) -> History:
     columns = [column("USD", dict.fromkeys(range(0, 41, 2), (10_000, 0))), column("AAA", base), column("BBB", quote)]
     history = History(WorkCalendar())
-    history.fill(columns, Coverage(FIRST, LAST, unconfirmed))
+    history.hold((), columns, Coverage(FIRST, LAST, unconfirmed))
     return history
 
 
