@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import eventually, patience_s, program
 from kit import cases
-from kit.bank import Bank, around_today, daily_xml, last_month
+from kit.bank import Bank, around_today, daily_xml
 from kit.http import says
 from kit.service import ROOT, environment, finished, processes_over, run, running, serving
 from kit.sheets import all_times, plausible
@@ -413,7 +413,7 @@ async def test_whatever_happens_to_the_output_the_command_ends_in_order(tmp_path
 @pytest.mark.slow
 async def test_an_interrupted_command_ends_at_once_without_a_word(bank: Bank, tmp_path: Path) -> None:
     """Ctrl-C in the pause between two requests; nothing of it is left running."""
-    last_month(bank)
+    around_today(bank, back=20)
     variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "600"}
     async with running(tmp_path, "backfill", **variables) as process:
         await eventually(lambda: any(request.path.endswith("XML_valFull.asp") for request in bank.asked))

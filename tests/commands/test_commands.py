@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from conftest import Clock, but
-from kit.bank import Bank, daily_xml, last_month, sheet, unavailable, workdays
+from kit.bank import Bank, around_today, daily_xml, sheet, unavailable, workdays
 from kit.sheets import all_times, changed, times
 
 from ratesvc.commands.backfill import backfill
@@ -75,7 +75,7 @@ async def test_a_backfill_says_what_is_held_and_a_comparison_what_differs(
     bank: Bank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where no service runs, too. tests/service/test_backfill.py shows how a run that was cut off goes on."""
-    count = len(last_month(bank))
+    count = len(around_today(bank, back=20))
     settings = Settings(data_dir=str(tmp_path / "data"), cbr=Cbr(mirrors=(bank.url,), backfill_gap_seconds=0))
     await backfill(settings, None, None, as_json=False, demo=False)
     out, err = capsys.readouterr()

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, eventually
-from kit.bank import Bank, daily_xml, last_month
+from kit.bank import Bank, around_today, daily_xml
 from kit.dates import FRIDAY, SATURDAY, THURSDAY
 from kit.front import Front, answers
 from kit.http import reading, says
@@ -452,7 +452,7 @@ async def check_forms(replica: Program, forms: str, sheet: Sheet, *codes: str) -
 @pytest.mark.nightly
 async def test_B21_ids_are_exchanged_and_a_code_is_renamed(bank: Bank, redis_url: str, tmp_path: Path) -> None:
     """Ids of two currencies are exchanged, a code is renamed: published once confirmed, and all forms agree."""
-    newest, eve, *earlier = last_month(Bank())
+    newest, eve, *earlier = around_today(Bank(), back=20)
     before, sheets = plausible(eve), [plausible(day) for day in earlier]
     bank.publish(before, *sheets)
     named = bank.currencies.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -123,7 +124,7 @@ class Bank:
         """The answer to a request that a test lets pass."""
         body = {
             "XML_daily.asp": self._daily,
-            "XML_daily_eng.asp": self._daily_in_english,
+            "XML_daily_eng.asp": lambda _: self._daily(request) if self.english is None else self.english,
             "XML_dynamic.asp": self._dynamic,
             "XML_valFull.asp": self._catalogue,
         }[request.path.removeprefix("/scripts/")](request)
@@ -175,10 +176,6 @@ class Bank:
             ),
         )
 
-    def _daily_in_english(self, request: web.Request) -> bytes:
-        """The same figures, unless a test sets others."""
-        return self.english if self.english is not None else self._daily(request)
-
     def _dynamic(self, request: web.Request) -> bytes:
         """Every record of one id in the closed range."""
         cbr_id, since, until = (request.query[name] for name in ("VAL_NM_RQ", "date_req1", "date_req2"))
@@ -207,23 +204,13 @@ class Bank:
         return _document(f'<Valuta name="Foreign Currency Market Lib">{items}{nameless}</Valuta>')
 
 
-def around_today(bank: Bank, back: int = 2) -> date:
-    """Publish the last sheets up to the real today. Returns the effective date of the one in force."""
-    calendar, day = WorkCalendar(), moscow_day(utc_now())
-    days = []
-    for _ in range(back):
-        days.append(calendar.effective_date_on_or_before(day))
-        day = days[-1] - ONE_DAY
-    bank.publish(*map(sheet, days))
-    return days[0]
-
-
-def last_month(bank: Bank) -> list[date]:
-    """Publish every sheet that was due in the last thirty real days. Returns their dates, the newest first."""
+def around_today(bank: Bank, back: int = 2) -> list[date]:
+    """Publish the last sheets up to the real today. Returns their dates; the first is in force."""
     calendar, today = WorkCalendar(), moscow_day(utc_now())
-    days = [day for day in (today - n * ONE_DAY for n in range(30)) if calendar.is_effective_date(day)]
-    bank.publish(*map(sheet, days))
-    return days
+    days = (day for day in (today - n * ONE_DAY for n in itertools.count()) if calendar.is_effective_date(day))
+    found = list(itertools.islice(days, back))
+    bank.publish(*map(sheet, found))
+    return found
 
 
 async def unavailable(_: web.Request) -> web.StreamResponse:

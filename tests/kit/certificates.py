@@ -17,8 +17,8 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self._binary = program("openssl")
         self.folder = folder
-        self._root("root")
-        self._root("other")
+        for label in ("root", "other"):
+            self._by_itself(label, f"/CN={label}", "keyUsage=critical,keyCertSign", "subjectKeyIdentifier=hash")
         self._signed("middle", "/CN=middle", "basicConstraints=critical,CA:TRUE", *DAYS)
 
     @property
@@ -36,9 +36,6 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / f"{label}.pem", self.folder / f"{label}.key")
         return context
-
-    def _root(self, label: str) -> None:
-        self._by_itself(label, f"/CN={label}", "keyUsage=critical,keyCertSign", "subjectKeyIdentifier=hash")
 
     def _by_itself(self, label: str, subject: str, *extensions: str) -> None:
         self._openssl(

@@ -46,8 +46,6 @@ SLASHES = Layout(newline="\r\n", indent="\t", close=" ", separator="/", unit=Fal
 UTF_8 = Layout(encoding="utf-8", unit=False)
 """As served from 4 to 7 March 2018."""
 
-LAYOUTS = (ONE_LINE, INDENTED, SLASHES, UTF_8, Layout(scientific=False), Layout(newline="\n", indent="  "))
-
 DAY = date(2026, 4, 25)
 
 TABLE = (
@@ -114,20 +112,17 @@ def _row(row: Row, shape: Layout) -> str:
 
 
 def _unit(row: Row, shape: Layout) -> str | None:
+    """The printed value for one unit: 20,3123 for 100 is 0,203123. Below 0,0001 it has an exponent."""
     if row.unit is not None:
         return row.unit or None
-    return unit(row.value, row.nominal, scientific=shape.scientific) if shape.unit else None
-
-
-def unit(value: str | None, nominal: str | None, *, scientific: bool = True) -> str | None:
-    """The printed value for one unit: 20,3123 for 100 is 0,203123. Below 0,0001 it has an exponent."""
-    digits, zeros = (value or "").replace(",", "").replace("\u00a0", ""), (nominal or "").removeprefix("1")
-    if not digits.isdecimal() or zeros.strip("0"):
+    digits = (row.value or "").replace(",", "").replace("\u00a0", "")
+    zeros = (row.nominal or "").removeprefix("1")
+    if not shape.unit or not digits.isdecimal() or zeros.strip("0"):
         return None
     places = 4 + len(zeros)
     filled = digits.zfill(places + 1)
     whole, decimals = filled[:-places].lstrip("0") or "0", filled[-places:].rstrip("0")
-    if scientific and whole == "0" and decimals.startswith("0000"):
+    if shape.scientific and whole == "0" and decimals.startswith("0000"):
         first = len(decimals) - len(decimals.lstrip("0"))
         mantissa = decimals[first] + (f",{decimals[first + 1 :]}" if decimals[first + 1 :] else "")
         return f"{mantissa}E-{first + 1:02d}"

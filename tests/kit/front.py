@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -114,8 +113,7 @@ class ChaosProxy(Front):
         """Pass everything on again."""
         self.blackhole, self.delay_s = False, 0.0
         self.reset_after: int | None = None
-        self.damage_every: int | None = None
-        self.fails_at = 0
+        self.damage_every = self.fails_at = 0
 
     def fails(self, number: int, how: Failure) -> None:
         """The call with that number from now on fails. If Redis is `gone`, all later calls fail too."""
@@ -126,51 +124,45 @@ class ChaosProxy(Front):
         is_after = self.fails_how == "gone" and self.asked > self.fails_at > 0
         return self.fails_how if self.asked == self.fails_at or is_after else None
 
+    def _spoilt(self, part: bytes) -> bytes:
+        spoilt = bytes(byte ^ (place % self.damage_every == 0) for place, byte in enumerate(part, self.passed))
+        self.damaged += spoilt != part
+        return spoilt
+
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self.upstream)
         self._open.add(back)
+        failure: Failure | None = None
+
+        async def ask() -> None:
+            nonlocal failure
+            while part := await reader.read(65536):
+                failure = failure or self._failing()
+                if failure in ("refused", "gone"):
+                    break
+                if not self.blackhole:
+                    back.write(part)
+            back.close()
+
+        async def answer() -> None:
+            while part := await there.read(4096):
+                await asyncio.sleep(self.delay_s)
+                self.passed += len(part)
+                if failure == "lost" or (self.reset_after is not None and self.passed > self.reset_after):
+                    self.passed = 0
+                    break
+                if not self.blackhole and failure != "silent":
+                    writer.write(self._spoilt(part) if self.damage_every else part)
+            if part or failure:
+                _reset(writer)
+            else:
+                writer.close()
+
         try:
-            connection = _Connection(writer, back)
-            await asyncio.gather(self._ask(reader, connection), self._answer(there, connection), return_exceptions=True)
+            await asyncio.gather(ask(), answer(), return_exceptions=True)
         finally:
             self._open.discard(back)
             back.close()
-
-    async def _ask(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
-        while part := await reader.read(65536):
-            connection.failure = connection.failure or self._failing()
-            if connection.failure in ("refused", "gone"):
-                break
-            if not self.blackhole:
-                connection.back.write(part)
-        connection.back.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
-        while part := await reader.read(4096):
-            await asyncio.sleep(self.delay_s)
-            self.passed += len(part)
-            if connection.failure == "lost" or (self.reset_after is not None and self.passed > self.reset_after):
-                self.passed = 0
-                break
-            if self.damage_every:
-                spoilt = bytes(b ^ 1 if (self.passed + i) % self.damage_every == 0 else b for i, b in enumerate(part))
-                self.damaged += spoilt != part
-                part = spoilt
-            if not self.blackhole and connection.failure != "silent":
-                connection.front.write(part)
-        if part or connection.failure:
-            _reset(connection.front)
-        else:
-            connection.front.close()
-
-
-@dataclass
-class _Connection:
-    """Both ends of a connection, and how its last call failed."""
-
-    front: asyncio.StreamWriter
-    back: asyncio.StreamWriter
-    failure: Failure | None = None
 
 
 def says(*parts: bytes, pause_s: float = 0.0) -> Script:

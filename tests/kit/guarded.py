@@ -23,11 +23,8 @@ ASKED: list[str] = []
 
 def guard(patch: pytest.MonkeyPatch) -> None:
     """Watch every request that a server of this process answers from now on."""
-    servers: list[tuple[type, str]] = [(RequestHandler, "_handle_request"), (web.Application, "_handle")]
-    for owner, name in servers:
-        patch.setattr(owner, name, _noted(getattr(owner, name)))
-    ways: list[tuple[type, str]] = [(RedisConnection, "call"), (AbstractConnection, "send_packed_command")]
-    for owner, name in ways:
+    patch.setattr(RequestHandler, "_handle_request", _noted(RequestHandler._handle_request))  # noqa: SLF001
+    for owner, name in ((RedisConnection, "call"), (AbstractConnection, "send_packed_command")):
         patch.setattr(owner, name, _refused(getattr(owner, name), name))
 
 

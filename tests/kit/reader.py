@@ -13,20 +13,18 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from math import inf
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from xml.etree import ElementTree as ET
 
 import aiohttp
 
-from kit.bank import Bank
-from kit.http import client, fetched
-from kit.time import STRICT, eventually, limit_s, patience_s
+from kit.http import client
+from kit.time import STRICT, eventually, patience_s
 from ratesvc.domain.rates import Sheet
 
 MOSCOW = timezone(timedelta(hours=3))
@@ -202,6 +200,10 @@ READERS: dict[str, Callable[[bytes], Iterator[Claim]]] = {
 }
 
 
+# Enough for a 99th percentile, which is judged where nothing else runs.
+LEAST_ANSWERS = 600 if STRICT else 200
+
+
 @dataclass
 class Readers:
     """Send `per_second` requests, and keep what the answers show and how many seconds each took.
@@ -319,58 +321,5 @@ class Readers:
         return self.now().astimezone(MOSCOW).date()
 
 
-CHECKED = (
-    *("/v1/rates", "/v1/rates/next", "/v1/rates?lang=ru", "/widget?codes=USD,EUR", "/scripts/XML_daily.asp"),
-    *("/v1/series?codes=USD&since=2026-01-01", "/frankfurter/v1/latest"),
-)
-# The service computes their figures, or they have none.
-OTHERS = ("/v1/rates?quote_currency=EUR&lang=ru", "/v1/currencies", "/readyz")
-# The 99th percentile is judged where nothing else runs; elsewhere fewer answers show the same.
-LEAST_ANSWERS = 600 if STRICT else 200
-# Less than Redis may take. tests/kit/guarded.py shows that no request waits for it.
-MOST_P99_S = 0.2
-
-
-class Replica(Protocol):
-    """A running service, its Bank and its clock."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def bank(self) -> Bank: ...
-    @property
-    def now(self) -> Callable[[], datetime]: ...
-
-
 def p99(seconds: Sequence[float]) -> float:
     return sorted(seconds)[int(len(seconds) * 0.99)]
-
-
-@asynccontextmanager
-async def under_load(served: Replica) -> AsyncIterator[Readers]:
-    """Two readers, of whom none waits long or gets an error; every answer keeps the invariant I.
-
-    The fault lasts until `ends` or the end of the context.
-    """
-    truth = served.bank.truth
-    paths = (*CHECKED, f"/v1/rates/{sorted(truth)[1]}", *OTHERS)
-    for path in paths:  # the first request of each kind takes longer
-        await fetched(served.url + path)
-    async with Readers(served.url, truth, 250.0, paths, 2, "alone", OTHERS, served.now) as readers:
-        yield readers
-        await readers.ends()
-    took_s = p99(readers.during)
-    print(f"\n  {len(readers.during)} answers during the fault: p99 {took_s * 1000:.1f} ms")  # noqa: T201 -- a figure
-    assert (readers.violations, readers.lost) == ([], 0), readers.answers
-    assert took_s < limit_s(MOST_P99_S)
-
-
-async def look(get: Get, reader: Invariant) -> set[int]:
-    """Request every checked path once. Returns the statuses."""
-    statuses = set()
-    for path in CHECKED:
-        status, headers, body = await get(path)
-        reader.check(path, status, headers.get("Content-Type", ""), body)
-        statuses.add(status)
-    assert not reader.violations, reader.violations
-    return statuses

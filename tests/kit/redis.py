@@ -39,6 +39,7 @@ class RealRedis:
         self.binary = server(kind)
         self.options = {"save": "", "bind": "127.0.0.1", "protected-mode": "no", **options}
         self.process: subprocess.Popen[bytes] | None = None
+        self.before: list[str] = []
 
     @property
     def url(self) -> str:
@@ -52,13 +53,10 @@ class RealRedis:
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = {**self.options, **options}
         words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-        command = [self.binary, *self._before(), "--port", str(self.port), "--dir", str(self.folder), *words]
+        command = [self.binary, *self.before, "--port", str(self.port), "--dir", str(self.folder), *words]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         if wait:
             self.wait()
-
-    def _before(self) -> list[str]:
-        return []
 
     def wait(self, within_s: float | None = None) -> None:
         """Until it answers a ping."""
@@ -94,21 +92,18 @@ class Sentinel(RealRedis):
 
     def __init__(self, folder: Path, master: int, password: str) -> None:
         super().__init__(folder)
-        self.options = {}
-        self._master = master
-        self.password = password
-
-    def _before(self) -> list[str]:
-        file = self.folder / "sentinel.conf"
+        self.options, self.password = {}, password
+        folder.mkdir()
+        file = folder / "sentinel.conf"
         file.write_text(
-            f"requirepass {self.password}\n"
+            f"requirepass {password}\n"
             "protected-mode no\n"
-            f"sentinel monitor rates 127.0.0.1 {self._master} 2\n"
+            f"sentinel monitor rates 127.0.0.1 {master} 2\n"
             "sentinel down-after-milliseconds rates 600\n"
             "sentinel failover-timeout rates 1000\n"
-            f"sentinel sentinel-pass {self.password}\n"
+            f"sentinel sentinel-pass {password}\n"
         )
-        return [str(file), "--sentinel"]
+        self.before = [str(file), "--sentinel"]
 
 
 @contextmanager

@@ -82,11 +82,6 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     }
 
 
-def without_make() -> dict[str, str]:
-    """Our environment without make's own variables, because a make inside a make prints the folder that it enters."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-
-
 def _ports() -> Iterator[int]:
     """Ports from 10,000 to 19,999, in blocks. Each process of the tests claims blocks of its own.
 
@@ -206,28 +201,21 @@ def listens(port: int) -> bool:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
-def engines_over(folder: Path) -> list[int]:
-    """The servers of the embedded engine over this folder, without the shells that watch them."""
-    return [pid for pid in processes_over(folder) if name_of(pid) == find_server().name]
-
-
-def name_of(pid: int) -> str:
-    """The program of this process; empty if the process has ended."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
-    except OSError:
-        return ""
-
-
-def processes_over(folder: Path) -> list[int]:
-    """Every process whose command line names this folder or that works in it."""
+def processes_over(folder: Path, named: str = "") -> list[int]:
+    """Every process whose command line names this folder or that works in it; with `named` those of that program."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and entry.name != str(os.getpid()):
             try:
                 command, works_in = (entry / "cmdline").read_bytes(), (entry / "cwd").readlink()
+                name = (entry / "comm").read_text("utf-8").strip()
             except OSError:
                 continue
-            if os.fsencode(folder) in command or works_in.is_relative_to(folder):
+            if (os.fsencode(folder) in command or works_in.is_relative_to(folder)) and named in ("", name):
                 found.append(int(entry.name))
     return found
+
+
+def engines_over(folder: Path) -> list[int]:
+    """The servers of the embedded engine over this folder, without the shells that watch them."""
+    return processes_over(folder, find_server().name)

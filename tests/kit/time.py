@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from kit.not_run import missing
 from ratesvc.service.app import Service
@@ -83,32 +83,24 @@ async def _holds(condition: Condition, expected: object) -> object:
 
 def _written(condition: Condition) -> str:
     """The source of the condition, and its place."""
-    whole: Any = getattr(condition, "func", condition)
-    whole = getattr(whole, "__func__", whole)
     try:
-        lines, first = inspect.getsourcelines(whole)
+        lines, first = inspect.getsourcelines(condition)
     except (TypeError, OSError):
         return repr(condition)
-    place = Path(inspect.getsourcefile(whole) or "?").name
-    return f"{lines[0].strip()} ({place}:{first})"
+    return f"{lines[0].strip()} ({Path(inspect.getsourcefile(condition) or '?').name}:{first})"
 
 
 def _meanwhile(condition: Condition) -> Iterator[str]:
-    """The last actions of each service that the condition looks at."""
-    for name, one in _seen_by(condition):
-        service = one if isinstance(one, Service) else getattr(one, "service", None)
+    """The last actions of each service, and the last output of each program, that the condition looks at."""
+    seen = {"it": getattr(condition, "__self__", None)}
+    if inspect.isfunction(condition):
+        seen = dict(inspect.getclosurevars(condition).nonlocals)
+    for name, one in seen.items():
+        service = getattr(one, "service", one)
         if isinstance(service, Service):
             yield f"{name}: {_told(service)}"
         if output := getattr(one, "output", None):
             yield f"{name}: {''.join(output[-LAST_LINES:])}"
-
-
-def _seen_by(condition: Condition) -> Iterator[tuple[str, Any]]:
-    if (owner := getattr(condition, "__self__", None)) is not None:
-        yield type(owner).__name__, owner
-    code = getattr(condition, "__code__", None)
-    for name, cell in zip(code.co_freevars if code else (), getattr(condition, "__closure__", None) or (), strict=True):
-        yield name, cell.cell_contents
 
 
 def _told(service: Service) -> str:

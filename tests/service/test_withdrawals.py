@@ -155,7 +155,7 @@ def own(tmp_path: Path) -> RealRedis:
 
 async def test_one_command_withdraws_a_sheet_for_all_replicas(bank: Bank, tmp_path: Path, own: RealRedis) -> None:
     """Two processes on one Redis, a reader of each, a restart, and a Redis that was emptied by somebody."""
-    today = around_today(bank, back=3)
+    today, *_ = around_today(bank, back=3)
     variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_POLL_SECONDS": "0.3"}
     with running(own):
         variables["RATESVC_REDIS_URL"] = f"redis://127.0.0.1:{own.port}/0"

@@ -318,7 +318,7 @@ def test_the_folder_of_another_user_is_refused_with_its_name(tmp_path: Path) -> 
 
 async def test_the_files_move_to_a_server_of_ones_own_with_everything(bank: Bank, tmp_path: Path) -> None:
     """The handbook's recipe, without the Bank: the same bytes, with the revision that only the store remembers."""
-    day = around_today(bank)
+    day, _ = around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="0.5") as running:
         await running.holds_two_sheets()
         bank.publish(sheet(day, 1))

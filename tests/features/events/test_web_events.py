@@ -261,7 +261,7 @@ async def test_a_stop_ends_every_stream_at_once(serve_whole: Serve) -> None:
 @pytest.mark.slow
 async def test_a_process_continues_and_stops_with_open_streams(bank: Bank, tmp_path: Path) -> None:
     """After kill -9 a reader gets exactly the missed events; SIGTERM ends streams and the process at once."""
-    in_force = around_today(bank)
+    in_force, _ = around_today(bank)
     async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="0.2") as program:
         await program.ready()
         async with reading(program.url) as reader:
