@@ -19,7 +19,8 @@ Position = tuple[int, int]
 """A point on the picture, in tenths of a pixel."""
 Unit = Literal["day", "month", "year"]
 
-LABEL_GAP = 17 * PIXEL
+LABEL_GAP = 17
+"""The least distance in pixels between the labels of two lines."""
 MOST_DRAWN = 5000
 """The points of all lines together: so many keep the longest chart under 60 kB."""
 
@@ -33,10 +34,10 @@ _DAYS_OF: dict[Unit, int] = {"day": 1, "month": 30, "year": 365}
 
 LONGEST_SILENCE = timedelta(days=12)
 """The Bank has never set a sheet for longer: a rate that pauses longer was missing from sheets in between."""
-_MARK = 7 * PIXEL
-"""How far a figure is above the highest point."""
 SMALL = 12
-"""The font size of such a figure in pixels."""
+"""The font size of the highest and the lowest figure in pixels."""
+ABOVE, BELOW = 7, 16
+"""How many pixels the line of such a text is above the highest and below the lowest point."""
 
 # Relative paths around a centre: disc, square, triangle, diamond, triangle upside down, cross.
 _MARKERS = (
@@ -85,6 +86,22 @@ def value_ticks(low: Decimal, high: Decimal, most: int) -> list[Decimal]:
             if last - first <= max(most, 2):
                 return [trimmed(EXACT.multiply(step, Decimal(number))) for number in range(first, last + 1)]
     raise AssertionError  # pragma: no cover -- a step of some size always fits
+
+
+def level_ticks(curves: Sequence[Curve], most: int, height: int) -> list[Decimal]:
+    """The marks of a level for these curves on so many pixels. A lowest figure has its space below it."""
+    levels = [level for curve in curves for _, level in curve.points]
+    low, high = min(levels), max(levels)
+    if any(is_low for curve in curves for *_, is_low in curve.marked):
+        space = EXACT.multiply(EXACT.subtract(high, low), Decimal(BELOW + ABOVE)) / height
+        low = max(EXACT.subtract(low, space), Decimal(0))
+    return value_ticks(low, high, most)
+
+
+def time_axis(curves: Sequence[Curve], start: int, end: int) -> Axis:
+    """From the first day of these curves to their last one."""
+    days = [curve.points[at][0].toordinal() for curve in curves for at in (0, -1)]
+    return Axis(Decimal(min(days)), Decimal(max(days)), start, end)
 
 
 def _floor(number: Decimal, step: Decimal) -> int:
@@ -173,23 +190,27 @@ def _mean(block: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line as drawn: its code, the figure at its end, its points, and those with a figure of their own."""
+    """One line as drawn: its code, the figure at its end, its points, and those with a figure of their own.
+
+    Of the latter it says whether they are the lowest.
+    """
 
     code: str
     figure: str
     points: Sequence[Point]
-    marked: Sequence[tuple[Point, str]] = ()
+    marked: Sequence[tuple[Point, str, bool]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line as it is drawn: three paths, and the label with its place. `marker` is at its end.
+    """One line as it is drawn: its paths, with `marker` around its `end`, and the label with its place.
 
     `marks` are the places of further figures, of their texts, and these texts.
     """
 
     path: str
     leader: str
+    end: Position
     marker: str
     label: Position
     code: str
@@ -197,8 +218,13 @@ class Line:
     marks: Sequence[tuple[Position, Position, str]] = ()
 
 
-def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tuple[str, ...]]) -> list[Line]:
-    """The curves between these axes. They differ by dash, marker and label, and only then by colour."""
+def lines(
+    curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tuple[str, ...]], pixel: int = PIXEL
+) -> list[Line]:
+    """The curves between these axes. They differ by dash, marker and label, and only then by colour.
+
+    A `pixel` is so much of the height. A browser may stretch it.
+    """
     columns = max(1, min((time.end - time.start) // PIXEL, MOST_DRAWN // (2 * len(curves))))
 
     def placed(points: Sequence[Point]) -> list[Position]:
@@ -209,24 +235,21 @@ def lines(curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tup
         shares = [(run, max(1, columns * ((run[-1][0] - run[0][0]).days + 1) // days)) for run in runs(points)]
         return [placed(thinned(list(held(run)), share)) for run, share in shares]
 
-    def mark(point: Point, text: str) -> tuple[Position, Position, str]:
-        """Above the point, or below it if it is in the lower half, and between the ends of the axis."""
+    def mark(point: Point, text: str, is_low: bool) -> tuple[Position, Position, str]:
+        """Above the point, or below the lowest if the axis leaves it space, and between the ends of the axis."""
         x, y = placed([point])[0]
         half = text_width(text, SMALL) // 2
-        is_low = 2 * y > level.start + level.end
-        below = min(y + _MARK + SMALL * PIXEL * 3 // 4, level.start - _MARK // 2)
-        return (x, y), (max(time.start + half, min(x, time.end - half)), below if is_low else y - _MARK), text
+        height = y + BELOW * pixel if is_low and y + BELOW * pixel < level.start else y - ABOVE * pixel
+        return (x, y), (max(time.start + half, min(x, time.end - half)), height), text
 
     paths = [parts(curve.points) for curve in curves]
-    heights = spread([path[-1][-1][1] for path in paths], LABEL_GAP, level.end, level.start)
+    heights = spread([path[-1][-1][1] for path in paths], LABEL_GAP * pixel, level.end, level.start)
     drawn = []
     for curve, path, height, label, marker in zip(curves, paths, heights, labels, _MARKERS, strict=False):
-        x, y = path[-1][-1]
-        place = time.end + 14 * PIXEL, height
-        leader, (code, figure) = _leader((x, y), time.end, place), (*label, "")[:2]
+        end, place = path[-1][-1], (time.end + 14 * PIXEL, height)
+        leader, (code, figure) = _leader(end, time.end, place), (*label, "")[:2]
         marks = [mark(*one) for one in curve.marked]
-        end = f"M{px(x)} {px(y)}{marker}"
-        drawn.append(Line("".join(map(_joined, path)), leader, end, place, code, figure, marks))
+        drawn.append(Line("".join(map(_joined, path)), leader, end, marker, place, code, figure, marks))
     return drawn
 
 

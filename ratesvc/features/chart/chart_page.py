@@ -10,12 +10,21 @@ from urllib.parse import urlencode
 from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import EXACT, FIRST_DAY, MOST_USED, REDENOMINATION, Change, plain, trimmed
 from ratesvc.errors import RatesvcError
-from ratesvc.features.chart.axes import Point, px
-from ratesvc.features.chart.drawing import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed
+from ratesvc.features.chart.axes import Axis, Curve, Point, level_ticks, lines, time_axis
+from ratesvc.features.chart.drawing import (
+    MOST_CURRENCIES,
+    STYLE,
+    ChartLook,
+    Drawing,
+    day_marks,
+    is_better_indexed,
+    marks_of,
+)
 from ratesvc.features.ranges.periods import month
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import LINK, iframe, page, picture_of
 from ratesvc.features.site.reasons import Reason, choices, of_sentences
+from ratesvc.features.site.text import PIXEL
 from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS
 from ratesvc.render.openapi import Site
 
@@ -23,18 +32,16 @@ USUAL_CODES, USUAL_PERIOD, USUAL_THEME = MOST_USED[:1], "year", "light"
 PERIODS = {"week": "{days} days", "month": "Month", "year": "Year", "5years": "5 years", "all": "All years"}
 _MONTHS = {"month": 1, "year": 12, "5years": 60}
 
-PICTURES = ((20, 320, 415), (23, 352, 384), (30, 360, 280), (44, 520, 320), (0, 840, 400))
-"""The pictures: the widest window in rem for which one is meant (the last is for all wider ones), width and height."""
-REM = 16
-"""Pixels, in conditions about the width of a window."""
 PREVIEW = "width=600&height=315&density=2"
 """How a preview of the page shows the chart."""
-EMBED_WIDTH, NARROWEST = 720, 320
-FRAME_EDGE, FRAME_GAP, FRAME_FOOT = 12, 8, 36
-"""Pixels of chart-page.css: the edge of a frame, the gap between figures, what is below the picture."""
-NARROW_CELL, WIDE_CELL = (300, 36), (200, 132)
-"""The least width and the height of a figure in a frame of up to 44 rem, and in a wider one."""
-EMBED_WIDTHS = (360, 520, EMBED_WIDTH)
+EMBED_WIDTHS = (360, 520, 720)
+"""Pixels of a frame."""
+
+_WHOLE = 1000 * PIXEL
+"""Both axes of a plot. The browser gives them their lengths."""
+_MOST_LEVELS, _MOST_DAYS = 5, 6
+_LEAST_HEIGHT = 150
+"""Pixels of the lowest plot in which labels keep their distance."""
 
 MOST_ROWS = 420
 """Of the table: all sheets of a year, the weeks of eight years, or the months since 1992."""
@@ -104,8 +111,7 @@ def answered(
 ) -> str:
     """The page about these rates, in which the `unconfirmed` days are missing; `codes` may be chosen."""
     language, indexed = view.language, is_better_indexed(series)
-    drawing = Drawing(series, ChartLook(language, demo=view.site.demo), indexed=indexed)
-    pictures = [(widest, drawing.resized(width, height)) for widest, width, height in PICTURES]
+    drawing = Drawing(series, ChartLook(language, demo=view.site.demo and bool(view.theme)), indexed=indexed)
     figures = [_figure(code, drawing.rates.get(code, ()), language) for code in view.selection.codes]
     step, days = _days(drawing.rates)
     roubles = {"roubles": "new"} if view.selection.days.since < REDENOMINATION else {}
@@ -116,7 +122,9 @@ def answered(
         description=_described(figures, drawing.subtitle),
         alternative=drawing.in_words or drawing.title,
         figures=figures,
-        pictures=[_picture(view, widest, resized) for widest, resized in pictures],
+        subtitle=drawing.subtitle,
+        notes=drawing.notes[1:],
+        plot=_plot(drawing.curves, language),
         indexed=indexed,
         step=language.say(step),
         rows=_rows(days, drawing.rates, view),
@@ -148,18 +156,9 @@ def frame_address(view: View) -> str:
     return f"{view.site.public_url}/chart/frame?{view.selection.query(view.language, **theme)}"
 
 
-def frame_height(width: int, count: int) -> int:
-    """The height in pixels that a frame of this width needs for so many currencies."""
-    space, cell = width - 2 * FRAME_EDGE, WIDE_CELL if width > PICTURES[-2][0] * REM else NARROW_CELL
-    across = max(1, (space + FRAME_GAP) // (cell[0] + FRAME_GAP))
-    figures = -(-count // across) * (cell[1] + FRAME_GAP)
-    wide, high = next((wide, high) for widest, wide, high in PICTURES if width <= widest * REM or not widest)
-    return 2 * FRAME_EDGE + figures + -(-space * high // wide) + FRAME_FOOT
-
-
-def frame_size(width: int, count: int) -> tuple[int, int]:
-    """Width and height in pixels of a frame that scrolls nowhere, also where its column is narrower."""
-    return width, max(frame_height(narrower, count) for narrower in range(min(width, NARROWEST), width + 1))
+def frame_height(codes: Sequence[str]) -> int:
+    """The pixels of a frame: each figure has its line if it is narrow, and the chart fills what they leave."""
+    return 360 + 24 * len(codes)
 
 
 def _page(view: View, codes: Collection[str], **values: object) -> str:
@@ -171,8 +170,8 @@ def _page(view: View, codes: Collection[str], **values: object) -> str:
         **nothing | values,
         t=language.say,
         heading=heading(view),
-        embed=iframe(frame_address(view), heading(view), frame_size(EMBED_WIDTH, len(selection.codes))),
-        sizes=[frame_size(width, len(selection.codes)) for width in EMBED_WIDTHS],
+        embed=iframe(frame_address(view), heading(view), (EMBED_WIDTHS[-1], frame_height(selection.codes))),
+        widths=EMBED_WIDTHS,
         picture=picture_of(site, f"chart.png?{selection.dated(language)}&width=720&height=400&density=2"),
         page=of_sentences(language),
         language=language,
@@ -211,17 +210,20 @@ def _described(figures: Sequence[Figure], subtitle: str) -> str:
     return " · ".join([*first, subtitle])
 
 
-def _picture(view: View, widest: int, drawing: Drawing) -> dict[str, object]:
-    """The address and the size of a picture; and in `plot` the edges of its lines in pixels, and what they mean."""
-    size = drawing.size
-    more = {"theme": view.theme or "auto", "width": str(size[0]), "height": str(size[1])}
-    plot = ""
-    if drawing.axes:
-        time, level = drawing.axes
-        edges = (time.start, time.end, level.end, level.start)
-        plot = " ".join([*map(px, edges), plain(level.low), plain(level.high)])
-    address = f"{view.site.public_url}/chart.svg?{view.selection.dated(view.language, **more)}"
-    return {"media": widest, "address": address, "size": size, "plot": plot}
+def _plot(curves: Sequence[Curve], language: Language) -> dict[str, object]:
+    """The lines, and the marks of their axes, in parts of _WHOLE."""
+    if not curves:
+        return {}
+    ticks = level_ticks(curves, _MOST_LEVELS, _LEAST_HEIGHT)
+    time, level = time_axis(curves, 0, _WHOLE), Axis(ticks[0], ticks[-1], _WHOLE, 0)
+    ways = list(day_marks(time, language))
+    return {
+        "low": plain(ticks[0]),
+        "high": plain(ticks[-1]),
+        "levels": list(zip(map(level.at, ticks), marks_of(ticks, language), strict=True)),
+        "days": next((marks for marks in ways if len(marks) <= _MOST_DAYS), ways[-1]),
+        "lines": lines(curves, level, time, [(curve.code,) for curve in curves], _WHOLE // _LEAST_HEIGHT),
+    }
 
 
 def _days(rates: Mapping[str, Sequence[Point]]) -> tuple[str, list[date]]:

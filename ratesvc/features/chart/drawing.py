@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise, repeat
 from operator import itemgetter
 
 from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, ratios, rounded
-from ratesvc.features.chart.axes import SMALL, Axis, Curve, Point, Unit, day_ticks, decimals, lines, px, value_ticks
+from ratesvc.features.chart.axes import (
+    SMALL,
+    Axis,
+    Curve,
+    Point,
+    Unit,
+    day_ticks,
+    decimals,
+    level_ticks,
+    lines,
+    px,
+    time_axis,
+)
 from ratesvc.features.ranges.unit_rates import in_new_roubles
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import asset, page
@@ -52,7 +63,7 @@ class ChartLook:
 
     @property
     def is_compact(self) -> bool:
-        """Whether the words are short and the edges narrow, so that the lines have more space."""
+        """Whether the words are small and the edges narrow, so that the lines have more space."""
         return self.width < _NARROW or self.height < _LOW
 
     @property
@@ -90,47 +101,25 @@ class Drawing:
         exact: Exact = lambda _code, _day: None,
     ) -> None:
         self.rates = {code: _in_new_roubles(code, points, quote) for code, points in series.items() if points}
-        words = _Words(look, quote, indexed, exact)
+        words, is_marked = _Words(look, quote, indexed, exact), len(self.rates) == 1
         self.in_words = words.alternative(self.rates)
-        is_marked = len(self.rates) == 1
-        self._series = series
-        self._curves = [words.curve(code, points, is_marked=is_marked) for code, points in self.rates.items()]
-        self.lay_out(words)
-
-    def lay_out(self, words: _Words) -> None:
-        """Make what depends on the look."""
-        self._look, notes = words.look, _notes(self._series, words.look, words.quote)
-        self._words, self.title = words, words.look.title or words.title(self.rates)
-        self.subtitle = words.subtitle(self.rates)
-        self._sheet = _Canvas(self._curves, words.look, self.title, self.subtitle, notes)
-
-    def resized(self, width: int, height: int) -> Drawing:
-        """The same chart in another size. What does not depend on it is not computed again."""
-        other = copy(self)
-        other.lay_out(replace(self._words, look=replace(self._look, width=width, height=height)))
-        return other
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels; higher than was asked for if the words need it."""
-        return self._look.width, -(-self._sheet.height // PIXEL)
-
-    @property
-    def axes(self) -> tuple[Axis, Axis] | None:
-        """Those of time and level; None without lines."""
-        return self._sheet.axes()[:2] if self.rates else None
+        self.curves = [words.curve(code, points, is_marked=is_marked) for code, points in self.rates.items()]
+        self.title, self.subtitle = look.title or words.title(self.rates), words.subtitle(self.rates)
+        self.notes = _notes(series, look, quote)
+        self._look = look
 
     def svg(self) -> str:
         """The SVG document."""
+        sheet = _Canvas(self.curves, self._look, self.title, self.subtitle, self.notes)
         drawn = page(
             "chart/chart.svg",
             look=self._look,
-            sheet=self._sheet,
+            sheet=sheet,
             px=px,
             rules=STYLE,
             title=f"{self.title}. {self.subtitle}" if self.subtitle else self.title,
             in_words=self.in_words,
-            **self._sheet.plot(),
+            **sheet.plot(),
         )
         return f"{drawn}\n"
 
@@ -143,8 +132,7 @@ def _in_new_roubles(code: str, points: Sequence[Point], quote: str) -> list[Poin
 
 def _notes(series: Mapping[str, Sequence[Point]], look: ChartLook, quote: str) -> list[str]:
     say = look.language.say
-    source = "Source: Bank of Russia." if look.is_compact else "Source: official rates of the Bank of Russia."
-    notes = [say(source)]
+    notes = [say("Source: Bank of Russia.")]
     in_roubles = series if quote == "RUB" else {code: series[code] for code in series if code == "RUB"}
     if any(points[0][0] < REDENOMINATION for points in in_roubles.values() if points):
         day = look.language.isolated(look.language.day(REDENOMINATION))
@@ -185,8 +173,8 @@ class _Words:
             return self.language.number(rounded(*self._unrounded(code, point), places=places), places)
 
         rate = itemgetter(1)
-        extremes = (max(points, key=rate), min(points, key=rate)) if is_marked else ()
-        marked = [(point, written(point)) for point in extremes if point[1] != last[1]]
+        extremes = ((max(points, key=rate), False), (min(points, key=rate), True)) if is_marked else ()
+        marked = [(point, written(point), is_low) for point, is_low in extremes if point[1] != last[1]]
         return Curve(code, written(last), points, marked)
 
     def title(self, rates: Mapping[str, Sequence[Point]]) -> str:
@@ -202,7 +190,7 @@ class _Words:
         """The unit, and the days from the first point to the last."""
         if not rates:
             return ""
-        say, day = self.language.say, self.language.day
+        say = self.language.say
         quote = say("RUB") if self.quote == "RUB" else self.quote
         if self.indexed:
             unit = say("Index, first day = 100")
@@ -211,9 +199,7 @@ class _Words:
         else:
             unit = say("{quote} for one unit", quote=quote)
         first, last = min(points[0][0] for points in rates.values()), max(points[-1][0] for points in rates.values())
-        period = day(first) if first == last else f"{day(first)} \u2013 {day(last)}"
-        if self.look.is_compact and first != last:
-            period = self.language.period(first, last)
+        period = self.language.day(first) if first == last else self.language.period(first, last)
         return " · ".join(map(self.language.isolated, (unit, period)))
 
     def alternative(self, rates: Mapping[str, Sequence[Point]]) -> str:
@@ -273,49 +259,50 @@ class _Canvas:
         self._bottom = self.height - foot
         self.foot = [("small", rows, self.height - edge * 3 // 4 - note_step * len(rows), note_step, self.lang)]
 
-    def axes(self) -> tuple[Axis, Axis, Sequence[Decimal], Sequence[tuple[str, ...]]]:
-        """The axes of time and level, the marks of the level, and the labels of the lines."""
-        levels = [level for curve in self.curves for _, level in curve.points]
-        ticks = value_ticks(min(levels), max(levels), (self._bottom - self._top) // (36 * PIXEL))
-        # The title of a narrow chart says which currency a single line is.
-        is_short = self.width < _NARROW * PIXEL and len(self.curves) == 1
-        labels = [(curve.figure,) if is_short else (curve.code, curve.figure) for curve in self.curves]
-        left = self._edge + max(text_width(text, SMALL) for text in self._marks(ticks)) + 8 * PIXEL
-        right = self.width - self._edge - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
-        first = min(curve.points[0][0] for curve in self.curves)
-        last = max(curve.points[-1][0] for curve in self.curves)
-        time = Axis(Decimal(first.toordinal()), Decimal(last.toordinal()), left, right)
-        return time, Axis(ticks[0], ticks[-1], self._bottom, self._top), ticks, labels
-
     def plot(self) -> dict[str, object]:
         """The axes, their marks as (place, text), and the lines between them."""
         if not self.curves:
             return {}
-        time, level, ticks, labels = self.axes()
+        height = (self._bottom - self._top) // PIXEL
+        ticks = level_ticks(self.curves, height // 36, height)
+        marks = marks_of(ticks, self._language)
+        # The title of a narrow chart says which currency a single line is.
+        is_short = self.width < _NARROW * PIXEL and len(self.curves) == 1
+        labels = [(curve.figure,) if is_short else (curve.code, curve.figure) for curve in self.curves]
+        left = self._edge + max(text_width(text, SMALL) for text in marks) + 8 * PIXEL
+        right = self.width - self._edge - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
+        time, level = time_axis(self.curves, left, right), Axis(ticks[0], ticks[-1], self._bottom, self._top)
         return {
             "time": time,
             "bottom": self._bottom,
-            "levels": list(zip(map(level.at, ticks), self._marks(ticks), strict=True)),
-            "days": self._fitting(time, *(date.fromordinal(int(day)) for day in (time.low, time.high))),
+            "levels": list(zip(map(level.at, ticks), marks, strict=True)),
+            "days": self._fitting(time),
             "lines": lines(self.curves, level, time, labels),
         }
 
-    def _marks(self, ticks: Sequence[Decimal]) -> list[str]:
-        places = max(map(decimals, ticks))
-        return [self._language.number(tick, places) for tick in ticks]
-
-    def _fitting(self, time: Axis, first: date, last: date) -> list[tuple[int, str]]:
+    def _fitting(self, time: Axis) -> list[tuple[int, str]]:
         """The closest marks of days whose labels leave a blank between them."""
         marks: list[tuple[int, str]] = []
-        for unit, days in day_ticks(first, last):
-            texts = [self._day(day, unit) for day in days]
-            marks = [(time.at_day(day), text) for day, text in zip(days, texts, strict=True)]
-            space = max(text_width(text, SMALL) for text in texts) + 14 * PIXEL
+        for marks in day_marks(time, self._language):
+            space = max(text_width(text, SMALL) for _, text in marks) + 14 * PIXEL
             if all(after[0] - before[0] >= space for before, after in pairwise(marks)):
                 break
         return marks
 
-    def _day(self, day: date, unit: Unit) -> str:
+
+def marks_of(ticks: Sequence[Decimal], language: Language) -> list[str]:
+    """The marks of a level as text, with as many decimals as the longest needs."""
+    places = max(map(decimals, ticks))
+    return [language.number(tick, places) for tick in ticks]
+
+
+def day_marks(time: Axis, language: Language) -> Iterator[list[tuple[int, str]]]:
+    """Ways to mark the days of an axis as (place, text), the closest first."""
+
+    def text(day: date, unit: Unit) -> str:
         if unit == "day":
-            return self._language.day_and_month(day)
-        return self._language.year(day) if unit == "year" or day.month == 1 else self._language.month(day)
+            return language.day_and_month(day)
+        return language.year(day) if unit == "year" or day.month == 1 else language.month(day)
+
+    for unit, days in day_ticks(*(date.fromordinal(int(day)) for day in (time.low, time.high))):
+        yield [(time.at_day(day), text(day, unit)) for day in days]

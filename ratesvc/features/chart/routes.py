@@ -137,9 +137,9 @@ def _embedded(
 ) -> Callable[[], Embedded]:
     params, limits = StrictParams(query, path), LenientParams(given)
     view = View(charted(params, service), Language.of(params.language()), site, params.text("theme"))
-    width = min(chart_page.EMBED_WIDTH, limits.number("maxwidth", chart_page.EMBED_WIDTH, OEMBED_SIZES))
-    _, needed = chart_page.frame_size(width, len(view.selection.codes))
-    size = width, min(needed, limits.number("maxheight", needed, OEMBED_SIZES))
+    width, height = chart_page.EMBED_WIDTHS[-1], chart_page.frame_height(view.selection.codes)
+    width = min(width, limits.number("maxwidth", width, OEMBED_SIZES))
+    size = width, min(height, limits.number("maxheight", height, OEMBED_SIZES))
     title = chart_page.heading(view)
     return lambda: (title, iframe(chart_page.frame_address(view), title, size, OLD_FRAME), size)
 
