@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from kit import cases
+from kit.recorded import unit_rates
 from kit.sheets import changed, plausible, times, without
 
 from ratesvc.bank.admission import (
@@ -179,6 +180,18 @@ def test_the_strictest_finding_decides_and_the_first_of_them_is_the_reason() -> 
     all_three = Assessment((shrunk, peg, finding("large_move", CONFIRM, "AED"), frozen))
     assert (all_three.decision, all_three.reason) == (QUARANTINE, "shrunk")
     assert all_three.suspects == {"AED"}
+
+
+@pytest.mark.parametrize(
+    ("day", "decision"),
+    [("1994-10-12", CONFIRM), ("1998-09-10", CONFIRM), ("2014-12-19", ACCEPT), ("2022-03-03", ACCEPT)],
+)
+def test_b14_a_real_crisis_is_admitted_at_once_or_once_confirmed(day: str, decision: Decision) -> None:
+    """+27 % and −24 % need a second document, −12.1 % and +12.5 % do not."""
+    figures = unit_rates()
+    days = sorted(one for one in figures if one <= date.fromisoformat(day))[-3:]
+    *before, newest = (Sheet(one, tuple(row(code, str(rate)) for code, rate in figures[one].items())) for one in days)
+    assert assess(newest, Recent(before)).decision is decision
 
 
 @pytest.mark.nightly

@@ -1,24 +1,22 @@
-"""Requests to the Bank: which answers are refused, which mirror is next, and networks with a proxy of their own."""
+"""Requests to the Bank: which mirror is next, the pace, and networks with a proxy. Wrong answers are faults A."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import gzip
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 
 import pytest
-from aiohttp import web
-from kit.bank import Bank, Misbehaviour, bank_running, daily_xml, sheet
+from kit.bank import Bank, bank_running, daily_xml, sheet, unavailable
 from kit.certificates import Authority
 from kit.dates import FRIDAY
 from kit.front import END_OF_HEAD, Front
 from kit.service import run
 from kit.sheets import plausible
 
-from ratesvc.bank.client import BankClient, Limits, Pace, Transport, trusted
+from ratesvc.bank.client import BankClient, Pace, Transport, trusted
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, FetchFailed
@@ -29,22 +27,8 @@ DAY = date(2026, 4, 24)
 @pytest.fixture
 async def client(bank: Bank) -> AsyncIterator[BankClient]:
     bank.publish(sheet(DAY))
-    async with BankClient([bank.url], "ratesvc-tests", pace=Pace(None), daily=Limits(60_000, 60.0)) as opened:
+    async with BankClient([bank.url], "ratesvc-tests", pace=Pace(None)) as opened:
         yield opened
-
-
-def says(status: int = 200, body: bytes = b"", **headers: str) -> Misbehaviour:
-    async def answer(_: web.Request) -> web.StreamResponse:
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        return web.Response(status=status, body=body, headers=names)
-
-    return answer
-
-
-async def fails(client: BankClient) -> FetchFailed:
-    with pytest.raises(FetchFailed) as caught:
-        await client.newest(DAY)
-    return caught.value
 
 
 async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: BankClient) -> None:
@@ -55,85 +39,28 @@ async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: Bank
     assert bank.asked[0].headers["Accept-Encoding"] == "identity"
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "kind", "words"),
-    [
-        (says(403, b"<!DOCTYPE html><title>DDOS-GUARD</title>"), "status", "403, beginning b'<!DOCTYPE html>"),
-        (says(500), "status", "500"),
-        (says(200, b"<html><body>maintenance</body></html>"), "invalid:html", "a web page instead of XML"),
-        (says(200, b""), "invalid:structure", "not XML"),
-        (says(200, daily_xml(sheet(DAY))[:900]), "invalid:malformed", "not well-formed"),
-        (says(200, gzip.compress(daily_xml(sheet(DAY))), Content_Encoding="gzip"), "encoded", "gzip"),
-        (says(200, daily_xml(sheet(DAY)), X_Ratesvc_Demo="recorded"), "demo", "a ratesvc with --demo answers there"),
-        (says(200, b"<" + b"x" * 70_000), "oversize", "more than 60000 bytes"),
-        (says(302, Location="https://example.org/"), "redirect", "another host"),
-        (says(302, Location="file:///etc/passwd"), "redirect", "another host"),
-        (says(302, Location="http://127.0.0.1:1/"), "redirect", "another host, port"),
-        (says(302, Location="/scripts/XML_daily.asp"), "redirect", "more than 3"),
-    ],
-)
-async def test_a_bad_answer_is_named(
-    bank: Bank, client: BankClient, behaviour: Misbehaviour, kind: str, words: str
-) -> None:
-    """A person on call can read in the log what came instead of a document."""
-    bank.misbehave = behaviour
-    failure = await fails(client)
-    assert failure.kind == kind
-    assert words in str(failure)
-
-
 def test_an_authority_is_trusted_besides_those_of_the_system(tmp_path: Path) -> None:
     """A network's proxy may open TLS for some addresses only."""
     own = trusted(str(Authority(tmp_path).ca_file))
     assert own.cert_store_stats()["x509"] == trusted(None).cert_store_stats()["x509"] + 1
 
 
-async def test_no_error_repeats_the_password_of_a_mirror(bank: Bank, client: BankClient) -> None:
+async def test_no_error_repeats_the_password_of_a_mirror(bank: Bank) -> None:
     """The log and /health show the text of a failure."""
-    address = bank.url.replace("http://", "http://reader:secret@")
-    bank.misbehave = says(500)
-    async with BankClient([address], "ratesvc-tests", pace=Pace(None)) as with_password:
-        failure = await fails(with_password)
-    assert "Authorization" in bank.asked[0].headers
-    assert [(host, "secret" in str(error)) for host, error in failure.failures] == [
-        (bank.url.removeprefix("http://"), False)
-    ]
-    assert str(failure) == str(await fails(client))
-
-
-async def test_retry_after_is_honoured_up_to_ten_minutes(bank: Bank, client: BankClient) -> None:
-    """A mirror that asks for a pause gets it, but cannot silence us for a day; a broken date asks for none."""
-    bank.misbehave = says(503, Retry_After="90")
-    assert (await fails(client)).retry_after_s == 90
-    for longer in ("86400", "9" * 1000, "Fri, 24 Apr 2099 09:00:00 GMT"):
-        bank.misbehave = says(503, Retry_After=longer)
-        assert (await fails(client)).retry_after_s == 600
-    for none in ("soon", f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT"):
-        bank.misbehave = says(503, Retry_After=none)
-        assert (await fails(client)).retry_after_s == 0
-
-
-@pytest.mark.parametrize(("times", "is_followed"), [(3, True), (4, False)])
-async def test_three_redirects_on_the_same_host_are_followed(
-    times: int, is_followed: bool, bank: Bank, client: BankClient
-) -> None:
-    """The Bank redirected in 2014 and 2016."""
-
-    async def redirect(request: web.Request) -> web.StreamResponse:
-        if len(bank.asked) <= times:
-            raise web.HTTPFound(str(request.rel_url))
-        return await bank.honest(request)
-
-    bank.misbehave = redirect
-    if is_followed:
-        assert (await client.newest(DAY))[0] == sheet(DAY)
-    else:
-        assert (await fails(client)).kind == "redirect"
+    bank.misbehave = unavailable
+    texts = []
+    for address in (bank.url, bank.url.replace("http://", "http://reader:secret@")):
+        async with BankClient([address], "ratesvc-tests", pace=Pace(None)) as client:
+            with pytest.raises(FetchFailed) as caught:
+                await client.newest(DAY)
+        texts.append([str(caught.value), *(f"{host}: {error}" for host, error in caught.value.failures)])
+    assert "Authorization" in bank.asked[1].headers
+    assert texts[0] == texts[1]
 
 
 async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
     """In the configured order. A mirror with an unacceptable sheet has failed, too."""
-    bank.misbehave = says(200, b"<html></html>")
+    bank.misbehave = unavailable
     async with bank_running() as other:
         other.publish(sheet(DAY))
         mirrors = ["http://127.0.0.1:1", bank.url, other.url]
@@ -184,15 +111,26 @@ async def test_a_pace_limits_the_requests_of_any_minute(monkeypatch: pytest.Monk
     assert all(later - earlier > minute_s * 0.9 for earlier, later in zip(taken, taken[3:], strict=False))
 
 
-async def test_a_backfill_is_not_slowed_by_the_pace_of_polls(bank: Bank) -> None:
-    """Sixty series at six a minute would take ten minutes; a backfill keeps its own gap instead."""
+class Turns(Pace):
+    """Counts the requests that wait for their turn."""
+
+    taken = 0
+
+    async def wait(self) -> None:
+        self.taken += 1
+
+
+async def test_polls_and_confirmations_keep_the_pace_and_a_backfill_its_own_gap(bank: Bank) -> None:
+    """Sixty series at six a minute would take ten minutes."""
     bank.publish(sheet(DAY))
-    async with BankClient([bank.url], "ratesvc-tests", pace=Pace(1)) as client:
-        await client.newest(DAY)
-        async with asyncio.timeout(50):  # a second poll would wait for a minute
-            for _ in range(10):
-                assert len(await client.dynamic("R01235", DAY, DAY)) == 1
-            assert len(await client.catalogue()) > 10
+    turns = Turns(None)
+    async with BankClient([bank.url], "ratesvc-tests", pace=turns) as client:
+        for asked in (client.newest(DAY), client.daily(DAY), client.daily_in_english(DAY)):
+            await asked
+        assert turns.taken == 3
+        for answer in (client.dynamic("R01235", DAY, DAY), client.catalogue(), client.daily(DAY, paced=False)):
+            assert await answer
+    assert turns.taken == 3
 
 
 NAME = "bank.example"

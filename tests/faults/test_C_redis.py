@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import signal
 import time
 from collections import Counter
@@ -49,13 +48,10 @@ pytestmark = [
 MOST_OF_OURS = 2_000_000
 CANARY = "canary-7f3a91"
 STOPPED_S = 60.0 if LONG else 0.0
-LOADING_KEYS = 30_000 if LONG else 3_000  # a millisecond each
 KINDS = (
-    *("/v1/rates", "/v1/rates/next", "/v1/rates/2026-03-15?quote_currency=EUR", "/v1/rates/2026-04-01/USD.txt"),
-    *("/v1/series?codes=USD,EUR&since=2026-03-10", "/v1/series.csv?codes=USD&since=2026-03-10&group=month"),
-    *("/v1/convert?amount=5&from=USD&to=CNY", "/v1/currencies?lang=ru", "/chart.svg?codes=USD&since=2026-03-10"),
-    *("/scripts/XML_daily.asp", "/cbr-xml-daily/daily_json.js", "/prebid/currency.json", "/ecb/eurofxref-hist.csv"),
-    *("/rate?date=2026-04-12&code=USD", "/widget?lang=ru", "/widget/rows.json", "/", "/metrics", "/readyz"),
+    *("/v1/rates", "/v1/rates/next", "/v1/rates/2026-04-01/USD.txt", "/v1/series?codes=USD,EUR&since=2026-03-10"),
+    *("/v1/currencies?lang=ru", "/chart.svg?codes=USD&since=2026-03-10", "/scripts/XML_daily.asp"),
+    *("/ecb/eurofxref-hist.csv", "/widget/rows.json", "/", "/metrics", "/readyz"),
 )
 """One address of each kind."""
 CHECKED = (
@@ -204,61 +200,18 @@ def redis_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(redis_module, limit, getattr(redis_module, limit) * LOOSE)
 
 
-async def restarts_empty(own: RealRedis, served: Seeded, load: Readers) -> None:
-    await asyncio.to_thread(own.kill)
-    await eventually(lambda: served.redis_is("warn"))
-    await load.ends()
-    await asyncio.to_thread(own.start)
-
-
-async def evicts(own: RealRedis, served: Seeded, load: Readers) -> None:
-    await asyncio.to_thread(_evict, own, served.key("sheets"))
-    await load.ends()
-    with own.client() as client:
-        client.config_set("maxmemory", 0)
-
-
-def _evict(server: RealRedis, key: str) -> None:
-    """Leave little room, and fill it until that key has gone."""
-    with server.client() as client:
-        memory: Any = client.info("memory")
-        client.config_set("maxmemory-policy", "allkeys-lru")
-        client.config_set("maxmemory", memory["used_memory"] + 300_000)
-        for number in range(20_000):
-            client.set(f"filler:{number}", "x" * 10_000)
-            if not client.exists(key):
-                return
-    raise AssertionError(f"{key} is still there")
-
-
-async def is_flushed(own: RealRedis, _served: Seeded, _load: Readers) -> None:
-    with own.client() as client:
-        client.flushall()
-
-
-async def is_overwritten(own: RealRedis, served: Seeded, _load: Readers) -> None:
-    with own.client() as client:
-        sheets = (f"{FRIDAY}.1", "not a day", "2026-02-10.1")
-        client.hset(served.key("sheets"), mapping=dict.fromkeys(sheets, b"hello"))
-        client.hset(served.key("columns"), "R01235", b"hello")
-        client.set(served.key("coverage"), b"hello")
-
-
-LOSSES = {
-    "C1 Redis is killed and comes back empty: memory rewrites sheets, columns and coverage": restarts_empty,
-    "C7 Redis evicts our keys: the next tick writes them again": evicts,
-    "C8 Somebody empties Redis under load: answers stay, and memory rewrites everything": is_flushed,
-    "C15 Somebody writes foreign values under our keys: none is served, and memory repairs them": is_overwritten,
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("row", LOSSES)
-async def test_what_redis_lost_is_written_again(row: str, stage: OverRedis) -> None:
-    """Without a request to the Bank; tests/service/test_sync.py has more that Redis may lose."""
+async def test_C1_restarted_empty(stage: OverRedis) -> None:
+    """Redis is killed under load and comes back empty: memory rewrites everything, and the Bank is not asked.
+
+    tests/service/test_sync.py has all else that Redis may lose.
+    """
     async with stage.seeded() as served, under_load(served) as load:
         asked = len(stage.bank.asked)
-        await LOSSES[row](stage.own, served, load)
+        await asyncio.to_thread(stage.own.kill)
+        await eventually(lambda: served.redis_is("warn"))
+        await load.ends()
+        await asyncio.to_thread(stage.own.start)
         await stage.fault.recovers(lambda: served.holds_all(stage.own))
         assert len(stage.bank.asked) == asked
 
@@ -297,19 +250,6 @@ async def test_C2_stopped_and_continued(stage: OverRedis) -> None:
             assert of_the_store(logged) == ["store_unavailable", "store_back"]
 
 
-@pytest.mark.timed
-async def test_C3_absent_at_the_start(stage: OverRedis) -> None:
-    """Without Redis a replica is ready as soon as the Bank has answered, and fills Redis when it appears."""
-    stage.bank.publish(*map(sheet, DAYS))
-    stage.own.kill()
-    begun = time.monotonic()
-    async with stage.serve(stage.over(stage.own.url)) as served:
-        await served.ready()
-        assert time.monotonic() - begun < limit_s(5)
-        stage.own.start()
-        await stage.fault.recovers(stage.is_filled)
-
-
 async def test_C4_absent_at_the_start_like_the_bank(stage: OverRedis) -> None:
     """Redis and the Bank are absent: the service lives, is not ready, and every address of rates says when to retry."""
     bank = stage.bank
@@ -332,50 +272,6 @@ async def test_C4_absent_at_the_start_like_the_bank(stage: OverRedis) -> None:
         await stage.fault.recovers(stage.is_filled)
 
 
-@pytest.mark.nightly
-async def test_C5_loading(stage: OverRedis) -> None:
-    """Redis reads its file and says LOADING: the service does without it, and then uses it again."""
-    own = stage.own
-    with own.client() as client:
-        # Redis looks at its clients after each kilobyte of the file: once a key, so that a probe comes through in time.
-        client.mset({f"filler:{number}": os.urandom(1024) for number in range(LOADING_KEYS)})
-        client.save()
-        client.flushall()
-    async with stage.seeded() as served, under_load(served) as load:
-        await asyncio.to_thread(own.kill)
-        own.start(wait=False, save="900 1", key_load_delay=1000, loading_process_events_interval_bytes=1024)
-        await eventually(lambda: served.redis_is("warn"))
-        await eventually(lambda: served.counts("loading"), within_s=max(patience_s(), LOADING_KEYS / 1000))
-        await load.ends()
-        await asyncio.to_thread(own.wait, 60)
-        await stage.is_used_again(served)
-        await stage.fault.recovers(lambda: served.holds_all(own))
-
-
-def fill(client: redis.Redis) -> None:
-    """Something lies where the snapshot belongs."""
-    _dump(client).mkdir()
-    client.config_set("save", "3600 1")
-    client.bgsave()
-    while _persistence(client)["rdb_bgsave_in_progress"]:
-        pass
-    assert _persistence(client)["rdb_last_bgsave_status"] == "err"
-
-
-def make_room(client: redis.Redis) -> None:
-    _dump(client).rmdir()
-    client.save()
-
-
-def _dump(client: redis.Redis) -> Path:
-    found: Any = client.config_get("dir")
-    return Path(found["dir"], "dump.rdb")
-
-
-def _persistence(client: redis.Redis) -> Any:
-    return client.info("persistence")
-
-
 Change = Callable[[redis.Redis], object]
 REFUSALS: dict[str, tuple[Change, Change, str]] = {
     "C6 Redis is out of memory": (
@@ -383,7 +279,6 @@ REFUSALS: dict[str, tuple[Change, Change, str]] = {
         lambda client: client.config_set("maxmemory", 0),
         "memory",
     ),
-    "C6 Its snapshots fail, as on a full disk, and it takes no writes until one succeeds": (fill, make_room, "refused"),
     "C10 The master is demoted and takes no writes": (
         lambda client: client.replicaof("127.0.0.1", "1"),
         lambda client: client.replicaof("NO", "ONE"),
@@ -425,27 +320,6 @@ async def polls_and_ticks(served: Seeded) -> None:
 
 def of_the_store(logged: list[EventDict]) -> list[str]:
     return [line["event"] for line in logged if line["event"].startswith(("store_", "kept_"))]
-
-
-async def test_C9_a_password_that_was_changed(stage: OverRedis, capfd: pytest.CaptureFixture[str]) -> None:
-    """The password is changed: the service warns, shows it nowhere, and goes on once the old one is valid again."""
-    with stage.own.client() as client:
-        client.config_set("requirepass", CANARY)
-        async with (
-            stage.seeded(f"redis://:{CANARY}@127.0.0.1:{stage.own.port}/0") as served,
-            under_load(served) as load,
-        ):
-            client.config_set("requirepass", "another")
-            _hang_up_on_all(client)
-            await eventually(lambda: served.redis_is("warn"))
-            await eventually(lambda: served.counts("auth"))
-            shown = [(await served.get(path))[2].decode() for path in ("/health", "/metrics", "/v1/rates", "/v1/none")]
-            await load.ends()
-            client.config_set("requirepass", CANARY)
-            await stage.fault.recovers(lambda: served.redis_is("pass"))
-    written = "".join(capfd.readouterr())
-    assert "store_unavailable" in written
-    assert CANARY not in written + "".join(shown)
 
 
 def _hang_up_on_all(client: redis.Redis) -> None:
@@ -497,19 +371,6 @@ def _knows_all(sentinel: Sentinel) -> bool:
     with sentinel.client() as client:
         found: Any = client.sentinel_master("rates")
         return bool(found["num-slaves"] == 1 and found["num-other-sentinels"] == 2)
-
-
-async def test_C12_an_old_master_comes_back(stage: OverRedis) -> None:
-    """Redis is suddenly one that knows less: the service serves what is newer, and writes it there."""
-    async with stage.seeded() as served, under_load(served):
-        with stage.own.client() as client:
-            client.save()
-        assert (stage.own.folder / "dump.rdb").stat().st_size > 1000  # what it will know
-        await stage.publishes_saturday(served)
-        await eventually(served.next_is_saturday)
-        await asyncio.to_thread(stage.own.restart)
-        await stage.fault.recovers(lambda: served.holds_all(stage.own))
-        assert await served.next_is_saturday()
 
 
 async def test_C13_a_cluster(stage: OverRedis) -> None:
@@ -610,33 +471,6 @@ async def test_C16_no_connection_left(stage: OverRedis) -> None:
                 await load.ends()
                 client.config_set("maxclients", 1000)
                 await stage.is_used_again(served)
-
-
-@pytest.mark.usefixtures("redis_has_time")
-async def test_C18_two_leaders(stage: OverRedis) -> None:
-    """A lease expires while its holder waits for the Bank: both replicas ask and write, and it is one revision."""
-    bank = stage.bank
-    stage.clock.moment = EVENING  # no jump of the clock lets the second poll by itself
-    async with stage.seeded() as first, stage.seeded() as second:
-        goes_on, asked = bank.hangs(), len(bank.asked)
-        leading = asyncio.create_task(stage.publishes_saturday(first))
-        await eventually(lambda: len(bank.asked) > asked)
-        bank.misbehave = None
-        with stage.own.client() as client:
-
-            async def asks_too() -> bool:
-                """The first may renew its lease just before, and then it is left to it."""
-                await eventually(lambda: client.delete(first.key("lease:poll")))  # its time is over
-                return (await second.service.refresh()).outcome == "new"
-
-            await eventually(asks_too)
-            goes_on.set()
-            await leading
-            for served in (first, second):
-                await stage.fault.recovers(served.next_is_saturday)
-                assert b'"revision":1' in (await served.get("/v1/rates/next"))[2]
-            fields: Any = client.hkeys(first.key("sheets"))
-        assert [field for field in fields if field.startswith(str(SATURDAY).encode())] == [f"{SATURDAY}.1".encode()]
 
 
 @pytest.mark.parametrize("how", [how for how in get_args(Failure) if how != "silent"] + in_nightly("silent"))

@@ -25,7 +25,6 @@ from kit.service import environment, finished, processes_over, run, serving, ser
 from kit.sheets import plausible, ranges_name
 from kit.time import WallClock, block
 from kit.watched import watched
-from redis.asyncio import from_url
 
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY
@@ -142,20 +141,6 @@ async def test_D4_real_steps_of_the_clock(
             wall.set(moment)
             await fault.recovers(lambda day=day: today_is(replica, day, day))  # type: ignore[misc]
     assert "clock_jumped" in (tmp_path / "errors.log").read_text()
-
-
-@pytest.mark.slow
-async def test_D3_asleep_over_midnight(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
-    """The process sleeps over midnight: the first request after it already gets the new day."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY), sheet(SATURDAY))
-    async with serve_whole() as served:
-        for path in ("/v1/rates", "/v1/rates", "/v1/rates?lang=ru"):
-            clock.moment = NOON
-            served.service.publish()
-            for _ in range(2):
-                assert json.loads((await served.get(path))[2])["date"] == str(FRIDAY)
-            clock.advance(hours=12)
-            assert json.loads((await served.get(path))[2])["date"] == str(SATURDAY)
 
 
 async def test_D5_a_weekend_without_a_sheet(
@@ -309,30 +294,6 @@ async def test_D8_where_nothing_can_be_kept(scarce: str, tmp_path: Path) -> None
     assert "data/demo" in err
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"RATESVC_PROT": "80"}, "RATESVC_PROT: no such setting; did you mean RATESVC_PORT?"),
-        ({"RATESVC_REDIS_URL": "redis://user:canary@[host"}, "RATESVC_REDIS_URL: "),
-        ({"RATESVC_CONFIG": "/no/such/file"}, "/no/such/file: "),
-    ],
-)
-async def test_D9_a_wrong_setting(tmp_path: Path, variables: dict[str, str], words: str) -> None:
-    """A wrong setting: exit 78 after less than two seconds of work, and one line with the key and without a secret.
-
-    tests/test_config.py has every kind of wrong value.
-    """
-    before = os.times()
-    code, _, err = await run(tmp_path, "serve", **variables)
-    after = os.times()
-    assert (code, err.count("\n")) == (78, 1)
-    assert words in err
-    assert "canary" not in err
-    # What the process itself used: how long it waited for its turn says more about its neighbours. `run` ends a hang.
-    assert after.children_user + after.children_system - before.children_user - before.children_system < 2
-
-
 async def test_D9_a_port_in_use(bank: Bank, tmp_path: Path) -> None:
     """The port is in use: exit 75, one line that names the setting, and no engine is left running."""
     port = bank.url.rsplit(":", 1)[1]
@@ -362,28 +323,3 @@ async def test_D10_three_replicas_start_at_once(bank: Bank, redis_url: str, tmp_
         await eventually(agree)
     assert len(bank.queries) == len(set(bank.queries))
     assert len(bank.series_asked) == len(set(bank.series_asked))
-
-
-async def test_D11_an_older_and_a_newer_schema_on_one_redis(
-    bank: Bank, settings: Settings, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two schemas share one Redis in a rolling upgrade: each keeps its own keys, and neither loses anything."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve(poll_seconds=0.1) as old:
-        await old.ready()
-        monkeypatch.setattr("ratesvc.storage.store.SCHEMA", "v3")
-        async with serve(poll_seconds=0.1) as new:
-            await new.ready()
-            bank.publish(sheet(SATURDAY))
-            for served in (old, new):
-                await eventually(lambda served=served: served.service.history.of_date(SATURDAY))  # type: ignore[misc]
-            bodies = [(await served.get("/v1/rates"))[2] for served in (old, new)]
-            assert json.loads(bodies[0])["rates"] == json.loads(bodies[1])["rates"]
-            for schema in ("v2", "v3"):
-                await eventually(lambda schema=schema: _holds_all_three(settings, schema))  # type: ignore[misc]
-
-
-async def _holds_all_three(settings: Settings, schema: str) -> bool:
-    async with from_url(settings.redis.url) as client:
-        names = await client.hkeys(f"{{{settings.redis.namespace}}}:{schema}:sheets")
-    return sorted(names) == [f"{day}.1".encode() for day in (THURSDAY, FRIDAY, SATURDAY)]

@@ -35,6 +35,9 @@ measures them and writes this table.
 *Recovery* is the time from the end of a fault until the service serves what the Bank published meanwhile. The service
 polls every 0.1 s here. *Limit* is the recovery time that the test allows if each process has a core for itself.
 
+What one module decides alone is tested beside it: broken and wrong sheets in tests/bank and its golden tables, what
+Redis loses or refuses in tests/service/test_sync.py and tests/storage, wrong settings in tests/test_config.py.
+
 | row | what happens | tests, and what they measured | recovery, s | limit, s |
 |---|---|---|---|---|
 """

@@ -286,6 +286,28 @@ async def test_after_an_answer_that_is_read_only_or_makes_no_sense_the_next_comm
     assert len(names) == (1 if answer.startswith(b"+") else 2)
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind", "is_up"),
+    [
+        ("LOADING Redis is loading the dataset in memory", "loading", False),
+        ("NOAUTH Authentication required.", "auth", False),
+        ("WRONGPASS invalid username-password pair", "auth", False),
+        ("NOPERM this user has no permissions", "auth", True),
+        ("OOM command not allowed when used memory > 'maxmemory'.", "memory", True),
+        ("READONLY You can't write against a read only replica.", "readonly", True),
+        ("MISCONF Redis is configured to save RDB snapshots", "refused", True),
+        ("WRONGTYPE Operation against a key", "type", True),
+    ],
+)
+async def test_a_refusal_has_its_kind(answer: str, kind: str, is_up: bool) -> None:
+    """Metrics count it. Redis is up if it would answer other commands."""
+    refusal = f"-{answer}\r\n".encode()
+    async with fake_redis(lambda asked: refusal if b"GET\r\n" in asked else asked.count(b"*") * b"+OK\r\n") as (one, _):
+        with pytest.raises(StoreUnavailable) as caught:
+            await got(one)
+        assert (caught.value.kind, one.up) == (kind, is_up)
+
+
 async def test_a_cancelled_call_is_not_counted() -> None:
     """It says neither that Redis is well nor that it is not."""
     async with fake_redis(b"") as (connection, calls):
