@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Self
@@ -39,8 +39,18 @@ class Holdings:
         return self.days[bisect_left(self.days, days.since) : bisect_right(self.days, days.until)]
 
     def check(self, days: Days) -> bytes:
-        """A checksum of the figures of these days. Columns have got later sheets since, which do not count."""
-        return _fingerprint(self.columns, Days(days.since, min(days.until, self.days[-1])))[:_CHECK_BYTES]
+        """A checksum of the records of these days by id and code, equal on every replica where the figures are.
+
+        Columns have got later sheets since, which do not count.
+        """
+        days, found = Days(days.since, min(days.until, self.days[-1])), hashlib.blake2b(digest_size=16)
+        for column in sorted(self.columns, key=lambda column: (column.currency.cbr_id, column.currency.codes)):
+            first, last = column.places(days)
+            if first < last:
+                found.update(f"{column.currency.cbr_id} {column.currency.code} {last - first} ".encode())
+                for records in (column.days, column.values, column.nominals):
+                    found.update(records[first:last].tobytes())
+        return found.digest()[:_CHECK_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +105,3 @@ def _parts(days: Days) -> Iterator[Days]:
     for ordinal in range(recent.toordinal(), days.until.toordinal() + 1):
         day = date.fromordinal(ordinal)
         yield Days(day, day)
-
-
-def _fingerprint(columns: Iterable[Column], days: Days) -> bytes:
-    """A hash of the records of these days, by id and code. It is equal where the figures are, on every replica."""
-    found = hashlib.blake2b(digest_size=16)
-    for column in sorted(columns, key=lambda column: (column.currency.cbr_id, column.currency.codes)):
-        first, last = column.places(days)
-        if first < last:
-            found.update(f"{column.currency.cbr_id} {column.currency.code} {last - first} ".encode())
-            for records in (column.days, column.values, column.nominals):
-                found.update(records[first:last].tobytes())
-    return found.digest()

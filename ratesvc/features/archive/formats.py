@@ -11,12 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
-from itertools import chain, groupby
 from typing import Any
 
 from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.history import History, certain_date
-from ratesvc.domain.rates import EXACT, REDENOMINATION, Revision, plain
+from ratesvc.domain.rates import REDENOMINATION, Revision, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive.changes import Cursor, Holdings
 from ratesvc.features.ranges.unit_rates import exact, in_new_roubles
@@ -25,7 +24,6 @@ from ratesvc.render.json import encode, marks, utc_time
 from ratesvc.render.language import Language
 
 FIELDS = ("effective_date", "code", "nominal", "value", "unit_rate", "revision", "roubles", "name")
-_NOMINALS = [str(10**power) for power in range(19)]
 _FIRST_NEW = REDENOMINATION.toordinal()
 
 
@@ -62,8 +60,7 @@ def _as_columns(revision: Revision, columns: Collection[Column]) -> Iterator[Col
     codes = {column.currency.code for column in columns}
     for quote in revision.sheet.quotes:
         if quote.code in codes:
-            currency = Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
-            column = Column(currency, revision.fetched_at)
+            column = Column(Currency.of(quote), revision.fetched_at)
             column.put(revision.effective_date, quote.nominal, quote.value)
             yield column
 
@@ -81,36 +78,30 @@ def lines(columns: Iterable[Column], days: Days, form: Form, revisions: Mapping[
         day, is_new = date.fromordinal(ordinal), form.all_new or ordinal >= _FIRST_NEW
         return str(day), f"{revisions.get(day, 1)}{separator}{'new' if is_new else 'old'}"
 
-    found: defaultdict[int, list[str]] = defaultdict(list)
-    for _, same in groupby(sorted(columns, key=_code), _code):
-        of_code: dict[int, str] = {}
-        for column in reversed([*same]):
-            of_code |= _lines_of(column, days, form, frame)
-        for day, line in of_code.items():
-            found[day].append(line)
-    return "".join(chain.from_iterable(found[day] for day in sorted(found))).encode()
+    found: defaultdict[int, dict[str, str]] = defaultdict(dict)
+    for column in sorted(columns, key=lambda column: column.currency.code):
+        for day, line in _lines_of(column, days, form, frame):
+            found[day].setdefault(column.currency.code, line)
+    return "".join(line for day in sorted(found) for line in found[day].values()).encode()
 
 
-def _code(column: Column) -> str:
-    return column.currency.code
-
-
-def _lines_of(column: Column, days: Days, form: Form, frame: Callable[[int], tuple[str, str]]) -> dict[int, str]:
-    """One currency's line of each day, by the day's ordinal."""
+def _lines_of(
+    column: Column, days: Days, form: Form, frame: Callable[[int], tuple[str, str]]
+) -> Iterator[tuple[int, str]]:
+    """One currency's line of each day, and the day's ordinal."""
     first, last = column.places(days)
     ordinals, code, (mark, separator) = column.days[first:last], column.currency.code, marks_of(form.locale)
-    rates, places = list(map(EXACT.normalize, exact(column, first, last))), [4] * (last - first)
+    rates, places = exact(column, first, last), [4] * (last - first)
     if old := bisect_left(ordinals, _FIRST_NEW) if form.all_new else 0:
         rates[:old], places[:old] = [in_new_roubles(rate, code) for rate in rates[:old]], [7] * old
     name = quoted(form.names.currency(code), separator).replace("%", "%%")
     line = separator.join(("%s", code, "%s", "%s", "%s", "%s", name)) + "\r\n"
-    records, found = (ordinals, column.values[first:last], column.nominals[first:last], rates, places), {}
+    records = ordinals, column.values[first:last], column.nominals[first:last], rates, places
     for ordinal, value, power, rate, digits in zip(*records, strict=True):
         day, end = frame(ordinal)
         whole, part = divmod(value, 10**digits)
         printed = f"{whole}{mark}{part:0{digits}}"
-        found[ordinal] = line % (day, _NOMINALS[power], printed, plain(rate).replace(".", mark), end)
-    return found
+        yield ordinal, line % (day, 10**power, printed, plain(rate).replace(".", mark), end)
 
 
 # The sheets

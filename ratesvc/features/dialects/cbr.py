@@ -19,7 +19,6 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import BadDocument, BeforeHistory, HistoryLoading, RatesvcError
 from ratesvc.features.dialects import Content, Dialect, Refusal, Refused, Request, status
-from ratesvc.features.ranges.unit_rates import unit_rates
 
 DAILY = "text/xml; charset="
 DYNAMIC = "application/xml; charset=windows-1251"
@@ -62,7 +61,8 @@ def dynamic(request: Request) -> Content:
     points = sum(last - first for first, last in (column.places(days) for column in columns))
 
     def write() -> bytes:
-        held = {day: column for column in columns for day, _ in unit_rates(column, days)}
+        places = ((column, slice(*column.places(days))) for column in columns)
+        held = {date.fromordinal(day): column for column, place in places for day in column.days[place]}
         records = ((day, quote) for day, column in sorted(held.items()) if (quote := column.quote(day)))
         return xml.write_dynamic(cbr_id, since, until, records)
 

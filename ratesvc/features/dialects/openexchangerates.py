@@ -142,17 +142,10 @@ def _callable(ask: Callable[[Request], Content]) -> Callable[[Request], Content]
         except RatesvcError as error:
             if (refusal := refuse(error)).status >= 500:
                 raise
-            raise _RefusedInScript(function, refusal) from None
+            # Browsers run no script with another status.
+            raise Refused(200, f"{function}({refusal.content.decode()});") from None
 
     return answer
-
-
-class _RefusedInScript(RatesvcError):
-    """A refusal for a page that waits for a call of its function."""
-
-    def __init__(self, function: str, refusal: Refusal) -> None:
-        super().__init__(refusal.content.decode())
-        self.script = b"%b(%b);" % (function.encode(), refusal.content)
 
 
 _DESCRIPTIONS = {
@@ -167,11 +160,10 @@ _DESCRIPTIONS = {
 
 
 def refuse(error: RatesvcError) -> Refusal:
-    """`message` is a word for programs, `description` a sentence for people."""
-    if isinstance(error, _RefusedInScript):
-        # Browsers run no script with another status.
-        return Refusal(200, SCRIPT, error.script)
+    """`message` is a word for programs, `description` a sentence for people. What is refused with 200 is a script."""
     code, message, text = status(error), "not_available", str(error)
+    if code == 200:
+        return Refusal(200, SCRIPT, text.encode())
     if isinstance(error, NotYetSet | BeforeHistory):
         code = 400
     elif isinstance(error, TooManyPoints):

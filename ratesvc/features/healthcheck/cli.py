@@ -1,4 +1,4 @@
-"""`ratesvc healthcheck` on the command line."""
+"""`ratesvc healthcheck`. A container asks every few seconds, so it imports little, and only when it runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,44 @@ import click
 
 from ratesvc.commands.options import json_option, settings_of
 
+TIMEOUT_S, MOST_BYTES, MOST_PRINTED = 3.0, 4096, 120
+"""How long a health check waits, how much of the answer it reads, and how much of that it prints."""
+
 
 @click.command("healthcheck")
 @json_option("The result as JSON: the address, its answer, and whether the service is alive.")
 @click.pass_obj
 def command(file: Path | None, *, as_json: bool) -> None:
     """Ask /livez of the service on this machine; for containers."""
-    from ratesvc.features.healthcheck.command import healthcheck  # --help must not wait for it
+    import msgspec
 
-    healthcheck(settings_of(file).server, as_json=as_json)
+    from ratesvc.errors import RatesvcError
+
+    server = settings_of(file).server
+    url = f"{server.local_url()}/livez"
+    status, answer = _ask(server.local_host, server.port)
+    if as_json:
+        click.echo(msgspec.json.encode({"url": url, "alive": status == 200, "status": status, "answer": answer}))
+    elif status == 200:
+        click.echo(answer)
+    if status != 200:
+        # It may be the page of another program.
+        line = " ".join(answer.split())[:MOST_PRINTED]
+        raise RatesvcError(f"no answer from {url}: {line}" if status is None else f"{url} answers {status}: {line}")
+
+
+def _ask(host: str, port: int) -> tuple[int | None, str]:
+    """Status and body; without a status the reason why there is no answer."""
+    from http.client import HTTPConnection, HTTPException
+
+    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/livez", headers={"Connection": "close"})
+        response = connection.getresponse()
+        return response.status, response.read(MOST_BYTES).decode(errors="replace").strip()
+    except HTTPException:
+        return None, "what answers there does not speak HTTP"
+    except OSError as error:
+        return None, str(error)
+    finally:
+        connection.close()

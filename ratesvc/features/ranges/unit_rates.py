@@ -6,14 +6,14 @@ Numbers become text thousands at a time, at the speed of C.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import repeat
 from operator import mul
-from typing import Any
+from typing import TypeVar
 
 from ratesvc.domain.columns import SCALE, Column, Days
 from ratesvc.domain.history import History
@@ -22,6 +22,7 @@ from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import HistoryLoading, TooManyPoints
 from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
 
+Number = TypeVar("Number", int, Decimal)
 MOST_POINTS = 75_000
 """The longest series: five currencies on every day since 1992, with a few years to come. Dialects have it, too."""
 
@@ -160,7 +161,7 @@ def rates_between(history: History, code: str, quote: str, days: Days, *, amount
     Another `amount` is converted instead of one unit, to AMOUNT_SIGNIFICANT digits in roubles, too.
     """
     if quote == "RUB" != code and amount == ONE:
-        return Rates(*_records(history.columns(code), days, _exact))
+        return Rates(*_records(history.columns(code), days, exact))
     ordinals, units, divisors = quotients(history, code, quote, days)
     if amount == ONE:
         return Rates(ordinals, list(ratios(units, divisors)))
@@ -169,44 +170,34 @@ def rates_between(history: History, code: str, quote: str, days: Days, *, amount
 
 def quotients(history: History, code: str, quote: str, days: Days) -> tuple[Sequence[int], list[int], list[int]]:
     """The days of the sheets that have both, and for each what one unit of both costs, in one unit of account."""
-    if code == quote == "RUB":
-        sheets = [day.toordinal() for day in history.days if day in days]
-        return sheets, [1] * len(sheets), [1] * len(sheets)
-    columns, others = history.columns(code), history.columns(quote)
-    nominals = (column.nominals[slice(*column.places(days))] for column in (*columns, *others))
+    columns = (*history.columns(code), *history.columns(quote))
+    nominals = (column.nominals[slice(*column.places(days))] for column in columns)
     power = max((max(powers, default=0) for powers in nominals), default=0)
-
-    def read(column: Column, first: int, last: int) -> list[int]:
-        return scaled(column, first, last, power)
-
-    ordinals, units = _records(columns, days, read)
-    other_ordinals, divisors = _records(others, days, read)
-    if code == "RUB":
-        ordinals, units = other_ordinals, [scaled_rouble(power)] * len(other_ordinals)
-    if quote == "RUB":
-        other_ordinals, divisors = ordinals, [scaled_rouble(power)] * len(ordinals)
-    if ordinals != other_ordinals:
-        ours, theirs = dict(zip(ordinals, units, strict=True)), dict(zip(other_ordinals, divisors, strict=True))
+    ordinals, units = _units(history, code, days, power)
+    others, divisors = _units(history, quote, days, power)
+    if ordinals != others:
+        ours, theirs = dict(zip(ordinals, units, strict=True)), dict(zip(others, divisors, strict=True))
         ordinals = [day for day in ordinals if day in theirs]
         units, divisors = [ours[day] for day in ordinals], [theirs[day] for day in ordinals]
     return ordinals, units, divisors
 
 
-def _exact(column: Column, first: int, last: int) -> list[Decimal]:
-    return list(map(EXACT.normalize, exact(column, first, last)))
+def _units(history: History, code: str, days: Days, power: int) -> tuple[list[int], list[int]]:
+    """Days, and what one unit costs on each, as `scaled` counts; a rouble costs as much in every sheet."""
+    if code == "RUB":
+        sheets = [day.toordinal() for day in history.days if day in days]
+        return sheets, [10 ** (SCALE + power)] * len(sheets)
+    return _records(history.columns(code), days, partial(scaled, power=power))
 
 
 def _records(
-    columns: list[Column], within: Days, read: Callable[[Column, int, int], list[Any]]
-) -> tuple[Sequence[int], list[Any]]:
+    columns: list[Column], within: Days, read: Callable[[Column, int, int], list[Number]]
+) -> tuple[list[int], list[Number]]:
     """Days, and the value of each; if a currency has several ids, the earliest id counts."""
-    merged: dict[int, Any] = {}
+    merged: dict[int, Number] = {}
     for column in reversed(columns):
         first, last = column.places(within)
-        days, values = column.days[first:last], read(column, first, last)
-        if len(columns) == 1:
-            return days, values
-        merged |= zip(days, values, strict=True)
+        merged |= zip(column.days[first:last], read(column, first, last), strict=True)
     ordered = sorted(merged)
     return ordered, [merged[day] for day in ordered]
 
@@ -234,33 +225,22 @@ def iso(ordinal: int) -> str:
     return date.fromordinal(ordinal).isoformat()
 
 
+def series(history: History, code: str, days: Days) -> list[tuple[date, Decimal]]:
+    """Effective date and exact unit rate in roubles of every sheet of these days that has the currency."""
+    rates = rates_between(history, code, "RUB", days)
+    return [(date.fromordinal(day), trimmed(rate)) for day, rate in zip(rates.days, rates.numbers, strict=True)]
+
+
 # One column
 
 
-def series(history: History, code: str, days: Days) -> list[tuple[date, Decimal]]:
-    """Effective date and exact unit rate in roubles of every sheet of these days that has the currency."""
-    merged = {day: rate for column in reversed(history.columns(code)) for day, rate in unit_rates(column, days)}
-    return sorted(merged.items())
-
-
-def unit_rates(column: Column, days: Days) -> Iterator[tuple[date, Decimal]]:
-    """Effective date and exact unit rate of every record of these days, oldest first."""
-    first, last = column.places(days)
-    return zip(map(date.fromordinal, column.days[first:last]), map(trimmed, exact(column, first, last)), strict=True)
-
-
 def exact(column: Column, first: int, last: int) -> list[Decimal]:
-    """The unit rates in these places, with trailing zeros."""
+    """The unit rates in these places; 100 may be 1E+2."""
     powers = [-SCALE - nominal for nominal in column.nominals[first:last]]
-    return list(map(Decimal.scaleb, map(Decimal, column.values[first:last]), powers))
+    return list(map(EXACT.normalize, map(Decimal.scaleb, map(Decimal, column.values[first:last]), powers)))
 
 
 def scaled(column: Column, first: int, last: int, power: int) -> list[int]:
     """The unit rates in these places as whole numbers of 10^-(4 + power) roubles; no nominal is above 10^power."""
     factors = [10 ** (power - nominal) for nominal in range(power + 1)]
     return list(map(mul, column.values[first:last], map(factors.__getitem__, column.nominals[first:last])))
-
-
-def scaled_rouble(power: int) -> int:
-    """One rouble as `scaled` counts."""
-    return int(10 ** (SCALE + power))

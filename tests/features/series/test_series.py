@@ -19,7 +19,7 @@ from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, Snapshot, plain, ro
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.dialects import Request
 from ratesvc.features.ranges.periods import PERIODS
-from ratesvc.features.ranges.unit_rates import SeriesParams, series
+from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.series import tables
 from ratesvc.render.csv import for_readers, write
 from ratesvc.render.language import language, language_or_default
@@ -36,6 +36,13 @@ def column(code: str, held: dict[int, tuple[int, int]], cbr_id: str = "") -> Col
     for step, (value, zeros) in held.items():
         made.put(FIRST + timedelta(days=step), 10**zeros, Decimal(value).scaleb(-4))
     return made
+
+
+def series(history: History, code: str, days: Days) -> list[tuple[date, Decimal]]:
+    """The rates of a currency in roubles, record by record. Of two ids the earlier counts."""
+    columns = [column for column in reversed(history.columns(code)) if column.days]
+    found = {day: column.quote(day) for column in columns for day in map(date.fromordinal, column.days) if day in days}
+    return sorted((day, quote.unit_rate) for day, quote in found.items() if quote)
 
 
 def one_by_one(history: History, code: str, params: SeriesParams) -> list[tuple[date, Decimal]]:
