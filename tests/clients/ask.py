@@ -6,7 +6,6 @@ A line of docs/dialects.md says where its API is. Each function runs in a Python
 import asyncio
 import json
 import sys
-import time
 from contextlib import redirect_stdout
 from datetime import date, datetime
 from io import StringIO
@@ -84,48 +83,6 @@ def django_money(line):
     return {"rates": rates, "converted": str(convert_money(Money(100, "USD"), "RUB").amount)}
 
 
-def stand_for(name, host, port):
-    """What a hosts file does, with a port."""
-    import socket
-
-    known = socket.getaddrinfo
-
-    def found_here(asked, at, *rest, **options):
-        return known(host, int(port), *rest, **options) if asked == name else known(asked, at, *rest, **options)
-
-    socket.getaddrinfo = found_here
-
-
-def ecb(name, host, port, *days):
-    """Three clients that have the address of the European Central Bank in their code."""
-    from ecbrates import CurrencyRates
-    from pricehist.series import Series
-    from pricehist.sources.ecb import ECB
-
-    stand_for(name, host, port)
-    codes, rates, found = ("RUB", "USD", "IRR"), CurrencyRates(), {"ecbrates": {}, "pricehist": {}}
-    series = {code: ECB().fetch(Series("EUR", code, "reference", "1999-01-01", days[-1])).prices for code in codes}
-    for day in days:
-        at = datetime.fromisoformat(day)
-        found["ecbrates"][f"EUR {day}"] = {code: rates.get_rate("EUR", code, at) for code in codes}
-        last = {code: [price for price in prices if price.date <= day][-1] for code, prices in series.items()}
-        found["pricehist"][f"EUR {day}"] = {code: str(price.amount) for code, price in last.items()}
-    if sys.version_info >= (3, 12):
-        found["ecb-fx-rates"] = asyncio.run(newest_of_the_ecb(codes))
-    return found
-
-
-async def newest_of_the_ecb(codes):
-    import aiohttp
-    from ecb_fx_rates import EcbRatesClient
-
-    async with aiohttp.ClientSession() as session:
-        found = [await EcbRatesClient().fetch_daily(session)]
-        for ask in (EcbRatesClient().fetch_last_90_days, EcbRatesClient().fetch_history):
-            found += (await ask(session))[-1:]
-    return [[str(sheet.date), {code: str(sheet.get(code)) for code in codes}] for sheet in found]
-
-
 def exrate(line, *days):
     """A command line."""
     import exrate as module
@@ -162,40 +119,6 @@ def frankfurter_api(line, *codes):
         return {"USD": {code: (await FrankfurterAPI().get_rate(base="usd", target=code))["rate"] for code in codes}}
 
     return asyncio.run(ask())
-
-
-def libreoffice(pipe, formula):
-    """A formula in an office that listens at a pipe, by the system's Python."""
-    import uno
-    from com.sun.star.beans import PropertyValue
-    from com.sun.star.connection import NoConnectException
-
-    here = uno.getComponentContext()
-    resolver = here.ServiceManager.createInstanceWithContext("com.sun.star.bridge.UnoUrlResolver", here)
-
-    def connected():
-        while True:
-            try:
-                return resolver.resolve(f"uno:pipe,name={pipe};urp;StarOffice.ComponentContext")
-            except NoConnectException:
-                time.sleep(0.1)
-
-    def given(name, value):
-        made = PropertyValue()
-        made.Name, made.Value = name, value
-        return made
-
-    office = connected()
-    desktop = office.ServiceManager.createInstanceWithContext("com.sun.star.frame.Desktop", office)
-    # A person would be asked whether the sheet may load what is elsewhere: 3 stands for yes.
-    options = given("Hidden", value=True), given("UpdateDocMode", 3)
-    sheet = desktop.loadComponentFromURL("private:factory/scalc", "_blank", 0, options)
-    cell = sheet.Sheets.getByIndex(0).getCellByPosition(0, 0)
-    cell.setFormula(formula)
-    found = [cell.getValue(), cell.getError()]
-    sheet.close(True)  # noqa: FBT003 -- a method of UNO
-    desktop.terminate()
-    return found
 
 
 def models(folder, address):

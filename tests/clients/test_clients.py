@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import sys
-import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -19,10 +18,8 @@ from typing import Any
 import pytest
 from conftest import Clock, Serve, Served, eventually, missing, program
 from kit.bank import Bank, daily_xml, sheet, workdays
-from kit.certificates import Authority
 from kit.dialects import LINES, line
 from kit.documents import INDENTED
-from kit.front import Front
 from kit.http import says
 from kit.service import Program, finished, ran
 
@@ -187,32 +184,6 @@ async def test_clients_of_the_bank_with_its_address_in_their_code(served: Served
             "pycbrf": [str(effective), figures(sheet(effective))],
             "python-cbr": figures(sheet(effective)),
         }
-
-
-@pytest.fixture
-async def central_bank(served: Served, tmp_path: Path) -> AsyncIterator[tuple[Front, str]]:
-    """www.ecb.europa.eu under TLS: a proxy before the service, with a certificate of an authority of our own."""
-    authority = Authority(tmp_path)
-    async with Front(served.url, authority.server(name="www.ecb.europa.eu")) as front:
-        yield front, authority.ca_file
-
-
-async def test_clients_of_the_ecb_with_its_address_in_their_code(
-    central_bank: tuple[Front, str], served: Served, python_clients: Path, tmp_path: Path
-) -> None:
-    """ecbrates, pricehist and ecb-fx-rates: their machine finds us under the ECB's name and trusts our authority."""
-    front, trusted = central_bank
-    variables = {"REQUESTS_CA_BUNDLE": trusted, "SSL_CERT_FILE": trusted, "ECB_CACHE": str(tmp_path)}
-    hosts = ("www.ecb.europa.eu", "127.0.0.1", str(front.port))
-    found = await ask(python_clients, "ecb", *hosts, *ASKED, **variables)
-    await same_as_ours(found["ecbrates"], served)
-    await same_as_ours(found["pricehist"], served)
-    if sys.version_info >= (3, 12):
-        for day, rates in found["ecb-fx-rates"]:
-            assert day == str(NEWEST)
-            await same_as_ours({"EUR": rates}, served)
-    else:
-        missing("Python 3.12 or later for ecb-fx-rates")
 
 
 async def test_qalculate(served: Served, tmp_path: Path) -> None:
@@ -393,23 +364,6 @@ async def test_pandas_reads_all_of_history(served: Served, python_clients: Path)
     assert code == 0, err
     newest = sheet(NEWEST).by_code
     assert out.split()[-3:] == [str(NEWEST), *(f"{float(newest[code].value)}" for code in ("USD", "EUR"))]
-
-
-async def test_a_cell_of_libreoffice_has_our_number(served: Served, tmp_path: Path) -> None:
-    """The guide's formula, computed by a LibreOffice without a window."""
-    office, pipe = program("soffice"), f"ratesvc-{uuid.uuid4().hex}"
-    [formula] = re.findall(r"^\| Excel, LibreOffice \| `([^`]+)`", GUIDE, re.MULTILINE)
-    profile = f"-env:UserInstallation=file://{tmp_path}/profile"
-    listening = run(office, "--headless", profile, f"--accept=pipe,name={pipe};urp;", timeout_s=ASK_S, folder=tmp_path)
-    running = asyncio.create_task(listening)
-    asked = formula.replace("http://localhost:8080", served.url).replace("2022-11-18", "2026-04-24")
-    arguments = ("/usr/bin/python3", HERE / "ask.py", "libreoffice", pipe, asked)
-    code, out, err = await run(*arguments, timeout_s=ASK_S, folder=tmp_path)
-    if "No module named 'uno'" in err:
-        missing("python3-uno")
-    assert code == 0, err
-    assert json.loads(out) == [float(sheet(date(2026, 4, 24)).by_code["USD"].value), 0]
-    await running
 
 
 def test_every_line_of_the_table_is_run() -> None:

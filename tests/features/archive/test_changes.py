@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import cache
 
 from hypothesis import given
 from hypothesis import strategies as st
 from kit.bank import sheet, workdays
 
-from ratesvc.domain.columns import Column, Coverage, Currency, Days
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
@@ -36,19 +36,6 @@ def admit(history: History, day: date, shift: int) -> None:
 
 def holding(*days: date) -> History:
     return History(CALENDAR, (Revision(figures(day, 0), 1, FETCHED) for day in days))
-
-
-def from_columns(*sheets: Sheet) -> History:
-    """A replica that lost its documents, and asked the Bank for all series again."""
-    columns: dict[str, Column] = {}
-    for shown in sheets:
-        for quote in shown.quotes:
-            currency = Currency(quote.cbr_id, quote.cbr_id, quote.code, quote.numeric_code, quote.name)
-            column = columns.setdefault(quote.cbr_id, Column(currency, FETCHED + timedelta(days=1)))
-            column.put(shown.effective_date, quote.nominal, quote.value)
-    history = History(CALENDAR)
-    history.hold((), columns.values(), Coverage(FIRST_DAY, sheets[-1].effective_date))
-    return history
 
 
 def at(history: History, days: Days = ALL) -> Cursor:
@@ -94,16 +81,6 @@ def test_a_reader_that_follows_cursors_holds_what_the_replicas_hold(story: list[
         assert {day: reader[day] for day in held} == held
 
 
-def test_of_the_last_month_only_the_corrected_sheet_is_told_again() -> None:
-    """And nothing where nothing has changed."""
-    history = holding(*DAYS)
-    cursor = at(history)
-    assert unknown(cursor, history) == []
-    admit(history, DAYS[-3], 1)
-    assert unknown(cursor, history) == [DAYS[-3]]
-    assert unknown(at(history), history) == []
-
-
 def test_a_sheet_before_the_last_month_brings_the_sheets_of_its_year() -> None:
     """A year has one checksum: a cursor with one for each of 8,000 sheets would be too long for an address."""
     history = holding(*DAYS)
@@ -111,17 +88,6 @@ def test_a_sheet_before_the_last_month_brings_the_sheets_of_its_year() -> None:
     late = DAYS[0] + ONE_DAY * 40
     admit(history, late, 0)
     assert unknown(cursor, history) == [*DAYS[:14], late]
-
-
-def test_a_replica_that_lost_redis_tells_only_of_other_figures() -> None:
-    """Its corrected sheets are first revisions again, fetched later. What a reader knows is figures."""
-    history = holding(*DAYS)
-    admit(history, DAYS[-2], 1)
-    cursor = at(history)
-    figures_now = [figures(day, 1 if day == DAYS[-2] else 0) for day in DAYS]
-    assert unknown(cursor, from_columns(*figures_now)) == []
-    figures_now[-4] = figures(DAYS[-4], 5)
-    assert unknown(cursor, from_columns(*figures_now)) == [DAYS[-4]]
 
 
 def test_a_sheet_that_is_admitted_while_the_answer_is_written_stays_unknown() -> None:

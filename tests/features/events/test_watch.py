@@ -31,7 +31,7 @@ from ratesvc.config import SECRETS
 from ratesvc.errors import RatesvcError
 from ratesvc.features.events import watch
 from ratesvc.features.events.cli import EVENTS
-from ratesvc.features.events.place import Place, Stamp
+from ratesvc.features.events.place import Place
 from ratesvc.features.events.routes import HEARTBEAT_S
 
 PAGE = (ROOT / "docs/api.md").read_text("utf-8")
@@ -217,43 +217,31 @@ async def _stopped(process: asyncio.subprocess.Process) -> None:
         assert await process.wait() == 0
 
 
-async def test_an_event_has_the_rates_of_its_own_revision() -> None:
-    """The service may know a later revision by now."""
-    asked: list[str] = []
-
-    async def answer(request: web.Request) -> web.Response:
-        asked.append(request.path_qs)
-        return web.json_response({}, status=404 if request.path == "/v1/events" else 200)
-
-    async with answering(answer) as url, aiohttp.ClientSession() as http:
-        watched = reader(http, url, ("USD",))
-        await watched._rates(Stamp(SATURDAY, 2))  # noqa: SLF001
-        with pytest.raises(RatesvcError, match="/v1/events answers 404"):
-            await watched.read()
-    assert asked == ["/v1/rates/2026-04-25?codes=USD&revision=2", "/v1/rates?codes=USD", "/v1/events"]
-
-
 async def test_after_a_reset_each_sheet_that_differs_is_delivered(tmp_path: Path) -> None:
-    """Two, of which the second fails at first, so both come again. A full service is a failure, too."""
-    known, corrected = (f"2026-04-24.1-{one * 8}_2026-04-25.1-{other * 8}" for one, other in ("ab", "cd"))
+    """Two, with the rates of their own revisions. The second fails at first, so both come again.
+
+    A full service is a failure, too.
+    """
+    known, corrected = "2026-04-24.1-aaaaaaaa_2026-04-25.1-bbbbbbbb", "2026-04-24.1-cccccccc_2026-04-25.2-dddddddd"
     reset = f"event: reset\nid: {corrected}\ndata: {{}}\n\n"
     streams = [reset, reset, "retry: 30000\n\n"]
 
     async def answer(request: web.Request) -> web.Response:
         if request.path != "/v1/events":
-            return web.json_response({"day": request.path.removeprefix("/v1/rates/")})
+            return web.json_response({"asked": request.path_qs})
         return web.Response(text=streams.pop(0), content_type="text/event-stream")
 
     told = tmp_path / "told"
     command = f"cat >>{told}; test $(wc -l <{told}) != 2"
     async with answering(answer) as url, aiohttp.ClientSession() as http:
-        watched = reader(http, url, kinds=("sheet", "revision"), command=command, place=known)
+        watched = reader(http, url, ("USD",), kinds=("sheet", "revision"), command=command, place=known)
         with pytest.raises(RatesvcError, match="ended with 1"):
             await watched.read()
         await watched.read()
         with pytest.raises(RatesvcError, match="is empty"):
             await watched.read()
-    assert [json.loads(line)["day"] for line in told.read_text().splitlines()] == ["2026-04-24", "2026-04-25"] * 2
+    asked = [f"/v1/rates/{day}?codes=USD&revision={number}" for day, number in ((FRIDAY, 1), (SATURDAY, 2))]
+    assert [json.loads(line)["asked"] for line in told.read_text().splitlines()] == asked * 2
 
 
 async def test_a_page_in_place_of_an_answer_is_a_failure_and_no_internal_error() -> None:
