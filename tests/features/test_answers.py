@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import re
 import threading
-import tracemalloc
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from itertools import count, pairwise
 
 import pytest
 from conftest import Clock, Serve, Served, announced, eventually, patience_s
 from kit import cases
-from kit.bank import Bank, sheet, unavailable, workdays
+from kit.bank import Bank, sheet, workdays
 from kit.dates import EVENING, FRIDAY, MIDNIGHT, SATURDAY, TUESDAY
-from kit.http import reading
 
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Quote, Sheet
@@ -79,16 +75,6 @@ async def test_the_date_of_an_answer_is_that_of_the_last_change(
             status, headers, body = await running.get("/v1/rates", If_Modified_Since=accepted)
             assert (status, headers["Last-Modified"]) == (200, midnight)
             assert json.loads(body)["effective_date"] == "2026-04-25"
-
-
-async def test_before_the_first_sheet_no_currency_is_unknown(bank: Bank, serve: Serve) -> None:
-    """A reader that took USD for unknown would never ask again."""
-    bank.misbehave = unavailable
-    async with serve() as served:
-        for path in ("rates?codes=USD", "series?codes=USD", "convert?from=USD&to=RUB", "history.csv?codes=USD"):
-            status, headers, body = await served.get(f"/v1/{path}")
-            assert (status, json.loads(body)["type"]) == (503, "urn:ratesvc:no_sheet"), path
-            assert "Retry-After" in headers
 
 
 async def test_every_answer_of_a_demo_says_so(served: Served) -> None:
@@ -196,46 +182,6 @@ async def test_a_published_answer_needs_no_work(served: Served, monkeypatch: pyt
         assert (again[0], again[2]) == (304, b""), path
         async with served.http.head(served.url + path, headers={"Accept-Encoding": how}) as head:
             assert (head.status, head.headers["ETag"]) == (200, headers["ETag"]), path
-
-
-ROUNDS, WARM = 6, 3
-TARGETS, STREAMS = 200, 10
-MOST_GROWTH = 150_000
-"""Bytes in three rounds, of which three more sheets in history are some thirty thousand."""
-
-
-def targets(round_: int) -> list[str]:
-    """New request targets for each round."""
-    kinds = (
-        "/v1/convert?amount={}&from=USD&to=CNY",
-        "/widget/rows.json?codes=USD&heading={}",
-        "/v1/series?codes=USD&since=2026-04-01&_={}",
-        "/nowhere/{}",
-    )
-    return [kinds[number % 4].format(round_ * TARGETS + number + 1) for number in range(TARGETS)]
-
-
-@pytest.mark.nightly
-async def test_memory_does_not_grow(served: Served, bank: Bank, clock: Clock) -> None:
-    """Each round has a new sheet, two hundred new targets, streams that come and go, and the next day."""
-    used = []
-    tracemalloc.start()
-    for number, day in zip(count(), workdays(SATURDAY, ROUNDS), strict=False):
-        bank.publish(sheet(day))
-        clock.moment = datetime.combine(day, time(9), UTC)
-        await served.service.refresh()
-        await eventually(lambda day=day: served.service.history.of_date(day))  # type: ignore[misc]
-        for target in targets(number):
-            assert (await served.get(target))[0] in (200, 404), target
-        for _ in range(STREAMS):
-            async with reading(served.url):
-                pass
-        bank.asked.clear()
-        gc.collect()
-        used.append(tracemalloc.get_traced_memory()[0])
-    tracemalloc.stop()
-    print([f"{after - before:+}" for before, after in pairwise(used)])  # noqa: T201 -- figures
-    assert used[-1] - used[WARM - 1] <= MOST_GROWTH, used
 
 
 async def test_a_document_with_an_unknown_part_is_repeated_without_it(

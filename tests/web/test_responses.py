@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, formatdate
-from typing import Any
 
 import pytest
 from conftest import Served
@@ -17,21 +16,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ratesvc.bank.client import DEMO_HEADER
 from ratesvc.domain.rates import Revision, Snapshot
-from ratesvc.errors import (
-    BadRequest,
-    BeforeHistory,
-    HistoryLoading,
-    NoSheet,
-    NotYetSet,
-    RatesvcError,
-    TooManyPoints,
-    UnknownCurrency,
-    UnknownRevision,
-)
 from ratesvc.service.publication import Body, Publication
 from ratesvc.service.telemetry import Route
 from ratesvc.web.caching import RATES, Caching
-from ratesvc.web.problems import problem, problem_of
 from ratesvc.web.responses import Answer, FinishedAnswer, has_it, preferred
 
 DUE = datetime(2026, 4, 24, 15, tzinfo=UTC)
@@ -217,39 +204,6 @@ def test_a_head_is_written_anew_when_the_second_has_passed(monkeypatch: pytest.M
 
 
 # What errors say
-
-
-DUE_AT = {"expected_at": "2026-04-24T16:00:00+03:00", "due_at": "2026-04-24T18:00:00+03:00"}
-PROBLEMS: list[tuple[RatesvcError, int, str, dict[str, Any]]] = [
-    (BadRequest("A request."), 400, "bad_request", {}),
-    (BadRequest("codes is missing.", "codes"), 400, "bad_request", {"parameter": "codes", "given": None}),
-    (BadRequest("takes", "c" * 101, "x" * 101), 400, "bad_request", {"parameter": "c" * 100, "given": "x" * 100}),
-    (NotYetSet(FRIDAY, DUE), 404, "not_yet_set", {**DUE_AT, "overdue": False}),
-    (NotYetSet(FRIDAY, DUE, overdue=True), 404, "not_yet_set", {**DUE_AT, "overdue": True}),
-    (UnknownCurrency("XXX"), 404, "unknown_currency", {"code": "XXX"}),
-    (UnknownRevision("none"), 404, "unknown_revision", {}),
-    (TooManyPoints(2, 50_000, 75_000), 400, "too_many_points", {"points": 100_000, "most": 75_000}),
-    (BeforeHistory(date(1990, 1, 1)), 404, "before_history", {}),
-    (HistoryLoading(FRIDAY), 503, "history_loading", {}),
-    (NoSheet("Nothing yet."), 503, "no_sheet", {}),
-    (RatesvcError("unknown"), 500, "internal", {}),
-]
-
-
-@pytest.mark.parametrize(("error", "status", "kind", "extra"), PROBLEMS, ids=lambda one: getattr(one, "code", None))
-def test_an_error_is_a_problem_that_no_cache_keeps(
-    error: RatesvcError, status: int, kind: str, extra: dict[str, Any]
-) -> None:
-    """It has a stable type, the error's text, and facts that help to ask better."""
-    found = problem(error)
-    assert isinstance(found.body, bytes)
-    document = json.loads(found.body)
-    assert (found.status, document["status"]) == (status, status) == (problem_of(error).status, status)
-    assert (document["type"], document["detail"]) == (f"urn:ratesvc:{kind}", str(error))
-    assert {name: document[name] for name in document.keys() - {"type", "title", "status", "detail"}} == extra
-    assert (found.headers["Cache-Control"], found.headers["Content-Type"]) == ("no-store", "application/problem+json")
-    assert found.headers.get("Retry-After") == ("30" if status == 503 else None)
-    assert found.headers["Access-Control-Allow-Origin"] == "*"
 
 
 async def test_an_unknown_error_is_a_500_that_tells_nothing(
