@@ -14,6 +14,7 @@ from kit.proxies import shipped
 from kit.service import ROOT, environment, output_of
 
 from ratesvc import __version__
+from ratesvc.cli import main
 from ratesvc.config import Settings, load
 from ratesvc.web.connections import FINISH_S
 
@@ -76,6 +77,21 @@ def test_containers_have_right_settings_and_the_time_they_need_to_stop() -> None
     settings = load(None, dict(re.findall(r"\b(RATESVC_\w+)=(\S+)", DOCKERFILE)))
     assert (settings.server.host, settings.server.port) == ("0.0.0.0", int(image["EXPOSE"]))  # noqa: S104
     assert settings.data_dir == image["VOLUME"]
+
+
+def test_what_ships_has_no_rights() -> None:
+    """A user of its own, no capabilities, and no file that it may write but its data. Docker asks a real command."""
+    assert "\nUSER 10001:10001\n" in DOCKERFILE
+    (asked,) = re.findall(r'^HEALTHCHECK .* CMD \["ratesvc", "(\w+)"\]$', DOCKERFILE, re.MULTILINE)
+    assert asked in main.commands
+    for one in (*ONE.values(), TWO["services"]["ratesvc"], TWO["services"]["proxy"]):
+        assert (one["read_only"], one["cap_drop"], one["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert POD["spec"]["securityContext"]["runAsNonRoot"] is True
+    secure = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert CONTAINER["securityContext"] == secure
+    unit = UNIT.read_text("utf-8").splitlines()
+    wanted = {"User=ratesvc", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "Type=notify"}
+    assert wanted <= {*unit}
 
 
 @pytest.mark.nightly
