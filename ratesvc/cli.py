@@ -7,7 +7,6 @@ import io
 import os
 import sys
 import traceback
-from contextlib import suppress
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -75,10 +74,6 @@ class _Main(click.Group):
 
 def _fail(error: Exception) -> NoReturn:
     text, code = _explained(error)
-    if isinstance(error, OSError):
-        # Otherwise Python would try at exit to write the rest of the output, and complain.
-        with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
     click.echo(f"ratesvc: {text}", err=True)
     sys.exit(code)
 

@@ -323,6 +323,5 @@ def _in_words(kind: Any, nothing: str) -> str:
 
 
 def _nearest(variable: str, known: Mapping[str, object]) -> str:
-    without_server = variable.replace("SERVER_", "")
-    near = [without_server] if without_server in known else get_close_matches(variable, known, n=1)
+    near = get_close_matches(variable.replace("SERVER_", ""), known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

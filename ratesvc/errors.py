@@ -163,10 +163,6 @@ class BadRequest(RatesvcError):
         self.given = given
 
 
-FORMS = "JSON has no suffix here, and spreadsheets such as Excel read .csv."
-"""What helps where an address ends with .xlsx or .json."""
-
-
 class UnknownCurrency(RatesvcError):
     """No held sheet has this code; with `effective`, the sheet of that date lacks it."""
 

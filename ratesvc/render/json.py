@@ -14,15 +14,7 @@ import msgspec
 
 from ratesvc.domain.columns import Column
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import (
-    OLD_IN_NEW,
-    REDENOMINATION,
-    InForce,
-    cross_rate,
-    minor_places,
-    plain,
-    unit_rates,
-)
+from ratesvc.domain.rates import OLD_IN_NEW, REDENOMINATION, InForce, cross_rate, minor_places, plain, unit_rates
 from ratesvc.domain.workdays import MOSCOW, usual_at
 from ratesvc.render.language import Language
 

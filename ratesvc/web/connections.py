@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from ratesvc.web.problems import EXPECTATION, INTERNAL, MALFORMED, TOO_LARGE, not_found, refusal
@@ -29,8 +28,7 @@ BACKLOG = 1024
 FINISH_S = 5.0
 KEEP_ALIVE_S = 75.0
 
-_MALFORMED = "This is not an HTTP/1.1 request (RFC 9112)."
-_TOO_LONG = "A request line, and each header, may have at most 8190 bytes."
+_MALFORMED = "This is not an HTTP/1.1 request (RFC 9112) with at most 8190 bytes in its first line and in each header."
 
 
 class Connection(RequestHandler):
@@ -65,7 +63,7 @@ class Connection(RequestHandler):
     ) -> web.StreamResponse:
         """A problem document, and the end of the connection; aiohttp would log a page for each."""
         if status == MALFORMED.status:
-            response = refusal(MALFORMED, _TOO_LONG if isinstance(exc, LineTooLong) else _MALFORMED)
+            response = refusal(MALFORMED, _MALFORMED)
         else:
             structlog.get_logger("ratesvc").error("request_failed", exc_info=exc)
             response = refusal(INTERNAL, "The service could not make the answer.")

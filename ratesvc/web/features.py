@@ -51,15 +51,11 @@ class Features:
 
 def load(names: Collection[str]) -> Features:
     """The features of these names. Raises ConfigError if one of them needs another that is off."""
-    features = Features(tuple(map(_loaded, names)))
-    for feature in features.on:
-        if off := [name for name in feature.needs if name not in names]:
-            raise ConfigError(f"features: {feature.name} needs {off[0]}")
-    return features
-
-
-def _loaded(name: str) -> Feature:
-    folder = "dialects" if name in DIALECTS else name
-    routes = import_module(f"ratesvc.features.{folder}.routes")
-    feature: Feature = routes.feature(name) if name in DIALECTS else routes.FEATURE
-    return feature
+    features = []
+    for name in names:
+        routes = import_module(f"ratesvc.features.{'dialects' if name in DIALECTS else name}.routes")
+        feature: Feature = routes.feature(name) if name in DIALECTS else routes.FEATURE
+        if off := [other for other in feature.needs if other not in names]:
+            raise ConfigError(f"features: {name} needs {off[0]}")
+        features.append(feature)
+    return Features(tuple(features))

@@ -15,7 +15,6 @@ from multidict import MultiMapping
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import (
-    FORMS,
     BadRequest,
     BeforeHistory,
     NotEmbeddable,
@@ -190,9 +189,7 @@ def day_of(text: str, name: str = "date") -> date:
     """YYYY-MM-DD. Raises BadRequest."""
     if day := iso_day(text):
         return day
-    named, dot, _ = text.partition(".")
-    has_suffix = dot and (named in DAYS or iso_day(named))
-    raise BadRequest(FORMS if has_suffix else "Give an existing day as YYYY-MM-DD, or today, or next.", name, text)
+    raise BadRequest("Give an existing day as YYYY-MM-DD, or today, or next.", name, text)
 
 
 def _hint(name: str, path: str, known: Collection[str]) -> str:

@@ -115,8 +115,6 @@ async def wrong_method(_: web.Request) -> web.Response:
     return response
 
 
-async def not_found(request: web.BaseRequest, hint: str = "") -> web.Response:
+async def not_found(_: web.BaseRequest, hint: str = "") -> web.Response:
     """404 for every other address."""
-    has_suffix = request.path.startswith("/v1/") and "." in request.path
-    hint = errors.FORMS if has_suffix else hint
     return refusal(NOT_FOUND, f"There is nothing at this address. {hint}".strip())

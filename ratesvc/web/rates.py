@@ -50,15 +50,7 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
         return Body(csv.write([table], locale), csv.MEDIA, (disposition,))
 
     days = shown.requested_date, shown.revision.effective_date, params.text("revision")
-    key = (
-        "rates",
-        *days,
-        is_csv,
-        language.tag,
-        locale and locale.tag,
-        quote,
-        None if codes is None else tuple(sorted(codes)),
-    )
+    key = ("rates", *days, is_csv, language.tag, locale and locale.tag, quote, codes and tuple(sorted(codes)))
     return Answer(publication.body(key, render), caching_of(service, answer))
 
 

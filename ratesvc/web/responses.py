@@ -104,12 +104,8 @@ class FinishedAnswer:
 
     def head(self, status: int, encoding: str) -> bytes:
         """Status line and headers without the empty line at the end, for the second of the last `choose`."""
-        head = self._heads.get((status, encoding))
-        if head is None:
-            head = self._heads[status, encoding] = self._write_head(status, encoding)
-        return head
-
-    def _write_head(self, status: int, encoding: str) -> bytes:
+        if head := self._heads.get((status, encoding)):
+            return head
         headers = {**COMMON, **self._headers(encoding), "Date": formatdate(time.time(), usegmt=True)}
         if status == 304:
             headers.pop("Content-Encoding", None)
@@ -118,7 +114,8 @@ class FinishedAnswer:
             headers["Content-Type"] = self.body.content_type
             headers["Content-Length"] = str(self.body.length(encoding))
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{key}: {headers[key]}" for key in headers)]
-        return "\r\n".join(lines).encode("latin-1") + b"\r\n"
+        head = self._heads[status, encoding] = "\r\n".join(lines).encode("latin-1") + b"\r\n"
+        return head
 
     def _headers(self, encoding: str) -> dict[str, str]:
         answer, headers = self._answer, dict(self.body.headers) | {"Cache-Control": self._cache_control}
@@ -201,18 +198,15 @@ def preferred(accepted: str, offered: tuple[str, ...]) -> str:
 
 def weights(accepted: str) -> dict[str, float]:
     """Each item of an Accept header in lower case, and its weight."""
-    items = (part.strip().partition(";") for part in accepted.lower().split(","))
-    return {name.strip(): _weight(parameter) for name, _, parameter in items}
-
-
-def _weight(parameter: str) -> float:
-    name, _, value = parameter.strip().partition("=")
-    if name.strip() != "q":
-        return 1.0
-    try:
-        return float(value)
-    except ValueError:
-        return 0.0
+    found = {}
+    for part in accepted.lower().split(","):
+        name, _, parameter = part.partition(";")
+        key, _, value = parameter.partition("=")
+        try:
+            found[name.strip()] = float(value) if key.strip() == "q" else 1.0
+        except ValueError:
+            found[name.strip()] = 0.0
+    return found
 
 
 def has_it(if_none_match: str, body: Body) -> bool:

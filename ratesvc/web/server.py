@@ -40,8 +40,6 @@ def _public(service: Service, public_url: str, probed: Mapping[str, Handler]) ->
     paths |= rates.routes(service)
     for feature in on.on:
         paths |= feature.routes(service, site, on)
-    if "/" not in paths:
-        paths["/"] = _contents(public_url, [path for path in paths if "{" not in path])
     foreign = {path for feature in on.on for path in feature.proxied}
     others = [partial(feature.not_found, site) for feature in on.on if feature.not_found]
     return _application(service, public_url, {**paths, **probed}, foreign, *others)
@@ -69,16 +67,6 @@ def _application(
             app.router.add_route("*", pattern, counted(wrong_method, service, path))
     app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, "none"))
     return app
-
-
-def _contents(public_url: str, paths: Collection[str]) -> Handler:
-    """The page at / where no feature has one: what else there is."""
-    text = "".join(f"{public_url}{path}\n" for path in paths).encode()
-
-    async def answer(_: web.Request) -> web.Response:
-        return problems.uncached(200, text, "text/plain; charset=utf-8")
-
-    return answer
 
 
 def pattern_of(path: str) -> str:
