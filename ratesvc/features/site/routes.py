@@ -78,8 +78,11 @@ async def not_found(site: Site, request: web.Request) -> web.Response:
     """404 for every other address: a page for a browser, a problem for a program."""
     if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
         return await problems.not_found(request, "/docs lists every address." if site.has("docs") else "")
-    words = language_or_default(page_language(",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ()))))
-    answer = uncached(404, page("site/not_found.html", t=words.say, language=words, site=site).encode(), HTML)
+    accepted = ",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ()))
+    words = language_or_default(page_language(request.query.get("lang") or accepted))
+    uis = [language_or_default(tag) for tag in TRANSLATIONS]
+    text = page("site/not_found.html", t=words.say, language=words, uis=uis, site=site)
+    answer = uncached(404, text.encode(), HTML)
     answer.headers.update(NOT_FOUND_HEADERS)
     return answer
 

@@ -90,8 +90,11 @@ async def test_a_browser_gets_a_page_where_there_is_nothing(served: Served) -> N
     page = body.decode()
     assert "Такой страницы нет" in page
     assert "nowhere" not in page
-    for link in re.findall(r'<a href="([^"]+)"', page):
+    for link in re.findall(r'<a href="(http[^"]+)"', page):
         assert (await served.get(link.removeprefix(ours(served))))[0] == 200
+    (english,) = re.findall(r'<a href="([^"]+)" lang="en"', page)
+    _, _, body = await served.get(f"/nowhere{english}", Accept="text/html", Accept_Language="ru")
+    assert "<title>There is no such page · Bank of Russia rates</title>" in body.decode()
     status, headers, _ = await served.get("/nowhere", Accept="*/*")
     assert (status, headers["Content-Type"]) == (404, "application/problem+json")
 
