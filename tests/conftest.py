@@ -364,14 +364,9 @@ def addresses(service: Service) -> set[str]:
 
 def foreign(service: Service) -> set[str]:
     """Those of the dialects."""
-    router = web.UrlDispatcher()
-    return {router.add_resource(pattern_of(path)).canonical for path in paths_of_dialects(service)}
-
-
-def paths_of_dialects(service: Service) -> set[str]:
-    """The same as the dialects name them."""
-    features = load(DIALECTS)
-    return {path for feature in features.on for path in feature.routes(service, Site("http://x"), features)}
+    router, features = web.UrlDispatcher(), load(DIALECTS)
+    paths = {path for feature in features.on for path in feature.routes(service, Site("http://x"), features)}
+    return {router.add_resource(pattern_of(path)).canonical for path in paths}
 
 
 @asynccontextmanager
