@@ -126,11 +126,9 @@ def part_of(item: pytest.Item) -> str:
     """`slow`, `nightly` or neither: a test's own mark wins over that of its file. What measures time is nightly."""
     if item.get_closest_marker("timed"):
         return "nightly"
-    for node in reversed(item.listchain()):
-        marks = {mark.name for mark in node.own_markers}
-        if found := next((name for name in ("nightly", "slow") if name in marks), ""):
-            return found
-    return ""
+    nodes = reversed(item.listchain())
+    names = (name for node in nodes for name in sorted(mark.name for mark in node.own_markers))
+    return next((name for name in names if name in ("nightly", "slow")), "")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -184,9 +184,8 @@ SESSION: Final = "session"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that takes one of the fixtures below, or E4's complete service, runs on their loop."""
     for item in items:
-        if isinstance(item, pytest.Function) and {"live", "complete", "host", "browser"} & set(item.fixturenames):
-            if not inspect.iscoroutinefunction(item.obj):
-                continue
+        names = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
+        if names & {"live", "complete", "host", "browser"} and inspect.iscoroutinefunction(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.asyncio(loop_scope=SESSION), append=False)
 
 

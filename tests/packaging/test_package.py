@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import missing, not_here
+from conftest import missing, not_here, path_of
 from kit.service import ROOT, free_port, output_of
 from packaging.requirements import Requirement
 
@@ -49,14 +49,13 @@ def in_repository(*folders: str) -> set[str]:
 def python(version: str) -> str:
     """An interpreter of this version that can make environments: on PATH, or one that pyenv built."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    named = [f"python{version}", *map(str, sorted(root.glob(f"versions/{version}.*/bin/python"), reverse=True))]
-    for candidate in named:
-        probe = (candidate, "-c", "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])")
-        try:
-            if subprocess.run(probe, capture_output=True, text=True, timeout=30, check=True).stdout.strip() == version:
-                return candidate
-        except (OSError, subprocess.SubprocessError):
-            continue
+    found = [
+        path_of(f"python{version}"),
+        *map(str, sorted(root.glob(f"versions/{version}.*/bin/python"), reverse=True)),
+    ]
+    for one in filter(None, found):
+        if subprocess.run((one, "-c", "import ensurepip, ssl, venv"), capture_output=True, check=False).returncode == 0:
+            return one
     return ""
 
 

@@ -284,6 +284,18 @@ async def test_rows_last_as_long_as_the_answer_says(headers: bytes, right_s: int
     assert not await shows_rows(10)
 
 
+async def made_of(plugin: Plugin, *answers: Any) -> list[str]:
+    """The HTML for each of these answers of the service."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = re.search(rb"heading=(\d+)", await reader.readuntil(b"\r\n\r\n"))
+        assert number
+        writer.write(document(json.dumps(answers[int(number[1])]).encode(), KEPT))
+
+    plugin.front.misbehave(script)
+    return await plugin.html(*({"heading": str(number)} for number in range(len(answers))), pausing=False)
+
+
 async def test_a_ground_of_the_authors_own_is_colours_and_nothing_else(plugin: Plugin) -> None:
     """Its rule comes with the rows, if it is one. All other style of the answer is left out."""
     (shown,) = await plugin.html({"theme": "#dc3545"})
@@ -291,15 +303,14 @@ async def test_a_ground_of_the_authors_own_is_colours_and_nothing_else(plugin: P
     assert re.fullmatch(r"<style>[.]cbr-own[.]cbr-own-dc3545\{(?:[a-z-]+:(?:#[0-9a-f]{6}|dark);?){5}\}", rule)
     whole = await honest(plugin, "lang=en-US&theme=dc3545")
     style = whole["style"]
-    for lie in ("</style><script>", f"{style}*{{}}", style.replace("color:#ffffff", "color:url(//a)"), f"{style}\n", 7):
-        plugin.front.misbehave(lying([changed(whole, ("style",), lie)]))
-        (told,) = await plugin.html({"heading": "0", "codes": f"X{lie}"})
-        assert told.lstrip() == rows.lstrip(), lie
+    lies = ("</style><script>", f"{style}*{{}}", style.replace("color:#ffffff", "color:url(//a)"), f"{style}\n", 7)
+    made = await made_of(plugin, *(changed(whole, ("style",), lie) for lie in lies))
+    assert [html.lstrip() for html in made] == [rows.lstrip()] * len(lies)
 
 
-def leaves(value: Any, *place: str | int) -> Iterator[tuple[str | int, ...]]:
-    """The place of every value in a document, inner and outer."""
-    yield place
+def leaves(value: Any, *place: str | int) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """The place of every value in a document, inner and outer, and the value."""
+    yield place, value
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, one in inner:
         yield from leaves(one, *place, name)
@@ -317,34 +328,13 @@ def changed(value: Any, place: tuple[str | int, ...], to: Any) -> Any:
 async def test_a_converter_never_calculates_with_endless_numbers(plugin: Plugin) -> None:
     """In a reader's browser they would take all the time there is."""
     whole = await honest(plugin, "lang=ru&codes=USD&converter=1")
-    (data,) = (place for place in leaves(whole) if str(at(whole, place)).startswith('{"rates"'))
-    inner = json.loads(at(whole, data))
-    numbers = [(code, number) for code in inner["rates"] for number in range(3)]
-    others = ["9" * 40, "x", None, 1e300]
-    wrong = [changed(inner, ("rates", *place), other) for place in numbers for other in others]
+    ((data, text),) = (leaf for leaf in leaves(whole) if str(leaf[1]).startswith('{"rates"'))
+    inner = json.loads(text)
+    numbers = [("rates", code, number) for code in inner["rates"] for number in range(3)]
+    wrong = [changed(inner, place, other) for place in numbers for other in ("9" * 40, "x", None, 1e300)]
     wrong += [changed(inner, (sign,), other) for sign in ("group", "mark") for other in ("xx", 7, None)]
-    plugin.front.misbehave(lying([changed(whole, data, json.dumps(one)) for one in wrong]))
-    asked = ({"heading": str(number)} for number in range(len(wrong)))
-    made = await plugin.html(*asked, pausing=False)
+    made = await made_of(plugin, *(changed(whole, data, json.dumps(one)) for one in wrong))
     assert [html for html in made if '<cbr-converter class="cbr-converter"></cbr-converter>' not in html] == []
-
-
-def at(value: Any, place: tuple[str | int, ...]) -> Any:
-    """The value there."""
-    for name in place:
-        value = value[name]
-    return value
-
-
-def lying(answers: list[Any]) -> Script:
-    """Answers with the document whose number the heading is."""
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        number = re.search(rb"heading=(\d+)", await reader.readuntil(b"\r\n\r\n"))
-        assert number
-        writer.write(document(json.dumps(answers[int(number[1])]).encode(), KEPT))
-
-    return script
 
 
 async def honest(plugin: Plugin, query: str) -> Any:
@@ -367,12 +357,11 @@ async def test_an_answer_of_another_form_is_no_answer(plugin: Plugin) -> None:
     whole = await honest(plugin, "lang=ru&codes=USD&spark=7&converter=1&layout=table&href=https://a.example/")
     kinds: list[Any] = [7, -1.5, True, None, "", [], {}, [[]], {"0": {}}, "x" * 9000, [None] * 30, "\ud800", ["x"] * 4]
     others = itertools.cycle(kinds)
-    answers = [changed(whole, place, next(others)) for place in leaves(whole) for _ in range(3)]
+    answers = [changed(whole, place, next(others)) for place, _ in leaves(whole) for _ in range(3)]
     answers += [{"style": "", "content": [tag, [], "x"]} for tag in ("script", "iframe", "style", "object")]
     answers.append({"style": "", "content": ["a", ["href", "javascript:x", "onclick", "x", "title", '"><b>'], "<b>"]})
     answers += [{"style": "", "content": ["div", [], inner]} for inner in MISPLACED]
-    plugin.front.misbehave(lying(answers))
-    made = await plugin.html(*({"heading": str(number)} for number in range(len(answers))), pausing=False)
+    made = await made_of(plugin, *answers)
     assert made[-len(MISPLACED) :] == [LINK] * len(MISPLACED)
     strangers = slice(-len(MISPLACED) - 5, -len(MISPLACED))
     assert made[strangers] == ["<span>x</span>"] * 4 + ['<a title="&quot;&gt;&lt;b&gt;">&lt;b&gt;</a>']
