@@ -18,7 +18,7 @@ import pytest
 from kit.dates import FRIDAY, SATURDAY
 from kit.bank import sheet, unavailable
 from kit.service import serving
-from kit.watched import watched
+from kit.reader import watched
 """
 
 

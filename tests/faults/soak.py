@@ -22,9 +22,8 @@ from aiohttp import web
 from conftest import eventually
 from kit.bank import Bank, Misbehaviour, daily_xml, sheet
 from kit.front import ChaosProxy
-from kit.reader import READERS
+from kit.reader import PATHS, READERS, Fleet, fleet, shared_by
 from kit.redis import RealRedis, running
-from kit.replicas import PATHS, Fleet, fleet, shared_by
 from kit.sheets import all_times, without
 from kit.time import limit_s
 

@@ -20,9 +20,9 @@ from kit.certificates import Authority
 from kit.dates import FRIDAY, SATURDAY, THURSDAY
 from kit.front import OK, Front, Script, answers, blackhole, drips, hangs, never_ends, resets, says
 from kit.ledger import Fault
+from kit.reader import watched
 from kit.sheets import plausible
 from kit.time import Lag, limit_s
-from kit.watched import watched
 
 from ratesvc.bank.client import DAILY, BankClient, Limits, Pace, Transport
 from ratesvc.config import Settings

@@ -20,9 +20,9 @@ from kit.dates import DAYS, EVENING, FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
 from kit.front import Front, answers
 from kit.http import says
 from kit.ledger import Fault
+from kit.reader import Watched, watched
 from kit.sheets import all_times, at, changed, plausible, times, without
 from kit.time import Lag, limit_s
-from kit.watched import Watched, watched
 from redis import Redis
 
 from ratesvc.bank.client import BankClient, Pace

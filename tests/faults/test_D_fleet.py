@@ -20,11 +20,10 @@ from kit.bank import Bank, around_today, sheet, unavailable, workdays
 from kit.dates import DAYS, FRIDAY, MONDAY, NOON, SATURDAY, SUNDAY, THURSDAY
 from kit.http import Answering, says
 from kit.ledger import Fault
-from kit.replicas import fleet, shared_by
+from kit.reader import fleet, shared_by, watched
 from kit.service import environment, finished, processes_over, run, serving, serving_by
 from kit.sheets import plausible, ranges_name
 from kit.time import WallClock, block
-from kit.watched import watched
 
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY

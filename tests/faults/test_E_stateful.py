@@ -25,13 +25,15 @@ from kit.dates import DAYS
 from kit.reader import MOSCOW, Invariant
 from kit.redis import RealRedis
 from kit.sheets import all_times, changed, plausible, times, without
-from kit.watched import HASTY
 
+from ratesvc.bank.client import Limits
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.storage.records import decode_revision, field_of
 
+# A fault of the Bank ends by a limit of time. On a crowded machine other requests may reach it, too.
+HASTY = Limits(512 * 1024, 1.0, connect_s=0.5)
 STORIES = int(os.environ.get("RATESVC_STORIES", "8"))
 HAPPENINGS = 50 if "RATESVC_STORIES" in os.environ else 20
 PAST = date(2026, 4, 12)

@@ -1,4 +1,4 @@
-"""The invariant I, checked by a reader that shares no code with ratesvc, and readers that ask all the time.
+"""The invariant I, checked by a reader that shares no code with ratesvc, of one service and of a fleet.
 
 An answer has that day's numbers as the Bank published them, or is a problem document, or is flagged stale. Today's
 sheet never goes backwards. A replica that holds a sheet answers no 5xx. A day of history never disappears and never
@@ -12,20 +12,31 @@ import itertools
 import json
 import re
 import time
+import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from math import inf
+from pathlib import Path
 from typing import Any, Self
 from xml.etree import ElementTree as ET
 
 import aiohttp
+from conftest import Clock, Served, but, service_running
 
-from kit.http import client
+from kit.bank import Bank, around_today
+from kit.dates import FRIDAY, SATURDAY
+from kit.http import client, says
+from kit.proxies import UNLIMITED
+from kit.service import Program, free_port, serving_by
 from kit.time import STRICT, eventually, patience_s
+from ratesvc.bank.client import DAILY, Limits
+from ratesvc.config import Settings
 from ratesvc.domain.rates import Sheet
+from ratesvc.errors import FetchFailed
 
 MOSCOW = timezone(timedelta(hours=3))
 TODAY = re.compile(r"/v1/rates(?:/today)?(?:\?.*)?")
@@ -323,3 +334,115 @@ class Readers:
 
 def p99(seconds: Sequence[float]) -> float:
     return sorted(seconds)[int(len(seconds) * 0.99)]
+
+
+PATHS = ("/v1/rates", "/v1/rates/today", "/v1/rates/next", "/v1/rates?lang=ru")
+
+
+class Watched(Served):
+    """A service whose answers are checked all the time."""
+
+    async def next_is(self, day: date) -> bool:
+        """Whether tomorrow's sheet is served."""
+        return await says(self, "/v1/rates/next", f'"effective_date":"{day}"'.encode())
+
+    async def health_of(self, check: str) -> str:
+        """pass, warn or fail."""
+        _, _, body = await self.get("/health")
+        found = json.loads(body)["checks"][check]
+        return str((found[0] if isinstance(found, list) else found)["status"])
+
+    @property
+    def last_failure(self) -> FetchFailed | None:
+        """Why the last refresh failed; None if it did not."""
+        cycle = self.service.telemetry.last_cycle
+        return cycle.failure if cycle else None
+
+    async def fails(self, kind: str) -> None:
+        """Wait until a refresh has failed with this kind."""
+        await eventually(lambda: (failure := self.last_failure) and failure.kind == kind)
+
+    async def polls(self, count: int = 2) -> None:
+        """Wait for the end of `count` more polls."""
+        for _ in range(count):
+            last = self.service.telemetry.last_cycle
+            await eventually(lambda last=last: self.service.telemetry.last_cycle is not last)  # type: ignore[misc]
+
+
+@asynccontextmanager
+async def watched(
+    settings: Settings, bank: Bank, clock: Clock, limits: Limits = DAILY, every_s: float = 0.1
+) -> AsyncIterator[Watched]:
+    """It holds all sheets of the Bank, and a reader checks the invariant I on every answer while the context lasts.
+
+    It polls every `every_s` seconds.
+    """
+    async with service_running(but(settings, poll_seconds=every_s), clock, limits) as running:
+        served = Watched(running.service, running.url, running.http)
+        await served.ready()
+        history = served.service.history
+        await eventually(lambda: history.coverage and len(history.days) >= len(bank.truth))
+        paths = (*PATHS, f"/v1/rates/{FRIDAY}", f"/v1/rates/{SATURDAY}")
+        async with Readers(served.url, bank.truth, 200.0, paths, 1, "alone", now=served.service.clock) as readers:
+            yield served
+            asked = len(readers.taken)
+            await eventually(lambda: len(readers.taken) > asked + len(paths))
+        assert readers.violations == []
+
+
+def shared_by(bank: Bank, redis_url: str, **variables: str) -> dict[str, str]:
+    """The environment of a fleet: one Redis, one namespace, one Bank."""
+    return {
+        "RATESVC_REDIS_URL": redis_url,
+        "RATESVC_REDIS_NAMESPACE": uuid.uuid4().hex,
+        "RATESVC_CBR_MIRRORS": bank.url,
+        "RATESVC_CBR_BACKFILL_GAP_SECONDS": "0",
+        **variables,
+    }
+
+
+@dataclass
+class Fleet:
+    """Two replicas on fixed ports behind a proxy, with readers."""
+
+    start: Callable[[int], Awaitable[Program]]
+    readers: Readers
+    programs: list[Program]
+
+    async def again(self, number: int) -> None:
+        """Start that replica anew where it was."""
+        self.programs[number] = await self.start(number)
+        await self.readers.also(f"replica{number}")
+
+
+@asynccontextmanager
+async def fleet(  # noqa: PLR0913 -- what a story varies
+    shared: dict[str, str],
+    bank: Bank,
+    folder: Path,
+    *,
+    started_by: tuple[str, ...] = (),
+    per_second: float = 200.0,
+    paths: tuple[str, ...] = PATHS,
+    front: str = "haproxy",
+) -> AsyncIterator[Fleet]:
+    """Both replicas serve when the context begins; a reader checks the invariant I on every answer."""
+    around_today(bank)
+    ports = [str(free_port()) for _ in range(2)]
+    async with AsyncExitStack() as stack:
+
+        async def start(number: int) -> Program:
+            variables = {**shared, "RATESVC_PORT": ports[number]}
+            program = await stack.enter_async_context(serving_by(started_by, folder, **variables))
+            await program.ready()
+            return program
+
+        programs = [await start(number) for number in range(2)]
+        url = await stack.enter_async_context(UNLIMITED[front](folder, *(one.url for one in programs)))
+        async with Readers(url, bank.truth, per_second, paths) as readers:
+            await readers.also("replica0")
+            await readers.also("replica1")
+            readers.answers.clear()  # the proxy begins before it has asked its replicas
+            yield Fleet(start, readers, programs)
+    print(f"\n  {dict(readers.answers)}")  # noqa: T201 -- the figure is the point
+    assert readers.violations == []

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from conftest import eventually
 from kit.bank import Bank, around_today
+from kit.reader import shared_by
 from kit.redis import RealRedis, cluster_nodes, joined, running
-from kit.replicas import shared_by
 from kit.service import ROOT, run, serving
 from redis.exceptions import NoPermissionError
 

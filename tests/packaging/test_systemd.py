@@ -137,10 +137,10 @@ def lay_out(folder: Path, **environment: str) -> None:
     if python.is_relative_to("/home") or python.is_relative_to("/root"):
         not_here("a Python that ProtectHome= does not hide")
     units = folder / "units"
-    (units / "ratesvc.service.d").mkdir(parents=True)
-    for unit in (UNIT, SYSTEMD / "system/dbus.service", SYSTEMD / "system/dbus.socket"):
+    units.mkdir()
+    for unit in (SYSTEMD / "system/dbus.service", SYSTEMD / "system/dbus.socket"):
         shutil.copy(unit, units)
-    (units / "ratesvc.service.d/test.conf").write_text("[Service]\nWatchdogSec=4\n")
+    (units / "ratesvc.service").write_text(UNIT.read_text("utf-8").replace("WatchdogSec=60", "WatchdogSec=4"), "utf-8")
     for name in ("sysinit", "basic", "shutdown", "network-online", "rates"):
         wants = "Wants=ratesvc.service dbus.socket dbus.service\n" * (name == "rates")
         (units / f"{name}.target").write_text(f"[Unit]\nDescription={name}\nDefaultDependencies=no\n{wants}")

@@ -20,8 +20,8 @@ from kit.bank import Bank, around_today
 from kit.certificates import Authority
 from kit.front import ChaosProxy
 from kit.http import says
+from kit.reader import shared_by
 from kit.redis import RealRedis, cluster_nodes, joined, running
-from kit.replicas import shared_by
 from kit.service import free_port, serving
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import DataError, InvalidResponse
