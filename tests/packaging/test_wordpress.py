@@ -135,7 +135,8 @@ async def test_php_7_4_makes_the_same_rows(live: Live, tmp_path: Path) -> None:
 
 
 JSON = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n"
-LINK = '<a href="https://www.cbr.ru/currency_base/daily/">Bank of Russia exchange rates</a>'
+CARD = ' style="display:table;padding:.5em;border:1px solid;color:inherit"'
+LINK = f'<a href="https://www.cbr.ru/currency_base/daily/"{CARD}>Bank of Russia exchange rates</a>'
 LINK_IN_RUSSIAN = LINK.replace("Bank of Russia exchange rates", "Официальные курсы валют Банка России")
 KEPT = b"Cache-Control: max-age=300"
 
@@ -206,7 +207,9 @@ async def test_without_rows_a_link_fits_into_its_sentence(plugin: Plugin) -> Non
         ("inline", "ru-RU"): "по курсу Банка России",
     }
     made = await plugin.html(*({"date": "1991-01-01", "layout": layout, "lang": lang} for layout, lang in links))
-    assert made == [f'<a href="https://www.cbr.ru/currency_base/daily/">{words}</a>' for words in links.values()]
+    cards = {layout: CARD if layout in ("", "bar") else "" for layout, _ in links}
+    address = "https://www.cbr.ru/currency_base/daily/"
+    assert made == [f'<a href="{address}"{cards[layout]}>{words}</a>' for (layout, _), words in links.items()]
 
 
 async def test_another_address_is_asked_at_once(plugin: Plugin) -> None:

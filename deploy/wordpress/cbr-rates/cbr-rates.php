@@ -192,7 +192,9 @@ function cbr_rates_html( $given ) {
 		$layout = isset( $chosen['layout'] ) ? $chosen['layout'] : '';
 		$words  = CBR_RATES_WORDS[ preg_match( '/^ru\b/i', $chosen['lang'] ) ? 'ru' : 'en' ];
 		$words  = isset( $words[ $layout ] ) ? $words[ $layout ] : $words[''];
-		return '<a href="https://www.cbr.ru/currency_base/daily/">' . esc_html( $words ) . '</a>';
+		$is_text = in_array( $layout, array( 'line', 'inline' ), true );
+		$card    = $is_text ? '' : ' style="display:table;padding:.5em;border:1px solid;color:inherit"';
+		return "<a href=\"https://www.cbr.ru/currency_base/daily/\"$card>" . esc_html( $words ) . '</a>';
 	}
 	wp_enqueue_style( 'cbr-rates' );
 	if ( strpos( $rows, '<cbr-converter' ) ) {

@@ -188,8 +188,9 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "jsx": _jsx,
         "jsx_style": _jsx_style,
         "iframe": iframe,
-        "frame_style": FRAME_STYLE,
-        "frame_size": (choice.size.width, _high(choice, table)),
+        "frame_style": FRAME_STYLE
+        + (f";height:{_reserved(choice, table, 'px')}" if choice.view.layout == "bar" else ""),
+        "frame_size": (choice.size.width, max(_heights(choice, table))),
         "image": f"{path}?{query(choice, **more)}",
         "image_size": choice.size.picture,
         "embed_url": embed_url(choice, site, sized=True),
@@ -212,21 +213,32 @@ def _box(choice: Choice, table: Table) -> str:
     """The style that gives the element its place before the rows come."""
     if choice.view.layout == "line":
         return "display:block;flex:1;height:2em;line-height:2em;overflow:hidden"
-    high = _high(choice, table)
     # A ground of ours has pixels. Without one there is no padding, and the letters are the host's.
-    unit = f"{high}px" if choice.look.theme != THEMES[0] else f"{_em(high - PADDING)}"
-    return f"display:block;min-height:{unit}{FLOATING if choice.floats else ''}"
+    high = _reserved(choice, table, "em" if choice.look.theme == THEMES[0] else "px")
+    # Not every page has space above its paragraphs. A bar also stands in headers, where it must stay in the middle.
+    margin = "margin:.5em 0" if choice.view.layout == "bar" else "margin-bottom:1em"
+    return f"display:block;{margin};min-height:{high}{FLOATING if choice.floats else ''}"
 
 
-def _high(choice: Choice, table: Table) -> int:
-    """The height in the code: that of the chosen width or of a phone, the larger, or one that somebody chose."""
+def _heights(choice: Choice, table: Table) -> tuple[int, int]:
+    """The heights on a desktop and on a phone: for a bar each its own, for others the larger, or a chosen one."""
     size = choice.size
-    return size.height if size.height != size.usual_height else max(size.height, height(table, PHONE))
+    if size.height != size.usual_height:
+        return size.height, size.height
+    high = max(size.height, height(table, PHONE))
+    return size.height if choice.view.layout == "bar" else high, high
 
 
-def _em(pixels: int) -> str:
-    """Pixels of a page whose font has 16, in tenths of an em."""
-    return f"{plain(trimmed(Decimal(-(-pixels * 10 // 16)).scaleb(-1)))}em"
+def _reserved(choice: Choice, table: Table, unit: str) -> str:
+    """The height as a length of CSS. A window of 48 em or more has the first, a phone the second."""
+    low, high = (pixels - PADDING if unit == "em" else pixels for pixels in _heights(choice, table))
+    steps = [_length(pixels, unit) for pixels in (low, low + 768, high)]
+    return "clamp({},{} - 100vw,{})".format(*steps) if low < high else steps[0]
+
+
+def _length(pixels: int, unit: str) -> str:
+    """Pixels, or tenths of an em of a page whose font has 16."""
+    return f"{plain(trimmed(Decimal(-(-pixels * 10 // 16)).scaleb(-1))) if unit == 'em' else pixels}{unit}"
 
 
 def _jsx(text: str, around: str = '"') -> str:

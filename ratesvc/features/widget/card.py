@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import accumulate
 
 from ratesvc.features.site.language import Language
@@ -14,64 +13,56 @@ from ratesvc.features.widget.view import TITLE, Look, View
 
 CONTENT_TYPE = "image/svg+xml"
 THEMES = ("light", "dark")
-MARGIN = 24
-NAMES = 190
-EMPTY_WIDTH = 480
-ROW, ROW_WITHOUT_NAMES = 44, 32
-LINE = 22
-TITLE_SIZE, NAME_SIZE = 16, 11
-"""Font sizes in pixels, to tell how wide a text is."""
-WIDTHS = {"trend": 84, "today": 84, "value": 84, "change": 104, "percent": 84}
+MARGIN = 14
+LEAST_WIDTH, EMPTY_WIDTH = 256, 480
+"""In a column of 180 pixels, where a page shrinks the picture, letters still have some 9 pixels."""
+WIDTHS = {"trend": 72, "today": 84, "value": 84}
+"""Columns with the space before them. Changes stand below the newest rate."""
+CHANGE = 88
+SIZE, SMALL = 16, 13
+LINE, SMALL_LINE, ROW = 22, 17, 32
 GROUNDS = {"light": ("#ffffff", "#1b1e22", "#555b63", "#d7dbe0"), "dark": ("#16191d", "#e9ebee", "#aab0b8", "#3a4048")}
 
 
-def size_of(table: Table, view: View) -> tuple[int, int]:
-    """Width and height of a table's picture. Its width is the same before and after tomorrow's rates are announced."""
-    dated = ("today", "value") if {"today", "next"} <= set(view.columns) else ("value",)
-    kinds = (*({"trend"} & {*table.kinds}), *dated, *(kind for kind, _ in view.changes))
-    width = MARGIN + NAMES + sum(WIDTHS[kind] for kind in kinds) + MARGIN
-    return width, _heads_at(table, width) + 14 + _row(table) * len(table.rows) + MARGIN + (20 if table.note else 4)
-
-
-def _row(table: Table) -> int:
-    return ROW if table.has_names else ROW_WITHOUT_NAMES
-
-
-def _title(table: Table) -> str:
-    return f"{table.title} ({table.badge})" if table.badge else table.title
-
-
-def _title_lines(table: Table, width: int) -> list[str]:
-    return _lines(_title(table), width) if table.titled else []
-
-
-def _heads_at(table: Table, width: int) -> int:
-    has_labels = any(column.label for column in table.columns)
-    return MARGIN + LINE * len(_title_lines(table, width)) + (34 if has_labels else 18)
-
-
 def card(table: Table, view: View, look: Look) -> str:
-    """The picture of a table."""
-    width, height = size_of(table, view)
-    kinds, is_rtl = table.kinds[1:], table.direction == "rtl"
-    names = width - 2 * MARGIN - sum(WIDTHS[kind] for kind in kinds)
-    edges = list(accumulate((WIDTHS[kind] for kind in kinds), initial=MARGIN + names))[1:]
+    """The picture of a table. Its width is the same before and after tomorrow's rates are announced."""
+    has_two = "today" in table.kinds or {"today", "next"} <= set(view.columns)
+    kinds = (*({"trend"} & {*table.kinds}), *(("today",) if has_two else ()), "value")
+    columns = [WIDTHS[kind] for kind in kinds]
+    units = max(text_width(row.unit, SIZE) for row in table.rows) // PIXEL
+    width = max(LEAST_WIDTH, 2 * MARGIN + units + sum(columns))
+    is_rtl, changes = table.direction == "rtl", [kind for kind, _ in view.changes]
+    edges = list(accumulate(columns, initial=width - MARGIN - sum(columns)))[1:]
+    title = f"{table.title} ({table.badge})" if table.badge else table.title
+    lines = _lines(title, SIZE, width) if table.titled else []
+    has_labels = any(column.label for column in table.columns)
+    y = MARGIN + LINE * len(lines) + (40 if has_labels else 24)
+    heads_at, rows = y - 10, []
+    for row in table.rows:
+        names = wrapped(row.name, SMALL, (width - 2 * MARGIN - bool(changes) * CHANGE) * PIXEL)
+        rows.append((y, row, dict(zip(table.kinds[1:], row.cells, strict=True)), names))
+        y += ROW + SMALL_LINE * max(len(names), len(changes))
+    notes = [_lines(text, SMALL, width) for text in (table.note, table.credit)]
     return page(
         "widget/card.svg",
         table=table,
-        title=_title(table),
-        lines=_title_lines(table, width),
+        title=title,
+        lines=lines,
         rtl=is_rtl,
-        row_height=_row(table),
         spark=(SPARK_WIDTH, SPARK_HEIGHT),
         line_height=LINE,
+        small_line=SMALL_LINE,
         width=width,
-        height=height,
+        height=y + SMALL_LINE * sum(map(len, notes)) + MARGIN + 4,
         margin=MARGIN,
-        heads_at=_heads_at(table, width),
-        names=width - MARGIN if is_rtl else MARGIN,
+        heads_at=heads_at,
+        start=width - MARGIN if is_rtl else MARGIN,
         edges=[(kind, width - x if is_rtl else x) for kind, x in zip(kinds, edges, strict=True)],
-        squeezed=partial(_squeezed, names - 16),
+        end=MARGIN if is_rtl else width - MARGIN,
+        changes=changes,
+        rows=rows,
+        notes=notes,
+        foot=y,
         **_paints(look),
     )
 
@@ -79,7 +70,7 @@ def card(table: Table, view: View, look: Look) -> str:
 def empty_card(language: Language, look: Look) -> str:
     """A neutral picture while nothing is stored."""
     title, words = language.say(TITLE), language.say("These rates are not available right now.")
-    lines = _lines(title, EMPTY_WIDTH)
+    lines = _lines(title, SIZE, EMPTY_WIDTH)
     return page("widget/card_empty.svg", language=language, title=title, words=words, lines=lines, **_paints(look))
 
 
@@ -107,13 +98,8 @@ def _paints(look: Look) -> dict[str, object]:
     return {"ground": ground, "ink": ink, "soft": soft, "line": line, "moves": moves}
 
 
-def _squeezed(space: int, text: str) -> int:
-    """The width to squeeze a long name into, or 0."""
-    return space if text_width(text, NAME_SIZE) > space * PIXEL else 0
-
-
-def _lines(title: str, width: int) -> list[str]:
-    return wrapped(title, TITLE_SIZE, (width - 2 * MARGIN) * PIXEL)
+def _lines(text: str, size: int, width: int) -> list[str]:
+    return wrapped(text, size, (width - 2 * MARGIN) * PIXEL)
 
 
 def _blend(colour: str, ground: str, eighths: int) -> str:

@@ -141,7 +141,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def threshold(self) -> int:
         """The width in em that all columns of a table need side by side, or the heading of a line before a currency."""
         if self.layout == "line":
-            return min(WIDEST_LINE, 12 + 4 * -(-len(self.heading) * 3 // 20))
+            return min(WIDEST_LINE, 12 + 4 * -(-len(self.title) * 3 // 20))
         is_long = any(row.name or len(row.unit) > SHORT_UNIT for row in self.rows)
         return (LONG_WIDTHS if is_long else SHORT_WIDTHS)[len(self.columns) - 2]
 
@@ -221,9 +221,9 @@ def table(
         title_foreign=language.foreign if is_warning or not (is_inline or view.own_heading or title == day) else "",
         badge=language.say("demo") if demo else "",
         note=note,
-        converter=converter_data(shown[0], quoted, language) if view.converter and quoted else "",
+        converter=converter_data(shown, quoted, language) if view.converter and quoted else "",
         day=day if is_line else "",
-        credit=_credit(shown[0 if view.converter else -1], language) if has_credit and not shown[0].stale else "",
+        credit=_credit(shown[-1], language) if has_credit and not shown[0].stale else "",
     )
 
 
@@ -296,7 +296,7 @@ def _title(shown: Sequence[InForce], language: Language, view: View, exact: str,
 
 
 def _credit(answer: InForce, language: Language) -> str:
-    """The Bank and the day of the newest figures, or of a converter's: in a narrow table only the newest are seen."""
+    """The Bank and the day of the newest figures, because a narrow table shows no others."""
     return language.say("Bank of Russia, {day}", day=language.isolated(language.day(answer.revision.effective_date)))
 
 

@@ -154,9 +154,16 @@ return box ? Math.ceil(box.getBoundingClientRect().height) : 0;
 };
 
 // The code reserves the larger of the heights in a narrow place and in the chosen width, unless somebody chose a height.
-const reserved = (code, pixels) => code
-.replace(/(min-?height:\s?"?)[\d.]+(em|px)/gi, (_, before, unit) => before + (unit == "em" ? Math.ceil(pixels * 10 / 16) / 10 : pixels) + unit)
-.replace(/(<iframe.* height=")\d+|(\bheight=)\d+(?!\d*"? style)/g, (_, frame, address) => (frame || address) + pixels);
+// A bar has both: the first for a phone, the second for a window of 48 em or more.
+const reserved = (code, high, low = high) => {
+const heights = unit => {
+const [least, between, most] = [low, low + 768, high].map(pixels => (unit == "em" ? Math.ceil(pixels * 10 / 16) / 10 : pixels) + unit);
+return low < high ? `clamp(${least},${between} - 100vw,${most})` : most;
+};
+return code
+.replace(/(min-?height:\s?"?|100%;height:)(?:clamp\(.*?(em|px)\)|[\d.]+(em|px))/gi, (_, before, one, other) => before + heights(one || other))
+.replace(/(<iframe.* height=")\d+|(\bheight=)\d+(?!\d*"? style)/g, (_, frame, address) => (frame || address) + high);
+};
 
 const preview = async () => {
 const mine = ++drawn, panel = all(byId("code"), "[role=tabpanel]").find(one => !one.hidden), code = panel.querySelector("code");
@@ -170,17 +177,17 @@ if (!form.elements.height?.value && !sentence && /min-?height|<iframe/i.test(tex
 const hidden = document.createElement("div");
 hidden.className = "measured";
 box.append(hidden);
-const full = at || grounds.clientWidth - 2;
+const isBar = form.elements.layout.value === "bar", full = at || (isBar ? 760 : grounds.clientWidth - 2);
 // A place without a width gives a table 18em. A bar and a frame are as wide as a phone.
-const narrow = form.elements.layout.value === "bar" || /<iframe/i.test(text) ? 360 : 304;
+const narrow = isBar || /<iframe/i.test(text) ? 360 : 304;
 // Rows fill what is reserved, so they are measured without it.
 const bare = reserved(text, 0), frames = await Promise.all([...new Set([narrow, full])].map(one => framed(bare, "light", one, hidden)));
-const pixels = Math.max(...frames.map(needed));
+const heights = frames.map(needed), high = Math.max(...heights), low = isBar ? heights.at(-1) : high;
 hidden.remove();
 if (mine !== drawn) return;
-if (pixels) {
-text = reserved(text, pixels);
-for (const one of all(byId("code"), "code")) one.textContent = reserved(one.textContent, pixels);
+if (high) {
+text = reserved(text, high, low);
+for (const one of all(byId("code"), "code")) one.textContent = reserved(one.textContent, high, low);
 }
 }
 const figures = ["light", "dark"].map(ground => {

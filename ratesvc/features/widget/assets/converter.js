@@ -75,7 +75,12 @@ if (known.code == to.value) to.value = from.value;
 from.value = known.code;
 }
 const codes = [from.value, to.value], meant = known && known.guessed && written(...whole(known.number));
-labels.forEach((label, at) => label.textContent = [words[label.htmlFor], !at && meant, names[codes[at]]].filter(Boolean).join(" · "));
+labels.forEach((label, at) => {
+const name = names[codes[at]], front = [words[label.htmlFor], !at && meant].filter(Boolean).join(" · ");
+label.textContent = front || name;
+// A name falls below its label's only line where it is too long.
+if (front) label.appendChild(filled("span", [], "· " + name));
+});
 amount.setAttribute("aria-invalid", wrong);
 note.textContent = wrong ? words.number : "";
 result.value = known ? written(convert(known.number, rates[codes[0]], rates[codes[1]]), rates[codes[1]][2]) : "";
@@ -101,7 +106,7 @@ sheet.replaceSync(`
 :host([hidden]){display:none}
 div{display:flex;flex-wrap:wrap;align-items:center;gap:.2em .4em}
 label,p{flex:0 0 100%;margin:0;font-size:max(12px,.8em);line-height:1.35;opacity:.8}
-label{overflow:hidden;white-space:nowrap;text-overflow:ellipsis}
+label:has(span){display:flex;flex-wrap:wrap;gap:0 .3em;height:1.35em;overflow:hidden}
 label:nth-of-type(2){margin-top:.4em}
 input,select,output,button{box-sizing:border-box;min-width:0;min-height:2.2em;margin:0;padding:.2em .5em;border:1px solid color-mix(in srgb,currentColor 60%,transparent);border-radius:.3em;background:none;color:inherit;font:inherit;line-height:1.6;font-variant-numeric:tabular-nums}
 input,output{flex:1 1 4em;width:4em;overflow-wrap:anywhere}

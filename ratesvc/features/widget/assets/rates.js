@@ -51,10 +51,6 @@ disconnectedCallback() {
 clearTimeout(this.#due);
 this.#turn = 0;
 }
-// The style sheet stays behind in the old document.
-adoptedCallback() {
-this.#shown = 0;
-}
 // The method that built the node puts it into the root, and where a page has broken it there is no root.
 #draw({ style, content }) {
 const sheet = new (of("defaultView", this.ownerDocument).CSSStyleSheet)(), node = built(content);
