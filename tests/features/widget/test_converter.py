@@ -43,7 +43,7 @@ def page_with(live: Live, host: Host, language: Language) -> str:
     current = live.service.publication
     assert current
     answer = current.snapshot.for_today()
-    data = escape(converter_data(answer, answer.revision.sheet.by_code, language))
+    data = escape(converter_data([answer], answer.revision.sheet.by_code, language))
     script = f"{live.url}/widget/{RELEASE}/converter.js"
     body = f'<cbr-converter data="{data}"></cbr-converter><script src="{script}"></script>'
     return host.put(body)
