@@ -53,8 +53,6 @@ LONG = bool(os.environ.get("LONG_FAULTS"))
 # The recorded documents of the Bank lie beside the project, and are no part of it.
 RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 MIDNIGHT_S = 90.0
-# A quick test takes seconds, unless it hangs.
-WAITS_OF_A_QUICK_TEST = 6
 
 # The time of an example depends on other programs; print_blob repeats a failure on another machine.
 hypothesis_settings.register_profile("ratesvc", deadline=None, print_blob=True)
@@ -138,15 +136,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=others)
     left = set(others)
     items[:] = [item for item in items if item not in left]
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A quick test that hangs fails sooner than the command line says, as soon as this machine allows now."""
-    if not part_of(item):
-        most_s = WAITS_OF_A_QUICK_TEST * patience_s()
-        item.add_marker(pytest.mark.timeout(min(item.config.getoption("timeout") or most_s, most_s)))
-    return (yield)
 
 
 def pytest_collection_finish() -> None:

@@ -21,20 +21,6 @@ _ANSWERED: ContextVar[str] = ContextVar("_ANSWERED", default="")
 ASKED: list[str] = []
 
 
-def guard(patch: pytest.MonkeyPatch) -> None:
-    """Watch every request that a server of this process answers from now on."""
-    patch.setattr(RequestHandler, "_handle_request", _noted(RequestHandler._handle_request))  # noqa: SLF001
-    for owner, name in ((RedisConnection, "call"), (AbstractConnection, "send_packed_command")):
-        patch.setattr(owner, name, _refused(getattr(owner, name), name))
-
-
-def forget(patch: pytest.MonkeyPatch) -> None:
-    """Answer every request from now on as if it were the first of its kind."""
-    patch.setattr(Publication, "remember", lambda *_: None)
-    patch.setattr(Publication, "find", lambda *_: None)
-    patch.setattr(Publication, "keep", lambda _, __, body: body)
-
-
 def _noted(handle: Any) -> Any:
     async def handled(self: Any, request: web.BaseRequest, *more: Any) -> Any:
         before = _ANSWERED.set("" if request.path == MAY_ASK else request.path)
@@ -46,11 +32,11 @@ def _noted(handle: Any) -> Any:
     return handled
 
 
-def _refused(ask: Any, name: str) -> Any:
+def _refused(ask: Any) -> Any:
     def asked(*arguments: Any, **options: Any) -> Any:
         if path := _ANSWERED.get():
             stack = "".join(traceback.format_stack(limit=6))
-            ASKED.append(f"Redis was asked ({name}) while {path} was answered:\n{stack}")
+            ASKED.append(f"Redis was asked ({ask.__name__}) while {path} was answered:\n{stack}")
             raise AssertionError(ASKED[-1])
         return ask(*arguments, **options)
 
@@ -59,16 +45,21 @@ def _refused(ask: Any, name: str) -> Any:
 
 @pytest.fixture
 def nothing_remembered() -> Iterator[None]:
-    """The service remembers no answers in this test."""
+    """The service answers every request of this test as if it were the first of its kind."""
     with pytest.MonkeyPatch.context() as patch:
-        forget(patch)
+        patch.setattr(Publication, "remember", lambda *_: None)
+        patch.setattr(Publication, "find", lambda *_: None)
+        patch.setattr(Publication, "keep", lambda _, __, body: body)
         yield
 
 
 @pytest.fixture(autouse=True)
 def _no_request_asks_redis() -> Iterator[None]:
+    ASKED.clear()
     with pytest.MonkeyPatch.context() as patch:
-        guard(patch)
-        ASKED.clear()
+        ways: list[tuple[type, str, Any]] = [(RedisConnection, "call", _refused)]
+        ways += [(AbstractConnection, "send_packed_command", _refused), (RequestHandler, "_handle_request", _noted)]
+        for owner, name, changed in ways:
+            patch.setattr(owner, name, changed(getattr(owner, name)))
         yield
     assert not ASKED, ASKED[0]
