@@ -39,9 +39,9 @@ EMBED_WIDTHS = (360, 520, 720)
 
 _WHOLE = 1000 * PIXEL
 """Both axes of a plot. The browser gives them their lengths."""
-_MOST_LEVELS, _MOST_DAYS = 5, 6
-_LEAST_HEIGHT = 150
-"""Pixels of the lowest plot in which labels keep their distance."""
+_MOST_LEVELS = 5
+_WIDTH, _HEIGHT = 400, 150
+"""Pixels of a small plot, in which labels keep their distance. A narrower one leaves out every other day."""
 
 MOST_ROWS = 420
 """Of the table: all sheets of a year, the weeks of eight years, or the months since 1992."""
@@ -214,15 +214,14 @@ def _plot(curves: Sequence[Curve], language: Language) -> dict[str, object]:
     """The lines, and the marks of their axes, in parts of _WHOLE."""
     if not curves:
         return {}
-    ticks = level_ticks(curves, _MOST_LEVELS, _LEAST_HEIGHT)
+    ticks = level_ticks(curves, _MOST_LEVELS, _HEIGHT)
     time, level = time_axis(curves, 0, _WHOLE), Axis(ticks[0], ticks[-1], _WHOLE, 0)
-    ways = list(day_marks(time, language))
     return {
         "low": plain(ticks[0]),
         "high": plain(ticks[-1]),
         "levels": list(zip(map(level.at, ticks), marks_of(ticks, language), strict=True)),
-        "days": next((marks for marks in ways if len(marks) <= _MOST_DAYS), ways[-1]),
-        "lines": lines(curves, level, time, [(curve.code,) for curve in curves], _WHOLE // _LEAST_HEIGHT),
+        "days": day_marks(time, language, _WHOLE // _WIDTH),
+        "lines": lines(curves, level, time, [(curve.code,) for curve in curves], _WHOLE // _HEIGHT),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -41,8 +41,8 @@ Exact = Callable[[str, date], Ratio | None]
 
 _TITLE, _TEXT = 19, 13
 """Font sizes in pixels. That of the title is 17, and its bold letters are as wide as those of 19."""
-_LEAST_PLOT = 92 * PIXEL
-_NARROW, _LOW = 480, 300
+_TITLE_STEP, _TEXT_STEP, _NOTE_STEP = 21 * PIXEL, 17 * PIXEL, 15 * PIXEL
+_EDGE, _LEAST_PLOT = 12 * PIXEL, 92 * PIXEL
 _FAR_APART = 5
 _HUNDRED = Decimal(100)
 
@@ -60,21 +60,6 @@ class ChartLook:
     height: int = 400
     demo: bool = False
     title: str = ""
-
-    @property
-    def is_compact(self) -> bool:
-        """Whether the words are small and the edges narrow, so that the lines have more space."""
-        return self.width < _NARROW or self.height < _LOW
-
-    @property
-    def edge(self) -> int:
-        """The space around all, in tenths of a pixel."""
-        return (8 if self.is_compact else 16) * PIXEL
-
-    @property
-    def space(self) -> int:
-        """The width between the edges, in tenths of a pixel."""
-        return self.width * PIXEL - 2 * self.edge
 
 
 def is_better_indexed(series: Mapping[str, Sequence[Point]]) -> bool:
@@ -100,28 +85,131 @@ class Drawing:
         indexed: bool = False,
         exact: Exact = lambda _code, _day: None,
     ) -> None:
+        self._look, self._quote, self._indexed, self._exact = look, quote, indexed, exact
         self.rates = {code: _in_new_roubles(code, points, quote) for code, points in series.items() if points}
-        words, is_marked = _Words(look, quote, indexed, exact), len(self.rates) == 1
-        self.in_words = words.alternative(self.rates)
-        self.curves = [words.curve(code, points, is_marked=is_marked) for code, points in self.rates.items()]
-        self.title, self.subtitle = look.title or words.title(self.rates), words.subtitle(self.rates)
+        self.in_words = "\n".join(self._in_words(code, points) for code, points in self.rates.items())
+        self.curves = [self._curve(code, points) for code, points in self.rates.items()]
+        self._space = look.width * PIXEL - 2 * _EDGE
+        self.title, self.subtitle = look.title or self._title(), self._subtitle()
         self.notes = _notes(series, look, quote)
-        self._look = look
 
     def svg(self) -> str:
         """The SVG document."""
-        sheet = _Canvas(self.curves, self._look, self.title, self.subtitle, self.notes)
+        look, language, width = self._look, self._look.language, self._look.width * PIXEL
+        is_rtl, lang = language.direction == "rtl", language.foreign
+        title_lang = "" if self.curves or look.title else lang
+        titles, subtitles = wrapped(self.title, _TITLE, self._space), wrapped(self.subtitle, _TEXT, self._space)
+        notes = wrapped(language.blank.join(self.notes), SMALL, self._space)
+        head, foot = _EDGE - 4 * PIXEL, _EDGE + 28 * PIXEL + _NOTE_STEP * len(notes)
+        below = head + _TITLE_STEP * len(titles)
+        top = below + _TEXT_STEP * len(subtitles) + _EDGE + 4 * PIXEL
+        height = max(look.height * PIXEL, top + _LEAST_PLOT + foot)
         drawn = page(
             "chart/chart.svg",
-            look=self._look,
-            sheet=sheet,
+            look=look,
             px=px,
             rules=STYLE,
+            size=(px(width), px(height)),
             title=f"{self.title}. {self.subtitle}" if self.subtitle else self.title,
+            title_lang=title_lang,
             in_words=self.in_words,
-            **sheet.plot(),
+            lang=lang,
+            is_rtl=is_rtl,
+            words_at=px(width - _EDGE if is_rtl else _EDGE),
+            parts=(
+                ("title", titles, head, _TITLE_STEP, title_lang),
+                ("soft", subtitles, below, _TEXT_STEP, ""),
+                ("small", notes, height - _EDGE * 3 // 4 - _NOTE_STEP * len(notes), _NOTE_STEP, lang),
+            ),
+            plot=self._plot(top, height - foot) if self.curves else {},
         )
         return f"{drawn}\n"
+
+    def _plot(self, top: int, bottom: int) -> dict[str, object]:
+        """The axes, their marks as (place, text), and the lines between them."""
+        language, height = self._look.language, (bottom - top) // PIXEL
+        ticks = level_ticks(self.curves, height // 30, height)
+        marks = marks_of(ticks, language)
+        # The title says which currency a single line is.
+        labels = [(curve.figure,) if len(self.curves) == 1 else (curve.code, curve.figure) for curve in self.curves]
+        left = _EDGE + max(text_width(text, SMALL) for text in marks) + 8 * PIXEL
+        right = _EDGE + self._space - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
+        time, level = time_axis(self.curves, left, right), Axis(ticks[0], ticks[-1], bottom, top)
+        return {
+            "time": time,
+            "bottom": bottom,
+            "levels": list(zip(map(level.at, ticks), marks, strict=True)),
+            "days": day_marks(time, language),
+            "lines": lines(self.curves, level, time, labels),
+        }
+
+    def _curve(self, code: str, points: Sequence[Point]) -> Curve:
+        """The line with the label at its end; a single one also with its highest and lowest figure."""
+        first, last = points[0], points[-1]
+        if self._indexed:
+            # Ten digits are finer than any pixel. The label is rounded once, from the exact index.
+            hundredfold = [EXACT.multiply(rate, _HUNDRED) for _, rate in points]
+            moved = list(zip([day for day, _ in points], ratios(hundredfold, repeat(first[1])), strict=False))
+            return Curve(code, self._figure(code, last, first), moved)
+        # Four significant digits, two decimals at least: 101.68, 0.003008.
+        places = max(2, 3 - last[1].adjusted())
+
+        def written(point: Point) -> str:
+            return self._look.language.number(rounded(*self._unrounded(code, point), places=places), places)
+
+        rate = itemgetter(1)
+        extremes = ((max(points, key=rate), False), (min(points, key=rate), True)) if len(self.rates) == 1 else ()
+        marked = [(point, written(point), is_low) for point, is_low in extremes if point[1] != last[1]]
+        return Curve(code, written(last), points, marked)
+
+    def _title(self) -> str:
+        """The names of the currencies, or their codes if the names need more than two lines."""
+        if not self.rates:
+            return self._look.language.say("No rates for these days.")
+        names = self._look.language.listed([self._look.language.currency(code) for code in self.rates])
+        if len(wrapped(names, _TITLE, self._space)) > 2:
+            return ", ".join(self.rates)
+        return names[:1].upper() + names[1:]
+
+    def _subtitle(self) -> str:
+        """The unit, and the days from the first point to the last."""
+        rates = self.rates
+        if not rates:
+            return ""
+        say = self._look.language.say
+        quote = say("RUB") if self._quote == "RUB" else self._quote
+        if self._indexed:
+            unit = say("Index, first day = 100")
+        elif len(rates) == 1:
+            unit = say("{quote} for 1 {code}", quote=quote, code=next(iter(rates)))
+        else:
+            unit = say("{quote} for one unit", quote=quote)
+        first, last = min(points[0][0] for points in rates.values()), max(points[-1][0] for points in rates.values())
+        period = self._look.language.day(first) if first == last else self._look.language.period(first, last)
+        return " · ".join(map(self._look.language.isolated, (unit, period)))
+
+    def _in_words(self, code: str, points: Sequence[Point]) -> str:
+        """A line for readers who cannot see it."""
+        rate = itemgetter(1)
+        lowest, highest = min(points, key=rate), max(points, key=rate)
+        extremes = {"first": points[0], "last": points[-1], "lowest": lowest, "highest": highest}
+        words = {name: self._figure(code, point, points[0]) for name, point in extremes.items()}
+        days = {f"{name}_day": self._look.language.day(day) for name, (day, _) in extremes.items()}
+        return self._look.language.say(
+            "{name} ({code}): first {first} on {first_day}, last {last} on {last_day}; "
+            "lowest {lowest} on {lowest_day}, highest {highest} on {highest_day}.",
+            **{"name": self._look.language.currency(code), "code": code, **words, **days},
+        )
+
+    def _figure(self, code: str, point: Point, first: Point) -> str:
+        if not self._indexed:
+            return self._look.language.number(point[1], max(4, decimals(point[1])))
+        now, then = self._unrounded(code, point), self._unrounded(code, first)
+        moved = EXACT.multiply(EXACT.multiply(now[0], then[1]), _HUNDRED)
+        return self._look.language.number(rounded(moved, EXACT.multiply(now[1], then[0]), places=1), 1)
+
+    def _unrounded(self, code: str, point: Point) -> Ratio:
+        return self._exact(code, point[0]) or (point[1], ONE)
 
 
 def _in_new_roubles(code: str, points: Sequence[Point], quote: str) -> list[Point]:
@@ -144,165 +232,24 @@ def _notes(series: Mapping[str, Sequence[Point]], look: ChartLook, quote: str) -
     return notes
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """The numbers and words of one chart."""
-
-    look: ChartLook
-    quote: str
-    indexed: bool
-    exact: Exact
-
-    @property
-    def language(self) -> Language:
-        """The reader's."""
-        return self.look.language
-
-    def curve(self, code: str, points: Sequence[Point], *, is_marked: bool = False) -> Curve:
-        """The line with the label at its end, and with `is_marked` with its highest and lowest figure."""
-        first, last = points[0], points[-1]
-        if self.indexed:
-            # Ten digits are finer than any pixel. The label is rounded once, from the exact index.
-            hundredfold = [EXACT.multiply(rate, _HUNDRED) for _, rate in points]
-            moved = list(zip([day for day, _ in points], ratios(hundredfold, repeat(first[1])), strict=False))
-            return Curve(code, self._figure(code, last, first), moved)
-        # Four significant digits, two decimals at least: 101.68, 0.003008.
-        places = max(2, 3 - last[1].adjusted())
-
-        def written(point: Point) -> str:
-            return self.language.number(rounded(*self._unrounded(code, point), places=places), places)
-
-        rate = itemgetter(1)
-        extremes = ((max(points, key=rate), False), (min(points, key=rate), True)) if is_marked else ()
-        marked = [(point, written(point), is_low) for point, is_low in extremes if point[1] != last[1]]
-        return Curve(code, written(last), points, marked)
-
-    def title(self, rates: Mapping[str, Sequence[Point]]) -> str:
-        """The names of the currencies, or their codes if the names need more than two lines."""
-        if not rates:
-            return self.language.say("No rates for these days.")
-        names = self.language.listed([self.language.currency(code) for code in rates])
-        if len(wrapped(names, _TITLE, self.look.space)) > 2:
-            return ", ".join(rates)
-        return names[:1].upper() + names[1:]
-
-    def subtitle(self, rates: Mapping[str, Sequence[Point]]) -> str:
-        """The unit, and the days from the first point to the last."""
-        if not rates:
-            return ""
-        say = self.language.say
-        quote = say("RUB") if self.quote == "RUB" else self.quote
-        if self.indexed:
-            unit = say("Index, first day = 100")
-        elif len(rates) == 1:
-            unit = say("{quote} for 1 {code}", quote=quote, code=next(iter(rates)))
-        else:
-            unit = say("{quote} for one unit", quote=quote)
-        first, last = min(points[0][0] for points in rates.values()), max(points[-1][0] for points in rates.values())
-        period = self.language.day(first) if first == last else self.language.period(first, last)
-        return " · ".join(map(self.language.isolated, (unit, period)))
-
-    def alternative(self, rates: Mapping[str, Sequence[Point]]) -> str:
-        """The lines in words, for readers who cannot see them."""
-        return "\n".join(self._in_words(code, points) for code, points in rates.items())
-
-    def _in_words(self, code: str, points: Sequence[Point]) -> str:
-        rate = itemgetter(1)
-        lowest, highest = min(points, key=rate), max(points, key=rate)
-        extremes = {"first": points[0], "last": points[-1], "lowest": lowest, "highest": highest}
-        words = {name: self._figure(code, point, points[0]) for name, point in extremes.items()}
-        days = {f"{name}_day": self.language.day(day) for name, (day, _) in extremes.items()}
-        return self.language.say(
-            "{name} ({code}): first {first} on {first_day}, last {last} on {last_day}; "
-            "lowest {lowest} on {lowest_day}, highest {highest} on {highest_day}.",
-            **{"name": self.language.currency(code), "code": code, **words, **days},
-        )
-
-    def _figure(self, code: str, point: Point, first: Point) -> str:
-        if not self.indexed:
-            return self.language.number(point[1], max(4, decimals(point[1])))
-        now, then = self._unrounded(code, point), self._unrounded(code, first)
-        moved = EXACT.multiply(EXACT.multiply(now[0], then[1]), _HUNDRED)
-        return self.language.number(rounded(moved, EXACT.multiply(now[1], then[0]), places=1), 1)
-
-    def _unrounded(self, code: str, point: Point) -> Ratio:
-        return self.exact(code, point[0]) or (point[1], ONE)
-
-
-class _Canvas:
-    """One chart's words and its space for lines, in tenths of a pixel.
-
-    `head` and `foot` are parts of class, lines, place and step from line to line, and language if it is not the
-    picture's.
-    """
-
-    def __init__(
-        self, curves: Sequence[Curve], look: ChartLook, title: str, subtitle: str, notes: Iterable[str]
-    ) -> None:
-        self.curves, self._language = curves, look.language
-        self.lang = look.language.foreign
-        self.title_lang = "" if curves or look.title else self.lang
-        self.is_rtl = look.language.direction == "rtl"
-        self.width = look.width * PIXEL
-        edge, space = look.edge, look.space
-        self._edge = edge
-        self.words_at = self.width - edge if self.is_rtl else edge
-        kind, size, step = ("small", SMALL, 15 * PIXEL) if look.is_compact else ("soft", _TEXT, 17 * PIXEL)
-        titles, subtitles = wrapped(title, _TITLE, space), wrapped(subtitle, size, space)
-        rows = wrapped(look.language.blank.join(notes), SMALL, space)
-        top, title_step, note_step = edge - 4 * PIXEL, 21 * PIXEL, 15 * PIXEL
-        below = top + title_step * len(titles)
-        self.head = [("title", titles, top, title_step, self.title_lang), (kind, subtitles, below, step, "")]
-        self._top = max(edge, 12 * PIXEL) + 4 * PIXEL + below + step * len(subtitles)
-        foot = edge + 28 * PIXEL + note_step * len(rows)
-        self.height = max(look.height * PIXEL, self._top + _LEAST_PLOT + foot)
-        self._bottom = self.height - foot
-        self.foot = [("small", rows, self.height - edge * 3 // 4 - note_step * len(rows), note_step, self.lang)]
-
-    def plot(self) -> dict[str, object]:
-        """The axes, their marks as (place, text), and the lines between them."""
-        if not self.curves:
-            return {}
-        height = (self._bottom - self._top) // PIXEL
-        ticks = level_ticks(self.curves, height // 36, height)
-        marks = marks_of(ticks, self._language)
-        # The title of a narrow chart says which currency a single line is.
-        is_short = self.width < _NARROW * PIXEL and len(self.curves) == 1
-        labels = [(curve.figure,) if is_short else (curve.code, curve.figure) for curve in self.curves]
-        left = self._edge + max(text_width(text, SMALL) for text in marks) + 8 * PIXEL
-        right = self.width - self._edge - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
-        time, level = time_axis(self.curves, left, right), Axis(ticks[0], ticks[-1], self._bottom, self._top)
-        return {
-            "time": time,
-            "bottom": self._bottom,
-            "levels": list(zip(map(level.at, ticks), marks, strict=True)),
-            "days": self._fitting(time),
-            "lines": lines(self.curves, level, time, labels),
-        }
-
-    def _fitting(self, time: Axis) -> list[tuple[int, str]]:
-        """The closest marks of days whose labels leave a blank between them."""
-        marks: list[tuple[int, str]] = []
-        for marks in day_marks(time, self._language):
-            space = max(text_width(text, SMALL) for _, text in marks) + 14 * PIXEL
-            if all(after[0] - before[0] >= space for before, after in pairwise(marks)):
-                break
-        return marks
-
-
 def marks_of(ticks: Sequence[Decimal], language: Language) -> list[str]:
     """The marks of a level as text, with as many decimals as the longest needs."""
     places = max(map(decimals, ticks))
     return [language.number(tick, places) for tick in ticks]
 
 
-def day_marks(time: Axis, language: Language) -> Iterator[list[tuple[int, str]]]:
-    """Ways to mark the days of an axis as (place, text), the closest first."""
+def day_marks(time: Axis, language: Language, pixel: int = PIXEL) -> list[tuple[int, str]]:
+    """The closest marks of days as (place, text) whose labels leave a blank between them; a `pixel` is so much."""
 
     def text(day: date, unit: Unit) -> str:
         if unit == "day":
             return language.day_and_month(day)
         return language.year(day) if unit == "year" or day.month == 1 else language.month(day)
 
+    marks: list[tuple[int, str]] = []
     for unit, days in day_ticks(*(date.fromordinal(int(day)) for day in (time.low, time.high))):
-        yield [(time.at_day(day), text(day, unit)) for day in days]
+        marks = [(time.at_day(day), text(day, unit)) for day in days]
+        space = (max(text_width(text, SMALL) for _, text in marks) + 14 * PIXEL) * pixel // PIXEL
+        if all(after[0] - before[0] >= space for before, after in pairwise(marks)):
+            break
+    return marks
