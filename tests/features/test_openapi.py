@@ -26,7 +26,6 @@ from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 
 from ratesvc.bank import admission
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, Revision
-from ratesvc.errors import RatesvcError
 from ratesvc.features.docs import openapi_json, reference
 from ratesvc.features.ranges.unit_rates import MOST_POINTS
 from ratesvc.features.rendering import MOST_WAITING, Queue
@@ -35,7 +34,6 @@ from ratesvc.features.site.page import FRAME_THEMES, OEMBED_SIZES
 from ratesvc.features.widget import card, choice, releases, view
 from ratesvc.installed import FEATURES
 from ratesvc.render import openapi
-from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.language import TRANSLATIONS, catalogue
 from ratesvc.render.openapi import Site
 from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
@@ -449,21 +447,6 @@ def test_examples_fit_their_schemas() -> None:
         assert not wrong(parts["schemas"]["Problem"], value)
         facts = {name: value[name] for name in value.keys() - {"type", "title", "status", "detail"}}
         assert value == problem.body(value["detail"], facts)
-
-
-def test_every_error_has_its_own_problem_type() -> None:
-    """So a program can tell them apart, and the contract shows each."""
-    assert len({problem.slug for problem in PROBLEMS.values()}) == len(PROBLEMS)
-    assert all(issubclass(kind, RatesvcError) for kind in PROBLEMS)
-    shown = [
-        content["examples"]
-        for one in OPERATIONS
-        for answer in one["responses"].values()
-        for media, content in answer.get("content", {}).items()
-        if media == PROBLEM_JSON
-    ]
-    slugs = {problem.slug for problem in PROBLEMS.values()}
-    assert {slug for examples in shown for slug in examples} == slugs | {"method_not_allowed"}
 
 
 async def articles(service: Served) -> dict[str, str]:

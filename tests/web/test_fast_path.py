@@ -177,11 +177,3 @@ async def test_a_replica_that_drains_ends_its_connections(both: tuple[Served, st
         for client in clients:
             for path in ("/v1/rates", "/v1/rates?codes=USD", "/v1/rates?codes=USD"):
                 assert b"\r\nConnection: close\r\n" in await client.ask(get(path))
-
-
-async def test_a_body_is_refused_even_if_the_answer_is_remembered(both: tuple[Served, str]) -> None:
-    """On both paths."""
-    await both[0].get("/v1/rates")
-    async with connected(both[0].url, both[1]) as clients:
-        for client in clients:
-            assert (await client.ask(get("/v1/rates", "Content-Length: 3") + b"abc")).startswith(b"HTTP/1.1 413 ")
