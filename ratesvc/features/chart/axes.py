@@ -93,7 +93,7 @@ def level_ticks(curves: Sequence[Curve], most: int, height: int) -> list[Decimal
     levels = [level for curve in curves for _, level in curve.points]
     low, high = min(levels), max(levels)
     if any(is_low for curve in curves for *_, is_low in curve.marked):
-        space = EXACT.multiply(EXACT.subtract(high, low), Decimal(BELOW + ABOVE)) / height
+        space = rounded(EXACT.multiply(EXACT.subtract(high, low), Decimal(BELOW + ABOVE)), Decimal(height))
         low = max(EXACT.subtract(low, space), Decimal(0))
     return value_ticks(low, high, most)
 
