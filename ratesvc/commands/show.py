@@ -67,6 +67,6 @@ def _raise_cause(cycle: Cycle, day: date) -> None:
     # The first request is for that day. If it has succeeded, a failure of the later ones is not the cause.
     if cycle.failure and not any(revision.effective_date <= day for revision in cycle.accepted):
         raise cycle.failure
-    for held_back in cycle.held_back:
+    for held_back in cycle.held_back.values():
         if held_back.effective_date <= day:
             raise RatesvcError(f"The Bank's sheet of {held_back.effective_date} is held back ({held_back}).")

@@ -40,13 +40,6 @@ def data_dir(settings: Settings, *, demo: bool) -> Path:
     return Path(settings.data_dir) / ("demo" if demo else "engine")
 
 
-def _client_of(settings: Settings, limits: Limits, pace: Pace, *, demo: bool) -> BankClient:
-    cbr = settings.cbr
-    # The demo's Bank is in this process: no proxy leads there.
-    transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not demo)
-    return BankClient(cbr.mirrors, cbr.user_agent, pace=pace, daily=limits, transport=transport)
-
-
 class Service:
     """One replica. Use it as an async context manager; it answers from its `publication` as soon as it has a sheet."""
 
@@ -91,11 +84,15 @@ class Service:
         self.quarantine = self.store.quarantine
         self._sync = Sync(self.store, self.history, self.hold)
         # The Bank
-        self.client = _client_of(settings, limits, pace or Pace.of(settings.poll_seconds), demo=demo)
+        cbr = settings.cbr
+        # The demo's Bank is in this process: no proxy leads there.
+        transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not demo)
+        pace = pace or Pace.of(settings.poll_seconds)
+        self.client = BankClient(cbr.mirrors, cbr.user_agent, pace=pace, daily=limits, transport=transport)
         self.refresher = Refresher(
             self.client, self.store, self.history, clock, self._hold_and_announce, scheduled=scheduled
         )
-        self._backfill = Backfill(self.refresher, settings.cbr.backfill_gap_seconds, self.hold)
+        self._backfill = Backfill(self.refresher, cbr.backfill_gap_seconds, self.hold)
         self.schedule = Schedule(
             poll=self.poll,
             tick=self.tick,
@@ -221,11 +218,11 @@ class Service:
         self.telemetry.refreshed(cycle, nothing_held=not self.history.days)
         return cycle
 
-    async def _hold_and_announce(self, cycle: Cycle) -> None:
-        """Hold what was accepted, and tell the other replicas once it is stored. Log which sheets are held back."""
-        self.telemetry.held_back(cycle)
-        self.hold(cycle.accepted)
-        if cycle.accepted and cycle.stored:
+    async def _hold_and_announce(self, new: Sequence[Revision], cycle: Cycle) -> None:
+        """Hold new revisions, and tell the other replicas if they are stored. Log which sheets are held back."""
+        self.telemetry.held_back(new, cycle)
+        self.hold(new)
+        if new and cycle.stored:
             with contextlib.suppress(StoreUnavailable):
                 await self.store.announce()
 

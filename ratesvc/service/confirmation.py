@@ -43,7 +43,9 @@ class UnconfirmedSheets:
         sighting = self.sightings.get(first.effective_date)
         if sighting is None or not sighting.sheet.says_the_same_as(first.sheet):
             has_changed = sighting is not None
-            sighting = self._remember(first.sheet)
+            if len(self.sightings) >= MOST_UNCONFIRMED:
+                self.sightings.clear()
+            sighting = self.sightings[first.effective_date] = Sighting(first.sheet, self.poll)
             if not at_once:
                 return first.refused() if has_changed else first
         elif sighting.poll == self.poll and not at_once:
@@ -56,9 +58,3 @@ class UnconfirmedSheets:
                 return first.compared_with(second)
         sighting.silent += 1
         return first if sighting.silent < MOST_SILENT else first.refused()
-
-    def _remember(self, sheet: Sheet) -> Sighting:
-        while len(self.sightings) >= MOST_UNCONFIRMED:
-            del self.sightings[next(iter(self.sightings))]
-        sighting = self.sightings[sheet.effective_date] = Sighting(sheet, self.poll)
-        return sighting

@@ -52,7 +52,7 @@ def fetch(cycle: Cycle | None, failures: int) -> Check:
     if failures == 0:
         # A sheet that is held back changes no answer, but a person may want to look before it is overdue.
         if cycle.held_back:
-            why = "; ".join(f"{sheet.effective_date} {sheet.decision}: {sheet}" for sheet in cycle.held_back)
+            why = "; ".join(f"{sheet.effective_date} {sheet.decision}: {sheet}" for sheet in cycle.held_back.values())
             return {"status": "warn", "observedValue": cycle.outcome, "output": why}
         outcome = "another replica polls" if cycle.outcome == "skipped" else cycle.outcome
         return {"status": "pass", "observedValue": outcome}

@@ -43,28 +43,24 @@ SUSPICIOUS = frozenset({"rows", "core", "unit", "foreign"})
 """A person may want to look at such a document: it has wrong figures, or somebody else's content."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cycle:
-    """The outcome of one refresh.
+    """One refresh, and its outcome.
 
     `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
     `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis and
-    announced. `newly_quarantined` has the reason, in one word, of each document that is new in quarantine. `unknown`
-    are the elements and attributes of admitted documents that this program does not know.
+    announced. `held_back` are sheets by effective date. `newly_quarantined` has the reason, in one word, of each
+    document that is new in quarantine and not counted yet. `unknown` are the elements and attributes of admitted
+    documents that this program does not know.
     """
 
-    outcome: str
-    accepted: tuple[Revision, ...] = ()
+    outcome: str = "unchanged"
+    accepted: list[Revision] = field(default_factory=list)
     stored: bool = True
     failure: FetchFailed | None = None
-    held_back: tuple[HeldBack, ...] = ()
-    newly_quarantined: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def bank_answered(self) -> bool:
-        """Whether the Bank was asked and answered."""
-        return self.outcome not in ("failed", "crashed", "skipped")
+    held_back: dict[date, HeldBack] = field(default_factory=dict)
+    newly_quarantined: list[str] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
 
     @property
     def has_failed(self) -> bool:
@@ -74,20 +70,15 @@ class Cycle:
 
 @dataclass(slots=True)
 class _Draft:
-    """A cycle in the making: its sheets by effective date, and the history that they are compared with."""
+    """A cycle in the making, and the history that its sheets are compared with."""
 
     history: History
+    cycle: Cycle = field(default_factory=Cycle)
     asked: set[date | None] = field(default_factory=set)
     newest: date | None = None
     """The day of the sheet that the Bank gave as its newest."""
     admitted: dict[date, Revision] = field(default_factory=dict)
-    """Those that are not stored and held yet."""
-    accepted: list[Revision] = field(default_factory=list)
-    stored: bool = True
-    held_back: dict[date, HeldBack] = field(default_factory=dict)
-    newly_quarantined: list[str] = field(default_factory=list)
-    unknown: set[str] = field(default_factory=set)
-    failure: FetchFailed | None = None
+    """The sheets that are not stored and held yet, by effective date."""
     has_answer: bool = False
     """Whether the Bank gave what it was asked for first, or a sheet that is new. Later failures are of other days."""
 
@@ -109,27 +100,20 @@ class _Draft:
     def admit(self, revision: Revision, raw: bytes) -> None:
         """Take an admitted sheet. A document with unknown parts is not kept, so that nobody repeats them to readers."""
         unknown = unknown_parts(raw)
-        self.unknown.update(unknown)
+        self.cycle.unknown.update(unknown)
         document = b"" if unknown else zlib.compress(raw, 9)
         self.admitted[revision.effective_date] = replace(revision, document=document)
 
-    def cycle(self, accepted: Sequence[Revision]) -> Cycle:
-        """The cycle as it is now, with these revisions."""
-        if any(isinstance(sheet, Quarantined) for sheet in self.held_back.values()):
-            outcome = "quarantined"
-        elif self.held_back:
-            outcome = "confirming"
-        else:
-            outcome = "new" if accepted else "unchanged"
-        return Cycle(
-            "failed" if self.failure and not self.has_answer else outcome,
-            tuple(accepted),
-            self.stored,
-            self.failure,
-            tuple(self.held_back.values()),
-            tuple(self.newly_quarantined),
-            tuple(sorted(self.unknown)),
-        )
+    def outcome(self) -> str:
+        """The outcome of the cycle so far."""
+        cycle = self.cycle
+        if cycle.failure and not self.has_answer:
+            return "failed"
+        if any(isinstance(sheet, Quarantined) for sheet in cycle.held_back.values()):
+            return "quarantined"
+        if cycle.held_back:
+            return "confirming"
+        return "new" if cycle.accepted else "unchanged"
 
 
 class Refresher:
@@ -141,11 +125,11 @@ class Refresher:
         store: Store,
         history: History,
         clock: Callable[[], datetime],
-        hold_and_announce: Callable[[Cycle], Awaitable[None]],
+        hold_and_announce: Callable[[Sequence[Revision], Cycle], Awaitable[None]],
         *,
         scheduled: bool,
     ) -> None:
-        """`clock` gives UTC. `hold_and_announce` gets each part of a cycle once it is stored.
+        """`clock` gives UTC. `hold_and_announce` gets the revisions that are new, and the cycle so far.
 
         A `scheduled` refresher decides about an unconfirmed sheet at the next poll; that of a command decides at once.
         """
@@ -181,13 +165,13 @@ class Refresher:
         finally:
             if not draft.has_answer:
                 await self.store.poll_lease.release()
-        return draft.cycle(draft.accepted)
+        return draft.cycle
 
     async def ask_without_lease(self, day: date | None = None) -> Cycle:
         """Ask for the sheet of `day`, or the newest, at once: the work of a command."""
         draft = _Draft(self.history)
         await self._ask_for_all([day], draft)
-        return draft.cycle(draft.accepted)
+        return draft.cycle
 
     async def _ask_for_all(self, days: Sequence[date | None], draft: _Draft) -> None:
         """Ask for the sheets of these days; None is the newest. Then for today's and the one before it if they lack.
@@ -203,7 +187,7 @@ class Refresher:
             try:
                 await self._ask_for(day, draft)
             except FetchFailed as failure:
-                draft.failure = draft.failure or failure
+                draft.cycle.failure = draft.cycle.failure or failure
                 await self._quarantine_refused(failure, draft)
                 if day is None:
                     left += self._without_the_newest(failure)
@@ -211,11 +195,10 @@ class Refresher:
                     break
                 continue
             # The Bank gave a sheet that is held back, so the one before it must be asked for.
-            given = sorted({*self.history.days, *draft.admitted, *draft.held_back})
+            given = sorted({*self.history.days, *draft.admitted, *draft.cycle.held_back})
             if not left and (following := day_to_fetch(given, self.history, self.clock())):
                 left.append(following)
         await self._store(draft)
-        draft.has_answer = draft.has_answer or not draft.failure or bool(draft.accepted)
 
     def _days_to_ask_again(self, newest: date | None) -> list[date]:
         """Today while tomorrow's sheet is held; the others of the last week once a day, and after a start.
@@ -271,14 +254,14 @@ class Refresher:
             sheet, raw = await self.client.daily(day, partial(self._read, day))
         effective = sheet.effective_date
         self._absences.pop(effective, None)
-        if effective not in draft.held_back:
+        if effective not in draft.cycle.held_back:
             if draft.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
                 # At a first start, today's and the newest sheet need earlier ones to be compared with.
                 with contextlib.suppress(FetchFailed):
                     await self._ask_for(effective - ONE_DAY, draft)
             await self._decide_about(sheet, raw, draft)
         # Otherwise the next poll asks again, and may confirm it.
-        if day and not self._note_absence(day, effective) and effective not in draft.held_back:
+        if day and not self._note_absence(day, effective) and effective not in draft.cycle.held_back:
             self._asked[day] = self._today()
 
     async def _decide_about(self, sheet: Sheet, raw: bytes, draft: _Draft) -> None:
@@ -306,29 +289,31 @@ class Refresher:
             draft.admit(admission.revision(number, self._now()), raw)
             await self._drop(raw)
             return
-        draft.held_back[admission.effective_date] = admission
+        draft.cycle.held_back[admission.effective_date] = admission
         if isinstance(admission, Quarantined):
             case = Case(admission.effective_date, self._now(), (str(admission),), raw)
             await self._quarantine(case, admission.assessment.reason, draft)
 
     async def _store(self, draft: _Draft) -> None:
         """Store the admitted sheets, the newest first; then hold and announce them."""
-        new: list[Revision] = []
+        new, cycle = list[Revision](), draft.cycle
         for effective in sorted(draft.admitted, reverse=True):
             current, revision = draft.history.of_date(effective), draft.admitted[effective]
             try:
-                if draft.stored:
+                if cycle.stored:
                     revision = await self._put(revision, current)
             except StoreUnavailable:
                 # This replica still serves what it fetched, and the next cycle stores it. The other sheets are not
                 # tried, because each would wait for Redis as long again.
-                draft.stored = False
+                cycle.stored = False
             if revision != current:
                 new.append(revision)
         draft.admitted.clear()
-        draft.accepted += new
-        await self._hold_and_announce(draft.cycle(new))
-        draft.newly_quarantined.clear()
+        cycle.accepted += new
+        draft.has_answer = draft.has_answer or not cycle.failure or bool(cycle.accepted)
+        cycle.outcome = draft.outcome()
+        await self._hold_and_announce(new, cycle)
+        cycle.newly_quarantined.clear()
 
     async def _put(self, candidate: Revision, current: Revision | None) -> Revision:
         """Store a sheet, after the one that it corrects, which Redis may have as columns only.
@@ -361,7 +346,7 @@ class Refresher:
             admission = self._admission(whole if agrees else document, draft, settled=settled, agrees=agrees)
         await self._decide(admission, raw, draft, settled=settled)
         await self._store(draft)
-        return draft.cycle(draft.accepted)
+        return draft.cycle
 
     @staticmethod
     def _admission(sheet: Sheet, draft: _Draft, *, settled: bool, agrees: bool) -> Admission:
@@ -420,7 +405,7 @@ class Refresher:
         if stored != candidate:
             day, number = stored.key
             raise RatesvcError(f"revision {number} of the sheet of {day} has come meanwhile: nothing was changed")
-        await self._hold_and_announce(Cycle("new", (candidate,)))
+        await self._hold_and_announce([candidate], Cycle("new"))
 
     async def _quarantine_refused(self, failure: FetchFailed, draft: _Draft) -> None:
         for error in failure.refusals:
@@ -437,7 +422,7 @@ class Refresher:
         # Without Redis it is put aside at the next poll, because the Bank still says the same then.
         with contextlib.suppress(StoreUnavailable):
             if await self.store.quarantine.add(case):
-                draft.newly_quarantined.append(reason)
+                draft.cycle.newly_quarantined.append(reason)
 
     def _now(self) -> datetime:
         return self.clock().replace(microsecond=0)

@@ -199,7 +199,7 @@ class Telemetry:
         self.last_attempt = self._clock()
         # A replica whose poll failed gives up the lease, so the Bank answers the one that keeps it.
         self.failures = self.failures + 1 if cycle.has_failed else 0
-        if cycle.bank_answered:
+        if not cycle.has_failed and cycle.outcome != "skipped":
             self.last_success = self.last_attempt
         self.metrics.fetches.labels(cycle.failure.kind if cycle.failure and cycle.has_failed else cycle.outcome).inc()
         if cycle.accepted and not cycle.stored:
@@ -210,16 +210,15 @@ class Telemetry:
             for host, error in cycle.failure.failures:
                 self.log.warning("fetch_failed", host=host, error=str(error), **hint)
 
-    def held_back(self, cycle: Cycle) -> None:
+    def held_back(self, new: Iterable[Revision], cycle: Cycle) -> None:
         """Log once why each sheet is held back, and each unknown part. Count documents that are new in quarantine."""
-        for accepted in cycle.accepted:
-            self._held_back.pop(accepted.effective_date, None)
-        for sheet in cycle.held_back:
-            day = sheet.effective_date
+        for revision in new:
+            self._held_back.pop(revision.effective_date, None)
+        for day, sheet in cycle.held_back.items():
             if self._held_back.get(day) != sheet:
                 self.log.warning("sheet_held_back", effective_date=str(day), to=sheet.decision, why=str(sheet))
             self._held_back[day] = sheet
-        for name in set(cycle.unknown) - self._unknown:
+        for name in sorted(cycle.unknown - self._unknown):
             self._unknown.add(name)
             self.log.warning("unknown_part", name=name)
         for kind in cycle.newly_quarantined:

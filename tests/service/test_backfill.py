@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -76,8 +76,8 @@ class Replica:
         self.backfill = Backfill(self.refresher, 0, hold)
         self.sync = Sync(self.store, self.history, hold)
 
-    async def hold(self, cycle: Cycle) -> None:
-        self.history.hold(cycle.accepted)
+    async def hold(self, new: Sequence[Revision], _: Cycle) -> None:
+        self.history.hold(new)
 
     def command(self) -> Self:
         """What a person runs beside it."""

@@ -51,7 +51,7 @@ CHECKS: dict[str, list[Check]] = {
         *(health.fetch(Cycle("failed", failure=FAILURE), 3), health.fetch(Cycle("crashed"), 1)),
     ],
     "A sheet that is held back warns at once.": [
-        health.fetch(Cycle("quarantined", held_back=(HELD_BACK, HELD_BACK)), 0)
+        health.fetch(Cycle("quarantined", held_back={SATURDAY: HELD_BACK, FRIDAY: HELD_BACK}), 0)
     ],
     "Memory goes on serving without Redis. Its words are repeated, and never its address.": [
         health.redis("external", None),

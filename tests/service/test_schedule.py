@@ -94,6 +94,7 @@ async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkey
     """Back and forward, as after a sleep. The Bank is asked at once; until it answers, no skew is known."""
     skew_s = served.service.clock_skew_s
     polls: list[float] = []
+    monkeypatch.setattr("ratesvc.service.schedule.LATE", timedelta(days=1))
     monkeypatch.setattr(Schedule, "poll_in", lambda _, seconds: polls.append(seconds))
     with capture_logs() as logged:
         monkeypatch.setattr("ratesvc.service.schedule.utc_now", lambda: utc_now() + timedelta(hours=hours))
@@ -177,7 +178,7 @@ CYCLES = {
     "new with a failure": Cycle("new", failure=FAILED.failure),
     "failed and asks for a pause": Cycle("failed", failure=FetchFailed([("cbr", SourceError("status", "503", 300))])),
     "skipped": Cycle("skipped"),
-    "confirming": Cycle("confirming", held_back=(Unconfirmed(sheet(SATURDAY), Assessment()),)),
+    "confirming": Cycle("confirming", held_back={SATURDAY: Unconfirmed(sheet(SATURDAY), Assessment())}),
 }
 
 

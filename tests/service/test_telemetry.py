@@ -308,10 +308,10 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says() -> N
     failed = Cycle("failed", failure=FetchFailed([("h", SourceError("dns", "x"))]))
     for tell, said in (
         (
-            partial(telemetry.held_back, Cycle("quarantined", held_back=(held,), unknown=("x",))),
+            partial(telemetry.held_back, (), Cycle("quarantined", held_back={SATURDAY: held}, unknown={"x"})),
             "sheet_held_back unknown_part",
         ),
-        (partial(telemetry.held_back, Cycle("quarantined", held_back=(other,), unknown=("x",))), "sheet_held_back"),
+        (partial(telemetry.held_back, (), Cycle(held_back={SATURDAY: other}, unknown={"x"})), "sheet_held_back"),
         (partial(telemetry.taken_back, [FRIDAY]), "sheet_taken_back(hint)"),
         (partial(telemetry.taken_back, []), ""),
         (partial(telemetry.holds, (), None), ""),
@@ -325,7 +325,7 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says() -> N
         (partial(telemetry.backfilled, None, 0, 0), ""),
         (partial(telemetry.refreshed, failed, nothing_held=True), "fetch_failed(hint)"),
         (
-            partial(telemetry.refreshed, Cycle("new", (flagged,), stored=False), nothing_held=False),
+            partial(telemetry.refreshed, Cycle("new", [flagged], stored=False), nothing_held=False),
             "kept_in_memory kept_in_memory",
         ),
         (partial(telemetry.holds, (replace(flagged, flags=("released",)),), None), "sheet(flags) sheet(flags)"),

@@ -97,7 +97,7 @@ def _why_left(differences: Sequence[Difference], cycle: Cycle) -> str:
     """Why the document of a day did not end its differences."""
     if cycle.failure:
         return str(cycle.failure)
-    if held_back := next(iter(cycle.held_back), None):
+    if held_back := next(iter(cycle.held_back.values()), None):
         return f"its document is held back: {held_back}"
     day = differences[0].day
     if all(difference.bank is None for difference in differences):
