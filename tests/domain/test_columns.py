@@ -95,16 +95,6 @@ def test_a_column_that_threads_read_does_not_change(records: Records, day: date,
     assert made.copy() == made
 
 
-def test_a_record_that_is_held_already_changes_nothing() -> None:
-    """The first, one in the middle or the last; another nominal or value makes another record."""
-    made = column(FLIPPED)
-    for day, (nominal, value) in FLIPPED.items():
-        assert made.with_record(day, nominal, value) is made
-        assert made.with_record(day, nominal * 10, value) is not made
-        assert made.with_record(day, nominal, value + 1) is not made
-    assert held(made) == FLIPPED
-
-
 @example(FLIPPED, FRIDAY, SATURDAY)
 @given(RECORDS, st.dates(date(2025, 12, 20), date(2026, 3, 10)), st.dates(date(2025, 12, 20), date(2026, 3, 10)))
 def test_unit_rates_of_a_closed_range(records: Records, since: date, until: date) -> None:

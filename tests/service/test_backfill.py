@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +22,6 @@ from kit.sheets import changed, times
 
 from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Pace
-from ratesvc.commands.backfill import backfill
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.history import History
@@ -31,7 +29,6 @@ from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import series
-from ratesvc.service import telemetry
 from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
@@ -484,19 +481,6 @@ async def test_the_share_of_a_first_run_that_is_done_never_falls(bank: Bank, rep
     assert sum("the sheet of" in progress.asking for progress in seen) > 3
 
 
-async def test_the_log_says_how_far_a_long_run_is(
-    serve_whole: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once a minute; here at every step, because nobody waits a minute for a test."""
-    monkeypatch.setattr(telemetry, "LOG_AGAIN_S", 0)
-    async with serve_whole():
-        pass
-    said = capsys.readouterr().out
-    steps = [(int(done), int(total)) for done, total in re.findall(r"backfill_progress .*done=(\d+) total=(\d+)", said)]
-    assert steps == sorted(steps)
-    assert len(steps) > 10
-
-
 # Runs that meet, and runs that end
 
 
@@ -621,13 +605,3 @@ async def test_an_error_that_ends_a_run_does_not_end_the_next(
     assert not replica.store.backfill_lease.held
     await replica.run()
     assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
-
-
-async def test_the_command_says_how_many_days_wait(
-    bank: Bank, settings: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """And where a person sees them."""
-    err(bank)
-    await backfill(settings, None, None, as_json=False, demo=False)
-    said = f"{len(DAYS) - 1} sheets, all but 1 that wait (ratesvc quarantine list) from {FIRST_DAY} to {FRIDAY}."
-    assert said in capsys.readouterr().out

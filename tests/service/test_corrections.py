@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, stored
-from kit.bank import Bank, bank_running, workdays
+from kit.bank import Bank, workdays
 from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
 from kit.http import reading
 from kit.sheets import OF_THE_BANK, changed, plausible, ranges_name, times
@@ -124,17 +124,3 @@ async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Se
         assert (await held.get(f"/v1/rates/{wrong}"))[0] == 503
         assert (await held.get(f"/v1/rates/{day}"))[0] == 200
     assert json.loads((await held.get(f"/v1/series?codes=USD&until={wrong}"))[2])["unconfirmed"] == [str(wrong)]
-
-
-async def test_a_mirror_that_lags_is_passed_over(bank: Bank, serve: Serve, clock: Clock) -> None:
-    """The first mirror is two sheets behind at 18:00. The second gets one request a poll, and its sheet is served."""
-    clock.moment = datetime(2026, 4, 24, 15, 0, tzinfo=UTC)
-    async with bank_running() as fresh:
-        fresh.publish(*map(plausible, [*DAYS, SATURDAY]))
-        async with serve(cbr={"mirrors": (bank.url, fresh.url)}) as served:
-            await served.ready()
-            await eventually(lambda: served.service.history.of_date(SATURDAY))
-            assert served.service.health()["cbr:sheet"]["status"] == "pass"
-            asked = len(fresh.queries)
-            await served.service.poll()
-            assert len(fresh.queries) == asked + 1

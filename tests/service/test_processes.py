@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -24,12 +24,9 @@ from kit.service import (
     ROOT,
     Program,
     begun,
-    engines_over,
     environment,
     free_port,
     processes_over,
-    run,
-    running,
     serving,
 )
 from kit.time import limit_s
@@ -74,27 +71,6 @@ async def test_after_kill_9_and_without_the_bank_the_answers_are_the_same(bank: 
         after = [await program.get(path) for path in paths]
     assert [(status, body) for status, _, body in after] == [(status, body) for status, _, body in before]
     assert [headers["ETag"] for _, headers, _ in after] == [headers["ETag"] for _, headers, _ in before]
-
-
-async def test_an_engine_outlives_the_process_that_started_it(bank: Bank, tmp_path: Path) -> None:
-    """A service that starts during a backfill uses the backfill's engine, and keeps it when the backfill is killed."""
-    around_today(bank)
-    variables = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_CBR_BACKFILL_GAP_SECONDS": "600"}
-    async with AsyncExitStack() as stack:
-        backfill = await stack.enter_async_context(running(tmp_path, "backfill", **variables))
-        await eventually(lambda: any(request.path.endswith("XML_valFull.asp") for request in bank.asked))
-        program = await stack.enter_async_context(serving(tmp_path, **variables))
-        await program.ready()
-        engines = engines_over(tmp_path)
-        backfill.kill()
-        await backfill.wait()
-        code, out, err = await run(tmp_path, "show", "--json", RATESVC_CBR_MIRRORS="http://127.0.0.1:1")
-        assert (code, err) == (0, "")
-        assert json.loads(out)["rates"] == json.loads((await program.get("/v1/rates"))[2])["rates"]
-        assert engines_over(tmp_path) == engines
-        assert len(engines) == 1
-        await program.stops()
-    assert not engines_over(tmp_path)
 
 
 def with_server(folder: Path, script: str) -> dict[str, str]:

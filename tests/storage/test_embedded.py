@@ -10,7 +10,6 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from kit.service import engines_over, processes_over, serving
 from redis.asyncio import Redis
 
 from ratesvc.errors import EngineError, EngineNotReady
-from ratesvc.storage.embedded import START_TIMEOUT_S, Engine, EngineFolder, answers, find_server
+from ratesvc.storage.embedded import LONGEST_RETRY_S, START_TIMEOUT_S, Engine, EngineFolder, answers, find_server
 
 pytestmark = pytest.mark.nightly
 
@@ -241,27 +240,22 @@ async def test_a_server_that_dies_after_each_start_is_started_after_longer_pause
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first death costs no pause."""
-    monkeypatch.setattr("ratesvc.storage.embedded.FIRST_RETRY_S", 0.5)
-    clock = asyncio.get_running_loop().time
-    died: list[float] = []
+    engine, pauses, reports = Engine(tmp_path, lambda _, error: reports.append(error)), list[float](), Reports()
 
-    class Deaths(Reports):
-        def append(self, report: BaseException | str) -> None:
-            if isinstance(report, str):
-                died.append(clock())
+    async def reached() -> None: ...
 
-    async with opened(tmp_path, Deaths()) as (engine, _):
+    async def slept(seconds: float) -> None:
+        pauses.append(seconds)
+        if seconds == LONGEST_RETRY_S:
+            raise asyncio.CancelledError
 
-        async def dies_again() -> bool:
-            if len(died) < 4 and await answers(engine.folder.socket):
-                # One that is killed before the engine has seen it answer is started again without a report.
-                for process in engines_over(tmp_path):
-                    os.kill(process, signal.SIGKILL)
-            return len(died) >= 4
-
-        await eventually(dies_again)
-    pauses = [later - earlier for earlier, later in pairwise(died)]
-    assert all(pause >= 0.45 * 2**number for number, pause in enumerate(pauses[:3]))
+    monkeypatch.setattr(engine, "_is_over", lambda: True)
+    monkeypatch.setattr(engine, "_reach", reached)
+    monkeypatch.setattr("ratesvc.storage.embedded.asyncio.sleep", slept)
+    with pytest.raises(asyncio.CancelledError):
+        await engine._keep()  # noqa: SLF001 -- its task
+    assert pauses == [0.25, 1, 2, 4, 8, 16, 32, 60]
+    assert len(reports) == len(pauses) - 1
 
 
 async def test_engines_that_open_at_once_share_one_server(tmp_path: Path) -> None:

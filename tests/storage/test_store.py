@@ -114,14 +114,6 @@ async def test_of_two_replicas_that_repair_with_different_figures_the_first_coun
     assert await stored(store) == [revision() if written[0] else revision(shift=1)]
 
 
-async def test_two_replicas_that_put_at_once_agree(store: Store, other: Store) -> None:
-    """The second returns the revision of the first."""
-    both = await asyncio.gather(*(replica.put(revision()) for replica in (store, other) * 5))
-    assert len(both) == 10
-    assert all(kept == both[0] for kept in both)
-    assert await stored(store) == both[:1]
-
-
 async def test_a_write_that_is_tried_changes_nothing(store: Store, redis: Redis, namespace: str) -> None:
     """After a refusal it tells whether Redis takes writes again. Otherwise nothing is tried."""
     await redis.config_resetstat()
@@ -325,16 +317,6 @@ async def test_a_lease_lasts_while_its_holder_lives(
     assert lease._renewal  # noqa: SLF001 -- as if the process had been killed
     lease._renewal.cancel()  # noqa: SLF001
     await eventually(lambda: redis.set(key, "another", nx=True))
-
-
-async def test_without_redis_every_method_says_so() -> None:
-    """StoreUnavailable stands for every error of a missing Redis, and closing raises nothing."""
-    store = Store(RedisConnection("redis://127.0.0.1:1/0"), "x")
-    asked = store.fields(), store.glance(), store.put(revision()), anext(store.announcements())
-    for call in (*asked, store.announce()):
-        with pytest.raises(StoreUnavailable):
-            await call
-    await store.close()
 
 
 # Documents in quarantine
