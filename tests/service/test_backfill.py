@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -104,6 +103,12 @@ class Replica:
         """A run that has fetched three columns, and goes on when it is told to."""
         await self.fetch(None)
         self.begun_run = await self.begun(since, until)
+
+    async def reaches(self, day: date) -> None:
+        """A run that is about to ask for the document of that day."""
+        self.begun_run = self.steps()
+        while (await anext(self.begun_run)).asking != f"the sheet of {day}":
+            pass
 
     async def ends(self) -> None:
         await finished(self.begun_run)
@@ -261,7 +266,7 @@ def spoilt(day: date, how: str) -> Sheet:
     return changed(right, **{one: times(factor) for one in right.by_code if factor and code in ("all", one)})
 
 
-async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  # noqa: PLR0912, C901 -- one case a word
+async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  # noqa: PLR0912, PLR0915, C901 -- one case a word
     """One step of a story: what the Bank, Redis or a person does, or what the replica is told to do."""
     match step.split():
         case ("run" | "begins") as word, days:
@@ -273,8 +278,15 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             await who.fetch(None)
         case "english", what:
             bank.english = b"" if what == "nothing" else None
-        case ("fetch" | "withdraw") as word, day:
+        case ("fetch" | "withdraw" | "reaches") as word, day:
             await getattr(who, word)(day_of(day))
+        case ("seizes",):
+            await who.store.backfill_lease.revoke()
+            assert await who.store.backfill_lease.take()
+        case "renames", day:
+            new, named = sheet(day_of(day)), bank.currencies.copy()
+            bank.publish(replace(new, quotes=(replace(new.quotes[0], code="NEW"), *new.quotes[1:])))
+            bank.currencies = named
         case "release", day:
             [case] = [one for one in await who.store.quarantine.cases() if one.effective_date in (day_of(day), None)]
             await who.refresher.release(case)
@@ -367,11 +379,12 @@ async def test_a_run_asks_for_what_is_missing_and_admits_what_is_right(
 ) -> None:
     """golden/backfill.txt has the stories of a replica, and of the `other` on the same Redis; `=` notes the state."""
     noted, store, writes = list[str](), replica.store, 0
+    others = {"other": other, "command": replica.command(), "person": other.command()}
     for step in (*question.split("; "), "="):
         if step != "=":
             try:
                 word, _, what = step.partition(" ")
-                who = {"other": other, "command": replica.command()}.get(word)
+                who = others.get(word)
                 await happens(bank, clock, who or replica, what if who else step)
             except RatesvcError as error:
                 noted.append(f"{step}: {error}".replace(bank.url.removeprefix("http://"), "the Bank"))
@@ -490,49 +503,6 @@ async def test_of_two_runs_at_once_the_second_waits(bank: Bank, replica: Replica
     assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
 
 
-async def test_one_replica_at_a_time_fetches_history_and_a_person_goes_first(
-    bank: Bank, replica: Replica, other: Replica
-) -> None:
-    """The holder of the lease keeps the others out. A command takes the lease, and the other run ends."""
-    for each in (replica, other):
-        await each.fetch(None)
-    steps = await replica.begun()
-    with pytest.raises(NotOurTurn):
-        await other.run()
-    assert len(bank.series_asked) == 3
-    command = other.command().steps()
-    await anext(command)
-    with pytest.raises(NotOurTurn):
-        await anext(steps)
-    assert replica.backfill.progress is None
-    await finished(command)
-    assert sorted(bank.series_asked[3:]) == sorted([*bank.series, *NAMELESS])
-    await replica.run()
-
-
-async def test_a_run_that_lost_its_turn_writes_nothing_more(bank: Bank, replica: Replica, other: Replica) -> None:
-    """Another process writes history by then. A document that was admitted is stored, and is not asked for again."""
-    for day in (WRONG, DAYS[20]):
-        bank.series["R01335"][day] = (100, Decimal("99.9999"))
-    await replica.fetch(None)
-    steps = replica.steps()
-    while (await anext(steps)).asking != f"the sheet of {DAYS[20]}":
-        pass
-    await other.read()
-    await other.store.backfill_lease.revoke()
-    assert await other.store.backfill_lease.take()
-    before = await other.store.glance()
-    with pytest.raises(NotOurTurn):
-        await anext(steps)
-    gc.collect()
-    for _ in range(10):
-        assert await other.store.glance() == before
-    bank.asked.clear()
-    await other.fill()
-    assert bank.queries == [f"date_req={DAYS[20]:%d/%m/%Y}"]
-    assert await covered(other) == Coverage(FIRST_DAY, FRIDAY)
-
-
 async def test_a_moment_without_redis_ends_no_run(
     bank: Bank, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -550,20 +520,6 @@ async def test_a_moment_without_redis_ends_no_run(
     assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
 
 
-async def test_a_day_that_a_poll_admits_meanwhile_is_not_asked_for_again(bank: Bank, replica: Replica) -> None:
-    """Its document would become a second revision with the same figures."""
-    for day in (WRONG, DAYS[20]):
-        bank.series["R01335"][day] = (100, Decimal("99.9999"))
-    await replica.fetch(None)
-    steps = replica.steps()
-    while (await anext(steps)).asking != f"the sheet of {WRONG}":
-        pass
-    await replica.fetch(DAYS[20])
-    await finished(steps)
-    assert replica.held(DAYS[20]).number == 1
-    assert bank.queries.count(f"date_req={DAYS[20]:%d/%m/%Y}") == 1
-
-
 async def test_a_sheet_that_two_decide_about_at_once_has_one_revision(bank: Bank, replica: Replica) -> None:
     """A poll and a backfill, say: one waits for the second address while the other admits the sheet."""
     await replica.fetch(None)
@@ -577,19 +533,6 @@ async def test_a_sheet_that_two_decide_about_at_once_has_one_revision(bank: Bank
         event.set()
         await task
     assert replica.held(SATURDAY).number == 1
-
-
-async def test_a_day_after_the_newest_sheet_needs_its_document(bank: Bank, replica: Replica, clock: Clock) -> None:
-    """A code is renamed, and the catalogue still has the old one: the series alone would give the day to it."""
-    await replica.fetch(None)
-    new = sheet(SATURDAY)
-    named = bank.currencies.copy()
-    bank.publish(replace(new, quotes=(replace(new.quotes[0], code="NEW"), *new.quotes[1:])))
-    bank.currencies = named
-    clock.advance(days=3)
-    await replica.fill()
-    assert replica.history.of_date(SATURDAY) is None
-    assert replica.history.missing_days(Days(SATURDAY, SATURDAY), SATURDAY) == [SATURDAY]
 
 
 async def test_an_error_that_ends_a_run_does_not_end_the_next(
