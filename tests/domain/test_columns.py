@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from kit.dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
-from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, sheet_days, with_revision
+from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, sheet_days
 from ratesvc.domain.rates import Quote, Revision, Sheet
 from ratesvc.features.ranges.unit_rates import exact, scaled
 
@@ -114,19 +114,6 @@ def dollar(value: str, nominal: int = 1) -> Quote:
 
 def revision(day: date, *quotes: Quote, fetched_at: datetime = FETCHED) -> Revision:
     return Revision(Sheet(day, quotes), 1, fetched_at)
-
-
-def test_a_sheet_is_written_into_the_columns_of_its_currencies() -> None:
-    """Other columns lose the day, a new currency gets a column, and the given columns do not change."""
-    columns = {"R01235": column(FLIPPED), "R01717": column(FLIPPED, SUM)}
-    euro = Quote("EUR", "978", "R01239", 1, Decimal("88.2826"), "Евро")
-    found = with_revision(columns, revision(FRIDAY, dollar("99.0000", 10), euro))
-    assert held(found["R01235"]) == {**FLIPPED, FRIDAY: (10, Decimal("99.0000"))}
-    assert held(found["R01717"]) == {day: record for day, record in FLIPPED.items() if day != FRIDAY}
-    assert held(found["R01239"]) == {FRIDAY: (1, Decimal("88.2826"))}
-    assert found["R01239"].currency == Currency("R01239", "R01239", "EUR", "978", "Евро")
-    assert found["R01239"].fetched_at == FETCHED
-    assert {cbr_id: held(one) for cbr_id, one in columns.items()} == {"R01235": FLIPPED, "R01717": FLIPPED}
 
 
 def test_a_sheet_is_composed_of_the_columns_that_have_its_day() -> None:

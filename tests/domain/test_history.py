@@ -269,13 +269,6 @@ def test_a_gap_begins_where_a_sheet_may_be_missing(
         history.hold((), history.columns(), coverage)
 
 
-def test_there_is_no_gap_before_the_first_rates() -> None:
-    """Nor in a coverage that begins with them."""
-    held, third = filled(FIRST_DAY, FIRST_DAY + 2 * ONE_DAY), FIRST_DAY + 2 * ONE_DAY
-    assert held.first_uncertain(Days(date(1990, 1, 1), third)) is None
-    assert held.first_uncertain(Days(date(1990, 1, 1), third + ONE_DAY)) == third + ONE_DAY
-
-
 # What is held
 
 REVISION = re.compile(

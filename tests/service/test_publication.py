@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-import re
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 
@@ -56,7 +55,9 @@ def test_every_encoding_holds_the_same_bytes_on_every_replica(content: bytes) ->
     assert all(unpack[name](packed) == content for name, packed in one.encodings.items())
     assert one.encodings == other.encodings
     assert one.encodings.get("gzip", bytes(8))[4:8] == b"\0\0\0\0"
-    assert [one.etag(name) for name in one.encodings] == [other.etag(name) for name in other.encodings]
+    tags = [one.etag(name) for name in one.encodings]
+    assert tags == [other.etag(name) for name in other.encodings]
+    assert len(set(tags)) == len(one.encodings), "a strong tag is of the bytes that are sent"
 
 
 def test_the_smallest_encoding_comes_first() -> None:
@@ -66,14 +67,6 @@ def test_the_smallest_encoding_comes_first() -> None:
     assert [len(packed) for packed in encodings.values()] == sorted(map(len, encodings.values()))
     assert len(body(b"x" * SMALLEST_COMPRESSED).encodings) == 3
     assert list(body(b"75.5273").encodings) == ["identity"]
-
-
-def test_every_encoding_has_a_strong_tag_of_its_own() -> None:
-    """RFC 9110: a strong validator is of the bytes sent, so gzip's differs from brotli's."""
-    one = body(b"x" * 1000)
-    tags = [one.etag(name) for name in one.encodings]
-    assert len(set(tags)) == 3
-    assert all(re.fullmatch(r'"[0-9a-f]{24}(-br|-gzip)?"', tag) for tag in tags)
 
 
 @given(st.binary(max_size=50), st.binary(max_size=50))

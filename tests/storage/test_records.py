@@ -17,7 +17,7 @@ from kit.bank import daily_xml, sheet
 from kit.dates import FRIDAY, SATURDAY
 
 from ratesvc.domain.columns import Column, Currency, Days
-from ratesvc.domain.rates import Quote, Revision, Sheet
+from ratesvc.domain.rates import Revision
 from ratesvc.storage import records
 
 FETCHED = datetime(2026, 4, 24, 12, 30, 5, tzinfo=UTC)
@@ -86,23 +86,6 @@ def test_a_revision_comes_back_whole() -> None:
     found = records.decode_revision(FIELD, records.encode_revision(local))
     assert found
     assert found.fetched_at == FETCHED
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 8), st.integers(1, 10**13 - 1), st.text(max_size=12)), max_size=6),
-    st.integers(1, 9999),
-)
-def test_any_figures_come_back(rows: list[tuple[int, int, str]], number: int) -> None:
-    """To the last digit as printed, in their order."""
-    quotes = [
-        Quote(f"X{n:02}", f"{n:03}", f"R{n:05}", 10**power, Decimal(value).scaleb(-4), name)
-        for n, (power, value, name) in enumerate(rows)
-    ]
-    revision = Revision(Sheet(FRIDAY, tuple(quotes)), number, FETCHED)
-    found = records.decode_revision(records.field_of(revision), records.encode_revision(revision))
-    assert found == revision
-    assert found
-    assert [str(quote.value) for quote in found.sheet.quotes] == [str(quote.value) for quote in quotes]
 
 
 @pytest.mark.parametrize("field", ["2026-04-24.1", "2026-04-25.2", "2026-04-24.02", ""])

@@ -95,18 +95,6 @@ async def test_a_revision_that_was_compared_with_an_older_one_is_not_stored(stor
     assert [held.number for held in await stored(store)] == [1, 2]
 
 
-async def test_a_correction_is_the_next_revision_where_redis_lost_the_first(
-    store: Store, other: Store, redis: Redis
-) -> None:
-    """The number of a revision that a replica holds is not free in an emptied Redis."""
-    first = await store.put(revision())
-    await redis.flushall()
-    second = await store.put(revision(shift=1, number=2))
-    assert (second.number, await store.put(revision(shift=1, number=2))) == (2, second)
-    assert await store.add([first, second]) == 1
-    assert [held.key for held in await stored(other)] == [(DAY, 1), (DAY, 2)]
-
-
 async def test_of_two_replicas_that_repair_with_different_figures_the_first_counts(store: Store, other: Store) -> None:
     """Both began without Redis, one of them after a correction."""
     written = await asyncio.gather(store.add([revision()]), other.add([revision(shift=1)]))
@@ -133,22 +121,6 @@ async def test_no_command_carries_more_than_ten_values(store: Store, redis: Redi
     assert await stored(store) == held
     statistics = await redis.info("commandstats")
     assert [statistics[f"cmdstat_{name}"]["calls"] for name in ("hmget", "hincrby")] == [3, 3]
-
-
-async def test_a_damaged_value_is_a_miss_and_is_overwritten(
-    store: Store, other: Store, redis: Redis, namespace: str
-) -> None:
-    """Garbage, a truncated value or another field's value under our key is never served."""
-    await store.put(revision(raw=b"good"))
-    key = f"{{{namespace}}}:v2:sheets"
-    good = await redis.hget(key, f"{DAY}.1")
-    assert isinstance(good, bytes)
-    for bad in (b"garbage", good[:-1], good[:30] + b"x" + good[31:], b"", b"ratesvc1" + bytes(1000)):
-        await redis.hset(key, f"{DAY}.1", bad)
-        assert await stored(other) == []
-        assert await other.put(revision(raw=b"good")) == revision(raw=b"good")
-    await redis.hset(key, "2026-04-25.1", good)
-    assert [found.effective_date for found in await stored(store)] == [DAY]
 
 
 async def test_a_sheet_that_comes_while_it_is_looked_for_is_not_deleted(
