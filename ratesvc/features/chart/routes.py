@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -47,7 +47,7 @@ from ratesvc.web.problems import problem_of
 from ratesvc.web.responses import Answer, Handler
 
 CHART_POLICY = ("Content-Security-Policy", policy(drawing.STYLE, frame_ancestors="*"))
-PAGE, FRAME = "/chart", "/chart/frame"
+PAGE, FRAME, SVG, PNG = "/chart", "/chart/frame", "/chart.svg", "/chart.png"
 REFUSED: tuple[type[RatesvcError], ...] = (BadRequest, *reasons.EXPLAINED)
 
 
@@ -56,8 +56,8 @@ def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     return {
         PAGE: in_the_readers_language(partial(page, service, site, PAGE)),
         FRAME: partial(page, service, site, FRAME),
-        "/chart.svg": partial(_lines, service),
-        "/chart.png": partial(_pixels, service),
+        SVG: partial(_picture, service, SVG),
+        PNG: partial(_picture, service, PNG),
     }
 
 
@@ -122,13 +122,17 @@ def _refusal(service: Service, site: Site, path: str, request: web.Request, erro
 
 @cache
 def _headers(site: Site, path: str) -> tuple[tuple[str, str], ...]:
-    """The page's headers. Its pictures have the public address, as those of /rate."""
+    """The page's headers. Its icon has the public address."""
     styles = hashes(style("site/rate"), style("chart/chart-page"), drawing.STYLE)
     allowed = {"img_src": f"'self' {site.public_url}/", "style_src": styles}
     if path == PAGE:
         return own_page("site/rate", "chart/chart-page", **allowed, form_action="'self'")
-    scripts = hashes(*map(script, ("chart/chart-page", "site/frame")))
-    framed = policy(**allowed, script_src=scripts, require_trusted_types_for="'script'", frame_ancestors="*")
+    framed = policy(
+        **allowed,
+        script_src=hashes(script("chart/chart-page")),
+        require_trusted_types_for="'script'",
+        frame_ancestors="*",
+    )
     return *framed_page(framed), ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX
 
 
@@ -144,63 +148,43 @@ def _embedded(
     return lambda: (title, iframe(chart_page.frame_address(view), title, size, OLD_FRAME), size)
 
 
-async def _lines(service: Service, request: web.Request) -> Answer:
-    picture = _Picture(StrictParams(request, "/chart.svg"), service)
-
-    def render() -> Body:
-        return Body(picture.svg(picture.look).encode(), drawing.CONTENT_TYPE, (CHART_POLICY, NOINDEX))
-
-    return await long_answer(service, ("chart", picture.key), picture.series.days, render, Queue.of(picture.points))
-
-
-async def _pixels(service: Service, request: web.Request) -> Answer:
-    params = StrictParams(request, "/chart.png")
-    picture, density = _Picture(params, service), params.number("density")
-    if picture.look.width * picture.look.height * density**2 > png.MOST_PIXELS:
+async def _picture(service: Service, path: str, request: web.Request) -> Answer:
+    params, history, today = StrictParams(request, path), service.history, moscow_day(service.clock())
+    series, scale = series_params(params, service), params.text("scale")
+    _check_count(series.codes, params)
+    size, title = (params.number("width"), params.number("height")), params.text("title").strip()
+    chosen = drawing.ChartLook(Language.of(params.language()), params.text("theme"), *size, service.demo, title)
+    points = unit_rates.points_of(history, series, today)
+    density = params.number("density") if path == PNG else 0
+    if size[0] * size[1] * density**2 > png.MOST_PIXELS:
         text = f"width × height × density² is at most {png.MOST_PIXELS:,}. Ask for a smaller picture."
         raise BadRequest(text, "width", params.text("width"))
 
+    def svg(look: drawing.ChartLook) -> str:
+        rates = {code: unit_rates.dated_rates(history, code, series) for code in series.codes}
+        indexed = scale == "indexed" or (scale == "auto" and drawing.is_better_indexed(rates))
+        exact = partial(_exact, history, series.quote)
+        return drawing.Drawing(rates, look, quote=series.quote, indexed=indexed, exact=exact).svg()
+
     def render() -> Body:
+        if not density:
+            return Body(svg(chosen).encode(), drawing.CONTENT_TYPE, (CHART_POLICY, NOINDEX))
         # In English where the fonts lack the reader's script.
-        looks = (picture.look, replace(picture.look, language=language_or_default(None)))
-        return Body(png.png(png.first_drawable(map(picture.svg, looks)), density), png.CONTENT_TYPE, (NOINDEX,))
+        looks = (chosen, replace(chosen, language=language_or_default(None)))
+        return Body(png.png(png.first_drawable(map(svg, looks)), density), png.CONTENT_TYPE, (NOINDEX,))
 
-    return await long_answer(service, ("pixels", picture.key, density), picture.series.days, render, Queue.PICTURES)
+    queue = Queue.PICTURES if density else Queue.of(points)
+    return await long_answer(service, (path, series, chosen, scale, density), series.days, render, queue)
 
 
-class _Picture:
-    """One chart: its series and its look."""
-
-    def __init__(self, params: StrictParams, service: Service) -> None:
-        self._history, self._today = service.history, moscow_day(service.clock())
-        self.series = series_params(params, service)
-        _check_count(self.series.codes, params)
-        language, theme, title = Language.of(params.language()), params.text("theme"), params.text("title").strip()
-        size = params.number("width"), params.number("height")
-        self.look = drawing.ChartLook(language, theme, *size, service.demo, title)
-        self._scale = params.text("scale")
-        self.points = unit_rates.points_of(self._history, self.series, self._today)
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for equal pictures."""
-        return self.series, self.look, self._scale
-
-    def svg(self, look: drawing.ChartLook) -> str:
-        """The picture as SVG."""
-        params = self.series
-        rates = {code: unit_rates.dated_rates(self._history, code, params) for code in params.codes}
-        indexed = self._scale == "indexed" or (self._scale == "auto" and drawing.is_better_indexed(rates))
-        return drawing.Drawing(rates, look, quote=params.quote, indexed=indexed, exact=self._exact).svg()
-
-    def _exact(self, code: str, day: date) -> drawing.Ratio | None:
-        """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""
-        if self.series.quote == "RUB":
-            return None
-        roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
-        units = [(day, roubles)] if code == "RUB" else unit_rates.series(self._history, code, Days(day, day))
-        divisors = unit_rates.series(self._history, self.series.quote, Days(day, day))
-        return (units[0][1], divisors[0][1]) if units and divisors else None
+def _exact(history: History, quote: str, code: str, day: date) -> drawing.Ratio | None:
+    """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""
+    if quote == "RUB":
+        return None
+    roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
+    units = [(day, roubles)] if code == "RUB" else unit_rates.series(history, code, Days(day, day))
+    divisors = unit_rates.series(history, quote, Days(day, day))
+    return (units[0][1], divisors[0][1]) if units and divisors else None
 
 
 def _check_count(codes: Sequence[str], params: StrictParams) -> None:

@@ -7,19 +7,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from ratesvc.domain.rates import (
-    FIRST_DAY,
-    REDENOMINATION,
-    InForce,
-    Quote,
-    Revision,
-    minor_places,
-    plain,
-)
+from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, InForce, Quote, Revision, minor_places, plain
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, usual_at
-from ratesvc.errors import (
-    BadRequest,
-)
+from ratesvc.errors import BadRequest
 from ratesvc.features.ranges.conversion import convert
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import page
