@@ -344,11 +344,17 @@ async def test_the_frame_as_pasted(
     assert 200 < height <= await page.evaluate("document.querySelector('iframe').clientHeight")
 
 
-@pytest.mark.parametrize("layout", ["table", "bar"])
-async def test_a_frame_in_a_narrow_column_is_whole(browser: Browser, live: Live, host: Host, layout: str) -> None:
-    """Its height is that of a phone, so it leaves out names, and then changes, instead of its last rows."""
-    page = await opened(browser, host.put(await pasted(live.url, "frame", f"lang=ru&theme=light&layout={layout}")))
-    for width in (180, 240, 299, 300):
+@pytest.mark.parametrize(
+    ("layout", "screen", "widths"),
+    [("table", 1280, (180, 240, 299, 300)), ("bar", 600, (180, 240, 299, 300)), ("bar", 1280, (400, 456, 589, 590))],
+)
+async def test_a_frame_in_a_narrow_column_is_whole(
+    browser: Browser, live: Live, host: Host, layout: str, screen: int, widths: tuple[int, ...]
+) -> None:
+    """Its height is that of a phone, or that of a bar on a desktop, so it leaves out names, and then changes."""
+    code = await pasted(live.url, "frame", f"lang=ru&theme=light&layout={layout}")
+    page = await opened(browser, host.put(code), viewport={"width": screen, "height": 900})
+    for width in widths:
         await page.evaluate("width => { document.querySelector('iframe').style.maxWidth = width + 'px'; }", width)
         await page.frames[1].wait_for_function("width => innerWidth === width", arg=width)
         spare = "innerHeight - document.body.getBoundingClientRect().height"
