@@ -10,7 +10,7 @@ from datetime import date
 from typing import NamedTuple, Self
 
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import Revision, Snapshot
+from ratesvc.domain.rates import Revision, Sheet, Snapshot
 from ratesvc.domain.workdays import ONE_DAY, iso_day
 
 SHEET = "sheet"
@@ -38,6 +38,11 @@ class Stamp(NamedTuple):
     def of(cls, revision: Revision) -> Self:
         """The stamp of a revision that is held."""
         return cls(*revision.key, revision.sheet.checksum[:8])
+
+    @property
+    def is_withdrawal(self) -> bool:
+        """Whether the revision says that the day has no sheet any more."""
+        return self.check == Sheet(self.day, ()).checksum[:8]
 
     @classmethod
     def from_text(cls, text: str) -> Self | None:
@@ -134,12 +139,13 @@ def differences(known: Place | None, place: Place) -> Iterator[tuple[str, Stamp]
     """What a reader was not told of when a `reset` moves it to another place: the kind of each event, and its sheet.
 
     Figures count, not numbers: replicas that lost everything number from 1 again. A reader that knows nothing is told
-    of the newest sheet.
+    of the newest sheet. A withdrawal brings no rates, so there is nothing to tell.
     """
+    sheets = [stamp for stamp in place.sheets if not stamp.is_withdrawal]
     if known is None:
-        yield SHEET, place.sheets[-1]
+        yield SHEET, sheets[-1]
         return
-    for ours in place.sheets:
+    for ours in sheets:
         theirs = known.stamp(ours.day)
         is_other = ours.check != theirs.check if theirs.check else ours.number > theirs.number
         if ours.day > known.newest:
@@ -155,15 +161,14 @@ def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event
 
     They follow the days of the sheets, so that a reader that leaves in between has missed only later ones.
     """
-    newest, since, withdrawn = place.newest, place.corrected_since, history.without_a_sheet
+    newest, since = place.newest, place.corrected_since
     days = [day for day in _corrected(history) if since <= day]
     for ours in _stamps(history, sorted({*days, *_days_after(history, newest)})):
         theirs = place.stamp(ours.day)
         if ours.day > newest or (ours.number > theirs.number and ours.check != theirs.check):
             place = Place.of(place.in_force, (*place.sheets, ours))
-            if ours.day in withdrawn:
-                continue
-            yield Event(SHEET if ours.day > newest else REVISION, ours, place)
+            if not ours.is_withdrawal:
+                yield Event(SHEET if ours.day > newest else REVISION, ours, place)
     ours = Stamp.of(snapshot.in_force)
     theirs = place.stamp(ours.day)
     if ours.day > place.in_force and (ours.number >= theirs.number or ours.check == theirs.check):
