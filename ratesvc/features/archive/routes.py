@@ -12,12 +12,11 @@ from typing import Self
 
 from aiohttp import web
 
-from ratesvc.domain.workdays import moscow_day
 from ratesvc.features.archive import formats
 from ratesvc.features.archive.changes import Cursor, Holdings
-from ratesvc.features.ranges import unit_rates
-from ratesvc.features.ranges.requests import days_of, newest_day, unconfirmed_days
-from ratesvc.features.rendering import Queue, rendered
+from ratesvc.features.ranges.requests import days_of, long_answer, newest_day
+from ratesvc.features.ranges.unit_rates import revisions
+from ratesvc.features.rendering import Queue
 from ratesvc.render import csv
 from ratesvc.render.json import JSON
 from ratesvc.render.openapi import Site
@@ -100,34 +99,31 @@ class Archive(Body):
 
 
 async def _history(service: Service, request: web.Request) -> Answer:
-    params, history, today = StrictParams(request, "/v1/history.csv"), service.history, moscow_day(service.clock())
-    publication, codes = service.require_publication(), frozenset(known(code, service) for code in params.codes() or ())
+    params, history = StrictParams(request, "/v1/history.csv"), service.history
+    service.require_publication()
+    codes = frozenset(known(code, service) for code in params.codes() or ())
     days, locale = days_of(params, service, history.begins), params.given_language("locale")
     form = formats.Form(params.language(), locale, all_new=params.text("roubles") == "new")
     has_all = params.text("revisions") == "all"
 
     def render() -> Body:
-        unit_rates.check_complete(history, days)
         columns = [column for column in history.columns() if not codes or column.currency.code in codes]
-        latest, corrected = (
-            unit_rates.revisions(history),
-            [one for one in history.documents() if one.effective_date in days],
-        )
-        earlier = [one for one in corrected if has_all and one.number < latest.get(one.effective_date, 1)]
+        latest = revisions(history)
+        corrected = (one for one in history.documents() if has_all and one.effective_date in days)
+        earlier = [one for one in corrected if one.number < latest.get(one.effective_date, 1)]
         lines = formats.written(columns, days, form, latest, earlier)
         disposition = ("Content-Disposition", 'attachment; filename="history.csv"')
-        headers = (disposition, *unconfirmed_days(history, days, today))
-        return Archive.of(chain((csv.heading(formats.FIELDS, locale),), lines), csv.MEDIA, headers)
+        return Archive.of(chain((csv.heading(formats.FIELDS, locale),), lines), csv.MEDIA, (disposition,))
 
     key = ("history", codes, days, form.names.tag, locale and locale.tag, form.all_new, has_all)
     queue = Queue.of((days.until - days.since).days * len(codes or history.codes()))
     # Nothing is left to compress, so nobody waits for that.
-    return Answer(await rendered(service, publication, key, render, queue, packed=False), RATES)
+    return replace(await long_answer(service, key, days, render, queue, packed=False), caching=RATES)
 
 
 async def _sheets(service: Service, request: web.Request) -> Answer:
-    params, publication = StrictParams(request, "/v1/sheets"), service.require_publication()
-    history, today = service.history, moscow_day(service.clock())
+    params, history = StrictParams(request, "/v1/sheets"), service.history
+    today = service.require_publication().snapshot.today
     after = Cursor.from_text(params.text("after")) if params.has("after") else None
     if params.has("after") and after is None:
         raise params.malformed("after")
@@ -136,13 +132,11 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
     days = replace(days, until=max(days.since, min(days.until, newest_day(service))))
 
     def render() -> Body:
-        unit_rates.check_complete(history, days)
         unconfirmed = history.missing_days(days, today)
-        sheets = formats.sheets(history, held, days, after, unconfirmed, demo=service.demo)
-        return Body(sheets, JSON, unconfirmed_days(history, days, today))
+        return Body(formats.sheets(history, held, days, after, unconfirmed, demo=service.demo), JSON)
 
     key, queue = ("sheets", days, after), Queue.of((days.until - days.since).days)
-    return Answer(await rendered(service, publication, key, render, queue, packed=params.packed), RATES)
+    return replace(await long_answer(service, key, days, render, queue, packed=params.packed), caching=RATES)
 
 
 FEATURE = Feature("archive", routes)

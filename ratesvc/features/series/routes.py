@@ -36,7 +36,6 @@ async def _many_days(service: Service, site: Site, path: str, request: web.Reque
         points = unit_rates.points_of(history, params, today, elsewhere)
 
     def render() -> Body:
-        unit_rates.check_complete(history, params.days)
         rows = (tables.rows_of(history, code, params, today) for code in params.codes)
         if path.endswith(".csv"):
             shown = (csv.for_readers(part, names, params.quote, all_new=params.new_roubles) for part in rows)
