@@ -35,20 +35,11 @@ def aioopenexchangerates(line):
 
 def cbrf(*days):
     """The environment says where the Bank is."""
-    from cbrf.models import CurrenciesInfo, DailyCurrenciesRates, DynamicCurrenciesRates
+    from cbrf.models import DailyCurrenciesRates
 
-    def sheet(day, lang):
-        found = DailyCurrenciesRates(datetime.fromisoformat(day), lang)
-        rates = {r.char_code: [str(r.value), r.denomination, r.name] for r in found.rates.values()}
-        return [str(found.date.date()), rates]
-
-    series = DynamicCurrenciesRates(*map(datetime.fromisoformat, (days[0], days[-1])), "R01300")
-    return {
-        "sheets": {f"{day} {lang}": sheet(day, lang) for day in days for lang in ("rus", "eng")},
-        "newest": str(DailyCurrenciesRates().date.date()),
-        "series": [[str(r.date.date()), str(r.value), r.denomination] for r in series.rates.values()],
-        "names": {c.iso_char_code: [c.name, c.eng_name] for c in CurrenciesInfo().currencies.values()},
-    }
+    sheets = {"": DailyCurrenciesRates(), **{day: DailyCurrenciesRates(datetime.fromisoformat(day)) for day in days}}
+    rates = {day: sheet.rates.values() for day, sheet in sheets.items()}
+    return {day: {one.char_code: [str(one.value), one.denomination] for one in rates[day]} for day in sheets}
 
 
 def currencyconverter(line, *days):
@@ -200,20 +191,20 @@ def oxr(line, *texts):
     return {name: texts_of(found) for name, found in rates.items()}
 
 
-def the_bank(*days):
-    """pycbrf and python-cbr. The environment says which proxy to ask."""
-    from cbr.cbr import get_exchange_rates
+def pycbrf(*days):
+    """The environment says which proxy to ask."""
     from pycbrf import ExchangeRates
 
-    found = {}
-    for day in days:
-        sheet, others = ExchangeRates(day, locale_en=True), get_exchange_rates(".".join(day.split("-")[::-1]))
-        rates = {rate.code: [str(rate.value), int(rate.par)] for rate in sheet.rates}
-        found[day] = {
-            "pycbrf": [str(sheet.date_received.date()), rates],
-            "python-cbr": {rate["symbol"]: [str(rate["rate"]), rate["amount"]] for rate in others},
-        }
-    return {"newest": str(ExchangeRates().date_received.date()), "sheets": found}
+    sheets = {"": ExchangeRates(), **{day: ExchangeRates(day) for day in days}}
+    return {day: {one.code: [str(one.value), int(one.par)] for one in sheets[day].rates} for day in sheets}
+
+
+def python_cbr(*days):
+    """The environment says which proxy to ask."""
+    from cbr.cbr import get_exchange_rates
+
+    sheets = {day: get_exchange_rates(".".join(day.split("-")[::-1])) for day in days}
+    return {day: {one["symbol"]: [str(one["rate"]), one["amount"]] for one in sheets[day]} for day in days}
 
 
 if found := globals()[sys.argv[1]](*sys.argv[2:]):

@@ -206,15 +206,6 @@ async def has_place(served: Served) -> bool:
         return "id" in one_more.blocks[0]
 
 
-@pytest.fixture
-def long_ago(bank: Bank) -> str:
-    """The Bank has two years of sheets. The id of a reader that knows only the first."""
-    days = list(workdays(date(2024, 5, 21), MOST_SHEETS - 1))
-    assert days[-1] < THURSDAY
-    bank.publish(*map(sheet, days))
-    return str(days[0])
-
-
 async def stuck(served: Served, last_id: str) -> socket.socket:
     """A reader that asks for hundreds of events and takes none of them."""
     reader = socket.socket()
@@ -228,9 +219,12 @@ async def stuck(served: Served, last_id: str) -> socket.socket:
 
 
 async def test_a_reader_that_reads_nothing_is_dropped(
-    serve_whole: Serve, long_ago: str, monkeypatch: pytest.MonkeyPatch
+    bank: Bank, serve_whole: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its place becomes free and the rest is never sent; other readers do not wait meanwhile."""
+    days = list(workdays(date(2024, 5, 21), MOST_SHEETS - 1))
+    bank.publish(*map(sheet, days))
+    long_ago = str(days[0])
     monkeypatch.setattr(connections, "LOOK_S", 0.05)
     monkeypatch.setattr(routes, "MOST_STREAMS", 2)
     async with serve_whole() as running, reading(running.url, long_ago) as other:

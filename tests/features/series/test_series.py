@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, Snapshot, plain, rounded, trimmed
+from ratesvc.domain.rates import ONE, REDENOMINATION, plain, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
-from ratesvc.features.dialects import Request
 from ratesvc.features.ranges.periods import PERIODS
 from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.series import tables
@@ -257,32 +256,6 @@ def test_a_period_with_a_day_that_is_not_admitted_is_not_complete() -> None:
     complete = [row["complete"] for row in rows_of(history, "AAA", params)]
     assert complete == [False, False, *[True] * (len(complete) - 3), False]
     assert tables.about(params, history, LAST, demo=False)["unconfirmed"] == [FIRST + timedelta(days=4)]
-
-
-@given(records, records, st.sampled_from([ONE, Decimal("1.37"), Decimal(100)]))
-def test_dialects_round_once(
-    base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], amount: Decimal
-) -> None:
-    """For every base and code: exact in RUB, and to 28 digits for an amount."""
-    history = held(base, quote)
-    units = {code: dict(series(history, code, Days(FIRST, LAST))) for code in ("USD", "AAA", "BBB")}
-    units["RUB"] = dict.fromkeys(history.days, ONE)
-    request = Request(history, cast("Snapshot", None), "", {})
-    for one, known in units.items():
-        codes = sorted(units.keys() - {one})
-        rows = list(request.per_base(one, codes, Coverage(FIRST, LAST), amount=amount))
-        assert [date.fromordinal(day) for day, _ in rows] == sorted(known)
-        for ordinal, texts in rows:
-            day = date.fromordinal(ordinal)
-            for code, text in zip(codes, texts, strict=True):
-                cost = units[code].get(day)
-                assert text == ("" if cost is None else plain(comes_to(amount, known[day], cost, code)))
-
-
-def comes_to(amount: Decimal, base: Decimal, quote: Decimal, code: str) -> Decimal:
-    if amount == ONE:
-        return base if code == "RUB" else trimmed(rounded(base, quote))
-    return trimmed(rounded(EXACT.multiply(amount, base), quote, significant=28))
 
 
 def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], *unconfirmed: date) -> History:
