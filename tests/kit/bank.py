@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from csv import DictReader
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -226,14 +226,10 @@ async def bank_running(bank: Bank | None = None, port: int = 0, host: str = "127
         yield bank
 
 
-def workdays(since: date, count: int) -> Iterable[date]:
+def workdays(since: date, count: int) -> Iterator[date]:
     """Effective dates from Tuesday to Saturday, without regard to holidays."""
-    day = since
-    while count:
-        if day.weekday() in (1, 2, 3, 4, 5):
-            yield day
-            count -= 1
-        day += timedelta(days=1)
+    days = (since + n * ONE_DAY for n in itertools.count())
+    return itertools.islice((day for day in days if day.weekday() in range(1, 6)), count)
 
 
 async def main() -> None:

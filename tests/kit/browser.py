@@ -8,7 +8,6 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from html import unescape
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -84,14 +83,10 @@ class Live:
 async def live_service(folder: Path, *, port: int = 0, demo: bool = True) -> AsyncIterator[Live]:
     """A service on a stopped clock that holds all recorded sheets."""
     stopped = stopped_clock()
-
-    def clock() -> datetime:
-        return stopped
-
     async with AsyncExitStack() as stack:
         bank = await stack.enter_async_context(recorded_bank())
         settings = Settings(server=Server(port=port), data_dir=str(folder), cbr=Cbr(mirrors=(bank,)))
-        service = await stack.enter_async_context(Service(settings, clock=clock, demo=demo, scheduled=False))
+        service = await stack.enter_async_context(Service(settings, clock=lambda: stopped, demo=demo, scheduled=False))
         service.history.hold(Revision(sheet, 1, stopped) for sheet in recorded_sheets())
         service.publish()
         yield Live(service, await stack.enter_async_context(listening(service)))

@@ -40,9 +40,6 @@ ONE_LINE = Layout()
 INDENTED = Layout(newline="\r\n", indent="\t", close=" ", unit=False)
 """Until about 2017."""
 
-SLASHES = Layout(newline="\r\n", indent="\t", close=" ", separator="/", unit=False)
-"""As served on 26 September 2013."""
-
 UTF_8 = Layout(encoding="utf-8", unit=False)
 """As served from 4 to 7 March 2018."""
 

@@ -36,7 +36,6 @@ from kit.time import STRICT, eventually, patience_s
 from ratesvc.bank.client import DAILY, Limits
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Sheet
-from ratesvc.errors import FetchFailed
 
 MOSCOW = timezone(timedelta(hours=3))
 TODAY = re.compile(r"/v1/rates(?:/today)?(?:\?.*)?")
@@ -47,7 +46,6 @@ DAY = re.compile(r"/v1/rates/[0-9]{4}-[0-9]{2}-[0-9]{2}(?:\?.*)?")
 Rates = Mapping[str, tuple[int, Decimal]]
 # All revisions that the Bank has published so far.
 Truth = Mapping[date, Sequence[Sheet]]
-Get = Callable[[str], Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
 LOADING = "urn:ratesvc:history_loading"
 """The only 503 of a replica that holds a sheet."""
@@ -352,15 +350,10 @@ class Watched(Served):
         found = json.loads(body)["checks"][check]
         return str((found[0] if isinstance(found, list) else found)["status"])
 
-    @property
-    def last_failure(self) -> FetchFailed | None:
-        """Why the last refresh failed; None if it did not."""
-        cycle = self.service.telemetry.last_cycle
-        return cycle.failure if cycle else None
-
     async def fails(self, kind: str) -> None:
         """Wait until a refresh has failed with this kind."""
-        await eventually(lambda: (failure := self.last_failure) and failure.kind == kind)
+        telemetry = self.service.telemetry
+        await eventually(lambda: (cycle := telemetry.last_cycle) and cycle.failure and cycle.failure.kind == kind)
 
     async def polls(self, count: int = 2) -> None:
         """Wait for the end of `count` more polls."""

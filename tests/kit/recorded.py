@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from csv import DictReader
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-from kit.documents import ONE_LINE, SLASHES, Document, Layout, Row
+from kit.documents import INDENTED, ONE_LINE, Document, Layout, Row
 
 FOLDER = Path(__file__).parents[1] / "recorded"
-LAYOUTS = {"one line": ONE_LINE, "without units": Layout(unit=False), "slashes": SLASHES}
+# Slashes as served on 26 September 2013.
+LAYOUTS = {
+    "one line": ONE_LINE,
+    "without units": Layout(unit=False),
+    "slashes": replace(INDENTED, separator="/"),
+}
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import redis
 
 from kit.not_run import path_of, program
 from kit.service import free_port
-from kit.time import patience_s
+from kit.time import until
 from ratesvc.storage.embedded import find_server
 
 SLOTS = 16_384
@@ -58,17 +57,19 @@ class RealRedis:
         if wait:
             self.wait()
 
-    def wait(self, within_s: float | None = None) -> None:
+    def wait(self) -> None:
         """Until it answers a ping."""
-        deadline = time.monotonic() + (within_s or patience_s())
-        while time.monotonic() < deadline:
-            assert self.process
-            assert self.process.poll() is None, f"{self.binary} has ended"
-            with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-                with contextlib.closing(self.client()) as client:
-                    client.ping()
-                return
-        raise AssertionError(f"{self.binary} does not answer")
+        until(self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, f"{self.binary} has ended"
+        with (
+            contextlib.suppress(redis.ConnectionError, redis.TimeoutError),
+            contextlib.closing(self.client()) as client,
+        ):
+            return bool(client.ping())
+        return False
 
     def signal(self, number: int) -> None:
         assert self.process
@@ -132,11 +133,8 @@ def joined(nodes: list[RealRedis]) -> str:
             ask("CLUSTER SET-CONFIG-EPOCH", number + 1)
             ask("CLUSTER ADDSLOTSRANGE", number * step, min((number + 1) * step, SLOTS) - 1)
             ask("CLUSTER MEET", "127.0.0.1", first.port)
-    addresses = [f"127.0.0.1:{node.port}" for node in nodes]
-    deadline = time.monotonic() + patience_s()
-    while not all(map(_has_joined, nodes)):
-        assert time.monotonic() < deadline, "the nodes did not join"
-    return f"redis+cluster://{','.join(addresses)}"
+    until(lambda: all(map(_has_joined, nodes)))
+    return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in nodes)}"
 
 
 def _has_joined(node: RealRedis) -> bool:

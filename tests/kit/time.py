@@ -75,6 +75,14 @@ async def eventually(condition: Condition, within_s: float | None = None, *, bec
         raise AssertionError("\n".join([text, *_meanwhile(condition)])) from None
 
 
+def until(condition: Callable[[], object]) -> None:
+    """The same where nothing may be awaited."""
+    deadline = time.monotonic() + patience_s()
+    while not condition():
+        assert time.monotonic() < deadline, _written(condition)
+        time.sleep(0.01)
+
+
 async def _holds(condition: Condition, expected: object) -> object:
     found = condition()
     found = await found if isinstance(found, Awaitable) else found
