@@ -21,7 +21,6 @@ from ratesvc.features.widget.routes import WidgetParams
 from ratesvc.features.widget.view import View
 from ratesvc.render.openapi import query_parameters
 from ratesvc.web.params import StrictParams, day_of, one_code
-from ratesvc.web.params import _hint as hint
 
 DAY, CHART, CONVERT = "/v1/rates/{date}", "/chart.svg", "/v1/convert"
 REQUIRED = {"/chart.svg": "codes=USD", "/v1/convert": "from=USD", "/v1/series": "codes=USD"}
@@ -80,13 +79,6 @@ def test_codes_are_bounded() -> None:
     assert params("codes=" + ",".join(["USD"] * 200)).codes() == ("USD",)
     for too_long in (longest + "%20", "codes=" + ",".join(["USD"] * 201), "codes=" + "A" * 5000):
         assert read(f"{DAY}?{too_long}").startswith("codes takes")
-
-
-def test_a_similar_name_is_looked_for_in_forty_letters() -> None:
-    """Whatever follows would cost time."""
-    assert "Did you mean yy" in hint("y" * 100, DAY, ["y" * 40])
-    assert "Did you mean xx" in hint("x" * 18 + "y" + "z" * 22, DAY, ["x" * 18 + "yqq"])
-    assert "Did you mean" not in hint("x" * 18 + "z" * 22 + "y", DAY, ["x" * 18 + "yqq"])
 
 
 @given(st.dictionaries(st.text(max_size=12), st.text(max_size=20), max_size=4))

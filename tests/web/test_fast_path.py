@@ -141,18 +141,7 @@ async def test_both_paths_give_the_same_bytes(
             answers = await asyncio.gather(quick.ask(request), usual.ask(request))
             assert answers[0] == answers[1], (number, request)
     print(f"{taken['express']} of {count} requests took the fast path")  # noqa: T201 -- a figure
-    assert taken["express"] > count / 10
-
-
-async def test_an_unknown_aiohttp_switches_it_off(both: tuple[Served, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With an untested aiohttp every request takes the ordinary path, and the answers are the same."""
-    served, ordinary = both
-    expected = (await served.get("/v1/rates"))[2]
-    monkeypatch.setattr(fast_path, "write", None)  # whoever took the fast path would fail on this
-    async with connected(ordinary) as (usual,):
-        first = await usual.ask(get("/v1/rates"))
-        assert await usual.ask(get("/v1/rates")) == first
-    assert first.endswith(expected)
+    assert count / 10 < taken["express"] <= count  # and none to the listener without
 
 
 async def test_a_request_that_stays_unfinished_is_hung_up_on(
