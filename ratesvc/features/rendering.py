@@ -98,20 +98,12 @@ async def rendered(
     key: Hashable,
     render: Render,
     queue: Queue = Queue.SMALL,
-    *,
-    packed: bool = True,
 ) -> Body:
-    """The publication's body, rendered in a thread at the first request for it; later requests wait for that.
+    """The publication's body, rendered and compressed in a thread at the first request; later requests wait for that.
 
-    It is compressed there, too, if the client wants it `packed`. Raises Busy if too many wait in its queue.
+    Raises Busy if too many wait in its queue.
     """
     async with publication.render_locks.setdefault(key, asyncio.Lock()):
-        body = publication.find(key)
-        if body and (body.is_finished or not packed):
+        if body := publication.find(key):
             return body
-
-        def finished() -> Body:
-            made = body or render()
-            return made.finish() if packed else made
-
-        return publication.keep(key, await workers_of(service).run(finished, queue))
+        return publication.keep(key, await workers_of(service).run(lambda: render().finish(), queue))

@@ -9,7 +9,7 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from multidict import MultiMapping
 
 from ratesvc.domain.rates import InForce
@@ -51,11 +51,6 @@ _CODE = re.compile(r"[A-Za-z]{3}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,3}")
 
 
-def wants_packed(request: web.Request) -> bool:
-    """Whether the client can read compressed answers."""
-    return hdrs.ACCEPT_ENCODING in request.headers
-
-
 class StrictParams:
     """The query parameters of one request, each at most once, checked against the contract and with its defaults."""
 
@@ -65,7 +60,6 @@ class StrictParams:
         Raises BadRequest for unknown, repeated and malformed parameters.
         """
         query = given.query if isinstance(given, web.Request) else given
-        self.packed = wants_packed(given) if isinstance(given, web.Request) else True
         self._known = query_parameters(path)
         self._values: dict[str, str] = {}
         for name, value in query.items():

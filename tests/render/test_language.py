@@ -54,7 +54,7 @@ def written_in(question: str) -> str:
             shown = getattr(one, method)(DAY)
         case "currency", [code, *counts]:
             shown = one.currency(code, *map(int, counts))
-        case ("symbol" | "roubles"), [text]:
+        case (("symbol" | "roubles"), [text]):
             shown = getattr(one, method)(text)
         case "whole", [number]:
             shown = one.whole(int(number))

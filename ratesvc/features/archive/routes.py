@@ -117,8 +117,7 @@ async def _history(service: Service, request: web.Request) -> Answer:
 
     key = ("history", codes, days, form.names.tag, locale and locale.tag, form.all_new, has_all)
     queue = Queue.of((days.until - days.since).days * len(codes or history.codes()))
-    # Nothing is left to compress, so nobody waits for that.
-    return replace(await long_answer(service, key, days, render, queue, packed=False), caching=RATES)
+    return replace(await long_answer(service, key, days, render, queue), caching=RATES)
 
 
 async def _sheets(service: Service, request: web.Request) -> Answer:
@@ -136,7 +135,7 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
         return Body(formats.sheets(history, held, days, after, unconfirmed, demo=service.demo), JSON)
 
     key, queue = ("sheets", days, after), Queue.of((days.until - days.since).days)
-    return replace(await long_answer(service, key, days, render, queue, packed=params.packed), caching=RATES)
+    return replace(await long_answer(service, key, days, render, queue), caching=RATES)
 
 
 FEATURE = Feature("archive", routes)

@@ -22,7 +22,6 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import HOURLY, NO_STORE
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import wants_packed
 from ratesvc.web.problems import COMMON
 from ratesvc.web.responses import Answer, Handler
 
@@ -62,7 +61,7 @@ def _of_preview(site: Site) -> tuple[tuple[str, str], ...]:
 
 
 async def _home(service: Service, site: Site, request: web.Request) -> Answer | web.Response:
-    params = WidgetParams(_of_form(request.query), packed=wants_packed(request))
+    params = WidgetParams(_of_form(request.query))
     ui, first = params.text("ui", 10), params.text("first", 3).upper()
     try:
         shown = Embedding(params, service, dated=False)

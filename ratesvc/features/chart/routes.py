@@ -83,7 +83,7 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
 
     # It lays out all pictures, so no widget waits behind it.
     key, queue = ("page", path, view), Queue.PICTURES
-    return await long_answer(service, key, wanted.days, render, queue, packed=params.packed)
+    return await long_answer(service, key, wanted.days, render, queue)
 
 
 def charted(params: StrictParams, service: Service) -> Selection:

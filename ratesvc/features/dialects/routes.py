@@ -19,7 +19,6 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Headers
 from ratesvc.web.caching import NO_STORE, caching_until
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import wants_packed
 from ratesvc.web.responses import Answer, Handler
 
 
@@ -68,8 +67,7 @@ async def _answer(
             headers = (*unconfirmed_days(history, days, today), *_policy(content.media))
             return Body(content.write(), content.media, headers)
 
-        key, queue, packed = (name, content.key), Queue.of(content.points), wants_packed(request)
-        body = await rendered(service, publication, key, render, queue, packed=packed)
+        body = await rendered(service, publication, (name, content.key), render, Queue.of(content.points))
         return Answer(body, caching_until(service, content.until), by_header="Accept" if content.by_accept else "")
     except RatesvcError as error:
         refusal = dialect.refuse(error)

@@ -31,9 +31,7 @@ EXCLUSIVE = {
 """What a parameter makes meaningless. A mean counts published rates only, so it knows no days in between."""
 
 
-async def long_answer(
-    service: Service, key: Hashable, days: Days, render: Render, queue: Queue, *, packed: bool = True
-) -> Answer:
+async def long_answer(service: Service, key: Hashable, days: Days, render: Render, queue: Queue) -> Answer:
     """An answer about a range of days, rendered and compressed in a worker thread. Raises HistoryLoading."""
 
     def named_days() -> Body:
@@ -43,7 +41,7 @@ async def long_answer(
         return replace(body, headers=(*body.headers, *named))
 
     publication = service.require_publication()
-    body = await rendered(service, publication, key, named_days, queue, packed=packed)
+    body = await rendered(service, publication, key, named_days, queue)
     return Answer(body, caching_until(service, days.until))
 
 

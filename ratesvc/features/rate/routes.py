@@ -61,7 +61,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
         key, publication = ("rate", language.tag, day, code, question.written), service.require_publication()
-        body = await rendered(service, publication, key, render, Queue.PAGES, packed=params.packed)
+        body = await rendered(service, publication, key, render, Queue.PAGES)
         return Answer(body, caching_of(service, outcome))
     answer, refusal = (outcome, UnknownCurrency(code)) if isinstance(outcome, InForce) else (None, outcome)
     page = rate_page.answered(question, why, answer, language, site)

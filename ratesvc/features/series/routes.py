@@ -46,7 +46,7 @@ async def _many_days(service: Service, site: Site, path: str, request: web.Reque
         return Body(tables.to_json(head, rows), json.JSON)
 
     key = ("series", path, params, names.tag, locale and locale.tag)
-    return await long_answer(service, key, params.days, render, Queue.of(points), packed=query.packed)
+    return await long_answer(service, key, params.days, render, Queue.of(points))
 
 
 def _exports(service: Service) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,6 @@ from ratesvc.service.publication import Body
 from ratesvc.web import problems
 from ratesvc.web.caching import HOURLY, ICON, Caching
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import wants_packed
 from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Answer, Handler, weights
 
@@ -90,10 +89,9 @@ async def not_found(site: Site, request: web.Request) -> web.Response:
 class LenientParams:
     """The parameters of an embedding. Unknown ones are dropped, because no site wants an error page inside."""
 
-    def __init__(self, given: web.Request | MultiMapping[str], *, packed: bool = True) -> None:
+    def __init__(self, given: web.Request | MultiMapping[str]) -> None:
         """`given` is a request, or the query of an address that a request contains."""
         self._query: MultiMapping[str] = given.query if isinstance(given, web.Request) else given
-        self.packed = wants_packed(given) if isinstance(given, web.Request) else packed
 
     def text(self, name: str, longest: int) -> str:
         """The text, or empty if it is too long or has characters that cannot be shown."""

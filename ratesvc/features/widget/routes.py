@@ -153,7 +153,7 @@ class Embedding:
         # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
         days = tuple(answer.revision.effective_date for answer in self._shown)
         key = kind, self.language.tag, self.view, self.day, days
-        body = await rendered(self._service, self._publication, key, render, queue, packed=self.params.packed)
+        body = await rendered(self._service, self._publication, key, render, queue)
         return Answer(body, caching)
 
     async def measured(self, first: str = "", queue: Queue = Queue.WIDGETS) -> Choice:
