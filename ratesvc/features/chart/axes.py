@@ -165,27 +165,18 @@ def thinned(points: Sequence[Point], columns: int) -> list[Point]:
 
 
 def spread(ideal: Sequence[int], gap: int, low: int, high: int) -> list[int]:
-    """Positions at least `gap` apart within [low, high], in the order of `ideal` and as close to it as a mean is.
+    """Positions at least `gap` apart within [low, high], in the order of `ideal` and near it.
 
-    If they cannot all fit, the gaps are kept and the last ones lie beyond `high`.
+    If they cannot all fit, the gaps are kept and the first ones lie below `low`.
     """
-    order = sorted(range(len(ideal)), key=ideal.__getitem__)
-    blocks: list[list[int]] = []
-    for rank, index in enumerate(order):
-        blocks.append([ideal[index] - rank * gap])
-        while len(blocks) > 1 and _mean(blocks[-2]) >= _mean(blocks[-1]):
-            last = blocks.pop()
-            blocks[-1] += last
-    level = [_mean(block) for block in blocks for _ in block]
-    top = max(low, high - gap * (len(order) - 1))
-    places = [0] * len(order)
-    for rank, index in enumerate(order):
-        places[index] = min(max(level[rank], low), top) + rank * gap
+    order, places = sorted(range(len(ideal)), key=ideal.__getitem__), list(ideal)
+    for index in order:
+        places[index] = low = max(ideal[index], low)
+        low += gap
+    for index in reversed(order):
+        places[index] = high = min(places[index], high)
+        high -= gap
     return places
-
-
-def _mean(block: Sequence[int]) -> int:
-    return sum(block) // len(block)
 
 
 @dataclass(frozen=True, slots=True)

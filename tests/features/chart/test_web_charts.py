@@ -141,12 +141,3 @@ async def test_oembed_has_the_code_of_the_frame(served: Served, asked: str, limi
         assert f'<iframe src="{source}" width="720" height="{frame_height(("USD", "EUR"))}"' in text
         assert f'href="{ours(served)}/oembed?format=json&url={quote(ours(served) + asked)}"' in text
     assert (await served.get(f"/oembed?url={quote(ours(served), safe='')}/chart%3Fcodes=XQZ"))[0] == 404
-
-
-async def test_the_rate_of_a_day_leads_to_its_chart(served: Served) -> None:
-    """The picture of the month, and a link."""
-    text = await page(served, "/rate?date=2026-04-24&code=EUR&lang=ru")
-    month = f"{ours(served)}/chart?codes=EUR&since=2026-03-25&until=2026-04-24&lang=ru"
-    assert f'<p class="line"><a href="{month}"><picture>' in text
-    assert f'<a href="{ours(served)}/chart?codes=EUR&lang=ru">График EUR</a>' in text
-    await page(served, month.removeprefix(ours(served)))
