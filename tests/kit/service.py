@@ -82,36 +82,21 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     }
 
 
-def _ports() -> Iterator[int]:
-    """Ports from 10,000 to 19,999, in blocks. Each process of the tests claims blocks of its own.
-
-    They lie below the ports that the system gives out by itself, and so do those of a cluster's bus, 10,000 higher.
-    """
-    blocks = range(10_000, 20_000, BLOCK)
-    own = os.getpid() % len(blocks)
-    for first in (*blocks[own:], *blocks[:own]):
-        claim = socket.socket(socket.AF_UNIX)
-        try:
-            claim.bind(f"\0ratesvc-tests-{first}")
-        except OSError:
-            claim.close()
-            continue
-        claim.detach()  # it ends with the process
-        yield from range(first, first + BLOCK)
-
-
-BLOCK = 500
-_PORTS = _ports()
+FIRST_PORT = 10_000 + os.getpid() % 10_000
+_PORTS: Iterator[int] = iter((*range(FIRST_PORT, 20_000), *range(10_000, FIRST_PORT)))
 
 
 def free_port() -> int:
-    """A port on which nobody listens, and which no other process of the tests gets."""
+    """A port on which nobody listens, and which no other process of the tests gets.
+
+    It lies below the ports that the system gives out by itself, and so does that of a cluster's bus, 10,000 higher.
+    """
     for port in _PORTS:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_server(("127.0.0.1", port)),
-            socket.create_server(("127.0.0.1", port + 10_000)),
-        ):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as claim:
+            claim.bind(f"\0ratesvc-tests-{port}")
+            for number in (port, port + 10_000):
+                socket.create_server(("127.0.0.1", number)).close()
+            claim.detach()  # it ends with the process
             return port
     raise AssertionError
 
