@@ -163,9 +163,9 @@ build/fonts: .venv/ready-dev
 	@.venv-mutants/bin/python $(LOCKED) tests/mutants/requirements.lock
 	@touch $@
 
-.venv-fuzz/ready: requirements-dev.lock tests/fuzz/requirements.lock
+.venv-fuzz/ready: requirements.lock tests/fuzz/requirements.lock
 	@$$( $(FUZZ_PYTHON) ) -m venv --clear .venv-fuzz >/dev/null || { echo "fuzzing needs $(FUZZ_PYTHONS)" >&2; exit 1; }
-	@.venv-fuzz/bin/python $(LOCKED) requirements-dev.lock
+	@.venv-fuzz/bin/python $(LOCKED) requirements.lock
 	@.venv-fuzz/bin/python $(LOCKED) tests/fuzz/requirements.lock
 	@touch $@
 

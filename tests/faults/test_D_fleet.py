@@ -73,14 +73,13 @@ async def test_a_rolling_restart_fails_no_request(row: str, bank: Bank, redis_ur
     assert two.readers.lost == 0
 
 
-@pytest.mark.nightly
+@pytest.mark.timed
 async def test_D3_a_replica_that_stands_still(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
-    """A replica hangs for 10 s: the proxy leaves it out, and no request after a correction gets the old figures."""
+    """A replica hangs: the proxy leaves it out, and no request after a correction gets the old figures."""
     shared = shared_by(bank, redis_url, RATESVC_POLL_SECONDS=str(POLL_S))
     async with fleet(shared, bank, tmp_path, per_second=80) as two:
         await two.readers.more(100)
         one, other = two.programs
-        stopped_until = time.monotonic() + 10
         one.kill(signal.SIGSTOP)
         try:
             await two.readers.only("replica1")
@@ -88,7 +87,7 @@ async def test_D3_a_replica_that_stands_still(bank: Bank, redis_url: str, tmp_pa
             bank.publish(sheet(newest, shift=1))
             await eventually(lambda: says(other, "/v1/rates", b'"revision":2,'))
             published = time.monotonic()
-            await eventually(lambda: time.monotonic() >= max(stopped_until, published + POLL_S))
+            await eventually(lambda: time.monotonic() >= published + POLL_S)
             two.readers.invariants["replica0"].must_show(newest, 2)
         finally:
             one.kill(signal.SIGCONT)

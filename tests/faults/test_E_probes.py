@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import random
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
-from importlib import import_module
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from pkgutil import walk_packages
 from typing import Any
 from urllib.parse import quote
 
@@ -24,10 +20,7 @@ from conftest import Served
 from kit.http import ask, asking, get
 from kit.reader import p99
 from kit.service import Program
-from kit.time import limit_s, quickest
-
-import ratesvc
-from ratesvc.render import openapi
+from kit.time import limit_s
 
 VARIANTS = int(os.environ.get("RATESVC_VARIANTS", "3000"))
 READERS = 4
@@ -36,7 +29,6 @@ MOST_GROWTH = 40 * 1024 * 1024
 SLOWEST_S = 0.1
 DOCUMENTED = 384 * 1024 * 1024
 """The memory that compose.yaml and deploy/kubernetes.yaml give a replica."""
-RUNAWAY_S = 0.001
 LONG = 100 * 1024
 
 
@@ -107,57 +99,6 @@ async def test_E6_a_flood_of_variants(demo: Program) -> None:
 # Each makes a pattern of its kind go back and forth, if anything does.
 STEPS = ("A", "USD,", " ", "en-", "1", "1.", "-", "a_", "2026-", ";q=", "%", '"a",', "W/", "\u0661", "utm_", "a=", "[")
 PUMPS = [*(step * (LONG // len(step)) for step in STEPS), "USD ," * (LONG // 5) + "!"]
-
-
-def patterns() -> Iterator[tuple[str, Callable[[Any], object], bool]]:
-    """Each compiled pattern of each module of ours, as it is used there: where, what is called, whether it reads bytes.
-
-    And those that a parameter's schema has, which other people's programs use.
-    """
-    for found in walk_packages(ratesvc.__path__, "ratesvc."):
-        if not found.name.endswith("__main__"):  # which is the command line
-            module = import_module(found.name)
-            for name, pattern in vars(module).items():
-                if isinstance(pattern, re.Pattern):
-                    used = re.search(rf"\b{name}\.({'|'.join(USES)})\(", inspect.getsource(module))
-                    # What is handed to a function is matched as a whole there.
-                    use = USES[used[1] if used else "fullmatch"](pattern)
-                    yield f"{found.name}.{name}", use, isinstance(pattern.pattern, bytes)
-    for key, parameter in openapi.contract()["components"]["parameters"].items():
-        for schema in parameter["schema"].get("anyOf", [parameter["schema"]]):
-            if "pattern" in schema:
-                yield f"schema of {key}", re.compile(schema["pattern"]).search, False
-
-
-USES: dict[str, Callable[[re.Pattern[Any]], Callable[[Any], object]]] = {
-    "fullmatch": lambda pattern: pattern.fullmatch,
-    "match": lambda pattern: pattern.match,
-    "search": lambda pattern: pattern.search,
-    "sub": lambda pattern: lambda text: pattern.sub(type(text)(), text),
-}
-PATTERNS = {name: (use, is_bytes) for name, use, is_bytes in patterns()}
-
-
-def test_every_compiled_pattern_is_probed() -> None:
-    """The next test tries every pattern that the source compiles."""
-    folder = Path(ratesvc.__path__[0])
-    compiled = sum(file.read_text("utf-8").count("re.compile(") for file in folder.rglob("*.py"))
-    assert compiled == sum(name.startswith("ratesvc.") for name in PATTERNS) > 10
-
-
-def is_linear(act: Callable[[], object], quarter: Callable[[], object]) -> bool:
-    """Whether an act takes at most eight times as long as a quarter of it, or next to nothing."""
-    taken_s = quickest(act, RUNAWAY_S)
-    return taken_s <= RUNAWAY_S or taken_s <= 8 * quickest(quarter)
-
-
-@pytest.mark.timed
-def test_E10_no_pattern_runs_away() -> None:
-    """Each of our regular expressions takes linear time, as the code uses it: 25 KB about four times that of 6 KB."""
-    for name, (use, is_bytes) in PATTERNS.items():
-        for pump in PUMPS:
-            text = pump.encode() if is_bytes else pump
-            assert is_linear(partial(use, text[: LONG // 4]), partial(use, text[: LONG // 16])), (name, pump[:12])
 
 
 PLACES = ("/v1/rates?codes=", "/v1/series?codes=", "/widget?heading=", "/?lang=", "/rate?date=", "/oembed?url=")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from itertools import product
 from pathlib import Path
@@ -11,10 +10,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from conftest import Serve, Served, eventually
+from conftest import Serve, Served
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY
-from kit.http import ask, connected, ending, get, reading
+from kit.http import ask, get
 from kit.reader import p99
 from kit.service import Program, serving
 from kit.time import limit_s
@@ -43,52 +42,6 @@ async def test_E1_five_hundred_idle_connections(demo: Program) -> None:
     assert p99(taken) <= limit_s(HONEST_S)
     for _, writer in idle:
         writer.close()
-
-
-async def closed_after(url: str, first: bytes, drip: bytes) -> float:
-    """Seconds until the server closes a connection on which `drip` comes every second."""
-    async with connected(url) as (reader, writer), asyncio.timeout(60):
-        begun = time.monotonic()
-        end = asyncio.ensure_future(ending(reader))
-        writer.write(first)
-        while not end.done():
-            writer.write(drip)
-            await asyncio.wait([end], timeout=1)
-        return time.monotonic() - begun
-
-
-@pytest.mark.timed
-async def test_E1_what_stays_unfinished_is_ended(demo: Program) -> None:
-    """Endless headers, also after a whole request, and dripping bodies end within 15 s; an event stream does not.
-
-    A client that does not read an answer, which no buffer holds, loses its connection as well.
-    """
-    slow_line, slow_body = b"GET /v1/rates HT", get("/v1/rates", "Content-Length: 9999", method="POST")
-    async with reading(demo.url) as stream:
-        ended = await asyncio.gather(
-            closed_after(demo.url, slow_line, b""),
-            closed_after(demo.url, get("/v1/rates")[:-2], b"X-A: b\r\n"),
-            closed_after(demo.url, get("/v1/rates") + b"GET / HTTP/1.1\r\n", b"X-A: b\r\n"),
-            closed_after(demo.url, slow_body, b"a"),
-            untaken(demo.url),
-        )
-        print("ended after", *(f"{seconds:.1f} s" for seconds in ended))  # noqa: T201 -- figures
-        assert max(ended) <= limit_s(CLOSED_WITHIN_S)
-        assert not stream.ended
-
-
-async def untaken(url: str) -> float:
-    """Seconds until the server resets a client that asks a lot and reads nothing."""
-    where = urlsplit(url)
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-        connection.settimeout(0)
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(connection, (where.hostname, where.port))
-        begun = time.monotonic()
-        await loop.sock_sendall(connection, get("/docs", "Accept-Encoding: identity") * 200)
-        await eventually(lambda: connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        return time.monotonic() - begun
 
 
 CHUNKED = "Transfer-Encoding: chunked"

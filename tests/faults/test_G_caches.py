@@ -6,24 +6,22 @@ import asyncio
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
 from conftest import Served, eventually
 from kit.bank import Bank, sheet
-from kit.browser import chromium, pasted
+from kit.browser import pasted
 from kit.dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
 from kit.http import ask, get
 from kit.ledger import Fault
-from kit.proxies import cache, changed, nginx, nginx_with
+from kit.proxies import cache, changed, nginx_with
 from kit.service import Program, free_port, serving
 from kit.time import LOOSE, WallClock, limit_s
-
-from ratesvc.domain.workdays import utc_now
 
 pytestmark = pytest.mark.nightly
 
@@ -128,36 +126,6 @@ async def test_G2_a_service_that_is_down_behind_includes(site: Site) -> None:
     await site.all_show(str(FRIDAY))
     site.wall.set(MIDNIGHT)
     await site.all_show("the link")
-
-
-ASK = """async address => {
-  const answer = await fetch(address);
-  return [(await answer.json()).effective_date, answer.headers.get("X-Cache")];
-}"""
-
-
-def is_past(served: Served, moment: datetime) -> Callable[[], bool]:
-    return lambda: served.service.clock() >= moment
-
-
-async def test_G3_a_browser_behind_a_caching_nginx(evening: Served, tmp_path: Path) -> None:
-    """A browser gets an answer from the cache of nginx just before midnight, and another one just after it."""
-    caching = {
-        "upstream ratesvc {": f"proxy_cache_path {tmp_path}/copies keys_zone=copies:1m; upstream ratesvc {{",
-        "proxy_pass http://ratesvc/;": "proxy_pass http://ratesvc/; proxy_cache copies;"
-        "add_header X-Cache $upstream_cache_status;",
-    }
-    async with nginx(tmp_path, evening.url, replaced=caching) as url, chromium() as browser:
-        first, second = [await (await browser.new_context()).new_page() for _ in range(2)]
-        for page in (first, second):
-            await page.goto(f"{url}/openapi.json")
-        begun = utc_now()
-        evening.service.clock = lambda: MIDNIGHT - timedelta(seconds=9) + (utc_now() - begun)
-        assert await first.evaluate(ASK, f"{url}/v1/rates") == [str(FRIDAY), "MISS"]
-        await eventually(is_past(evening, MIDNIGHT - timedelta(seconds=3)))
-        assert await second.evaluate(ASK, f"{url}/v1/rates") == [str(FRIDAY), "HIT"]
-        await eventually(is_past(evening, MIDNIGHT))
-        assert (await second.evaluate(ASK, f"{url}/v1/rates"))[0] == str(SATURDAY)
 
 
 CHOICES = ("Accept: text/csv", "Accept: application/x-ndjson", "Accept: text/html", "Accept-Language: ru, zh;q=0.5")

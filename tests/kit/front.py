@@ -91,14 +91,14 @@ class Front:
             bank_writer.close()
 
 
-Failure = Literal["refused", "lost", "silent", "gone"]
-"""A call is not passed on; its answer is lost with the connection, or swallowed; or Redis is gone from there on."""
+Failure = Literal["lost", "gone"]
+"""The answer to a call is lost with the connection, or Redis is gone from there on."""
 
 
 class ChaosProxy(Front):
     """Its settings may change at any moment. They hold for every later byte from Redis."""
 
-    fails_how: Failure = "refused"
+    fails_how: Failure = "lost"
     asked = passed = damaged = 0
 
     def __init__(self, upstream: int) -> None:
@@ -138,7 +138,7 @@ class ChaosProxy(Front):
             nonlocal failure
             while part := await reader.read(65536):
                 failure = failure or self._failing()
-                if failure in ("refused", "gone"):
+                if failure == "gone":
                     break
                 if not self.blackhole:
                     back.write(part)
@@ -151,7 +151,7 @@ class ChaosProxy(Front):
                 if failure == "lost" or (self.reset_after is not None and self.passed > self.reset_after):
                     self.passed = 0
                     break
-                if not self.blackhole and failure != "silent":
+                if not self.blackhole:
                     writer.write(self._spoilt(part) if self.damage_every else part)
             if part or failure:
                 _reset(writer)
