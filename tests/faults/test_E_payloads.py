@@ -184,7 +184,7 @@ UNKEYED = [
     *(f"X-Forwarded-Host: {EVIL}", f"X-Host: {EVIL}", f"X-Forwarded-Server: {EVIL}", f"Forwarded: host={EVIL}"),
     *("X-Forwarded-Proto: https", "X-Forwarded-Scheme: nothttps", "X-Forwarded-Port: 1", "X-Forwarded-Prefix: //evil"),
     *(f"X-Original-URL: /{EVIL}", f"X-Rewrite-URL: /{EVIL}", f"Origin: https://{EVIL}", f"Referer: https://{EVIL}/"),
-    *(f"User-Agent: <script>{EVIL}", "X-HTTP-Method-Override: POST", "Accept: text/html", "Accept-Language: xx"),
+    *(f"User-Agent: <script>{EVIL}", "X-HTTP-Method-Override: POST", "Accept-Language: xx"),
     *("Cookie: lang=ru; a=b", "Range: bytes=0-3", "If-Range: x", "X-Forwarded-For: 127.0.0.1", "Prefer: respond-async"),
     *("Cache-Control: no-transform", "Upgrade: h2c", "Last-Event-ID: 5", "TE: trailers", "Via: x", f"Host: {EVIL}"),
     *('If-None-Match: "x"', "If-Modified-Since: x"),

@@ -6,6 +6,7 @@ To add a case, write its line. UPDATE_GOLDEN=1 writes all answers anew; look at 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from textwrap import indent
 
@@ -37,14 +38,15 @@ def check_one(name: str, question: str, answer: str) -> None:
     """The same for one question of many, where each is a test of its own."""
     kept: dict[str, list[str]] = {}
     asked = ""
-    for line in text(name).splitlines():
-        if line.startswith("  "):
-            kept[asked].append(line[2:])
-        else:
-            asked = line
-            kept[asked] = []
-    answers = {line: "\n".join(lines) for line, lines in kept.items() if lines}
-    check(name, {**answers, question: answer})
+    with (FOLDER / name).open() as file:
+        flock(file, LOCK_EX)  # another process may be writing another answer
+        for line in text(name).splitlines():
+            if line.startswith("  "):
+                kept[asked].append(line[2:])
+            else:
+                asked = line
+                kept[asked] = []
+        check(name, {line: "\n".join(lines) for line, lines in kept.items() if lines} | {question: answer})
 
 
 def check(name: str, answers: Mapping[str, str]) -> None:
