@@ -1,12 +1,12 @@
-"""Our pages in a browser: headers and policy of each, and E12, what a host page may do to the widget."""
+"""Our pages in a browser: headers and policy of each."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from conftest import addresses, in_nightly
-from kit.browser import Host, Live, spying
+from conftest import addresses
+from kit.browser import Live, spying
 from kit.http import Answered, ask, get
 from playwright.async_api import Browser
 
@@ -87,25 +87,3 @@ async def test_every_page_opens_under_its_own_policy(browser: Browser, live: Liv
         for path in (*examples, *MORE):
             seen = await spy.opens(live.url + path)
             assert (path, [one for one in seen if "status of 4" not in one]) == (path, [])
-
-
-@pytest.mark.parametrize("way", ["policy", *in_nightly("sandbox", "narrow", "no script", "styles")])
-async def test_E12_embedding(browser: Browser, live: Live, host: Host, way: str) -> None:
-    """Whatever a host page does to the frame, it shows the right number and logs nothing to the console."""
-    box = 'sandbox=""' if way == "sandbox" else ""
-    width = 320 if way == "narrow" else 500
-    frame = f'<iframe {box} src="{live.url}/widget/frame?lang=en" width="{width}" height="480" title="rates"></iframe>'
-    headers = {
-        "Content-Security-Policy": f"default-src 'none'; frame-src {live.url}",
-        "Cross-Origin-Embedder-Policy": "require-corp",
-    }
-    head = "<style>iframe{filter:invert(1)}*{color:red!important;display:block}</style>" if way == "styles" else ""
-    async with spying(browser, "http://", java_script_enabled=way != "no script") as spy:
-        seen = await spy.opens(host.put(frame, headers if way == "policy" else {}, head=head), "networkidle")
-        if way == "sandbox":  # Chromium says that it runs no script there, which is what the host asked for
-            seen = [text for text in seen if "sandboxed and the 'allow-scripts'" not in text]
-        assert seen == []
-        inner = spy.page.frames[1]
-        assert "60.3741" in await inner.inner_text("table")
-        if way not in ("no script", "sandbox"):
-            assert await inner.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
