@@ -102,13 +102,13 @@ async def made_by_a_server(live: Live, key: str, code: str) -> str:
 
 @pytest.mark.parametrize(("form", "lang"), list(zip(FORMS, ["en", "ru", "ru", "ru", "ru", "en", "en"], strict=True)))
 async def test_what_is_shown_is_what_is_pasted(browser: Browser, live: Live, host: Host, form: str, lang: str) -> None:
-    """In three orders of clicks the same code; pasted, text, colours and box as in the preview, on light and on dark.
+    """In two orders of clicks the same code; pasted, text, colours and box as in the preview, on light and on dark.
 
     No text is cut, no letter has less than 12 pixels, nothing scrolls, and 24 spare pixels are reserved at most.
     When the rows come late, a block, a column and a flex row shift by .01 at most.
     """
     clicks, codes = FORMS[form], set()
-    for order in (clicks[1:] + clicks[:1], clicks[::-1], clicks):
+    for order in (clicks[::-1], clicks):
         page = await browser.new_page(viewport={"width": 1400, "height": 900}, bypass_csp=True)
         await page.goto(f"{live.url}/?lang={lang}")
         await page.wait_for_function(DRAWN)
@@ -142,7 +142,7 @@ async def compared(browser: Browser, live: Live, host: Host, page: Page, key: st
         await other.goto(host.put(f"<p>{before}{made}{after}</p>" if bar else made, head=head))
         await other.wait_for_load_state("networkidle")
         await settled(other)
-        for width in (272, *WIDTHS, 360) if ground == "light" else (360, 720):  # colours hardly depend on it
+        for width in (272, 360, 1280) if ground == "light" else (720,):  # colours hardly depend on it
             await resized(page, preview, width, is_preview=True)
             await resized(other, other.main_frame, width, is_preview=False)
             shown, seen = await facts(preview), await facts(other.main_frame)
