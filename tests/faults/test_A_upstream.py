@@ -85,9 +85,9 @@ ANSWERS: dict[str, tuple[Script, str, str]] = {
     "A3 One byte of the head comes every 0.3 s": (
         drips(GOOD_HEAD + GOOD),
         "timeout",
-        "no complete answer within 0.3 s",
+        "within 0.",
     ),
-    "A4 The head comes at once, the body one byte every 0.3 s": (drips_the_body, "timeout", "no complete answer"),
+    "A4 The head comes at once, the body one byte every 0.3 s": (drips_the_body, "timeout", "within 0."),
     "A5 Content-Length promises more bytes than come": (says(GOOD_HEAD + GOOD[:900]), "http", ""),
     "A6 A body without a length ends in the middle": (says(OK + b"\r\n" + GOOD[:900]), "invalid:malformed", ""),
     "A7 The last chunk never comes": (says(CHUNKED + GOOD[:900]), "http", ""),
@@ -113,7 +113,7 @@ ANSWERS: dict[str, tuple[Script, str, str]] = {
         "",
     ),
     "A18 The answer has 10,000 headers": (says(OK + b"X: x\r\n" * 10_000 + b"\r\n"), "http", ""),
-    "A20 The Bank is silent": (hangs, "timeout", "no complete answer"),
+    "A20 The Bank is silent": (hangs, "timeout", "within 0."),
 }
 
 

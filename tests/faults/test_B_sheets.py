@@ -21,13 +21,13 @@ from kit.front import Front, answers
 from kit.http import says
 from kit.ledger import Fault
 from kit.reader import Watched, watched
-from kit.sheets import all_times, at, changed, plausible, times, without
+from kit.sheets import all_times, changed, plausible, times, without
 from kit.time import Lag, limit_s
 from redis import Redis
 
 from ratesvc.bank.client import BankClient, Pace
 from ratesvc.config import Settings
-from ratesvc.domain.rates import Quote, Sheet
+from ratesvc.domain.rates import Sheet
 from ratesvc.errors import FetchFailed
 
 TOMORROW = plausible(SATURDAY)
@@ -128,13 +128,8 @@ async def test_B4_what_is_no_sheet_changes_nothing(served: Watched, bank: Bank, 
     await right_one_is_taken(served, bank, fault)
 
 
-ELEVEN = [
-    at(Quote(f"X{chr(65 + n)}A", f"9{n:02}", f"R099{n:02}", 1, Decimal(1), "Новая"), Decimal(11 + n)) for n in range(11)
-]
-FEWER = without(TOMORROW, "CZK", "MDL")
 CONFIRMED = (["confirming", "new"], ["large_move"])
 PUBLISHED: dict[str, tuple[Sheet, list[str], list[str]]] = {
-    "B6 Two currencies go and eleven come": (replace(FEWER, quotes=(*FEWER.quotes, *ELEVEN)), ["new"], []),
     "B15 The sum alone falls by 48 %, as in 2017: published once it is confirmed": (FALLEN, *CONFIRMED),
     "B19 The same figures on a new day": (replace(plausible(FRIDAY), effective_date=SATURDAY), ["new"], ["frozen"]),
 }

@@ -14,7 +14,7 @@ import redis
 
 from kit.not_run import path_of, program
 from kit.service import free_port
-from kit.time import until
+from kit.time import PATIENCE_S, until
 from ratesvc.storage.embedded import find_server
 
 SLOTS = 16_384
@@ -45,7 +45,7 @@ class RealRedis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def client(self, **options: Any) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5, **{"password": self.password, **options})
+        return redis.Redis(port=self.port, socket_timeout=PATIENCE_S, **{"password": self.password, **options})
 
     def start(self, *, wait: bool = True, **options: Any) -> None:
         """Start it on its port, and wait until it answers."""
