@@ -42,7 +42,7 @@ const opened = async ({ url, patience }) => {
   return { ...report, state: state(), said: view.said, ...looked(element, view.root, report) };
 };
 
-// The shadow root is the element's own, one that the page kept, or the element itself where a library plays shadow DOM.
+// The shadow root is the element's own, or one that the page kept. Without any the element itself is looked at.
 const looked = (element, kept, report) => {
   const root = shadow(element) || kept, nodes = [...(root ? inside(root, "*") : find(element, "*"))];
   const seen = node => node && rects(node).length > 0 && text(node).trim() !== "";
