@@ -160,12 +160,12 @@ class OverRedis:
 
     @asynccontextmanager
     async def seeded(self, url: str = "") -> AsyncIterator[Seeded]:
-        """A service over its own Redis, or that one, once both hold everything and its first poll is over."""
+        """A service over its own Redis, or that one, once both hold everything and it has asked for the last week."""
         if not self.bank.truth:
             self.bank.publish(*map(sheet, DAYS))
         async with self.serve(self.over(url or self.own.url)) as served:
             await served.filled()
-            await eventually(lambda: served.service.telemetry.last_cycle)
+            await served.service.poll()
             yield Seeded(served.service, served.url, served.http, self.bank)
 
     async def publishes_saturday(self, served: Seeded) -> None:
