@@ -145,11 +145,6 @@ def refused(view: View, codes: Collection[str], error: RatesvcError, why: Reason
     return _page(view, codes, problem=problem, detail=detail)
 
 
-def heading(view: View) -> str:
-    """The title of every chart."""
-    return view.language.say(LINK)
-
-
 def frame_address(view: View) -> str:
     """The address for an iframe."""
     theme = {"theme": view.theme} if view.theme not in ("", USUAL_THEME) else {}
@@ -169,8 +164,8 @@ def _page(view: View, codes: Collection[str], **values: object) -> str:
         "chart/chart.html",
         **nothing | values,
         t=language.say,
-        heading=heading(view),
-        embed=iframe(frame_address(view), heading(view), (EMBED_WIDTHS[-1], frame_height(selection.codes))),
+        heading=language.say(LINK),
+        embed=iframe(frame_address(view), language.say(LINK), (EMBED_WIDTHS[-1], frame_height(selection.codes))),
         widths=EMBED_WIDTHS,
         picture=picture_of(site, f"chart.png?{selection.dated(language)}&width=720&height=400&density=2"),
         page=of_sentences(language),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -33,11 +33,6 @@ STYLE = asset("chart/chart.css").read_text("utf-8").strip()
 """The same in every chart, so that one hash in a Content-Security-Policy allows it."""
 
 MOST_CURRENCIES = 6
-
-Ratio = tuple[Decimal, Decimal]
-"""An unrounded rate: numerator and denominator."""
-Exact = Callable[[str, date], Ratio | None]
-"""The unrounded rate of a currency on an effective date; None if the point of the series is exact."""
 
 _TITLE, _TEXT = 19, 13
 """Font sizes in pixels. That of the title is 17, and its bold letters are as wide as those of 19."""
@@ -72,8 +67,8 @@ class Drawing:
     """A chart of unit rates in `quote` by effective date, or with `indexed` of their move from 100 at the first.
 
     `series` holds (effective date, unit rate) for each currency code in order of days, rates before 1998-01-01 in old
-    roubles as published. Cross rates are rounded there; `exact` gives them unrounded and in new roubles, so that an
-    index is rounded once. There are at most MOST_CURRENCIES. `rates` are in new roubles, without empty series.
+    roubles as published. There are at most MOST_CURRENCIES. Cross rates have 28 digits, so a figure is as if it were
+    rounded once. `rates` are in new roubles, without empty series.
     """
 
     def __init__(
@@ -83,9 +78,8 @@ class Drawing:
         *,
         quote: str = "RUB",
         indexed: bool = False,
-        exact: Exact = lambda _code, _day: None,
     ) -> None:
-        self._look, self._quote, self._indexed, self._exact = look, quote, indexed, exact
+        self._look, self._quote, self._indexed = look, quote, indexed
         self.rates = {code: _in_new_roubles(code, points, quote) for code, points in series.items() if points}
         self.in_words = "\n".join(self._in_words(code, points) for code, points in self.rates.items())
         self.curves = [self._curve(code, points) for code, points in self.rates.items()]
@@ -147,20 +141,20 @@ class Drawing:
         """The line with the label at its end; a single one also with its highest and lowest figure."""
         first, last = points[0], points[-1]
         if self._indexed:
-            # Ten digits are finer than any pixel. The label is rounded once, from the exact index.
+            # Ten digits are finer than any pixel.
             hundredfold = [EXACT.multiply(rate, _HUNDRED) for _, rate in points]
             moved = list(zip([day for day, _ in points], ratios(hundredfold, repeat(first[1])), strict=False))
-            return Curve(code, self._figure(code, last, first), moved)
+            return Curve(code, self._figure(last, first), moved)
         # Four significant digits, two decimals at least: 101.68, 0.003008.
         places = max(2, 3 - last[1].adjusted())
 
-        def written(point: Point) -> str:
-            return self._look.language.number(rounded(*self._unrounded(code, point), places=places), places)
+        def written(rate: Decimal) -> str:
+            return self._look.language.number(rounded(rate, ONE, places=places), places)
 
         rate = itemgetter(1)
         extremes = ((max(points, key=rate), False), (min(points, key=rate), True)) if len(self.rates) == 1 else ()
-        marked = [(point, written(point), is_low) for point, is_low in extremes if point[1] != last[1]]
-        return Curve(code, written(last), points, marked)
+        marked = [(point, written(point[1]), is_low) for point, is_low in extremes if point[1] != last[1]]
+        return Curve(code, written(last[1]), points, marked)
 
     def _title(self) -> str:
         """The names of the currencies, or their codes if the names need more than two lines."""
@@ -193,7 +187,7 @@ class Drawing:
         rate = itemgetter(1)
         lowest, highest = min(points, key=rate), max(points, key=rate)
         extremes = {"first": points[0], "last": points[-1], "lowest": lowest, "highest": highest}
-        words = {name: self._figure(code, point, points[0]) for name, point in extremes.items()}
+        words = {name: self._figure(point, points[0]) for name, point in extremes.items()}
         days = {f"{name}_day": self._look.language.day(day) for name, (day, _) in extremes.items()}
         return self._look.language.say(
             "{name} ({code}): first {first} on {first_day}, last {last} on {last_day}; "
@@ -201,15 +195,10 @@ class Drawing:
             **{"name": self._look.language.currency(code), "code": code, **words, **days},
         )
 
-    def _figure(self, code: str, point: Point, first: Point) -> str:
+    def _figure(self, point: Point, first: Point) -> str:
         if not self._indexed:
             return self._look.language.number(point[1], max(4, decimals(point[1])))
-        now, then = self._unrounded(code, point), self._unrounded(code, first)
-        moved = EXACT.multiply(EXACT.multiply(now[0], then[1]), _HUNDRED)
-        return self._look.language.number(rounded(moved, EXACT.multiply(now[1], then[0]), places=1), 1)
-
-    def _unrounded(self, code: str, point: Point) -> Ratio:
-        return self._exact(code, point[0]) or (point[1], ONE)
+        return self._look.language.number(rounded(EXACT.multiply(point[1], _HUNDRED), first[1], places=1), 1)
 
 
 def _in_new_roubles(code: str, points: Sequence[Point], quote: str) -> list[Point]:
@@ -244,7 +233,7 @@ def day_marks(time: Axis, language: Language, pixel: int = PIXEL) -> list[tuple[
     def text(day: date, unit: Unit) -> str:
         if unit == "day":
             return language.day_and_month(day)
-        return language.year(day) if unit == "year" or day.month == 1 else language.month(day)
+        return str(day.year) if unit == "year" or day.month == 1 else language.month(day)
 
     marks: list[tuple[int, str]] = []
     for unit, days in day_ticks(*(date.fromordinal(int(day)) for day in (time.low, time.high))):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 from functools import cache, partial
 
 from aiohttp import web
@@ -13,7 +12,6 @@ from multidict import MultiMapping
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import OLD_IN_NEW, ONE, REDENOMINATION
 from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, RatesvcError
 from ratesvc.features.chart import chart_page, drawing
@@ -26,6 +24,7 @@ from ratesvc.features.site import png, reasons
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import (
     FRAME_THEMES,
+    LINK,
     OEMBED_SIZES,
     OLD_FRAME,
     framed_page,
@@ -144,7 +143,7 @@ def _embedded(
     width, height = chart_page.EMBED_WIDTHS[-1], chart_page.frame_height(view.selection.codes)
     width = min(width, limits.number("maxwidth", width, OEMBED_SIZES))
     size = width, min(height, limits.number("maxheight", height, OEMBED_SIZES))
-    title = chart_page.heading(view)
+    title = view.language.say(LINK)
     return lambda: (title, iframe(chart_page.frame_address(view), title, size, OLD_FRAME), size)
 
 
@@ -163,8 +162,7 @@ async def _picture(service: Service, path: str, request: web.Request) -> Answer:
     def svg(look: drawing.ChartLook) -> str:
         rates = {code: unit_rates.dated_rates(history, code, series) for code in series.codes}
         indexed = scale == "indexed" or (scale == "auto" and drawing.is_better_indexed(rates))
-        exact = partial(_exact, history, series.quote)
-        return drawing.Drawing(rates, look, quote=series.quote, indexed=indexed, exact=exact).svg()
+        return drawing.Drawing(rates, look, quote=series.quote, indexed=indexed).svg()
 
     def render() -> Body:
         if not density:
@@ -175,16 +173,6 @@ async def _picture(service: Service, path: str, request: web.Request) -> Answer:
 
     queue = Queue.PICTURES if density else Queue.of(points)
     return await long_answer(service, (path, series, chosen, scale, density), series.days, render, queue)
-
-
-def _exact(history: History, quote: str, code: str, day: date) -> drawing.Ratio | None:
-    """The prices of one unit of both currencies in roubles; None in roubles, where the rate itself is exact."""
-    if quote == "RUB":
-        return None
-    roubles = Decimal(OLD_IN_NEW) if day < REDENOMINATION else ONE
-    units = [(day, roubles)] if code == "RUB" else unit_rates.series(history, code, Days(day, day))
-    divisors = unit_rates.series(history, quote, Days(day, day))
-    return (units[0][1], divisors[0][1]) if units and divisors else None
 
 
 def _check_count(codes: Sequence[str], params: StrictParams) -> None:

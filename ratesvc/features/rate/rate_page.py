@@ -91,17 +91,12 @@ def refused(question: Question, error: BadRequest, language: Language, site: Sit
 
     Their detail is left out if the page has no translation of it.
     """
-    if error.parameter == "amount" and question.unread:
-        problem = language.say(
-            "“{given}” is no amount. Enter a number such as {example}.",
-            given=question.unread,
-            example=language.number(AN_AMOUNT, 2),
-        )
-        return _page(question, language, site, answer=None, problem=problem, detail="", wrong=error.parameter)
     problem = language.say("The request was not understood. Please choose a day and a currency.")
-    return _page(
-        question, language, site, answer=None, problem=problem, detail=language.translated(str(error)), wrong=""
-    )
+    detail, wrong = language.translated(str(error)), ""
+    if error.parameter == "amount" and question.unread:
+        sentence, example = "“{given}” is no amount. Enter a number such as {example}.", language.number(AN_AMOUNT, 2)
+        problem, detail, wrong = language.say(sentence, given=question.unread, example=example), "", error.parameter
+    return _page(question, language, site, answer=None, problem=problem, detail=detail, wrong=wrong)
 
 
 def _line(question: Question, language: Language) -> str:

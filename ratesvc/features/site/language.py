@@ -108,10 +108,6 @@ class Language(languages.Language):
         """The name of the day's month, short, as it stands alone."""
         return self._date("MMM", day)
 
-    def year(self, day: date) -> str:
-        """The day's year as a number."""
-        return str(day.year)
-
 
 def language(tag: str | None) -> Language | None:
     """The language of a BCP 47 tag, its nearest parent (pt-BR → pt), or None."""
