@@ -20,6 +20,9 @@ SETTLED = timedelta(days=7)
 """The Bank has had time to correct a sheet that is older than this."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
+Held = tuple[Mapping[str, Column], list[date], Coverage | None]
+"""Columns by id, the days of the sheets in them, and the coverage."""
+
 
 class History:
     """Every held sheet: those fetched as daily documents with all revisions, and all of them as columns."""
@@ -64,7 +67,12 @@ class History:
             self._add(revision)
         # Once for all revisions of a day, because the last may withdraw the others.
         for day in sorted({revision.effective_date for revision in new}):
-            self._update_day(day)
+            held = _updated(self._columns, self.days, self.coverage, self.latest_or_withdrawal(day))
+            # Threads that write answers look for the figures of every day that they see: a day comes last, goes first.
+            if len(held[1]) < len(self.days):
+                self.days = held[1]
+            self._columns, self.days, self.coverage = held
+            self.version += 1
         return new
 
     def _add(self, revision: Revision) -> None:
@@ -88,24 +96,6 @@ class History:
         if ours.fetched_at >= latest.fetched_at:
             self._add(replace(ours, number=latest.number + 1))
 
-    def _update_day(self, day: date) -> None:
-        """Give the columns and the days what the latest revision of a day says."""
-        latest = self.latest_or_withdrawal(day)
-        assert latest  # noqa: S101 -- it was added just now
-        index = bisect_left(self.days, day)
-        is_held = self.days[index : index + 1] == [day]
-        # Threads that write answers look for the figures of every day that they see: a day comes last and goes first.
-        if is_held and not latest.sheet.quotes:
-            self.days = [*self.days[:index], *self.days[index + 1 :]]
-            # The Bank may have another sheet of that day: a backfill asks.
-            self.coverage = self.coverage and self.coverage.with_open_day(day)
-        self._columns = with_revision(self._columns, latest)
-        if latest.sheet.quotes:
-            if not is_held:
-                self.days = [*self.days[:index], day, *self.days[index:]]
-            self.coverage = self.coverage and self.coverage.without_open_day(day)
-        self.version += 1
-
     def _hold_columns(self, columns: Iterable[Column], coverage: Coverage) -> None:
         """Hold a complete backfill: every sheet of `coverage`, except those of its open days.
 
@@ -113,24 +103,18 @@ class History:
         withdrew does not come back; its day is open as long as the columns have it.
         """
         filled = {column.currency.cbr_id: column.copy() for column in columns}
-        kept = {day: self.latest_or_withdrawal(day) for day in sorted({*self._revisions, *coverage.open_days})}
+        kept = [self.latest_or_withdrawal(day) for day in sorted({*self._revisions, *coverage.open_days})]
         # Days outside of the coverage are no sheets yet: one was published while the columns were fetched, or an
         # unfinished backfill left it.
         days = [day for day in sheet_days(filled.values()) if day in coverage and day not in coverage.open_days]
         ordinals = frozenset(day.toordinal() for day in days)
         for column in filled.values():
             column.keep_only(ordinals)
-        for day, revision in kept.items():
-            if revision and revision.sheet.quotes:
-                coverage = coverage.without_open_day(day)
-                days.append(day)
-            elif revision and day in days:
-                coverage = coverage.with_open_day(day)
-                days.remove(day)
-            if revision:
-                filled = with_revision(filled, revision)
+        held: Held = filled, days, coverage
+        for revision in kept:
+            held = _updated(*held, revision)
         self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in filled.values()))
-        self._columns, self.days, self.coverage = filled, sorted({*days}), coverage
+        self._columns, self.days, self.coverage = held
         self._forget_composed()
         self.version += 1
 
@@ -352,6 +336,25 @@ class History:
     def codes(self) -> set[str]:
         """Every currency of every held sheet."""
         return {column.currency.code for column in self.columns()}
+
+
+def _updated(
+    columns: Mapping[str, Column], days: list[date], coverage: Coverage | None, latest: Revision | None
+) -> Held:
+    """Columns, days and coverage with what the latest revision of a day says."""
+    if latest is None:
+        return columns, days, coverage
+    day, columns = latest.effective_date, with_revision(columns, latest)
+    index = bisect_left(days, day)
+    is_held = days[index : index + 1] == [day]
+    if latest.sheet.quotes:
+        days = days if is_held else [*days[:index], day, *days[index:]]
+        coverage = coverage and coverage.without_open_day(day)
+    elif is_held:
+        # The Bank may have another sheet of that day: a backfill asks.
+        days = [*days[:index], *days[index + 1 :]]
+        coverage = coverage and coverage.with_open_day(day)
+    return columns, days, coverage
 
 
 def certain_date(days: Sequence[date], calendar: WorkCalendar, coverage: Coverage | None, day: date) -> date | None:

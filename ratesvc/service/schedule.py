@@ -67,11 +67,6 @@ def _pace_s(calendar: WorkCalendar, newest: date | None, now: datetime, cycle: C
     return min(pace, WINDOW_PACE_S) if cycle.held_back else pace
 
 
-def with_jitter(seconds: float) -> float:
-    """Up to a tenth later, so that the replicas of a fleet do not ask at the same moment."""
-    return seconds * uniform(1, 1.1)  # noqa: S311 -- no secret
-
-
 @dataclass(slots=True, eq=False)
 class Schedule:
     """Runs these jobs from `start` to `stop`.
@@ -121,10 +116,14 @@ class Schedule:
         return asyncio.get_running_loop().time() - self._beat_at
 
     def poll_in(self, seconds: float) -> None:
-        """Plan the next poll, up to a tenth later, in place of the one that is planned."""
+        """Plan the next poll in place of the one that is planned.
+
+        It comes up to a tenth later, so that the replicas of a fleet do not ask at the same moment.
+        """
         if self._open:
+            seconds *= uniform(1, 1.1)  # noqa: S311 -- no secret
             # APScheduler follows the wall clock, not the clock of the service, which stands still in a demo.
-            self.next_poll_at = utc_now() + timedelta(seconds=with_jitter(seconds))
+            self.next_poll_at = utc_now() + timedelta(seconds=seconds)
             self._run_at(self.next_poll_at, "poll", self.poll)
 
     def backfill_in(self, seconds: float) -> None:

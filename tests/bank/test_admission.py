@@ -135,6 +135,7 @@ def assessed(question: str) -> str:
     gone = [sheet(withdrawn, SATURDAY, None)] if withdrawn else []
     found = assess(sheets[-1], Recent(sheets[:-1]), current, gone)
     head = " ".join([found.decision, *sorted(found.suspects)])
+    assert len({*found.flags}) == len(found.flags)
     return "\n".join([head, *(f"{finding.kind}: {finding.text}" for finding in found.findings)])
 
 
@@ -218,7 +219,10 @@ def test_a_slipped_decimal_point_waits_for_a_person_unless_its_day_is_settled() 
     assert isinstance(admit(SLIPPED, RECENT), Quarantined)
     found = admit(SLIPPED, RECENT, settled=True)
     assert isinstance(found, Unconfirmed)
-    assert isinstance(found.compared_with(SLIPPED), Admitted)
+    in_english = replace(SLIPPED, quotes=tuple(replace(quote, name="in English") for quote in SLIPPED.quotes))
+    assert found.compared_with(in_english) == Admitted(SLIPPED, found.assessment.flags)
+    frozen = replace(BEFORE, effective_date=SATURDAY)
+    assert admit(frozen, RECENT) == Admitted(frozen, ("frozen",))
     assert isinstance(found.compared_with(SHEET), Quarantined)
 
 

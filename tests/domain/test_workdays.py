@@ -22,7 +22,6 @@ from ratesvc.domain.workdays import (
     moscow_day,
     overdue_at,
 )
-from ratesvc.features.site.reasons import days_off_around
 
 DECREES = Calendar()
 CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
@@ -148,19 +147,6 @@ def test_a_distant_day_costs_no_memory() -> None:
         assert calendar.holidays_of(day) == []
     assert (len(calendar._russia), len(calendar._russia.years)) == held  # noqa: SLF001
     assert (calendar._is_usually_worked.cache_info().maxsize or sys.maxsize) <= 20_000  # noqa: SLF001
-
-
-@given(DAYS)
-def test_days_off_reach_from_the_first_to_the_last(day: date) -> None:
-    """From the day after a working day to the day before one; on a working day there are none."""
-    found = days_off_around(CALENDAR, day)
-    assert (found is None) == CALENDAR.is_working_day(day)
-    if found:
-        first, last = found
-        assert first <= day <= last
-        assert CALENDAR.is_working_day(first - ONE_DAY)
-        assert CALENDAR.is_working_day(last + ONE_DAY)
-        assert not any(CALENDAR.is_working_day(first + n * ONE_DAY) for n in range((last - first).days + 1))
 
 
 def test_holidays_are_known_from_1991_to_ten_years_after_the_last_transfers() -> None:

@@ -91,16 +91,6 @@ async def test_without_redis_a_refresh_tries_one_write(
 # Several replicas
 
 
-@pytest.mark.usefixtures("served")
-async def test_the_bank_is_asked_by_one_replica_alone(bank: Bank, serve: Serve) -> None:
-    """Also for corrections of the last week."""
-    bank.asked.clear()
-    async with serve() as other:
-        await eventually(lambda: other.service.telemetry.last_cycle == Cycle("skipped"))
-        await other.service.poll()
-    assert bank.asked == []
-
-
 async def test_a_replica_that_takes_over_plans_one_poll(served: Served, bank: Bank, serve: Serve) -> None:
     """The heartbeat goes on during a long one, and its replica has the lease by then."""
     async with serve() as other:

@@ -284,7 +284,7 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
     assert b'operation="listen"' not in telemetry.metrics.text(), "it waits for what others announce"
     counted = re.findall(rb'redis_errors_total{kind="([a-z]+)"} ([0-9.]+)', telemetry.metrics.text())
     assert dict(counted) == {b"timeout": b"5.0", b"memory": b"2.0"}
-    # A mirror that fails is named once a minute.
+    # A mirror that fails is named once a minute, and the step of a backfill.
     failed = Cycle("failed", failure=FetchFailed([("h", SourceError("dns", "x"))]))
     for again_s, times in ((60.0, 1), (0.0, 2)):
         monkeypatch.setattr("ratesvc.service.telemetry.LOG_AGAIN_S", again_s)
@@ -292,7 +292,10 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
             telemetry = Telemetry(utc_now)
             for _ in range(2):
                 telemetry.refreshed(failed, nothing_held=False)
-        assert [line["event"] for line in logged] == ["fetch_failed"] * times
+            for begins in (True, False):
+                telemetry.backfilling(Progress(1, 9, "EUR"), begins=begins)
+        events = [*["fetch_failed"] * times, "backfill_started", *["backfill_progress"] * (times - 1)]
+        assert [line["event"] for line in logged] == events
         assert b'ratesvc_fetches_total{outcome="dns"} 2.0' in telemetry.metrics.text()
 
 

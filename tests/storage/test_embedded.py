@@ -133,18 +133,6 @@ async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(
     assert not list(data.glob("*.damaged-*"))
 
 
-async def test_a_server_that_is_loading_is_waited_for(tmp_path: Path, fake_server: Callable[[str], None]) -> None:
-    """It answers LOADING for a second, and has everything afterwards."""
-    async with opened(tmp_path / "data") as (_, client), client.pipeline(transaction=False) as many:
-        for number in range(10000):
-            many.set(f"{number}", "1")
-        await many.execute()
-    fake_server(f'exec {find_server()} "$@" --key-load-delay 20')
-    async with opened(tmp_path / "data") as (_, client):
-        assert await client.dbsize() == 10000
-    assert (tmp_path / "starts").read_text() == "start\n"
-
-
 async def test_a_server_that_always_ends_is_started_three_times(
     data: Path, tmp_path: Path, fake_server: Callable[[str], None]
 ) -> None:
