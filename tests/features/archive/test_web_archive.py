@@ -219,13 +219,14 @@ async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releas
 async def test_another_replica_without_redis_and_a_restart_understand_a_cursor(
     bank: Bank, serve_whole: Serve, clock: Clock
 ) -> None:
-    """The corrected sheet is its first revision there, with the same figures: nothing is new. Later news is told."""
+    """The corrected sheet is its first revision there, fetched later: nothing is new. Later news is told."""
     clock.moment = EVENING
     bank.publish(plausible(SATURDAY))
     async with serve_whole() as first:
         await corrects(bank, first, FRIDAY)
         assert first.held(FRIDAY).number == 2
         cursor = (await listed(first))["cursor"]
+    clock.advance(minutes=5)
     async with serve_whole(redis={"namespace": uuid.uuid4().hex}) as other:
         await eventually(lambda: other.service.history.of_date(SATURDAY))
         assert other.held(FRIDAY).number == 1
