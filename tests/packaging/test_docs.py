@@ -95,6 +95,14 @@ def test_files_that_pages_name_exist() -> None:
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
+def test_the_readme_names_every_module_of_the_core() -> None:
+    """Each in the line of its folder."""
+    (tree,) = re.findall(r"^ratesvc/\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    lines = dict(re.findall(r"^  (\w+)/(.*?)(?=^  \w)", tree, re.MULTILINE | re.DOTALL))
+    named = {name: sorted(re.findall(r"\w+\.py", text)) for name, text in lines.items()}
+    assert named == {name: sorted(file.name for file in (ROOT / "ratesvc" / name).glob("[a-z]*.py")) for name in lines}
+
+
 def test_the_service_understands_the_addresses_of_redis_in_the_handbook() -> None:
     """The code that reads the setting parses each form."""
     block = PAGES["operating.md"].partition("## Addresses of Redis\n")[2].split("```")[1].removeprefix("text\n")
