@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import re
 import shlex
@@ -29,6 +30,7 @@ from ratesvc import cli
 from ratesvc.commands.running import progress_shown
 from ratesvc.demo import recorded_sheets
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
+from ratesvc.errors import ConfigError, EngineError, EngineNotReady, GaveUp, NoSheet
 from ratesvc.service.backfill import Progress
 
 NEWEST = recorded_sheets()[-1].effective_date
@@ -163,18 +165,30 @@ async def test_a_command_that_only_reads_leaves_no_data_behind(
     assert [file.name for file in tmp_path.iterdir()] == (["site"] if "export" in words else [])
 
 
-def test_an_internal_error_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the place for a report, and an exit code of its own."""
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        *((NoSheet("None."), 1, "None."), (ConfigError("port: no"), 78, "port: no"), (EngineError("none"), 78, "none")),
+        *((EngineNotReady("busy"), 75, "busy"), (GaveUp("too long"), 75, "too long")),
+        (OSError(errno.ENOSPC, "No space left", "file"), 75, "file: No space left"),
+        (OSError(errno.EACCES, "Permission denied", "file"), 78, "file: Permission denied"),
+        (KeyError("one\ntwo"), 70, "internal error, please report it: KeyError: 'one\\ntwo' ("),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    error: Exception, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """70 is our own fault, 75 passes by itself, 78 does not."""
 
     @click.command
     def broken() -> None:
-        raise KeyError("one\ntwo")
+        raise error
 
     monkeypatch.setitem(cli.main.commands, "broken", broken)
     done = CliRunner().invoke(cli.main, ["broken"])
-    assert (done.exit_code, done.stderr.count("\n")) == (cli.INTERNAL, 1)
-    assert "KeyError" in done.stderr
-    assert "test_cli.py" in done.stderr
+    assert (done.exit_code, done.stderr.count("\n")) == (code, 1)
+    assert done.stderr.startswith(f"ratesvc: {said}")
+    assert ("test_cli.py, line " in done.stderr) == (code == cli.INTERNAL)
 
 
 # Output

@@ -14,6 +14,7 @@ from kit.bank import Bank, around_today, daily_xml, sheet, unavailable
 from kit.sheets import all_times, changed, times
 
 from ratesvc.commands.backfill import backfill
+from ratesvc.commands.quarantine import decide, withdraw
 from ratesvc.commands.show import in_force
 from ratesvc.config import Cbr, Redis, Settings
 from ratesvc.domain.workdays import moscow_day, utc_now
@@ -90,6 +91,31 @@ async def test_a_backfill_says_what_is_held_and_a_comparison_what_differs(
     bank.documents[wrong] = daily_xml(changed(sheet(wrong), USD=times("2")))
     await verify(settings, repair=True, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith("1 difference repaired.\n")
+
+
+# Decisions
+
+
+async def test_what_cannot_be_read_is_not_released_and_the_only_revision_is_withdrawn(
+    bank: Bank, settings: Settings, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No question is asked about the former; before the latter a person reads that the day will have no sheet."""
+    days = date(2026, 4, 23), date(2026, 4, 24)
+    bank.publish(*map(sheet, days))
+    async with Service(settings, clock=clock, scheduled=False) as service:
+        await service.refresher.ask_without_lease(days[0])
+        await service.refresher.ask_without_lease(days[1])
+        bank.documents[days[1]] = bank.documents[days[1]].replace(b"<ValCurs ", b"<!-- --><ValCurs ")
+        await service.refresher.ask_without_lease(days[1])
+        [case] = await service.quarantine.cases()
+    await decide(settings, "show", case.name, yes=False, as_json=False)
+    assert "It cannot be released: " in capsys.readouterr().out
+    with pytest.raises(RatesvcError, match="comment"):
+        await decide(settings, "release", case.name, yes=False, as_json=False)
+    await withdraw(settings, days[1], yes=True, as_json=False)
+    said = capsys.readouterr().out
+    assert "Then the day has no sheet, and the sheet before it stays in force:\n" in said
+    assert said.endswith("Withdrawn: the sheet of 2026-04-24, revision 1.\n")
 
 
 # Export
