@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from importlib.resources import files
 
-_PARTS = Path(__file__).with_name("features")
-FOLDERS = tuple(sorted(file.parent.name for file in _PARTS.glob("*/routes.py")))
-_MODULES = {file.stem for file in _PARTS.glob("dialects/[a-z]*.py")} - {"routes"}
+_PARTS = files("ratesvc").joinpath("features")
+FOLDERS = tuple(sorted(part.name for part in _PARTS.iterdir() if part.joinpath("routes.py").is_file()))
+_FILES = [file.name for file in _PARTS.joinpath("dialects").iterdir()] if "dialects" in FOLDERS else []
+_MODULES = {name[:-3] for name in _FILES if re.fullmatch(r"[a-z][a-z0-9_]*\.py", name)} - {"routes"}
 DIALECTS = tuple(sorted(name.replace("_", "-") for name in _MODULES))
 """The wire formats of other APIs: one file each."""
 FEATURES = tuple(sorted({*FOLDERS, *DIALECTS} - {"dialects"}))
-COMMANDS = tuple(sorted(file.parent.name for file in _PARTS.glob("*/cli.py")))
+COMMANDS = tuple(sorted(part.name for part in _PARTS.iterdir() if part.joinpath("cli.py").is_file()))
 """The folders that add a command, whether the feature is on or off: its data may be here, or at another service."""
