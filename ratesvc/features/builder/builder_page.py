@@ -230,10 +230,10 @@ def _heights(choice: Choice, table: Table) -> tuple[int, int]:
 
 
 def _reserved(choice: Choice, table: Table, unit: str) -> str:
-    """The height as a length of CSS. A window of 48 em or more has the first, a phone the second."""
+    """The height as a length of CSS. A window of 47 em or more has the first, a phone the second."""
     low, high = (pixels - PADDING if unit == "em" else pixels for pixels in _heights(choice, table))
-    steps = [_length(pixels, unit) for pixels in (low, low + 768, high)]
-    return "clamp({},{} - 100vw,{})".format(*steps) if low < high else steps[0]
+    steps = [_length(pixels, unit) for pixels in (low, low + 2256, high)]
+    return "clamp({},{} - 300vw,{})".format(*steps) if low < high else steps[0]
 
 
 def _length(pixels: int, unit: str) -> str:

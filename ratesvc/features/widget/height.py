@@ -65,8 +65,10 @@ def _rows(table: Table, room: int) -> int:
     beside = {"trend", "percent"} & kinds
     is_narrow, has_own_lines = room < 16 * _FONT, room < _OWN_LINES
     row_padding = _ROW + 6 * ("trend" in kinds)
-    lines = 2 + (len({"change", "percent"} & kinds) if has_own_lines else len(beside) > 1 and is_narrow)
-    names = room - 5 * _FONT * (0 if has_own_lines else min(len(beside), 1) if is_narrow else len(beside))
+    # Where changes have lines of their own, a unit without a name stands beside its rate.
+    is_beside = has_own_lines and not table.has_names
+    lines = 2 - is_beside + (len({"change", "percent"} & kinds) if has_own_lines else len(beside) > 1 and is_narrow)
+    names = room - 5 * _FONT * (is_beside if has_own_lines else min(len(beside), 1) if is_narrow else len(beside))
     return heads + sum(
         row_padding + _LINE * (lines - 1 + _lines(f"{row.unit} {row.name}", 13, names)) for row in table.rows
     )

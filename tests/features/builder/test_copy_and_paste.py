@@ -105,7 +105,7 @@ async def test_what_is_shown_is_what_is_pasted(browser: Browser, live: Live, hos
     """In two orders of clicks the same code; pasted, text, colours and box as in the preview, on light and on dark.
 
     No text is cut, no letter has less than 12 pixels, nothing scrolls, and 24 spare pixels are reserved at most.
-    When the rows come late, a block, a column and a flex row shift by .01 at most.
+    When the rows come late, a block, a column and a flex row shift by .01 at most; a bar in no column of a desktop.
     """
     clicks, codes = FORMS[form], set()
     for order in (clicks[::-1], clicks):
@@ -167,7 +167,9 @@ async def nothing_shifts(browser: Browser, host: Host, code: str) -> None:
         page, painted = await browser.new_page(viewport={"width": width, "height": 2400}), asyncio.Event()
         await page.add_init_script(WATCH)
         await page.route("**/nodes.json*", partial(late, painted))
-        places = (*BESIDE, ROW) if width >= 720 else BESIDE
+        # On a desktop a bar has the height of a row, so it is no form for a narrow column.
+        beside = BESIDE[:1] if 'layout="bar"' in code and width >= 720 else BESIDE
+        places = (*beside, ROW) if width >= 720 else beside
         await page.goto(host.put("".join(place.format(code) for place in places) + "<u>below</u>"))
         await page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
         below = "document.querySelector('u').getBoundingClientRect().top"

@@ -154,11 +154,11 @@ return box ? Math.ceil(box.getBoundingClientRect().height) : 0;
 };
 
 // The code reserves the larger of the heights in a narrow place and in the chosen width, unless somebody chose a height.
-// A bar has both: the first for a phone, the second for a window of 48 em or more.
+// A bar has both: the first for a phone, the second for a window of 47 em or more.
 const reserved = (code, high, low = high) => {
 const heights = unit => {
-const [least, between, most] = [low, low + 768, high].map(pixels => (unit == "em" ? Math.ceil(pixels * 10 / 16) / 10 : pixels) + unit);
-return low < high ? `clamp(${least},${between} - 100vw,${most})` : most;
+const [least, between, most] = [low, low + 2256, high].map(pixels => (unit == "em" ? Math.ceil(pixels * 10 / 16) / 10 : pixels) + unit);
+return low < high ? `clamp(${least},${between} - 300vw,${most})` : most;
 };
 return code
 .replace(/(min-?height:\s?"?|100%;height:)(?:clamp\(.*?(em|px)\)|[\d.]+(em|px))/gi, (_, before, one, other) => before + heights(one || other))
