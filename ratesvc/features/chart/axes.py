@@ -8,7 +8,6 @@ from datetime import date, timedelta
 from decimal import Decimal
 from itertools import count, groupby, pairwise
 from operator import itemgetter
-from typing import Literal
 
 from ratesvc.domain.rates import EXACT, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY
@@ -17,20 +16,14 @@ from ratesvc.features.site.text import PIXEL, text_width
 Point = tuple[date, Decimal]
 Position = tuple[int, int]
 """A point on the picture, in tenths of a pixel."""
-Unit = Literal["day", "month", "year"]
 
 LABEL_GAP = 17
 """The least distance in pixels between the labels of two lines."""
 MOST_DRAWN = 5000
 """The points of all lines together: so many keep the longest chart under 60 kB."""
 
-_DAY_STEPS: tuple[tuple[Unit, int], ...] = (
-    *(("day", days) for days in (1, 2, 7, 14)),
-    *(("month", months) for months in (1, 2, 3, 6)),
-    *(("year", years) for years in (1, 2, 5, 10, 20, 50)),
-)
+_DAY_STEPS, _MONTH_STEPS = (1, 2, 7, 14), (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
 _MOST_DAY_TICKS = 60
-_DAYS_OF: dict[Unit, int] = {"day": 1, "month": 30, "year": 365}
 
 LONGEST_SILENCE = timedelta(days=12)
 """The Bank has never set a sheet for longer: a rate that pauses longer was missing from sheets in between."""
@@ -115,25 +108,23 @@ def decimals(number: Decimal) -> int:
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def day_ticks(first: date, last: date) -> Iterator[tuple[Unit, list[date]]]:
-    """Ways to mark the days from `first` to `last`, the closest marks first; a way without any mark is left out."""
-    days = (last - first).days
-    for unit, step in _DAY_STEPS:
-        if days // (step * _DAYS_OF[unit]) <= _MOST_DAY_TICKS:
-            marks = _marks(first, last, unit, step)
-            if marks:
-                yield unit, marks
+def day_ticks(first: date, last: date) -> Iterator[tuple[bool, list[date]]]:
+    """Ways to mark the days from `first` to `last`, the closest marks first: whether these are days, and the marks.
 
-
-def _marks(first: date, last: date, unit: Unit, step: int) -> list[date]:
-    if unit == "day":
+    If not they are firsts of months, and in steps of years of January. A way without a mark is left out.
+    """
+    start, end = first.toordinal(), last.toordinal()
+    for step in _DAY_STEPS:
         # Weeks begin on Mondays; ordinal 1 is one.
-        start = first.toordinal() if step < 7 else first.toordinal() + (1 - first.toordinal()) % step
-        return [date.fromordinal(day) for day in range(start, last.toordinal() + 1, step)]
-    step *= 12 if unit == "year" else 1
-    months = range(first.year * 12 // step * step, last.year * 12 + 12, step)
-    firsts = (date(month // 12, month % 12 + 1, 1) for month in months if month >= 12)
-    return [day for day in firsts if first <= day <= last]
+        begin = start if step < 7 else start + (1 - start) % step
+        if begin <= end <= start + _MOST_DAY_TICKS * step:
+            yield True, [date.fromordinal(day) for day in range(begin, end + 1, step)]
+    for step in _MONTH_STEPS:
+        months = range(first.year * 12 // step * step, last.year * 12 + 12, step)
+        firsts = (date(month // 12, month % 12 + 1, 1) for month in months if month >= 12)
+        marks = [day for day in firsts if first <= day <= last]
+        if 0 < len(marks) <= _MOST_DAY_TICKS:
+            yield False, marks
 
 
 def runs(points: Sequence[Point]) -> Iterator[Sequence[Point]]:

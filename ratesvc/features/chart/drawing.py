@@ -15,7 +15,6 @@ from ratesvc.features.chart.axes import (
     Axis,
     Curve,
     Point,
-    Unit,
     day_ticks,
     decimals,
     level_ticks,
@@ -230,14 +229,14 @@ def marks_of(ticks: Sequence[Decimal], language: Language) -> list[str]:
 def day_marks(time: Axis, language: Language, pixel: int = PIXEL) -> list[tuple[int, str]]:
     """The closest marks of days as (place, text) whose labels leave a blank between them; a `pixel` is so much."""
 
-    def text(day: date, unit: Unit) -> str:
-        if unit == "day":
+    def text(day: date, is_day: bool) -> str:
+        if is_day:
             return language.day_and_month(day)
-        return str(day.year) if unit == "year" or day.month == 1 else language.month(day)
+        return str(day.year) if day.month == 1 else language.month(day)
 
     marks: list[tuple[int, str]] = []
-    for unit, days in day_ticks(*(date.fromordinal(int(day)) for day in (time.low, time.high))):
-        marks = [(time.at_day(day), text(day, unit)) for day in days]
+    for is_day, days in day_ticks(*(date.fromordinal(int(day)) for day in (time.low, time.high))):
+        marks = [(time.at_day(day), text(day, is_day)) for day in days]
         space = (max(text_width(text, SMALL) for _, text in marks) + 14 * PIXEL) * pixel // PIXEL
         if all(after[0] - before[0] >= space for before, after in pairwise(marks)):
             break

@@ -146,11 +146,11 @@ def test_days_are_marked_from_close_to_wide(one: date, other: date) -> None:
     first, last = sorted((one, other))
     ways = list(day_ticks(first, last))
     assert ways
-    for unit, marks in ways:
+    for is_day, marks in ways:
         assert marks == sorted(set(marks))
         assert first <= marks[0] <= marks[-1] <= last
-        assert unit == "day" or all(mark.day == 1 for mark in marks)
-        weekly = unit == "day" and len(marks) > 1 and marks[1] - marks[0] >= timedelta(7)
+        assert is_day or all(mark.day == 1 for mark in marks)
+        weekly = is_day and len(marks) > 1 and marks[1] - marks[0] >= timedelta(7)
         assert not weekly or {mark.isoweekday() for mark in marks} == {1}
 
 
