@@ -67,7 +67,7 @@ class Axis:
 def value_ticks(low: Decimal, high: Decimal, most: int) -> list[Decimal]:
     """Multiples of 1, 2 or 5 times a power of ten that reach from at most `low` to at least `high`, both positive.
 
-    They have the finest step that needs at most `most` intervals, and at least two intervals.
+    They have the finest step that needs at most `most` intervals; `most` is three or more.
     """
     if low == high:
         margin = low.scaleb(-1)
@@ -76,7 +76,7 @@ def value_ticks(low: Decimal, high: Decimal, most: int) -> list[Decimal]:
         for digit in (1, 2, 5):
             step = Decimal(digit).scaleb(exponent)
             first, last = _floor(low, step), -_floor(-high, step)
-            if last - first <= max(most, 2):
+            if last - first <= most:
                 return [trimmed(EXACT.multiply(step, Decimal(number))) for number in range(first, last + 1)]
     raise AssertionError  # pragma: no cover -- a step of some size always fits
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import ImageColor
 
 from ratesvc.domain.rates import REDENOMINATION
-from ratesvc.features.chart.axes import LABEL_GAP, Point, day_ticks, spread, thinned, value_ticks
+from ratesvc.features.chart.axes import LABEL_GAP, Point
 from ratesvc.features.chart.drawing import STYLE, ChartLook, Drawing, is_better_indexed
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
@@ -126,55 +126,6 @@ def test_everything_lies_inside(series: dict[str, list[Point]], size: tuple[int,
             rows.append(Decimal(text.get("y") or 0) * PIXEL)
     rows.sort()
     assert all(lower - upper >= LABEL_GAP for upper, lower in pairwise(rows))
-
-
-@given(rates, rates, st.integers(2, 12))
-def test_ticks_are_round_and_cover(one: Decimal, other: Decimal, most: int) -> None:
-    """Steps are 1, 2 or 5 times a power of ten; they are equal, few, and reach beyond both ends."""
-    low, high = sorted((one, other))
-    ticks = value_ticks(low, high, most)
-    steps = {after - before for before, after in pairwise(ticks)}
-    assert len(steps) == 1
-    assert steps.pop().normalize().as_tuple().digits in ((1,), (2,), (5,))
-    assert ticks[0] <= low <= high <= ticks[-1]
-    assert 2 <= len(ticks) <= most + 1
-
-
-@given(days, days)
-def test_days_are_marked_from_close_to_wide(one: date, other: date) -> None:
-    """Every range has a way to mark it, and every mark lies in the range. Weeks begin on Mondays."""
-    first, last = sorted((one, other))
-    ways = list(day_ticks(first, last))
-    assert ways
-    for is_day, marks in ways:
-        assert marks == sorted(set(marks))
-        assert first <= marks[0] <= marks[-1] <= last
-        assert is_day or all(mark.day == 1 for mark in marks)
-        weekly = is_day and len(marks) > 1 and marks[1] - marks[0] >= timedelta(7)
-        assert not weekly or {mark.isoweekday() for mark in marks} == {1}
-
-
-@given(st.lists(st.integers(0, 3000), max_size=6))
-def test_labels_are_spread_in_order(ideal: list[int]) -> None:
-    """They keep the gap, the order and the bounds. If there is room, they stay in place."""
-    places = spread(ideal, 170, 0, 3000)
-    ordered = sorted(places)
-    assert all(after - before >= 170 for before, after in pairwise(ordered))
-    assert all(0 <= place <= 3000 for place in places)
-    assert sorted(ideal) == [one for _, one in sorted(zip(places, ideal, strict=True))]
-    if all(abs(a - b) >= 170 for i, a in enumerate(ideal) for b in ideal[:i]):
-        assert places == ideal
-
-
-@given(one_series, st.integers(1, 15))
-def test_thinning_keeps_ends_and_extremes(points: list[Point], columns: int) -> None:
-    kept = thinned(points, columns)
-    assert set(kept) <= set(points)
-    assert kept == sorted(kept)
-    assert (kept[0], kept[-1]) == (points[0], points[-1])
-    levels = [level for _, level in points]
-    assert {min(levels), max(levels)} <= {level for _, level in kept}
-    assert len(kept) <= 2 * columns + 2
 
 
 def test_thirty_four_years_of_six_currencies_are_small() -> None:
