@@ -10,7 +10,7 @@ import traceback
 from datetime import date
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -62,7 +62,9 @@ class _Main(click.Group):
         try:
             return super().main(*arguments, **switches)
         except Exception as error:  # noqa: BLE001 -- an unknown error is reported, too
-            _fail(error)
+            text, code = _explained(error)
+            click.echo(f"ratesvc: {text}", err=True)
+            sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run one command. Ctrl-C ends it without a word."""
@@ -70,12 +72,6 @@ class _Main(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
-
-
-def _fail(error: Exception) -> NoReturn:
-    text, code = _explained(error)
-    click.echo(f"ratesvc: {text}", err=True)
-    sys.exit(code)
 
 
 def _explained(error: Exception) -> tuple[str, int]:

@@ -240,8 +240,8 @@ def _read(file: Path | None) -> dict[str, Any]:
 
     try:
         text = file.read_bytes()
-        if twice := _given_twice(yaml.compose(text, yaml.SafeLoader)):
-            raise ConfigError(f"{file}: {twice}")
+        for key, line in _given_twice(yaml.compose(text, yaml.SafeLoader)):
+            raise ConfigError(f"{file}: {key} is given twice, line {line}")
         tree = yaml.safe_load(text) or {}
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
@@ -255,17 +255,14 @@ def _read(file: Path | None) -> dict[str, Any]:
     return tree
 
 
-def _given_twice(node: Any, path: str = "") -> str:
-    """The first key of a table that is given twice, with its line; empty if there is none. YAML takes the last."""
+def _given_twice(node: Any, path: str = "") -> Iterator[tuple[str, int]]:
+    """Each key of a table that is given twice, with its line. YAML takes the last."""
     seen: set[str] = set()
     for key, value in node.value if node is not None and node.id == "mapping" else ():
-        here = f"{path}{key.value}"
-        if here in seen:
-            return f"{here} is given twice, line {key.start_mark.line + 1}"
-        seen.add(here)
-        if below := _given_twice(value, f"{here}."):
-            return below
-    return ""
+        if key.value in seen:
+            yield f"{path}{key.value}", key.start_mark.line + 1
+        seen.add(key.value)
+        yield from _given_twice(value, f"{path}{key.value}.")
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
