@@ -10,8 +10,8 @@ from datetime import date, timedelta
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.workdays import moscow_day
-from ratesvc.errors import BadRequest, BeforeHistory
-from ratesvc.features.ranges.unit_rates import SeriesParams, check_complete
+from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading
+from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.rendering import Queue, rendered
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Headers, Render
@@ -35,7 +35,8 @@ async def long_answer(service: Service, key: Hashable, days: Days, render: Rende
     """An answer about a range of days, rendered and compressed in a worker thread. Raises HistoryLoading."""
 
     def named_days() -> Body:
-        check_complete(service.history, days)
+        if gap := service.history.first_loading(days):
+            raise HistoryLoading(gap)
         body = render()
         named = unconfirmed_days(service.history, days, publication.snapshot.today)
         return replace(body, headers=(*body.headers, *named))

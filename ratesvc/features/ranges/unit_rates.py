@@ -19,7 +19,7 @@ from ratesvc.domain.columns import SCALE, Column, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios, trimmed
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.errors import HistoryLoading, TooManyPoints
+from ratesvc.errors import TooManyPoints
 from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
 
 Number = TypeVar("Number", int, Decimal)
@@ -75,15 +75,8 @@ def revisions(history: History) -> dict[date, int]:
     return {revision.effective_date: revision.number for revision in history.documents() if revision.number > 1}
 
 
-def check_complete(history: History, days: Days) -> None:
-    """Raise HistoryLoading if these days have to wait until all of history is fetched."""
-    if gap := history.first_loading(days):
-        raise HistoryLoading(gap)
-
-
 def dated_rates(history: History, code: str, params: SeriesParams) -> list[tuple[date, Decimal]]:
-    """Effective dates and unit rates of a currency, oldest first. Raises HistoryLoading."""
-    check_complete(history, params.days)
+    """Effective dates and unit rates of a currency, oldest first."""
     rates = rates_of(history, code, params)
     return list(zip(map(date.fromordinal, rates.days), rates.numbers, strict=True))
 

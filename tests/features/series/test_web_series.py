@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 from conftest import Serve
-from kit.bank import Bank, sheet, workdays
+from kit.bank import Bank, sheet
 from kit.dates import FRIDAY, THURSDAY
 from kit.sheets import all_times, changed
 
@@ -77,16 +77,3 @@ async def test_a_chart_of_far_apart_rates_starts_at_100_and_has_its_hosts_title(
     assert "Index, first day = 100" in automatic
     assert "RUB for one unit" in absolute
     assert "<title>This week. Index" in automatic
-
-
-async def test_a_range_with_an_unconfirmed_day_is_not_cached_for_long(serve_whole: Serve, bank: Bank) -> None:
-    """It changes as soon as the Bank confirms the day."""
-    days = list(workdays(date(2026, 3, 10), 34))
-    bank.publish(*map(sheet, days))
-    async with serve_whole() as running:
-        history = running.service.history
-        assert history.coverage
-        history.coverage = replace(history.coverage, open_days=(days[9],))
-        address = f"/v1/series?codes=USD&since={days[0]}&until="
-        with_it, before = [(await running.get(f"{address}{day}"))[1]["Cache-Control"] for day in (days[9], days[8])]
-    assert with_it != before
