@@ -66,8 +66,8 @@ class Drawing:
     """A chart of unit rates in `quote` by effective date, or with `indexed` of their move from 100 at the first.
 
     `series` holds (effective date, unit rate) for each currency code in order of days, rates before 1998-01-01 in old
-    roubles as published. There are at most MOST_CURRENCIES. Cross rates have 28 digits, so a figure is as if it were
-    rounded once. `rates` are in new roubles, without empty series.
+    roubles as published. There are at most MOST_CURRENCIES. Cross rates have 10 digits, which are finer than any
+    figure. `rates` are in new roubles, without empty series.
     """
 
     def __init__(
