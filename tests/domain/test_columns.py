@@ -180,20 +180,3 @@ def test_of_two_ids_with_one_code_the_earlier_counts(order: int) -> None:
 
 
 FIRST = date(2026, 1, 1)
-COVERAGES = st.tuples(st.integers(0, 12), st.integers(0, 6)).map(
-    lambda ends: Coverage(FIRST + timedelta(days=ends[0]), FIRST + timedelta(days=ends[0] + ends[1]))
-)
-
-
-def days_of(coverage: Coverage) -> set[date]:
-    return {coverage.since + timedelta(days=n) for n in range((coverage.until - coverage.since).days + 1)}
-
-
-@given(COVERAGES, COVERAGES)
-def test_ranges_are_sets_of_days(one: Coverage, other: Coverage) -> None:
-    """Contains, covers and the hull of both, found by counting days."""
-    mine, theirs = days_of(one), days_of(other)
-    assert {FIRST + timedelta(days=n) for n in range(-2, 22) if FIRST + timedelta(days=n) in one} == mine
-    assert one.covers(other) is (mine >= theirs)
-    hull = one.hull(other)
-    assert (hull.since, hull.until) == (min(mine | theirs), max(mine | theirs))

@@ -99,15 +99,6 @@ def test_threads_that_ask_about_the_same_new_years_at_once_get_the_truth() -> No
         sys.setswitchinterval(turns)
 
 
-@given(DAYS, st.integers(0, 20))
-def test_a_sheet_holds_exactly_where_no_working_day_lies_between(effective: date, later: int) -> None:
-    """From its own day up to D, if no day before D sets another sheet."""
-    day = effective + timedelta(days=later)
-    worked = any(CALENDAR.is_working_day(effective + timedelta(days=n)) for n in range(later))
-    assert CALENDAR.holds(effective, day) is not worked
-    assert not CALENDAR.holds(effective, effective - ONE_DAY)
-
-
 @given(DAYS, st.integers(-1, 40), st.sampled_from([time(12), time(20, 59, 59), OVERDUE]))
 def test_missed_publications_are_counted_in_sheets_not_in_hours(effective: date, days: int, clock: time) -> None:
     """As many as there are later effective dates for which 21:00 on the day before has passed."""

@@ -21,6 +21,7 @@ from kit.sheets import changed, times
 
 from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Pace
+from ratesvc.commands.backfill import backfill
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.history import History
@@ -548,3 +549,13 @@ async def test_an_error_that_ends_a_run_does_not_end_the_next(
     assert not replica.store.backfill_lease.held
     await replica.run()
     assert replica.history.coverage == Coverage(FIRST_DAY, FRIDAY)
+
+
+async def test_the_command_says_how_many_days_wait(
+    bank: Bank, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And where a person sees them."""
+    err(bank)
+    await backfill(settings, None, None, as_json=False, demo=False)
+    said = f"{len(DAYS) - 1} sheets, all but 1 that wait (ratesvc quarantine list) from {FIRST_DAY} to {FRIDAY}."
+    assert said in capsys.readouterr().out

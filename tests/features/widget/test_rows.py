@@ -366,3 +366,11 @@ def number(text: str) -> Fraction:
 def nearest(exact: Fraction, places: int) -> Fraction:
     """Half-even rounding by Python's integers."""
     return Fraction(round(exact * 10**places), 10**places)
+
+
+def test_tomorrows_sheet_stands_alone_where_todays_own_is_missing() -> None:
+    """The sheet before it is unknown then."""
+    today, tomorrow = revision({"USD": (1, "80")}, FRIDAY), revision({"USD": (1, "81")}, SATURDAY)
+    for stale in (False, True):
+        seen = Snapshot(FRIDAY, today, None, tomorrow, FETCHED, False, 0, stale, *[FETCHED] * 3)  # noqa: FBT003
+        assert rows.for_next(seen) == InForce(SATURDAY, tomorrow, None if stale else today, None, FETCHED)
