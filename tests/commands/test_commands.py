@@ -9,8 +9,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from conftest import Clock, but
-from kit.bank import Bank, around_today, daily_xml, sheet, unavailable
+from kit.bank import Bank, around_today, daily_xml, sheet, unavailable, workdays
 from kit.sheets import all_times, changed, times
 
 from ratesvc.commands.backfill import backfill
@@ -23,6 +24,7 @@ from ratesvc.features.export.command import export
 from ratesvc.features.files import replace_file
 from ratesvc.features.verify.command import verify
 from ratesvc.service.app import Service
+from ratesvc.service.backfill import Progress
 
 
 @pytest.fixture
@@ -91,6 +93,26 @@ async def test_a_backfill_says_what_is_held_and_a_comparison_what_differs(
     bank.documents[wrong] = daily_xml(changed(sheet(wrong), USD=times("2")))
     await verify(settings, repair=True, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith("1 difference repaired.\n")
+
+
+async def test_a_backfill_needs_the_banks_newest_sheet_only_if_none_is_held(bank: Bank, service: Service) -> None:
+    """Its series may be answered while its daily documents are not."""
+    bank.publish(*map(sheet, workdays(date(2026, 3, 24), 24)))
+
+    async def without_documents(request: web.Request) -> web.StreamResponse:
+        return await (unavailable if request.path.endswith("XML_daily.asp") else bank.honest)(request)
+
+    async def on_step(_: Progress) -> None:
+        """Nobody watches."""
+
+    bank.misbehave = without_documents
+    with pytest.raises(FetchFailed, match="status: 503"):
+        await service.backfill(on_step)
+    bank.misbehave = None
+    await service.refresher.ask_without_lease()
+    bank.misbehave = without_documents
+    await service.backfill(on_step)
+    assert service.history.coverage
 
 
 # Decisions

@@ -296,6 +296,9 @@ async def test_strict_handlers_obey_their_parameters(whole: Served) -> None:
         asked = {part["name"]: part for part in operation["parameters"] if part["in"] == "query"}
         needed = "".join(f"{one}&" for one in query.split("&") if asked.get(one.partition("=")[0], {}).get("required"))
         is_strict = 400 in operation["responses"] and operation["path"] not in ("/oembed", *STREAMS)
+        if is_strict:
+            refusal = (await whole.get(f"{path}?{needed}zzzzzzzz=1"))[2].decode()
+            assert set(refusal.partition("Known: ")[2].partition(".")[0].split(", ")) == {*asked}, path
         for name, part in asked.items() if is_strict else ():
             rest = "".join(f"{one}&" for one in needed.split("&") if one and not one.startswith(f"{name}="))
             # Roubles have two kinds on the first day, of which there is a sheet.
