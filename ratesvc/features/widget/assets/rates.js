@@ -8,7 +8,7 @@ const of = (name, page = document) => Reflect.get(Document.prototype, name, page
 const source = of("currentScript")?.src, jobs = { __proto__: null };
 const known = ["height", "refresh", "code", "codes", "columns", "converter", "date", "decimals", "head", "heading", "href", "lang", "layout", "pending", "spark", "symbols", "theme", "unit", "updown"];
 // Tags and attributes of rows, in the order that packs best; 2 is SVG. Looked up without a method, because a page may replace methods.
-const allowed = { __proto__: null, caption: 1, tbody: 1, class: 1, table: 1, title: 1, time: 1, datetime: 1, role: 1, thead: 1, td: 1, viewBox: 1, tr: 1, th: 1, dir: 1, "cbr-converter": 1, "aria-label": 1, "aria-hidden": 1, lang: 1, points: 1, target: 1, svg: 2, bdi: 1, strong: 1, polyline: 2, a: 1, p: 1, slot: 1, scope: 1, data: 1 };
+const allowed = { __proto__: null, caption: 1, tbody: 1, class: 1, table: 1, title: 1, thead: 1, scope: 1, data: 1, dir: 1, tr: 1, p: 1, td: 1, bdi: 1, polyline: 2, a: 1, "cbr-converter": 1, "aria-hidden": 1, "aria-label": 1, lang: 1, points: 1, target: 1, slot: 1, role: 1, th: 1, strong: 1, viewBox: 1, svg: 2 };
 // Milliseconds before an element that is inserted asks: some pages insert one that failed again at once.
 let rest = 0;
 // A node is a text, or an array of its tag, an array of attributes and their values, and the nodes inside. Another tag
