@@ -46,7 +46,7 @@ from ratesvc.storage.store import Store
 from ratesvc.web.features import load
 from ratesvc.web.server import build, listening, pattern_of
 
-pytest_plugins = ["kit.guarded", "kit.browser"]
+pytest_plugins = ["kit.guardian", "kit.guarded", "kit.browser"]
 
 # With LONG_FAULTS=1 fault tests run for the time and number of the table, else for as much as shows the same.
 LONG = bool(os.environ.get("LONG_FAULTS"))
@@ -106,10 +106,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Local time is neither UTC nor Moscow's: Newfoundland is half an hour off, and has a summer time.
     os.environ.setdefault("TZ", "NST3:30NDT,M3.2.0,M11.1.0")
     time.tzset()
-    # A run that is told to stop ends what it started, as after Ctrl-C. A shell lets its background jobs ignore SIGINT,
-    # and all programs that the tests start would inherit that.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    # A shell lets its background jobs ignore SIGINT, and all programs that the tests start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # So they would a SIGHUP that nohup lets us ignore. With a handler we still do, and they do not.
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)
