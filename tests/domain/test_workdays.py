@@ -53,7 +53,8 @@ def told(question: str) -> str:
             awaits, in_utc = (CALENDAR.awaits_publication(held, one) for one in (now, now.astimezone(UTC)))
             assert awaits == in_utc
             window = CALENDAR.next_window(now).astimezone(MOSCOW)
-            return f"{'awaited' if awaits else 'not awaited'}, the next window opens on {window:%Y-%m-%d at %H:%M}"
+            state = f"{'awaited' if awaits else 'not awaited'}, that of {CALENDAR.due_by(now)} is due"
+            return f"{state}, the next window opens on {window:%Y-%m-%d at %H:%M}"
         case "day", text:
             found = iso_day(text.replace("_", " "))
             if found is None:

@@ -583,14 +583,17 @@ async def test_old_rows_are_no_answer_to_a_new_question(browser: Browser, live: 
     assert await page.evaluate("document.querySelector('cbr-rates').matches(':state(error)')")
 
 
-async def test_a_late_answer_does_not_undo_a_later_question(browser: Browser, live: Live, host: Host) -> None:
-    """The element was given another currency before it had the rows of the first."""
+@pytest.mark.parametrize("fails", ["false", "true"])
+async def test_a_late_answer_does_not_undo_a_later_question(
+    browser: Browser, live: Live, host: Host, fails: str
+) -> None:
+    """The element was given another currency before it had the rows of the first, or before those failed."""
     page = await watched(browser)
     await page.add_init_script("""
     const json = Response.prototype.json;
     Response.prototype.json = async function () {
       const said = await json.call(this);
-      if (this.url.includes("codes=USD")) await new Promise(done => window.release = done);
+      if (this.url.includes("codes=USD") && await new Promise(done => window.release = done)) throw "late";
       return said;
     };
     """)
@@ -598,7 +601,7 @@ async def test_a_late_answer_does_not_undo_a_later_question(browser: Browser, li
     await page.wait_for_function("!!window.release")
     await page.evaluate("document.querySelector('cbr-rates').setAttribute('codes', 'JPY')")
     await page.wait_for_function("states.length == 1")
-    await page.evaluate("window.release()")
+    await page.evaluate(f"window.release({fails})")
     await page.evaluate("new Promise(done => setTimeout(done))")
     assert "JPY" in await page.inner_text("cbr-rates table")
     assert await page.evaluate("states") == ["cbr-load"]
