@@ -143,13 +143,15 @@ async def test_a_sheet_that_comes_while_it_is_looked_for_is_not_deleted(
 async def test_a_damaged_value_that_stays_is_trouble_and_no_endless_loop(
     store: Store, redis: Redis, namespace: str
 ) -> None:
-    """This user of Redis may not delete anything. The service goes on from memory."""
-    await redis.hset(f"{{{namespace}}}:v2:sheets", f"{DAY}.1", b"garbage")
+    """This user of Redis may not delete anything. The service goes on from memory. The revision before is no answer."""
+    await store.put(revision())
+    await redis.hset(f"{{{namespace}}}:v2:sheets", f"{DAY}.2", b"garbage")
+    correction = revision(shift=1, number=2)
     async with forbidden("hdel", redis, namespace) as lame:
-        with pytest.raises(StoreUnavailable, match=f"{DAY}.1"):
+        with pytest.raises(StoreUnavailable, match=f"{DAY}.2"):
             async with asyncio.timeout(patience_s()):
-                await lame.put(revision())
-    assert await store.put(revision()) == revision()
+                await lame.put(correction)
+    assert await store.put(correction) == correction
 
 
 async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(
