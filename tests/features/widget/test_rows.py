@@ -260,6 +260,16 @@ def test_a_picture_is_as_wide_before_tomorrows_rates_as_after(columns: tuple[str
     assert widths[0] == widths[1]
 
 
+def test_the_source_has_the_day_of_the_newest_rates_and_a_converter_its_own() -> None:
+    """Tomorrow's column is the bold one, and the converter computes with today's rates."""
+    usd = {"USD": (1, "75.5273")}
+    today, tomorrow = in_force(usd, usd, FRIDAY, FRIDAY - ONE_DAY), in_force(usd, usd)
+    both, one = (table(shown, View(("USD",), converter=True)) for shown in ([today, tomorrow], [today]))
+    assert ENGLISH.day(tomorrow.revision.effective_date) in both.credit
+    words = [loads(shown.converter)["words"]["result"] for shown in (both, one)]
+    assert words == [f"Result as of {ENGLISH.shortest_day(FRIDAY)}", "Result"]
+
+
 def test_a_picture_has_room_for_a_note_and_its_columns_from_right_to_left_in_arabic() -> None:
     view, usd = View(("USD",)), {"USD": (1, "75.5273")}
     drawn = table(in_force(usd, usd, FRIDAY, FRIDAY - ONE_DAY), view)
