@@ -113,7 +113,7 @@ class History:
         held: Held = filled, days, coverage
         for revision in kept:
             held = _updated(*held, revision)
-        self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in filled.values()))
+        self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in held[0].values()))
         self._columns, self.days, self.coverage = held
         self._forget_composed()
         self.version += 1
