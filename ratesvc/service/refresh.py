@@ -286,7 +286,7 @@ class Refresher:
             admission = await self._unconfirmed.ask_second(admission, at_once=settled or not self.scheduled)
         if isinstance(admission, Admitted):
             self._unconfirmed.sightings.pop(admission.sheet.effective_date, None)
-            draft.admit(Revision(admission.sheet, number, self._now(), admission.flags), raw)
+            draft.admit(admission.revision(number, self._now()), raw)
             await self._drop(raw)
             return
         draft.cycle.held_back[admission.effective_date] = admission
@@ -371,8 +371,7 @@ class Refresher:
         if not (revision and revision.sheet.says_the_same_as(sheet)):
             admission = draft.decide(sheet, released=True)
             assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
-            number = self.history.next_number(day)
-            draft.admit(Revision(sheet, number, self._now(), admission.flags), case.raw)
+            draft.admit(admission.revision(self.history.next_number(day), self._now()), case.raw)
             revision = draft.admitted[day]
             await self._put_decided(revision)
         # Last: until the other replicas hold it, their polls put it into quarantine again.
@@ -389,7 +388,7 @@ class Refresher:
             raise RatesvcError(f"no sheet of {day} is held")
         if len(standing) == 1 and day == self.history.days[0]:
             raise RatesvcError(f"no sheet before that of {day} is held, so nothing would be in force")
-        before = standing[-2] if len(standing) > 1 else Revision(Sheet(day, ()), 0, self._now())
+        before = standing[-2] if len(standing) > 1 else Admitted(Sheet(day, ())).revision(0, self._now())
         flags = (*before.flags, WITHDRAWAL)
         return replace(before, number=self.history.next_number(day), fetched_at=self._now(), flags=flags)
 
