@@ -21,6 +21,7 @@ from kit.sheets import changed, times
 
 from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Pace
+from ratesvc.bank.xml import parse_daily
 from ratesvc.commands.backfill import backfill
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
@@ -346,6 +347,7 @@ def state(bank: Bank, replica: Replica) -> list[str]:
             words.append("the first is not the Bank's")
         words += ["is not the Bank's"] * (not held.sheet.says_the_same_as(truth))
         words += ["its bytes are not kept"] * (replica.history.document(day) is not None and not held.raw)
+        words += ["its names are not the Bank's"] * bool(held.raw and parse_daily(held.raw) != held.sheet)
         noted += [f"{named([day])}: {', '.join(words)}"] * bool(words)
     noted += [f"the Bank took back {named([day])}" for day in replica.refresher.taken_back]
     return noted
