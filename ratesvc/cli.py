@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import traceback
+from contextlib import suppress
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -63,6 +64,10 @@ class _Main(click.Group):
             return super().main(*arguments, **switches)
         except Exception as error:  # noqa: BLE001 -- an unknown error is reported, too
             text, code = _explained(error)
+            if isinstance(error, OSError):
+                # Otherwise Python would try at exit to write the rest of the output, and complain.
+                with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+                    os.dup2(nowhere.fileno(), sys.stdout.fileno())
             click.echo(f"ratesvc: {text}", err=True)
             sys.exit(code)
 
@@ -111,6 +116,10 @@ def _hint(error: OSError) -> str:
 def main(context: click.Context, file: Path | None) -> None:
     """The Bank of Russia's official exchange rates as a JSON API and an HTML widget."""
     context.obj = file
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # The caller has closed it. A socket would get its number, and uvloop cannot work with that.
+            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 -- open as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that knows neither arrows nor Cyrillic shows their numbers.
