@@ -54,6 +54,16 @@ class Connection(RequestHandler):
             self.unfinished_since = self._clock()
         super().data_received(data)
 
+    def pause_writing(self) -> None:
+        """Measure anew once the buffer is full."""
+        self._unsent = None
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Measure anew once the client has taken a full buffer, because the next pieces of the answer fill it again."""
+        self._unsent = None
+        super().resume_writing()
+
     def handle_error(
         self,
         request: web.BaseRequest,  # noqa: ARG002 -- aiohttp's signature

@@ -90,6 +90,10 @@ class Wire(asyncio.Transport):
         ([(0, 90_000, None), (10, 80_000, None), (19, 80_000, None)], False),
         ([(0, 90_000, None), (10, 80_000, None), (20, 80_000, None)], True),
         ([(0, 90_000, None), (5, 0, None), (10, 90_000, None), (19, 90_000, None)], False),
+        # An answer in pieces fills the buffer again.
+        ([(0, 90_000, None), (5, 10_000, None), (10, 90_000, None), (19, 90_000, None)], False),
+        ([(0, 90_000, None), (5, 10_000, None), (10, 90_000, None), (20, 90_000, None)], True),
+        ([(0, 30_000, None), (5, 90_000, None), (14, 50_000, None)], False),
         # It has sent the next request, and still takes the answer before.
         ([(0, 90_000, 0), (11, 70_000, 0), (22, 50_000, 0)], False),
         ([(0, 90_000, 0), (9, 0, 0), (11, 0, 0)], True),
@@ -102,6 +106,10 @@ async def test_a_client_is_too_slow_after_ten_seconds(
     connection, wire = connections.Connection(web.Server(not_found), loop=asyncio.get_running_loop()), Wire()
     connection._wire = wire  # noqa: SLF001 -- what it measures
     for now, wire.unsent, connection.unfinished_since in looks:
+        if connection.writing_paused and wire.unsent <= 16 * 1024:  # asyncio's marks
+            connection.resume_writing()
+        elif not connection.writing_paused and wire.unsent > 64 * 1024:
+            connection.pause_writing()
         verdict = connection.is_too_slow(now)
     assert verdict == is_too_slow
 
