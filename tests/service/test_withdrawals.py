@@ -131,6 +131,13 @@ async def test_a_withdrawn_sheet_leaves_its_day_to_the_sheet_before(bank: Bank, 
     assert await zloty(held, SATURDAY) == (str(other.by_code["PLN"].unit_rate), 3, str(SATURDAY))
 
 
+async def test_after_a_withdrawal_the_bank_is_asked_at_once(bank: Bank, held: Served) -> None:
+    """It says whether the day has another sheet."""
+    bank.asked.clear()
+    await withdraw(held, THURSDAY)
+    await eventually(lambda: bank.asked)
+
+
 async def test_verify_names_what_it_cannot_repair(
     bank: Bank, settings: Settings, held: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
