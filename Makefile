@@ -44,7 +44,7 @@ nightly: .venv/ready-dev .venv/ready-docs node_modules ## all other tests; ARGS=
 	  [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 OF_PACKAGES = tests/packaging
-OF_PROGRAMS = tests/clients tests/browser/test_frameworks.py tests/browser/test_lighthouse.py
+OF_PROGRAMS = tests/clients tests/browser/test_frameworks.py
 # A red test of a part is tried once more, alone, because the machine may have neighbours. What is red then is red.
 AGAIN = -n 0 --last-failed
 # Long stories, floods and whole matrices.

@@ -21,7 +21,7 @@ from kit.front import Front, answers
 from kit.http import says
 from kit.ledger import Fault
 from kit.reader import Watched, watched
-from kit.sheets import all_times, changed, plausible, times, without
+from kit.sheets import all_times, changed, plausible, times
 from kit.time import Lag, limit_s
 from redis import Redis
 
@@ -32,7 +32,6 @@ from ratesvc.errors import FetchFailed
 
 TOMORROW = plausible(SATURDAY)
 GOOD = daily_xml(TOMORROW)
-GOOD_TEXT = GOOD.decode("windows-1251")
 DECLARATION = b'<?xml version="1.0" encoding="windows-1251"?>'
 
 
@@ -82,7 +81,6 @@ async def right_one_is_taken(served: Watched, bank: Bank, fault: Fault) -> None:
     await fault.recovers(lambda: served.next_is(SATURDAY))
 
 
-BOMB = b"<!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passwd'>]><ValCurs>&a;</ValCurs>"
 SHAPES = {
     "120 000 deep": b"<ValCurs>" + b"<a>" * 120_000,
     "60 000 deep and closed": b"<ValCurs>" + b"<a>" * 60_000 + b"</a>" * 60_000 + b"</ValCurs>",
@@ -107,25 +105,6 @@ async def test_B2_shapes_that_no_sheet_has(shape: str, bank: Bank) -> None:
                     await client.newest(date.min)
             lags.append(lag.longest_s)
     assert min(lags) <= limit_s(0.1)
-
-
-NO_SHEETS: list[tuple[bytes | Sheet, str]] = [
-    (DECLARATION + BOMB, "invalid:foreign"),
-    (GOOD_TEXT.encode("utf-16"), "invalid:structure"),
-    (replace(TOMORROW, quotes=TOMORROW.quotes[10:11]), "invalid:rows"),
-    (without(TOMORROW, "USD"), "invalid:core"),
-    (without(TOMORROW, "PLN", "RON", "CZK", "MDL"), "quarantined"),
-    (GOOD + b"<ValCurs/>", "invalid:malformed"),
-]
-
-
-async def test_B4_what_is_no_sheet_changes_nothing(served: Watched, bank: Bank, fault: Fault) -> None:
-    """An attack, another charset, a part of a sheet: today's stays, and the right one is taken; bank has all others."""
-    for document, kind in NO_SHEETS:
-        assert await poll(served, bank, document) == kind, document
-        await nothing_changed(served)
-        assert await served.health_of("cbr:fetch") == "warn"
-    await right_one_is_taken(served, bank, fault)
 
 
 CONFIRMED = (["confirming", "new"], ["large_move"])

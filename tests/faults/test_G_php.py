@@ -30,11 +30,6 @@ WAITS_S = 1.0
 TMP = "shared"
 STARTS_S = 2.0
 """PHP itself, for each page."""
-OF_PHP_7 = """
-file_get_contents file_put_contents fopen fstat function getmypid if implode in_array json_decode json_encode lstat md5
-mkdir preg_match rename stream_context_create stream_get_contents stream_get_meta_data strlen strpos sys_get_temp_dir
-time tmpfile use
-"""
 HALF = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=300\r\nContent-Length: 900\r\n\r\n<div class=cbr-rates>"
 
 
@@ -85,15 +80,6 @@ async def site(bank: Bank, tmp_path: Path) -> AsyncIterator[Site]:
         await finished(program("php"), "-v", cwd=tmp_path, env=os.environ | wall.variables)  # so does PHP's own
         patient = code.replace(TIMEOUT, f"'timeout' => {0.5 * LOOSE}")
         yield Site(service, wall, tmp_path, patient)
-
-
-@pytest.mark.slow
-def test_G5_php_of_2019() -> None:
-    """The lines call only functions that PHP 7.4 has, too."""
-    template = (Path(__file__).parents[2] / "ratesvc/features/builder/templates/snippets.html").read_text("utf-8")
-    code = template.split("<?php")[1].split("?>")[0]
-    assert set(re.findall(r"(?<![$\w])([a-z_0-9]+) ?\(", code)) <= set(OF_PHP_7.split())
-    assert not re.search(r"\?->|\bfn\b|\bmatch\b|\?\?=", code)
 
 
 async def test_G5_php_over_midnight(site: Site) -> None:

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from json import loads
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,7 +24,7 @@ from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget import card, rows
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.rows import Row, Table
-from ratesvc.features.widget.view import DATED_TITLE, MOST_CODES, SPARKS, TITLE, Figures, Look, View
+from ratesvc.features.widget.view import DATED_TITLE, TITLE, Figures, Look, View
 from ratesvc.render import json, terminal
 from ratesvc.render.language import NOTHING, OLD_ROUBLES
 
@@ -240,15 +239,6 @@ def test_a_view_has_its_days_and_never_none(columns: tuple[str, ...], announced:
     assert [answer.revision.effective_date for answer in found] == days
 
 
-def test_the_parameters_of_an_embedding_are_those_of_the_documentation() -> None:
-    """By default it shows six currencies, their names, two days and the change."""
-    text = " ".join((Path(__file__).parents[3] / "docs" / "widget.md").read_text("utf-8").split())
-    assert f"`codes` (1–{MOST_CODES}, order kept)" in text
-    assert f"`columns` (of `{','.join(views.COLUMNS)}`)" in text
-    assert "`spark` ({}, {} or {} days;".format(*SPARKS) in text
-    assert View() == View(("USD", "EUR", "CNY", "GBP", "JPY", "TRY"), ("name", "today", "next", "change"), "", 0)
-
-
 @pytest.mark.parametrize("columns", [("name", "today", "next", "change"), ("today", "next"), ("next",)])
 def test_a_picture_is_as_wide_before_tomorrows_rates_as_after(columns: tuple[str, ...]) -> None:
     """Mail and feeds name its width."""
@@ -280,12 +270,6 @@ def test_a_picture_has_room_for_a_note_and_its_columns_from_right_to_left_in_ara
         heads = [int(x) for x in re.findall(r'<text x="(\d+)"', svg.partition("<path")[0])]
         assert len(heads) > 2
         assert heads == sorted(heads, reverse=is_mirrored)
-
-
-@pytest.mark.parametrize("count", [2, 3])
-def test_a_line_of_recent_rates_needs_three_sheets(count: int) -> None:
-    rates = [(FRIDAY + day * ONE_DAY, Decimal(75 + day)) for day in range(count)]
-    assert bool(rows.spark(rates, ENGLISH)[0]) == (count == 3)
 
 
 def test_a_view_knows_its_columns_of_change() -> None:

@@ -111,6 +111,7 @@ async def test_a_strict_host_of_a_service_under_a_prefix(key: str, tmp_path: Pat
         assert await page.evaluate("violations") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [
