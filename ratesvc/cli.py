@@ -137,7 +137,9 @@ def serve(file: Path | None, *, port: str | None, host: str | None, check_config
     given = {"RATESVC_PORT": port, "RATESVC_HOST": host}
     os.environ |= {name: text for name, text in given.items() if text is not None}
     if check_config:
-        options.settings_of(file)
+        from ratesvc.web import features
+
+        features.load(options.settings_of(file).features)
         click.echo("The settings are right.")
         return
     options.run("ratesvc.commands.serve.serve", file, is_logged=True, demo=demo)

@@ -240,14 +240,16 @@ def _read(file: Path | None) -> dict[str, Any]:
 
     try:
         text = file.read_bytes()
-        for key, line in _given_twice(yaml.compose(text, yaml.SafeLoader)):
-            raise ConfigError(f"{file}: {key} is given twice, line {line}")
+        for wrong, line in _wrong_keys(yaml.compose(text, yaml.SafeLoader)):
+            raise ConfigError(f"{file}: {wrong}, line {line}")
         tree = yaml.safe_load(text) or {}
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(f"{file}: not YAML" + (f", line {mark.line + 1}" if mark else "")) from None
+    except RecursionError:
+        raise ConfigError(f"{file}: nested too deeply, perhaps by an alias") from None
     except ValueError:
         raise ConfigError(f"{file}: not YAML in UTF-8, or it holds a day that does not exist") from None
     if not isinstance(tree, dict):
@@ -255,14 +257,16 @@ def _read(file: Path | None) -> dict[str, Any]:
     return tree
 
 
-def _given_twice(node: Any, path: str = "") -> Iterator[tuple[str, int]]:
-    """Each key of a table that is given twice, with its line. YAML takes the last."""
+def _wrong_keys(node: Any, path: str = "") -> Iterator[tuple[str, int]]:
+    """What is wrong with a key, and its line: it is not text, or given twice, of which YAML would take the last."""
     seen: set[str] = set()
     for key, value in node.value if node is not None and node.id == "mapping" else ():
+        if not key.tag.endswith((":str", ":merge")):
+            yield "a key is not text", key.start_mark.line + 1
         if key.value in seen:
-            yield f"{path}{key.value}", key.start_mark.line + 1
+            yield f"{path}{key.value} is given twice", key.start_mark.line + 1
         seen.add(key.value)
-        yield from _given_twice(value, f"{path}{key.value}.")
+        yield from _wrong_keys(value, f"{path}{key.value}.")
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

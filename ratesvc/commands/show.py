@@ -27,12 +27,12 @@ async def show(
 ) -> None:
     """Print a table of all currencies or of `codes`, or the API's JSON."""
     language = language_for(lang)
+    if "RUB" in codes:
+        raise BadRequest("These rates are in RUB. One rouble in another currency: ratesvc convert 1 RUB USD")
     async with opened(settings, demo=demo) as service:
         answer = await in_force(service, day)
         for code in codes:
             known(code, service)
-        if "RUB" in codes:
-            raise BadRequest("These rates are in RUB. One rouble in another currency: ratesvc convert 1 RUB USD")
         if as_json:
             click.echo(json.rates(answer, language, codes=codes or None, demo=demo))
         else:

@@ -50,11 +50,13 @@ class Features:
 
 
 def load(names: Collection[str]) -> Features:
-    """The features of these names. Raises ConfigError if one of them needs another that is off."""
-    features = []
+    """The features of these names. Raises ConfigError if one is given twice, or needs another that is off."""
+    features: list[Feature] = []
     for name in names:
+        if name in (feature.name for feature in features):
+            raise ConfigError(f"features: {name} is given twice")
         routes = import_module(f"ratesvc.features.{'dialects' if name in DIALECTS else name}.routes")
-        feature: Feature = routes.feature(name) if name in DIALECTS else routes.FEATURE
+        feature = routes.feature(name) if name in DIALECTS else routes.FEATURE
         if off := [other for other in feature.needs if other not in names]:
             raise ConfigError(f"features: {name} needs {off[0]}")
         features.append(feature)
