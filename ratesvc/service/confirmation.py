@@ -44,7 +44,7 @@ class UnconfirmedSheets:
         if sighting is None or not sighting.sheet.says_the_same_as(first.sheet):
             has_changed = sighting is not None
             if len(self.sightings) >= MOST_UNCONFIRMED:
-                self.sightings.clear()
+                del self.sightings[next(iter(self.sightings))]
             sighting = self.sightings[first.effective_date] = Sighting(first.sheet, self.poll)
             if not at_once:
                 return first.refused() if has_changed else first

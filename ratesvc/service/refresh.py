@@ -176,7 +176,7 @@ class Refresher:
     async def _ask_for_all(self, days: Sequence[date | None], draft: _Draft) -> None:
         """Ask for the sheets of these days; None is the newest. Then for today's and the one before it if they lack.
 
-        A mirror that gives no document ends it, because the next requests would wait as long again.
+        If no mirror gives a document, it ends, because the next requests would wait as long again.
         """
         left = list(days)
         while left:
@@ -187,11 +187,12 @@ class Refresher:
             try:
                 await self._ask_for(day, draft)
             except FetchFailed as failure:
-                draft.cycle.failure = draft.cycle.failure or failure
+                earlier = draft.cycle.failure.failures if draft.cycle.failure else ()
+                draft.cycle.failure = FetchFailed([*earlier, *failure.failures])
                 await self._quarantine_refused(failure, draft)
                 if day is None:
                     left += self._without_the_newest(failure)
-                elif not failure.is_answered:
+                elif not failure.refusals:
                     break
                 continue
             # The Bank gave a sheet that is held back, so the one before it must be asked for.

@@ -140,10 +140,15 @@ class Schedule:
         self._scheduler.add_job(begin, trigger, id=name, replace_existing=True, misfire_grace_time=None)
 
     def _start(self, name: str, job: Job) -> None:
-        if self._open:
+        """Start a job unless it runs: after a pause of the process both APScheduler and the heartbeat begin a poll."""
+        if self._open and name not in self._running:
             task = asyncio.create_task(job(), name=name)
             self._tasks.add(task)
             task.add_done_callback(partial(self._ended, job))
+
+    @property
+    def _running(self) -> set[str]:
+        return {task.get_name() for task in self._tasks}
 
     def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
         """Start a job again that was to go on for ever, or has failed."""
@@ -172,11 +177,10 @@ class Schedule:
             if abs(jump) > CLOCK_JUMP_S:
                 self.clock_jumped(jump)
                 self.poll_in(0)
-            running = {task.get_name() for task in self._tasks}
-            if "poll" not in running and self.next_poll_at + LATE < wall:
+            if "poll" not in self._running and self.next_poll_at + LATE < wall:
                 self.died("poll", "was not scheduled any more")
                 self._start("poll", self.poll)
-            if "tick" not in running and (now - last_tick >= TICK_S or self.out_of_sync()):
+            if "tick" not in self._running and (now - last_tick >= TICK_S or self.out_of_sync()):
                 # Not awaited: with a slow Redis it may take longer than the silence that health allows.
                 last_tick = now
                 self._start("tick", self.tick)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import date
 
 import pytest
 from aiohttp import web
-from conftest import Clock, Serve, Served, eventually, patience_s
+from conftest import Clock, Serve, Served, but, eventually, patience_s
 from kit import cases
 from kit.bank import Bank, daily_xml, sheet
-from kit.dates import FRIDAY, SATURDAY, THURSDAY
+from kit.dates import DAYS, FRIDAY, SATURDAY, THURSDAY
 from kit.http import fetched, reading
 from kit.sheets import all_times, changed, plausible, times
 
@@ -86,6 +87,29 @@ async def test_without_redis_a_refresh_tries_one_write(
     async with Service(settings, clock=clock, scheduled=False) as command:
         cycle = await command.refresher.ask_without_lease()
     assert (len(cycle.accepted), cycle.stored, tried) == (2, False, [FRIDAY])
+
+
+async def test_an_unreadable_document_of_last_week_hides_nothing(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """The later days are asked for, although a mirror is away. Every failure is told, and the longest pause is kept."""
+    days = DAYS[-5:]
+    bank.publish(*map(sheet, days))
+    settings = but(settings, cbr={"mirrors": ("http://127.0.0.1:1", bank.url)})
+    async with Service(settings, clock=clock, scheduled=False, pace=Pace(None)) as before:
+        for day in days:
+            await before.refresher.ask_without_lease(day)
+    bank.documents[days[0]] = daily_xml(replace(sheet(days[0]), quotes=sheet(days[0]).quotes[:5]))
+
+    async def busy(request: web.Request) -> web.StreamResponse:
+        if request.query.get("date_req") == f"{days[2]:%d/%m/%Y}":
+            return web.Response(status=503, headers={"Retry-After": "300"})
+        return await bank.honest(request)
+
+    bank.misbehave = busy
+    async with Service(settings, clock=clock, scheduled=False, pace=Pace(None)) as after:
+        cycle = await after.refresher.refresh()
+        assert (cycle.outcome, cycle.failure and cycle.failure.retry_after_s) == ("unchanged", 300)
+        assert re.fullmatch(r".*: connect: .*: rows: .*: status: 503.*", str(cycle.failure))
+        assert [case.raw for case in await after.quarantine.cases()] == [bank.documents[days[0]]]
 
 
 # Several replicas
@@ -215,8 +239,8 @@ async def decided(sheets: UnconfirmedSheets, bank: Bank, step: str) -> str:
             bank.english = daily_xml(odd(factor))
         case ("forgets",):
             del sheets.sightings[SATURDAY]
-        case ("others",):
-            for n in range(1, MOST_UNCONFIRMED + 1):
+        case "others", *count:
+            for n in range(1, int(count[0] if count else MOST_UNCONFIRMED) + 1):
                 await decided(sheets, bank, f"poll 1.3 {SATURDAY + n * ONE_DAY}")
         case ("poll" | "fill" | "command") as word, factor, *days:
             sheets.poll += word == "poll"
