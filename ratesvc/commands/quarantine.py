@@ -45,6 +45,8 @@ async def _done(service: Service, action: str, name: str | None, *, yes: bool, a
         shown, text = _shown(service, case)
         if "refused" not in shown:
             _ask("Publish it?", text, yes=yes, as_json=as_json)
+        # Somebody else may have dropped it while this person looked.
+        case = await service.quarantine.case(case.name)
         day, number = (await service.refresher.release(case)).key
         return {"effective_date": day, "revision": number}, f"Published: the sheet of {day}, revision {number}.\n"
     await service.quarantine.drop([case.name])

@@ -13,6 +13,7 @@ from aiohttp import web
 from conftest import Clock, but
 from kit.bank import Bank, around_today, daily_xml, sheet, unavailable, workdays
 from kit.sheets import all_times, changed, times
+from redis import Redis as Client
 
 from ratesvc.commands.backfill import backfill
 from ratesvc.commands.quarantine import decide, withdraw
@@ -138,6 +139,27 @@ async def test_what_cannot_be_read_is_not_released_and_the_only_revision_is_with
     said = capsys.readouterr().out
     assert "Then the day has no sheet, and the sheet before it stays in force:\n" in said
     assert said.endswith("Withdrawn: the sheet of 2026-04-24, revision 1.\n")
+
+
+async def test_a_document_that_somebody_drops_meanwhile_is_not_released(
+    bank: Bank, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a person looks at it, nothing is locked."""
+    days = date(2026, 4, 23), date(2026, 4, 24)
+    bank.publish(sheet(days[0]), all_times(sheet(days[1]), "10"))
+    async with Service(settings, clock=clock, scheduled=False) as service:
+        await service.refresher.ask_without_lease(days[0])
+        await service.refresher.ask_without_lease(days[1])
+        [case] = await service.quarantine.cases()
+
+        def looks(*_: object, **__: object) -> None:
+            with Client.from_url(settings.redis.url) as client:
+                client.delete(service.quarantine.key)
+
+        monkeypatch.setattr("click.confirm", looks)
+        with pytest.raises(RatesvcError, match="no documents in quarantine"):
+            await decide(settings, "release", case.name, yes=False, as_json=False)
+        assert await service.store.fields() == {f"{days[0]}.1"}
 
 
 # Export
