@@ -23,6 +23,8 @@ PATIENCE_S = 10.0
 SLOWEST_BYTES_A_S = 1000
 LOOK_S = 2.0
 """How often connections are checked."""
+KERNEL_HOLDS = 64 * 1024
+"""Bytes of an answer that wait in the kernel; every connection has this option from its listener."""
 LONGEST_BODY = 64 * 1024
 BACKLOG = 1024
 FINISH_S = 5.0
@@ -124,6 +126,8 @@ async def accepting(
             install(connection, server)
         return connection
 
+    # Else the kernel takes megabytes, and more only once a third is gone, so a slow reader would seem to take nothing.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_HOLDS)
     accepted = await loop.create_server(connect, sock=listener, backlog=BACKLOG)
     looking = loop.create_task(_hang_up_on_slow_clients(server), name="slow clients")
     try:

@@ -114,6 +114,26 @@ async def test_a_client_is_too_slow_after_ten_seconds(
     assert verdict == is_too_slow
 
 
+async def test_the_kernel_holds_little_of_an_answer() -> None:
+    """Otherwise its megabytes would hide for a minute that an honest slow reader takes anything."""
+    made: list[connections.Connection] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=bytes(8_000_000))
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    with socket.socket() as listener, socket.socket() as client:
+        listener.bind(("127.0.0.1", 0))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        async with connections.accepting(app, listener, install=lambda connection, _: made.append(connection)):
+            client.connect(listener.getsockname())
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await eventually(lambda: made and made[0].writing_paused)
+            assert made[0]._wire.get_write_buffer_size() > 7_500_000  # noqa: SLF001 -- what it measures
+            made[0].hang_up()
+
+
 async def test_a_client_that_is_too_slow_gets_no_more_bytes() -> None:
     """Not even those that wait in the kernel: they would keep the connection open for minutes."""
     made: list[connections.Connection] = []
