@@ -212,15 +212,6 @@ async def test_hugo_builds_a_page_with_it(page: Page, live: Live, host: Host, tm
     assert await page.locator("cbr-rates tbody tr").count() == 2
 
 
-async def test_the_builders_element_works_in_a_block_of_tilda(page: Page, live: Live, host: Host) -> None:
-    """Inside of the elements and comments that Tilda puts around the block T123."""
-    code = await pasted(live.url, "element", "lang=ru")
-    outside = ("t-records", "r t-rec", "t123", "t-container_100", "t-width t-width_100")
-    start = "".join(f'<div class="{name}">' for name in outside)
-    await page.goto(host.put(f"{start}<!-- nominify begin -->{code}<!-- nominify end -->{'</div>' * len(outside)}"))
-    await shows(page, "60,3741")
-
-
 # PHP takes these before its own: an answer with its headers, and later no answer.
 ANSWERS = """<?php namespace site;
 function fopen( $address, $mode ) { return $GLOBALS['later'] ? false : \\fopen( 'ROWS', $mode ); }

@@ -21,21 +21,6 @@ pytestmark = pytest.mark.nightly
 HERE = "http://localhost:8080"
 
 
-@pytest.mark.parametrize(("scheme", "lang", "value"), [("light", "en", "60.3741"), ("dark", "ru", "60,3741")])
-async def test_the_page_shows_the_widget_without_a_single_complaint(
-    browser: Browser, live: Live, scheme: str, lang: str, value: str
-) -> None:
-    """Under its own CSP, in both schemes and languages: no console message, no foreign host, the right numbers."""
-    screen: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": 1000, "height": 1300}}
-    async with spying(browser, live.url, **screen) as spy:
-        assert await spy.opens(f"{live.url}/?lang={lang}", "networkidle") == []
-        frames = [frame for frame in spy.page.frames if "/widget/preview" in frame.url]
-        assert len(frames) == 2
-        for frame in frames:
-            assert value in await frame.inner_text("table")
-            assert await frame.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-
-
 @pytest.mark.parametrize(("scheme", "width"), [("light", 380), ("dark", 1100)])
 async def test_the_reference_fits_every_screen(browser: Browser, live: Live, scheme: str, width: int) -> None:
     """/docs under its own CSP: no console message, no foreign host, nothing sticks out; answers open; a search."""

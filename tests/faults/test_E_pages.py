@@ -26,6 +26,7 @@ COMMON = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Credentials": None,
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 
@@ -43,8 +44,11 @@ def every_route(live: Live) -> list[str]:
 async def test_every_route_has_its_headers(live: Live) -> None:
     """No sniffing, no referrer, no version; a policy on whatever a browser would render; frames only where meant."""
     for path in [*every_route(live), "/nowhere", "/v1/rates?code=USD", "/rate?date=x"]:
-        answered = await ask(live.url, get(path + (RANGE if path in OF_A_RANGE else "")))
-        assert {name: answered[name] for name in COMMON} == COMMON, path
+        target = path + (RANGE if path in OF_A_RANGE else "")
+        preflight = await ask(live.url, get(target, "Origin: null", method="OPTIONS"))
+        answered = await ask(live.url, get(target, "Origin: null"))
+        for one in (preflight, answered):
+            assert {name: one[name] for name in COMMON} == COMMON, path
         assert answered["Set-Cookie"] is None
         is_document = str(answered["Content-Type"]).startswith(("text/html", "image/svg"))
         if is_document and path != "/widget":  # a fragment, which has no page of its own

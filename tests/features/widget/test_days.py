@@ -10,8 +10,6 @@ from conftest import Clock, Serve, Served
 from kit.bank import Bank, sheet
 from kit.dates import DAYS, FRIDAY, THURSDAY
 
-from ratesvc.domain.workdays import ONE_DAY
-
 WIDGET = "/widget/rows.json?codes=USD&lang=en"
 
 
@@ -48,15 +46,3 @@ async def test_a_sparkline_does_not_cross_the_redenomination(bank: Bank, serve_w
         assert "points" not in json.loads(body)["rows"][0]
         _, _, body = await served.get(f"{WIDGET}&spark=30&date=1997-12-31")
         assert json.loads(body)["rows"][0]["cells"][0] == "from 5,960.0000 to 5,960.0000"
-
-
-async def test_a_sheet_that_is_asked_for_by_its_day_looks_different_from_that_of_today(
-    bank: Bank, serve_whole: Serve, clock: Clock
-) -> None:
-    """On Sunday both are Saturday's, but only one says «since April 25»."""
-    bank.publish(*map(sheet, (FRIDAY - ONE_DAY, FRIDAY, FRIDAY + ONE_DAY)))
-    clock.moment = datetime(2026, 4, 26, 9, tzinfo=UTC)
-    async with serve_whole() as served:
-        address = "/widget?lang=en&columns=name,today"
-        shown = [b"since" in (await served.get(address + more))[2] for more in ("", "&date=2026-04-25")]
-    assert shown == [True, False]

@@ -192,19 +192,6 @@ def test_without_heads_the_heading_names_the_day() -> None:
     assert language_or_default("ru").roubles("60,37") == "60,37\u00a0₽"
 
 
-@pytest.mark.parametrize(
-    ("href", "title", "row"),
-    [
-        ("", "", ""),
-        ("https://a.example/rates", "https://a.example/rates", "https://a.example/rates"),
-        ("https://a.example/{code}?x", "", "https://a.example/USD?x"),
-    ],
-)
-def test_heading_and_rows_lead_to_the_hosts_own_page(href: str, title: str, row: str) -> None:
-    found = compact(Figures(), href=href)
-    assert (found.href, found.rows[0].href) == (title, row)
-
-
 def test_the_place_of_tomorrow_says_when_to_expect_it() -> None:
     """If asked, on the day itself, and only until it is announced or overdue."""
     today = revision({"USD": (1, "75")}, FRIDAY)

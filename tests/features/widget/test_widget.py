@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Mapping
 from html import unescape
 from itertools import product
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import aiohttp
 import pytest
@@ -60,10 +59,14 @@ def table_words(html: str) -> list[str]:
     ("name", "path"),
     [
         ("fragment.en.html", "/widget?style=none"),
-        ("fragment.ru.html", f"/widget?style=link&lang=ru&spark=30&columns={EVERY}"),
-        ("shadow.zh.html", f"/widget?shadow=1&style=none&lang=zh-CN&spark=7&href=https://a.example&columns={EVERY}"),
+        ("fragment.ru.html", f"/widget?style=link&lang=ru&spark=30&href=https://a.example/rates&columns={EVERY}"),
+        (
+            "shadow.zh.html",
+            f"/widget?shadow=1&style=none&lang=zh-CN&spark=7&href=https://a.example/{{code}}&columns={EVERY}",
+        ),
         ("rows.ar.json", "/widget/rows.json?lang=ar&codes=USD,JPY"),
         ("card.ru.svg", "/widget/card.svg?lang=ru&spark=30"),
+        ("card.de.svg", "/widget/card.svg?lang=de&heading=Kurse&codes=USD"),
         ("card.ar.svg", "/widget/card.svg?lang=ar&columns=today,next"),
     ],
 )
@@ -230,18 +233,6 @@ async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, 
         assert document.get("words_lang") == ("en" if english else None)
 
 
-@pytest.mark.parametrize("lang", ["de", "ar", "ru", "en"])
-async def test_english_words_on_a_card_are_marked(live: Live, lang: str) -> None:
-    """Title and heads of columns, but not dates, names and the host's own heading."""
-    english = "en" if lang in ("de", "ar") else None
-    for heading, titled in (("", english), ("Wechselkurse", None)):
-        card = ET.fromstring(await text_of(live, f"/widget/card.svg?lang={lang}&heading={heading}"))  # noqa: S314 -- ours
-        assert card.get("lang") == lang
-        assert [title.get("lang") for title in card.findall(f"{SVG}title")] == [titled]
-        texts = [text.get("lang") for text in card.iter(f"{SVG}text")]
-        assert texts.count(english) == len(texts) if english is None else 2 <= texts.count(english) < len(texts)
-
-
 async def test_nothing_stored_yet(empty: str) -> None:
     """Rows and fragment are empty with 503 and Retry-After. The card is a neutral picture that no cache keeps."""
     for path in ("/widget", "/widget/rows.json"):
@@ -269,15 +260,12 @@ async def test_the_builder_without_rates_speaks_the_language_of_its_page(empty: 
     assert (status, f'<html lang="{tag}" dir="ltr">' in page) == (503, True)
 
 
-async def test_oembed_answers_for_our_own_addresses_only(live: Live) -> None:
-    """The address is compared, never fetched. The frame is no larger than the consumer allows."""
+async def test_a_frame_of_oembed_is_no_larger_than_its_consumer_allows(live: Live) -> None:
     ours = f"{live.url}/embed?codes=USD%26lang=ru".replace("?", "%3F")
     status, _, text = await get(live.url, f"/oembed?url={ours}&maxwidth=200&maxheight=150")
     document = json.loads(text)
     assert (status, document["width"], document["height"]) == (200, 200, 150)
     assert document["html"].startswith(f'<iframe src="{live.url}/embed?codes=USD&amp;lang=ru" width="200" height="150"')
-    for strange in ("http://evil.example/embed", f"{live.url}/v1/rates", "http://["):
-        assert (await get(live.url, f"/oembed?url={strange}"))[0] == 404
 
 
 @pytest.mark.parametrize("size_given", ["%26width=400", "%26width=600%26height=500"])

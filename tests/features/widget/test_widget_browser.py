@@ -93,12 +93,13 @@ async def test_a_strict_host(key: str, browser: Browser, live: Live, host: Host)
 
 @pytest.mark.parametrize("key", ["element", "frame"])
 async def test_a_strict_host_of_a_service_under_a_prefix(key: str, tmp_path: Path) -> None:
-    """The same for a service at http://пример.рф/rates: its name is in ASCII there, and its path ends right."""
+    """The same for a service at http://пример.рф/widget: its name is in ASCII there, and its path ends right."""
     port = free_port()
-    public_url = f"http://пример.рф:{port}/rates"
+    public_url = f"http://пример.рф:{port}/widget"
+    prefix = {f"location /rates/{more}": f"location /widget/{more}" for more in (" {", "v1/events {")}
     async with (
         serving(tmp_path, "--demo", RATESVC_PUBLIC_URL=public_url) as service,
-        nginx(tmp_path, service.url, port=port),
+        nginx(tmp_path, service.url, port=port, replaced=prefix),
         hosting() as host,
         chromium("--host-resolver-rules=MAP xn--e1afmkfd.xn--p1ai 127.0.0.1") as browser,
     ):
@@ -124,19 +125,27 @@ async def test_a_strict_host_of_a_service_under_a_prefix(key: str, tmp_path: Pat
     ],
 )
 async def test_the_element_draws_the_fragment(browser: Browser, live: Live, host: Host, query: str) -> None:
-    """Node for node, attribute for attribute: the loader leaves nothing out."""
+    """Node for node, attribute for attribute, with every rule: the loader leaves nothing out."""
     pairs = (pair.split("=", 1) for pair in query.split("&"))
     attributes = " ".join(f'{name}="{escape(value)}"' for name, value in pairs)
-    fragment = await got(f"{live.url}/widget?shadow=1&style=none&{query}")
+    fragment = await got(f"{live.url}/widget?shadow=1&{query}")
     page = await opened(browser, host.put(element(live, attributes) + f'<div id="fragment">{fragment}</div>'))
-    drawn = """root => root.innerHTML.replace(/\\n\\s*/g, "").replace(/^<(div|span)/, "<div")
-      .replace(/<.(div|span)>$/, "")"""
+    drawn = """root => root.innerHTML.replace(/<style>.*?<.style>/gs, "").replace(/\\n\\s*/g, "")
+      .replace(/^<(div|span)/, "<div").replace(/<.(div|span)>$/, "")"""
     from_rows = await page.evaluate(f"({drawn})(document.querySelector('cbr-rates').shadowRoot)")
     from_html = await page.evaluate(f"({drawn})(document.querySelector('#fragment > div').shadowRoot)")
     ordered = [re.sub(r' part="[^"]*"', "", text) for text in (from_rows, from_html)]
     assert ordered[0] == ordered[1]
     parts = [Counter(" ".join(re.findall(r' part="([^"]*)"', text)).split()) for text in (from_rows, from_html)]
     assert parts[1] <= parts[0]
+    looks = """root => [...root.querySelectorAll("table, table *, p, p *")].map(node => {
+      const { color, display, fontSize, opacity, position } = getComputedStyle(node);
+      return [node.tagName, color, display, fontSize, opacity, position]; })"""
+    seen = [
+        await page.evaluate(f"({looks})(document.querySelector('{outer}').shadowRoot)")
+        for outer in ("cbr-rates", "#fragment > div")
+    ]
+    assert seen[0] == seen[1]
 
 
 async def test_one_rate_stands_in_a_sentence(browser: Browser, live: Live, host: Host) -> None:
@@ -175,16 +184,6 @@ CONTRAST = """([ground, selector]) => [...document.querySelector("cbr-rates").sh
       return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05; };
     const [a, b] = [light(getComputedStyle(part).color), light(ground)];
     return Math.max(a, b) / Math.min(a, b); })"""
-
-
-@pytest.mark.parametrize("theme", ["inherit", "light"])
-async def test_colours_of_changes_are_legible_on_any_page(browser: Browser, live: Live, host: Host, theme: str) -> None:
-    """Also on a dark page that sets no color-scheme: at least 4.5 to 1."""
-    head = "<style>body{background:#14171b;color:#ddd}</style>"
-    page = await opened(browser, host.put(element(live, f'theme="{theme}"'), head=head))
-    found = await page.evaluate(CONTRAST, ["#14171b" if theme == "inherit" else "#fff", "td.cbr-change"])
-    assert len(found) == 6
-    assert min(found) >= 4.5
 
 
 async def test_a_host_has_a_say_in_the_colours(browser: Browser, live: Live, host: Host) -> None:
@@ -269,33 +268,8 @@ async def test_figures_in_a_header_have_the_colour_of_its_text(
         await page.context.close()
 
 
-LETTERS = ".cbr-code, .cbr-label, .cbr-head, .cbr-today, .cbr-value, td.cbr-change, .cbr-mark, caption, a"
-
-
-@pytest.mark.parametrize("ground", ["#dc3545", "#ffc107", "#808080", "#0b5cad", "#fff7e0"])
-async def test_everything_is_legible_on_a_ground_of_the_hosts_own(
-    browser: Browser, live: Live, host: Host, ground: str
-) -> None:
-    """In each form at least 4.5 to 1, small letters too, whatever page is around. An element draws that ground."""
-    for form in ("table", "line", "bar"):
-        head = "<style>body{background:#14171b;color:#ddd}</style>"
-        page = await opened(browser, host.put(element(live, f'theme="{ground}" layout="{form}"'), head=head))
-        found = await page.evaluate(CONTRAST, [ground, LETTERS])
-        assert len(found) >= 24
-        assert min(found) >= 4.5, form
-        faint = (
-            "part => { let seen = 1; for (; part; part = part.parentElement) seen *= getComputedStyle(part).opacity;"
-        )
-        parts = page.locator(f".cbr-rates :is({LETTERS})")
-        assert await parts.evaluate_all(f"parts => Math.min(...parts.map({faint} return seen; }}))") == 1
-        drawn = "getComputedStyle(document.querySelector('cbr-rates').shadowRoot.firstChild).backgroundColor"
-        rgb = ", ".join(map(str, bytes.fromhex(ground[1:])))
-        assert await page.evaluate(drawn) == f"rgb({rgb})"
-        await page.context.close()
-
-
 async def test_a_ground_of_the_hosts_own_is_chosen_in_the_builder(browser: Browser, live: Live, host: Host) -> None:
-    """Address and code have it. Pasted, the frame has no violation of its own policy; printed, it is black."""
+    """Address and code have it. Pasted, the frame has no violation of its own policy."""
     page = await opened(browser, f"{live.url}/?lang=en", bypass_csp=True)
     await page.fill("[name=ground]", "#dc3545")
     await page.wait_for_url("**theme=%23dc3545")
@@ -307,25 +281,21 @@ async def test_a_ground_of_the_hosts_own_is_chosen_in_the_builder(browser: Brows
     frame = page.frames[1]
     assert [await frame.evaluate(ground.format(part)) for part in ("html", "main")] == ["rgb(220, 53, 69)"] * 2
     assert await frame.evaluate("violations") == []
-    await page.emulate_media(media="print")
-    assert await frame.evaluate(ground.format("main")) == "rgba(0, 0, 0, 0)"
-    for part in ("main", "td.cbr-change", ".cbr-mark"):
-        assert await frame.evaluate(f"getComputedStyle(document.querySelector('{part}')).color") == "rgb(0, 0, 0)"
 
 
-@pytest.mark.parametrize("theme", ["dark", "auto"])
-async def test_a_dark_frame_prints_black_on_white(browser: Browser, live: Live, theme: str) -> None:
+@pytest.mark.parametrize(("theme", "part"), [("dark", "td"), ("auto", "td"), ("dc3545", ".cbr-mark")])
+async def test_a_dark_frame_prints_black_on_white(browser: Browser, live: Live, theme: str, part: str) -> None:
     """Browsers print no backgrounds, so pale letters would stand on white."""
     page = await opened(browser, f"{live.url}/widget/frame?theme={theme}", color_scheme="dark")
-    colours = """() => ["html", ".cbr-rates", "caption", "td"]
+    colours = """part => ["html", ".cbr-rates", "caption", part]
       .map(name => getComputedStyle(document.querySelector(name)))
       .flatMap((style, at) => at ? [style.color, style.backgroundColor] : [style.backgroundColor])"""
     clear, black = "rgba(0, 0, 0, 0)", "rgb(0, 0, 0)"
-    on_screen = await page.evaluate(colours)
+    on_screen = await page.evaluate(colours, part)
     assert clear != on_screen[0]
     assert black not in on_screen
     await page.emulate_media(media="print", color_scheme="dark")
-    assert await page.evaluate(colours) == [clear, *[black, clear] * 3]
+    assert await page.evaluate(colours, part) == [clear, *[black, clear] * 3]
 
 
 @pytest.mark.slow
@@ -382,23 +352,17 @@ async def test_the_frame_says_its_height_at_once_and_when_it_changes(
         assert await page.evaluate("said.length") == 3
 
 
-async def test_a_frame_that_is_hidden_says_no_height(browser: Browser, live: Live, host: Host) -> None:
-    """Closed details have a height of 0, and a host that sets it would see its page move when they are opened."""
-    said = "<script>said = []; addEventListener('message', event => said.push(event.data.height))</script>"
-    frame = f'<details><summary>Rates</summary><iframe src="{live.url}/widget/frame"></iframe></details>'
-    page = await opened(browser, host.put(said + frame))
-    await page.click("summary")
-    await page.wait_for_function("said.at(-1) > 200")
-    assert await page.evaluate("said.length") == 1
+async def test_a_frame_that_is_not_laid_out_says_no_height(browser: Browser, live: Live, host: Host) -> None:
+    """Closed details have a height of 0, and a host that sets it would see its page move when they are opened.
 
-
-async def test_a_frame_that_is_not_laid_out_yet_says_no_height(browser: Browser, live: Live, host: Host) -> None:
-    """On a busy machine its script runs while it has no width, and its letters no size. It looks again by itself."""
+    A frame without a width, as on a busy machine, looks again by itself.
+    """
     page = await watched(browser)
     await page.add_init_script("window.ResizeObserver = class { observe() {} }")
     said = "<script>said = []; addEventListener('message', event => said.push(event.data.height))</script>"
-    await page.goto(host.put(f'{said}<iframe width="0" src="{live.url}/widget/frame"></iframe>'))
-    await page.evaluate("document.querySelector('iframe').width = 320")
+    frame = f'<details><summary>Rates</summary><iframe src="{live.url}/widget/frame"></iframe></details>'
+    await visited(page, host.put(said + frame))
+    await page.click("summary")
     await page.wait_for_function("said.length")
     assert await page.evaluate("said.map(height => height > 200)") == [True]
 
@@ -547,22 +511,6 @@ async def test_a_page_that_stays_open_asks_again_after_a_minute(browser: Browser
         assert len(statuses) == left
 
 
-async def test_a_service_whose_path_ends_in_widget(browser: Browser, live: Live, host: Host) -> None:
-    """Under https://news.example/widget the rows are asked beside the loader."""
-    page = await watched(browser)
-    asked: list[str] = []
-
-    async def answer(route: Any) -> None:
-        asked.append(route.request.url.removeprefix(live.url).partition("?")[0])
-        await route.fulfill(response=await route.fetch(url=route.request.url.replace("/widget/", "/", 1)))
-
-    await page.route(f"{live.url}/**", answer)
-    await visited(page, host.put(element(live).replace("/widget/", "/widget/widget/")))
-    await settled(page)
-    assert asked == ["/widget/widget/rates.js", "/widget/widget/nodes.json"]
-    assert await page.evaluate("states") == ["cbr-load"]
-
-
 @pytest.mark.slow
 async def test_old_rows_are_no_answer_to_a_new_question(browser: Browser, live: Live, host: Host) -> None:
     """When other currencies cannot be had, the link stands there again; a failed refresh keeps what it has."""
@@ -653,17 +601,6 @@ async def test_a_page_without_a_doctype_changes_nothing_inside(browser: Browser,
     assert seen["BackCompat"] == seen["CSS1Compat"]
 
 
-async def test_the_shadow_fragment_needs_no_script(browser: Browser, live: Live, host: Host) -> None:
-    """Included by a server with shadow=1, with JavaScript off and a hostile style sheet: zero requests."""
-    fragment = await got(f"{live.url}/widget?shadow=1&theme=light")
-    page = await (await browser.new_context(java_script_enabled=False)).new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    await page.goto(host.put(fragment, head="<style>table{display:none!important}</style>"))
-    assert await page.is_visible("table")
-    assert [address for address in asked if live.url in address] == []
-
-
 async def test_valid_html(live: Live, tmp_path: Path) -> None:
     """html-validate finds no error in frame, builder, /rate and fragment.
 
@@ -698,35 +635,33 @@ async def heard(page: Page) -> Counter[str]:
     return Counter(node["role"]["value"].lower() for node in nodes if "role" in node)
 
 
-async def test_a_table_for_those_who_listen(browser: Browser, live: Live) -> None:
-    """Also where the style sheet lays rows out as a grid, they stay rows with headers."""
-    page = await opened(browser, f"{live.url}/widget/frame?codes=USD", viewport={"width": 320, "height": 400})
-    roles = await heard(page)
-    assert (roles["row"], roles["rowheader"], roles["columnheader"]) == (2, 1, 4)
-    assert {"table", "caption"} <= roles.keys()
-
-
-async def test_the_reference_is_a_table_on_a_phone_too(browser: Browser, live: Live) -> None:
-    """/docs has the same rows and headers for those who listen, however narrow it is."""
+@pytest.mark.parametrize("path", ["/widget/frame?codes=USD", "/docs/history"])
+async def test_a_table_for_those_who_listen(browser: Browser, live: Live, path: str) -> None:
+    """Also where the style sheet of a phone lays rows out as a grid, they stay rows with headers."""
     found = []
-    for width in (380, 1100):
-        page = await opened(browser, f"{live.url}/docs/history", viewport={"width": width, "height": 900})
+    for width in (320, 1100):
+        page = await opened(browser, live.url + path, viewport={"width": width, "height": 900})
         roles = await heard(page)
-        found.append([roles[kind] for kind in ("table", "rowgroup", "row", "rowheader", "columnheader", "cell")])
+        found.append([roles[kind] for kind in ("table", "row", "rowheader", "columnheader", "cell")])
     assert found[0] == found[1]
     assert all(found[0])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", *in_nightly("dark")])
-@pytest.mark.parametrize("what", first(2, ["element", *PAGES, "not-found", "fragment", *PAGES_IN_FAULTS]))
+@pytest.mark.parametrize("what", first(2, ["element", *PAGES, "not-found", "fragment", "grounds", *PAGES_IN_FAULTS]))
 async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what: str, scheme: str) -> None:
     """axe-core with wcag22aa and best-practices."""
     if not AXE.exists():
         missing("axe-core (npm)")
     theme = "dark" if scheme == "dark" else "light"
+    # On a dark page that sets no color-scheme.
+    grounds = "".join(
+        element(live, look) for look in ("", *(f"theme=#dc3545 layout={form}" for form in ("table", "line", "bar")))
+    )
     included = {
         "element": element(live, f"theme={theme} spark=30"),
+        "grounds": f'<div style="background:#14171b;color:#ddd">{grounds}</div>',
         "fragment": await got(f"{live.url}/widget?theme={theme}&style=inline"),
     }
     if what in included:
@@ -741,25 +676,6 @@ async def test_axe_finds_nothing(browser: Browser, live: Live, host: Host, what:
     options = {"runOnly": {"type": "tag", "values": tags}, "iframes": False, "rules": rules}
     found = await page.evaluate("async options => (await axe.run(document, options)).violations", options)
     assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found] == []
-
-
-@pytest.mark.slow
-async def test_the_builder_by_keyboard(browser: Browser, live: Live) -> None:
-    """A choice changes the address and the code; arrows move between the tabs; a code can be put first."""
-    page = await opened(browser, f"{live.url}/?lang=ru")
-    await page.fill("[name=own]", "Курсы")
-    await page.wait_for_url("**heading=*")
-    assert 'heading="Курсы"' in await page.inner_text("#code-element code")
-    await page.focus("#tab-code-element")
-    await page.keyboard.press("ArrowRight")
-    assert await page.is_visible("#code-react")
-    assert not await page.is_visible("#code-element")
-    # A frame cannot have the ground of the page around it.
-    for key, has_it in (("frame", False), ("vue", True)):
-        await page.click(f"#tab-code-{key}")
-        assert await page.is_enabled("[name=theme][value=inherit]") == has_it
-    await page.click("button[value=JPY]")
-    await page.wait_for_url("**codes=JPY*")
 
 
 async def test_the_builder_keeps_what_is_typed(browser: Browser, live: Live) -> None:
@@ -843,6 +759,7 @@ async def test_preview_and_code_stay_in_sight(browser: Browser, live: Live) -> N
             assert screen == PHONE or 0 <= box["y"] < screen["height"], selector
 
 
+@pytest.mark.slow
 async def test_the_builder_keeps_the_place_of_its_reader(browser: Browser, live: Live) -> None:
     """After another layout the same tab is open, more choices are still unfolded, and the focus is where it was."""
     page = await opened(browser, f"{live.url}/?lang=en#code-php", bypass_csp=True)
@@ -868,6 +785,10 @@ async def test_the_builder_keeps_the_place_of_its_reader(browser: Browser, live:
     await page.evaluate("document.querySelector('[name=theme][value=dark]').click()")
     await page.wait_for_url("**theme=dark*")
     assert await page.evaluate("document.activeElement.id") == "tab-code-json"
+    # A frame cannot have the ground of the page around it.
+    for key, has_it in (("frame", False), ("vue", True)):
+        await page.click(f"#tab-code-{key}")
+        assert await page.is_enabled("[name=theme][value=inherit]") == has_it
 
 
 async def test_another_layout_begins_with_its_own_defaults(browser: Browser, live: Live) -> None:
@@ -938,16 +859,10 @@ async def test_the_builder_in_another_language_keeps_the_choice(browser: Browser
     await page.goto(f"{live.url}/?lang=de")
     await page.click("nav >> text=Русский")
     assert 'lang="de"' in await page.inner_text("#code-element code")
-
-
-@pytest.mark.parametrize("tag", ["zh-Hans-CN", *in_nightly("ru-RU", "en-GB")])
-async def test_a_language_with_a_region_stays(browser: Browser, live: Live, tag: str) -> None:
-    """It is chosen in the list, so that the next change keeps it."""
-    page = await opened(browser, f"{live.url}/?lang={tag}")
-    assert await page.input_value("[name=lang]") == tag
+    # One with a region is chosen in the list, so that the next change keeps it.
+    await page.goto(f"{live.url}/?lang=zh-Hans-CN")
     await page.fill("[name=own]", "1")
-    await page.wait_for_url("**heading=1*")
-    assert f"lang={tag}" in page.url
+    await page.wait_for_url("**heading=1&lang=zh-Hans-CN")
 
 
 async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host: Host) -> None:
