@@ -80,7 +80,7 @@ class FetchFailed(RatesvcError):
     """No mirror gave a document. `failures` holds each mirror's host and its error, in order."""
 
     def __init__(self, failures: Sequence[tuple[str, SourceError | BadDocument]]) -> None:
-        super().__init__("; ".join(f"{host}: {error}" for host, error in failures))
+        super().__init__("; ".join(dict.fromkeys(f"{host}: {error}" for host, error in failures)))
         self.failures = tuple(failures)
 
     @property
