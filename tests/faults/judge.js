@@ -17,7 +17,7 @@ frame.width = 600;
 frame.height = 700;
 
 const opened = async ({ url, patience }) => {
-  const report = { ran: [], errors: [], violations: [], events: [] };
+  const report = { ran: [], errors: [], events: [] };
   let view;
   // Each hostile page begins with parent.watch(window). It may name its `subject`, be `busy`, and have `said` something.
   window.watch = page => {
@@ -25,7 +25,6 @@ const opened = async ({ url, patience }) => {
     const on = (kind, what) => listen(page, kind, what, true);
     on("error", event => event.message && report.errors.push(event.message));
     on("unhandledrejection", event => report.errors.push("rejected: " + event.reason));
-    on("securitypolicyviolation", event => report.violations.push(event.violatedDirective + " " + event.blockedURI));
     for (const kind of ["cbr-load", "cbr-error"]) on(kind, () => report.events.push(kind));
     Object.defineProperty(page, "pwned", { value: () => report.ran.push("pwned") });
   };

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +21,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from conftest import in_nightly, patience_s, program
-from kit.browser import SESSION, Live, chromium, got, pasted
+from kit.browser import SESSION, Live, chromium, got
 from kit.http import answering
 from kit.service import begun
-
-from ratesvc.features.site.page import hashes
-from ratesvc.features.widget.releases import RELEASE
 
 pytestmark = pytest.mark.nightly
 
@@ -243,7 +240,6 @@ class Verdict:
     state: str | None = None
     ran: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    violations: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     styled: bool = False
     converter: bool = False
@@ -261,19 +257,17 @@ class HostSite:
         self.url = ""
         self.answers: dict[str, tuple[int, str]] = {}
         self.asked: Counter[str] = Counter()
-        self._pages: dict[str, tuple[str, Mapping[str, str]]] = {}
+        self._pages: dict[str, str] = {}
         self._jobs: asyncio.Queue[dict[str, object]] = asyncio.Queue()
         self._verdicts: asyncio.Queue[Verdict] = asyncio.Queue()
 
-    async def judged(
-        self, page: str, headers: Mapping[str, str] | None = None, within_s: float | None = None
-    ) -> Verdict:
+    async def judged(self, page: str) -> Verdict:
         """Open this page; returns what is seen as soon as the element has a state and the page is not `busy`."""
         self._pages.clear()
         self.asked.clear()
         path = f"/page/{id(page)}"
-        self._pages[path] = page, headers or {}
-        self._jobs.put_nowait({"url": path, "patience": within_s or patience_s()})
+        self._pages[path] = page
+        self._jobs.put_nowait({"url": path, "patience": patience_s()})
         async with asyncio.timeout(2 * patience_s()):
             return await self._verdicts.get()
 
@@ -285,15 +279,15 @@ class HostSite:
             self._verdicts.put_nowait(msgspec.json.decode(await request.read(), type=Verdict))
             return web.Response()
         if request.path == "/judge":
-            return _html(f"<body><script>{JUDGE.read_text('utf-8')}</script>", {})
+            return _html(f"<body><script>{JUDGE.read_text('utf-8')}</script>")
         if request.path in self._pages:
-            return _html(*self._pages[request.path])
+            return _html(self._pages[request.path])
         status, text = self.answers.get(request.path, (404, ""))
         return web.Response(status=status, text=text, headers={"Access-Control-Allow-Origin": "*"})
 
 
-def _html(text: str, headers: Mapping[str, str]) -> web.Response:
-    return web.Response(text=f"<!doctype html>{text}", content_type="text/html", headers=headers)
+def _html(text: str) -> web.Response:
+    return web.Response(text=f"<!doctype html>{text}", content_type="text/html")
 
 
 def script(address: str) -> str:
@@ -456,24 +450,3 @@ async def test_E13_a_hostile_answer(site: HostSite, loader: str, converter: str)
         site.answers["/widget/nodes.json"] = 200, text
         seen = await site.judged(page(f"name = {name!r}", own, after=converter))
         check(seen)
-
-
-@pytest.mark.parametrize("way", ["names", "every key", "closed roots", "moved into a frame"])
-async def test_E13_under_a_strict_policy(site: HostSite, live: Live, way: str) -> None:
-    """The same under the builder's strict code, a policy and Trusted Types: not one violation."""
-    code = await pasted(live.url, "element", "csp=1&lang=en")
-    rule = code.split("Your style sheet:  ")[1].split("\n")[0]
-    line = code.split("Your policy:  ")[1].split(" -->")[0]
-    own, story = (POLLUTIONS | LIBRARIES).get(way, ""), ""
-    if way in TO_THE_ROWS:
-        story = STORY % TO_THE_ROWS[way]
-    before = "".join(f'<form name="{name}"></form>' for name in NAMES) if way == "names" else ""
-    body = f"{code.split('<script')[0]}<script>{story}</script>"
-    text = page(own, f"{live.url}/widget/{RELEASE}/rates.js", body=body, before=before)
-    allowed = line.replace("script-src", f"script-src {hashes('parent.watch(window)', own, story)}")
-    policy = f"default-src 'none'; style-src {hashes(rule)}; {allowed}; frame-src 'self'; "
-    policy += "require-trusted-types-for 'script'; trusted-types 'none'"
-    text = text.replace("</head>", f"<style>{rule}</style></head>")
-    seen = await site.judged(text, {"Content-Security-Policy": policy})
-    check(seen, rows=way != "closed roots")
-    assert seen.violations == []

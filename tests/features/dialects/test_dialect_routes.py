@@ -240,18 +240,3 @@ async def test_a_recorded_request_of_a_client_gets_its_sheet(served: Served) -> 
         assert (answered.status, packed, answered["Transfer-Encoding"]) == (200, b"gzip" in request, None)
         assert b'encoding="windows-1251"' in document.partition(b"?>")[0]
         assert parse_daily(document).says_the_same_as(sheet(day))
-
-
-ONE_C = b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: 1C+Enterprise/8.3\r\nAccept: */*\r\n\r\n"
-"""What 1C:Enterprise 8.3 sends, by the examples that 1C publishes."""
-
-
-async def test_1c_reads_a_day_and_a_period_where_its_name_leads_here(served: Served) -> None:
-    """It asks one file for a day and the other for a period, of which it takes the lines of its days."""
-    on_saturday = sheet(SATURDAY).by_code["USD"]
-    for server, folder in ((b"cbrates.rbc.ru:80", b""), (b"currencyrates.1c.ru", b"/exchangerate/v1")):
-        answered = await wire.ask(served.url, ONE_C % (folder + b"/tsv/840/2026/04/19.tsv", server))
-        assert answered.body.decode().split("\t") == [str(on_saturday.nominal), str(on_saturday.value)]
-        answered = await wire.ask(served.url, ONE_C % (folder + b"/tsv/cb/840.tsv", server))
-        lines = dict(one.split("\t", 1) for one in answered.body.decode().splitlines())
-        assert lines == {f"{day:%Y%m%d}": f"1\t{sheet(day).by_code['USD'].value}" for day in DAYS}
