@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ from kit.dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
 from kit.http import ask, get
 from kit.ledger import Fault
 from kit.proxies import cache, changed, nginx_with
+from kit.reader import heads_of
 from kit.service import Program, free_port, serving
 from kit.time import LOOSE, WallClock, limit_s
 
@@ -54,8 +54,8 @@ class Site:
         assert self.waited_s[-1] < limit_s(WAITS_S + 0.1), path
         assert text.startswith("<h1>News</h1>")
         assert text.endswith("<p>The end</p>")
-        days = re.findall(r'Today</span> <time datetime="([0-9-]+)"', text)
-        return str(days[0]) if days else "the link" if LINK in text else text
+        day = dict(heads_of(text)).get("Today")
+        return str(day) if day else "the link" if LINK in text else text
 
     async def all_show(self, expected: str, path: str = "/") -> None:
         """Five readers at once; more would measure libfaketime, which reads its file at each look at the clock."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from conftest import eventually, program
 from kit.bank import Bank, sheet
 from kit.browser import got, pasted
 from kit.dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
+from kit.reader import heads_of
 from kit.service import Program, finished, free_port, serving
 from kit.time import LOOSE, WallClock, limit_s
 
@@ -54,8 +54,8 @@ class Site:
     async def shows(self) -> str:
         """The day that the page calls today, or what else is there."""
         page = await self.page()
-        days = re.findall(r'Today</span> <time datetime="([0-9-]+)"', page)
-        return str(days[0]) if days else "the link" if page.endswith(LINK) and page.startswith("<a ") else page
+        day = dict(heads_of(page)).get("Today")
+        return str(day) if day else "the link" if page.endswith(LINK) and page.startswith("<a ") else page
 
     @property
     def kept(self) -> Path:

@@ -185,15 +185,25 @@ def of_frankfurter(body: bytes) -> Iterator[Claim]:
     yield date.fromisoformat(document["date"]), "EUR", 1, Decimal(document["rates"]["RUB"])
 
 
+def heads_of(fragment: str) -> list[tuple[str, date]]:
+    """What an English widget writes over its rates, such as Today, and the day, in the year of its source."""
+    year, *_ = re.findall(r"UniDbQuery\.To=\d\d\.\d\d\.(\d{4})", fragment) or ("",)
+    head = r">(?:(\w+)</span> )?(?:since |from )?([A-Z][a-z]{2})[a-z]* (\d+)(?:, (\d{4}))?</th>"
+    found = re.findall(head, fragment)
+    return [
+        (label, datetime.strptime(f"{own or year} {month} {day}", "%Y %b %d").date())  # noqa: DTZ007 -- a day, not a time
+        for label, month, day, own in found
+    ]
+
+
 def of_the_widget(body: bytes) -> Iterator[Claim]:
     text = body.decode()
-    days = re.findall(r'<time datetime="([0-9-]+)"', text)
     _head, *rows = re.findall(r"<tr\b.*?</tr>", text)
     for row in rows:
         (code,) = re.findall(r'cbr-code"[^>]*>([A-Z]{3})<', row)
         cells = re.findall(r'<td class="cbr-(?:today|value)">([0-9.]+)<', row)
-        for day, cell in zip(days, cells, strict=True):
-            yield date.fromisoformat(day), code, 1, Decimal(cell)
+        for (_, day), cell in zip(heads_of(text), cells, strict=True):
+            yield day, code, 1, Decimal(cell)
 
 
 def of_a_series(body: bytes) -> Iterator[Claim]:

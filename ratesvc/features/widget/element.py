@@ -48,16 +48,13 @@ class _Nodes(HTMLParser):
         return any(self._classes.issuperset(NAMES.findall(selector)) for selector in selectors)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "time":  # it is for programs, which run no script
-            return
         node: list[Node] = [tag, [text for name, value in attrs for text in (CAPITALS.get(name, name), value)]]
         self._classes.update((dict(attrs).get("class") or "").replace("cbr-", "").split())
         self._open[-1].append(node)
         self._open.append(node)
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag != "time":
-            self._open.pop()
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 -- the parser's name
+        self._open.pop()
 
     def handle_data(self, data: str) -> None:
         if "\n" not in data or data.strip():
