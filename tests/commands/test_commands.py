@@ -19,7 +19,7 @@ from ratesvc.commands.backfill import backfill
 from ratesvc.commands.quarantine import decide, withdraw
 from ratesvc.commands.show import in_force
 from ratesvc.config import Cbr, Redis, Settings
-from ratesvc.domain.workdays import moscow_day, utc_now
+from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError
 from ratesvc.features.export.command import export
 from ratesvc.features.files import replace_file
@@ -87,6 +87,11 @@ async def test_a_backfill_says_what_is_held_and_a_comparison_what_differs(
     assert capsys.readouterr().out.endswith("No difference.\n")
     series = bank.series["R01235"]
     wrong = min(series)
+    series[wrong - ONE_DAY] = series[wrong]
+    with pytest.raises(RatesvcError, match=r"^1 difference$"):
+        await verify(settings, repair=False, as_json=False, demo=False)
+    assert f"USD {wrong - ONE_DAY}: held nothing, the Bank has " in capsys.readouterr().out
+    del series[wrong - ONE_DAY]
     series[wrong] = (1, series[wrong][1] * 2)
     with pytest.raises(RatesvcError, match=r"^1 difference$"):
         await verify(settings, repair=False, as_json=False, demo=False)

@@ -153,6 +153,16 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
     assert table == [f"{day},AAA,{plain(rate)},{effective},1" for day, rate, effective in expected]
 
 
+def test_no_earlier_rate_stands_where_a_sheet_is_lacking() -> None:
+    """A daily series ends the day before the sheet that was due and is not held."""
+    history, today = held({}, {}), LAST + timedelta(days=9)
+    days = Days(FIRST, today)
+    lacking = history.missing_days(days, today)[0]
+    rows = rows_of(history, "USD", SeriesParams(("USD",), days, "RUB", daily=True), today)
+    assert LAST < lacking <= today
+    assert rows[-1]["date"] == str(lacking - ONE_DAY)
+
+
 @given(records, records, st.integers(0, 40), st.integers(0, 40), st.sampled_from(["RUB", "BBB"]), st.booleans())
 def test_a_period_has_the_mean_and_the_ends_of_its_rates(
     base: dict[int, tuple[int, int]],
