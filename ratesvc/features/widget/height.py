@@ -16,8 +16,8 @@ _HEADS, _NOTE, _CELL_GAP, _ONE_LINE = 44, 8, 8, 32
 _COLUMN = 90
 """The usual width of a column."""
 _WIDEST = 600 - PADDING
-_OWN_LINES = 157
-"""Below this width changes have a line of their own."""
+_NARROW, _OWN_LINES = 240, 157
+"""Below these widths a bar has a line a rate, and a table no per cent beside the change; changes have own lines."""
 _CELL, _OUTSET = 93, 7
 _FIELDS = ((244, 127), (224, 157), (0, 220))
 """From this width on <cbr-converter> has that height with its margin, before its fields stand one by one."""
@@ -31,6 +31,9 @@ def height(table: Table, width: int) -> int:
     high = PADDING + (_LINE * _lines(table.heading, 16, room) if table.titled else 0)
     if table.converter:
         high += next(fields for least, fields in _FIELDS if width >= least)
+    if table.layout == "bar" and room < _NARROW:
+        high += _LINE * sum(_lines(row.unit, 16, room // 2) for row in table.rows)
+        return high + (_NOTE + _SMALL_LINE * _lines(table.note, 12, room) if table.note else 0)
     if table.layout == "bar":
         across = _across(len(table.rows), room + _OUTSET)
         units = max((_lines(row.unit, 16, room // across - 14) for row in table.rows), default=1)
@@ -62,15 +65,19 @@ def _rows(table: Table, room: int) -> int:
         return heads + sum(
             _ROW + _LINE + _SMALL_LINE * (_lines(row.name, 12, names) if row.name else 0) for row in table.rows
         )
-    beside = {"trend", "percent"} & kinds
-    is_narrow, has_own_lines = room < 16 * _FONT, room < _OWN_LINES
+    is_narrow, has_own_lines = room < _NARROW, room < _OWN_LINES
+    shown = kinds - {"percent"} if is_narrow and "change" in kinds else kinds
+    beside, below = {"trend", "percent"} & kinds, {"change", "percent"} & shown
     row_padding = _ROW + 6 * ("trend" in kinds)
     # Where changes have lines of their own, a unit without a name stands beside its rate.
     is_beside = has_own_lines and not table.has_names
-    lines = 2 - is_beside + (len({"change", "percent"} & kinds) if has_own_lines else len(beside) > 1 and is_narrow)
+    lines = 2 - is_beside + (len(below) if has_own_lines else {"trend", "percent"} <= shown and is_narrow)
     names = room - 5 * _FONT * (is_beside if has_own_lines else min(len(beside), 1) if is_narrow else len(beside))
+    # The name stands below the code or beside it.
+    between = "\n" if is_narrow and {"trend", "percent"} <= kinds else " "
+    texts = [f"{row.unit}{between}{row.name}".strip().split("\n") for row in table.rows]
     return heads + sum(
-        row_padding + _LINE * (lines - 1 + _lines(f"{row.unit} {row.name}", 13, names)) for row in table.rows
+        row_padding + _LINE * (lines - 1 + sum(_lines(one, 13, names) for one in text)) for text in texts
     )
 
 
