@@ -17,7 +17,7 @@ _COLUMN = 90
 """The usual width of a column."""
 _WIDEST = 600 - PADDING
 _NARROW, _OWN_LINES = 240, 157
-"""Below these widths a bar has a line a rate, and a table no per cent beside the change; changes have own lines."""
+"""Below these widths a table has no per cent beside the change, and changes have lines of their own."""
 _CELL, _OUTSET = 93, 7
 _FIELDS = ((244, 127), (224, 157), (0, 220))
 """From this width on <cbr-converter> has that height with its margin, before its fields stand one by one."""
@@ -31,9 +31,6 @@ def height(table: Table, width: int) -> int:
     high = PADDING + (_LINE * _lines(table.heading, 16, room) if table.titled else 0)
     if table.converter:
         high += next(fields for least, fields in _FIELDS if width >= least)
-    if table.layout == "bar" and room < _NARROW:
-        high += _LINE * sum(_lines(row.unit, 16, room // 2) for row in table.rows)
-        return high + (_NOTE + _SMALL_LINE * _lines(table.note, 12, room) if table.note else 0)
     if table.layout == "bar":
         across = _across(len(table.rows), room + _OUTSET)
         units = max((_lines(row.unit, 16, room // across - 14) for row in table.rows), default=1)
