@@ -2,7 +2,7 @@
 // first, and prints what it prints. It runs in the folder that has the packages.
 import { getPHPLoaderModule } from "@php-wasm/node-7-4";
 import { loadPHPRuntime, PHP } from "@php-wasm/universal";
-import { readFileSync } from "node:fs";
+import { readFileSync } from "node:fs"; // php-wasm needs ws, and does not name it
 import { dirname } from "node:path";
 
 const php = new PHP(await loadPHPRuntime(await getPHPLoaderModule()));
