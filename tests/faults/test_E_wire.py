@@ -19,7 +19,6 @@ from kit.time import limit_s
 
 from ratesvc.web import connections
 
-CLOSED_WITHIN_S = 15.0
 HONEST_S = 0.2
 
 
