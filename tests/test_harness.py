@@ -1,4 +1,4 @@
-"""The examples of tests/README.md pass."""
+"""The examples of tests/README.md pass, and every file of tests runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import sys
 
 import pytest
+from conftest import collect_ignore
 from kit.service import ROOT, environment, finished
 
 HEAD = """
@@ -20,6 +21,11 @@ from kit.bank import sheet, unavailable
 from kit.service import serving
 from kit.reader import watched
 """
+
+
+def test_no_file_of_tests_is_left_out() -> None:
+    """Those of a deleted feature are, and here all features are."""
+    assert collect_ignore == []
 
 
 @pytest.mark.nightly

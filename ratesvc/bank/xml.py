@@ -136,9 +136,8 @@ def _amount(row: Any) -> tuple[int, Decimal]:
     value = _number(_field(row, "Value", _VALUE, _BLANKS))
     if not value:
         raise BadDocument("row", "a Value is zero")
-    printed = row.get("VunitRate")
-    if printed is not None and EXACT.multiply(_number(_field(row, "VunitRate", _UNIT)), Decimal(nominal)) != value:
-        raise BadDocument("unit", f"VunitRate {_shown(printed)} contradicts {value} for {nominal}")
+    if "VunitRate" in row and EXACT.multiply(_number(_field(row, "VunitRate", _UNIT)), Decimal(nominal)) != value:
+        raise BadDocument("unit", f"VunitRate {_shown(row['VunitRate'])} contradicts {value} for {nominal}")
     return nominal, value
 
 

@@ -128,7 +128,8 @@ async def test_the_quick_tests_of_the_core_pass_without_any_feature(tmp_path: Pa
     """The tests of a feature lie in its folder. Those directly in tests/features look at all features together."""
     copied(tmp_path, {*FEATURES, *COMMANDS}, "tests", "tools", "docs", "deploy")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    shutil.rmtree(tmp_path / "tests/features")
+    for part in ("ratesvc", "tests"):
+        shutil.rmtree(tmp_path / part / "features")
     tests = [*(f"tests/{name}" for name in CORE), *(f"--deselect=tests/{name}" for name in OF_ALL)]
     words = ("-m", "pytest", "-q", "-n", "0", "--command", "quick", *tests)
     process = await asyncio.create_subprocess_exec(
