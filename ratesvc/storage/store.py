@@ -79,8 +79,9 @@ class Quarantine:
         async with self._connection.call("quarantine") as redis:
             is_new = bool(await redis.hsetnx(self.key, case.name, records.encode_case(case)))
         if is_new:
-            self.count += 1
-            await self.drop([old.name for old in (await self.cases())[MOST_CASES:]])
+            cases = await self.cases()
+            self.count = min(len(cases), MOST_CASES)
+            await self.drop([old.name for old in cases[MOST_CASES:]])
         return is_new
 
     async def cases(self) -> list[Case]:

@@ -313,6 +313,7 @@ async def test_a_document_is_stored_once_and_the_oldest_are_deleted_above_the_li
         await one.add(case(number))
     held = await two.cases()
     assert held == [case(number) for number in range(MOST_CASES + 2, 2, -1)]
+    assert one.count == MOST_CASES
     await two.drop([held[0].name, "not there"])
     assert await one.cases() == held[1:]
     for name in (held[0].name, ""):
