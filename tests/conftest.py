@@ -186,11 +186,11 @@ def golden(name: str, made: str | bytes) -> None:
     """Compare with the bytes in tests/golden. UPDATE_GOLDEN=1 writes them anew; look at the difference."""
     file = Path(__file__).parent / "golden" / name
     made = made.encode() if isinstance(made, str) else made
-    if os.environ.get("UPDATE_GOLDEN"):
+    kept = file.read_bytes() if file.exists() else b""
+    if made != kept and os.environ.get("UPDATE_GOLDEN"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(made)
-    kept = file.read_bytes() if file.exists() else b""
-    if made != kept:
+    elif made != kept:
         before, now = (
             part.replace(b"><", b">\n<").decode(errors="backslashreplace").splitlines() for part in (kept, made)
         )
