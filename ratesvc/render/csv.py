@@ -37,24 +37,19 @@ def for_readers(columns: Columns, language: Language, quote: str, *, all_new: bo
     return {**columns, "roubles": roubles, "name": [names[code] for code in codes]}
 
 
-def marks_of(locale: Language | None) -> tuple[str, str]:
+def _marks_of(locale: Language | None) -> tuple[str, str]:
     """The decimal mark and the separator that spreadsheets in this language expect; without it, those of programs."""
     decimal = locale.decimal_mark if locale else "."
     return decimal, ";" if decimal == "," else ","
 
 
-def heading(fields: Iterable[str], locale: Language | None) -> bytes:
-    """The line with the names of the fields."""
-    return f"{BOM if locale else ''}{marks_of(locale)[1].join(fields)}\r\n".encode()
-
-
-def write(parts: Iterable[Columns], locale: Language | None) -> bytes:
-    """A heading with the fields, and a line for each row; with a language, as its Excel reads it."""
-    (decimal, separator), lines = marks_of(locale), bytearray()
-    for part in parts:
-        lines += b"" if lines else heading(part, locale)
-        lines += "".join(f"{separator.join(row)}\r\n" for row in _cells(part, separator, decimal)).encode()
-    return bytes(lines)
+def lines(parts: Iterable[Columns], locale: Language | None) -> Iterator[bytes]:
+    """A heading with the fields, and a line for each row, a part at a time; with a language, as its Excel reads it."""
+    decimal, separator = _marks_of(locale)
+    for number, part in enumerate(parts):
+        heading = "" if number else f"{BOM if locale else ''}{separator.join(part)}\r\n"
+        rows = map(separator.join, _cells(part, separator, decimal))
+        yield (heading + "".join(f"{row}\r\n" for row in rows)).encode()
 
 
 def _cells(columns: Columns, separator: str, decimal: str) -> Iterator[Sequence[str]]:
@@ -63,11 +58,11 @@ def _cells(columns: Columns, separator: str, decimal: str) -> Iterator[Sequence[
     for name in columns.keys() - TEXTS if decimal != "." else ():
         written[name] = [text.replace(".", decimal) for text in columns[name]]
     if "name" in columns:
-        written["name"] = [quoted(text, separator) for text in columns["name"]]
+        written["name"] = [_quoted(text, separator) for text in columns["name"]]
     return zip(*written.values(), strict=True)
 
 
-def quoted(text: str, separator: str) -> str:
+def _quoted(text: str, separator: str) -> str:
     """A cell of CSV (RFC 4180)."""
     doubled = text.replace('"', '""')
     return f'"{doubled}"' if separator in text or '"' in text else text

@@ -47,7 +47,7 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
             return Body(json.rates(shown, language, quote=quote, codes=codes, demo=service.demo), json.JSON)
         table = csv.for_readers(csv.rows_of_sheet(shown, quote, codes), language, quote)
         disposition = ("Content-Disposition", f'attachment; filename="rates-{shown.requested_date}.csv"')
-        return Body(csv.write([table], locale), csv.MEDIA, (disposition,))
+        return Body(b"".join(csv.lines([table], locale)), csv.MEDIA, (disposition,))
 
     days = shown.requested_date, shown.revision.effective_date, params.text("revision")
     key = ("rates", *days, is_csv, language.tag, locale and locale.tag, quote, codes and tuple(sorted(codes)))

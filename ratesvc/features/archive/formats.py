@@ -1,107 +1,70 @@
-"""What a reader that keeps a copy fetches: all of history, a line for each currency of each sheet, and the sheets.
+"""What a reader that keeps a copy fetches: every record of all of history, and the list of the sheets.
 
-The lines are CSV, each year on its own. The list of sheets also says which of them are new.
+The list also says which of the sheets are new.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from functools import cache
+from decimal import Decimal
 from typing import Any
 
-from ratesvc.domain.columns import Column, Currency, Days
+from ratesvc.domain.columns import SCALE, Column, Days
 from ratesvc.domain.history import History, certain_date
-from ratesvc.domain.rates import REDENOMINATION, Revision, plain
+from ratesvc.domain.rates import EXACT, REDENOMINATION, Revision, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive.changes import Cursor, Holdings
-from ratesvc.features.ranges.unit_rates import exact, in_new_roubles
-from ratesvc.render.csv import marks_of, quoted
+from ratesvc.features.ranges.unit_rates import in_new_roubles
+from ratesvc.render.csv import Columns
 from ratesvc.render.json import encode, marks, utc_time
-from ratesvc.render.language import Language
 
-FIELDS = ("effective_date", "code", "nominal", "value", "unit_rate", "revision", "roubles", "name")
-_FIRST_NEW = REDENOMINATION.toordinal()
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How lines are written: the language of names, that of a spreadsheet's numbers, and old roubles as new ones."""
-
-    names: Language
-    locale: Language | None = None
-    all_new: bool = False
+FIELDS = ("effective_date", "code", "nominal", "value", "unit_rate", "revision")
+Record = tuple[date, int, str, int, Decimal]
+"""Effective date, revision, code, nominal and value."""
 
 
-def years(days: Days) -> Iterator[Days]:
-    """The calendar years of a range; the first and the last may be shorter."""
-    for year in range(days.since.year, days.until.year + 1):
-        yield Days(max(days.since, date(year, 1, 1)), min(days.until, date(year, 12, 31)))
+def tables(
+    columns: Sequence[Column], days: Days, latest: Mapping[date, int], earlier: Sequence[Revision], *, all_new: bool
+) -> Iterator[Columns]:
+    """The records of these days by day, revision and code, a calendar year at a time; `all_new` has no old roubles.
 
-
-def written(
-    columns: Collection[Column], days: Days, form: Form, latest: Mapping[date, int], earlier: Iterable[Revision] = ()
-) -> Iterator[bytes]:
-    """The lines of these days, a year at a time. Those of `earlier` revisions stand before the last of their day."""
-    since = days.since
-    for revision in earlier:
-        day = revision.effective_date
-        yield from (lines(columns, year, form, latest) for year in years(Days(since, day - ONE_DAY)))
-        yield lines(_as_columns(revision, columns), Days(day, day), form, {day: revision.number})
-        since = day
-    yield from (lines(columns, year, form, latest) for year in years(Days(since, days.until)))
-
-
-def _as_columns(revision: Revision, columns: Collection[Column]) -> Iterator[Column]:
-    """The figures of one revision, of the currencies that these columns have."""
-    codes = {column.currency.code for column in columns}
-    for quote in revision.sheet.quotes:
-        if quote.code in codes:
-            column = Column(Currency.of(quote), revision.fetched_at)
-            column.put(revision.effective_date, quote.nominal, quote.value)
-            yield column
-
-
-def lines(columns: Iterable[Column], days: Days, form: Form, revisions: Mapping[date, int]) -> bytes:
-    """The lines of these days, by day and code. `revisions` has the revision of each corrected sheet.
-
-    If a currency has two records on a day, that of the earlier column counts.
+    `latest` has the revision of each corrected sheet, `earlier` are its revisions before. If a currency has two records
+    on a day, that of the earlier column counts.
     """
-    _, separator = marks_of(form.locale)
-
-    @cache
-    def frame(ordinal: int) -> tuple[str, str]:
-        """The day of a line, and its revision and kind of roubles."""
-        day, is_new = date.fromordinal(ordinal), form.all_new or ordinal >= _FIRST_NEW
-        return str(day), f"{revisions.get(day, 1)}{separator}{'new' if is_new else 'old'}"
-
-    found: defaultdict[int, dict[str, str]] = defaultdict(dict)
-    for column in sorted(columns, key=lambda column: column.currency.code):
-        for day, line in _lines_of(column, days, form, frame):
-            found[day].setdefault(column.currency.code, line)
-    return "".join(line for day in sorted(found) for line in found[day].values()).encode()
+    for year in range(days.since.year, days.until.year + 1):
+        within = Days(max(days.since, date(year, 1, 1)), min(days.until, date(year, 12, 31)))
+        records = [*_earlier(columns, within, earlier), *_latest(columns, within, latest)]
+        distinct = {record[:3]: record for record in reversed(records)}
+        yield _table([distinct[key] for key in sorted(distinct)], all_new=all_new)
 
 
-def _lines_of(
-    column: Column, days: Days, form: Form, frame: Callable[[int], tuple[str, str]]
-) -> Iterator[tuple[int, str]]:
-    """One currency's line of each day, and the day's ordinal."""
-    first, last = column.places(days)
-    ordinals, code, (mark, separator) = column.days[first:last], column.currency.code, marks_of(form.locale)
-    rates, places = exact(column, first, last), [4] * (last - first)
-    if old := bisect_left(ordinals, _FIRST_NEW) if form.all_new else 0:
-        rates[:old], places[:old] = [in_new_roubles(rate, code) for rate in rates[:old]], [7] * old
-    name = quoted(form.names.currency(code), separator).replace("%", "%%")
-    line = separator.join(("%s", code, "%s", "%s", "%s", "%s", name)) + "\r\n"
-    records = ordinals, column.values[first:last], column.nominals[first:last], rates, places
-    for ordinal, value, power, rate, digits in zip(*records, strict=True):
-        day, end = frame(ordinal)
-        whole, part = divmod(value, 10**digits)
-        printed = f"{whole}{mark}{part:0{digits}}"
-        yield ordinal, line % (day, 10**power, printed, plain(rate).replace(".", mark), end)
+def _latest(columns: Iterable[Column], days: Days, latest: Mapping[date, int]) -> Iterator[Record]:
+    for column in columns:
+        code, places = column.currency.code, slice(*column.places(days))
+        parts = column.days[places], column.nominals[places], column.values[places]
+        for ordinal, power, value in zip(*parts, strict=True):
+            day = date.fromordinal(ordinal)
+            yield day, latest.get(day, 1), code, 10**power, Decimal(value).scaleb(-SCALE)
+
+
+def _earlier(columns: Iterable[Column], days: Days, revisions: Iterable[Revision]) -> Iterator[Record]:
+    """Those of the currencies that these columns have."""
+    codes = {column.currency.code for column in columns}
+    for revision in revisions:
+        quotes = revision.sheet.quotes if revision.effective_date in days else ()
+        yield from ((*revision.key, one.code, one.nominal, one.value) for one in quotes if one.code in codes)
+
+
+def _table(records: Iterable[Record], *, all_new: bool) -> Columns:
+    rows = []
+    for day, revision, code, nominal, value in records:
+        is_old = all_new and day < REDENOMINATION
+        roubles = in_new_roubles(value, code) if is_old else value
+        rate = EXACT.normalize(EXACT.divide(roubles, nominal))
+        printed = f"{roubles:.{SCALE + 3 if is_old else SCALE}f}"
+        rows.append((str(day), code, str(nominal), printed, plain(rate), str(revision)))
+    return {name: [row[place] for row in rows] for place, name in enumerate(FIELDS)}
 
 
 # The sheets

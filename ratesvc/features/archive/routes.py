@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain
 from typing import Self
 
 from aiohttp import web
@@ -102,20 +101,19 @@ async def _history(service: Service, request: web.Request) -> Answer:
     params, history = StrictParams(request, "/v1/history.csv"), service.history
     service.require_publication()
     codes = frozenset(known(code, service) for code in params.codes() or ())
-    days, locale = days_of(params, service, history.begins), params.given_language("locale")
-    form = formats.Form(params.language(), locale, all_new=params.text("roubles") == "new")
-    has_all = params.text("revisions") == "all"
+    days, all_new = days_of(params, service, history.begins), params.text("roubles") == "new"
+    names, locale, has_all = params.language(), params.given_language("locale"), params.text("revisions") == "all"
 
     def render() -> Body:
         columns = [column for column in history.columns() if not codes or column.currency.code in codes]
         latest = revisions(history)
         corrected = (one for one in history.documents() if has_all and one.effective_date in days)
         earlier = [one for one in corrected if one.number < latest.get(one.effective_date, 1)]
-        lines = formats.written(columns, days, form, latest, earlier)
-        disposition = ("Content-Disposition", 'attachment; filename="history.csv"')
-        return Archive.of(chain((csv.heading(formats.FIELDS, locale),), lines), csv.MEDIA, (disposition,))
+        tables = formats.tables(columns, days, latest, earlier, all_new=all_new)
+        lines = csv.lines((csv.for_readers(part, names, "RUB", all_new=all_new) for part in tables), locale)
+        return Archive.of(lines, csv.MEDIA, (("Content-Disposition", 'attachment; filename="history.csv"'),))
 
-    key = ("history", codes, days, form.names.tag, locale and locale.tag, form.all_new, has_all)
+    key = ("history", codes, days, names.tag, locale and locale.tag, all_new, has_all)
     queue = Queue.of((days.until - days.since).days * len(codes or history.codes()))
     return replace(await long_answer(service, key, days, render, queue), caching=RATES)
 

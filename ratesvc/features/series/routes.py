@@ -41,7 +41,7 @@ async def _many_days(service: Service, site: Site, path: str, request: web.Reque
             shown = (csv.for_readers(part, names, params.quote, all_new=params.new_roubles) for part in rows)
             name = f"rates-{params.quote}-{params.days.since}-{params.days.until}.csv"
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
-            return Body(csv.write(shown, locale), csv.MEDIA, (disposition,))
+            return Body(b"".join(csv.lines(shown, locale)), csv.MEDIA, (disposition,))
         head = tables.about(params, history, today, demo=service.demo)
         return Body(tables.to_json(head, rows), json.JSON)
 

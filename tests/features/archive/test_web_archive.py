@@ -23,12 +23,11 @@ from kit.sheets import changed, plausible, times
 
 from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
-from ratesvc.features.archive import formats as archive
-from ratesvc.render.language import language_or_default
+from ratesvc.features.archive.formats import tables
 
 pytestmark = pytest.mark.usefixtures("every_sheet")
 ADDRESS = "/v1/history.csv"
-OLD, NEW = date(1997, 12, 31), date(1998, 1, 1)
+NEW = date(1998, 1, 1)
 
 
 def rows(text: bytes) -> list[dict[str, str]]:
@@ -82,13 +81,13 @@ async def test_a_line_has_the_revision_of_its_sheet(bank: Bank, held: Served, cl
 
 def test_of_two_ids_the_earlier_counts() -> None:
     """As in /v1/series."""
-    days, columns = Days(OLD, NEW), []
+    columns = []
     for value in ("1", "2"):
         column = Column(Currency(value, value, "TRY", "949", "x"), datetime(2026, 1, 1, tzinfo=UTC))
         column.put(NEW, 10, Decimal(value))
         columns.append(column)
-    form = archive.Form(language_or_default("en"))
-    assert archive.lines(columns, days, form, {}) == b"1998-01-01,TRY,10,1.0000,0.1,1,new,Turkish lira\r\n"
+    [table] = tables(columns, Days(NEW, NEW), {}, (), all_new=False)
+    assert [*zip(*table.values(), strict=True)] == [("1998-01-01", "TRY", "10", "1.0000", "0.1", "1")]
 
 
 @pytest.mark.nightly

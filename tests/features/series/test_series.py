@@ -20,7 +20,7 @@ from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.ranges.periods import PERIODS
 from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.series import tables
-from ratesvc.render.csv import for_readers, write
+from ratesvc.render.csv import for_readers, lines
 from ratesvc.render.language import language, language_or_default
 
 FIRST = date(1997, 12, 20)
@@ -149,7 +149,7 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
         if effective in rates:
             expected.append((day, rates[effective], effective))
     assert rows_of(history, "AAA", params) == [row_of(day, "AAA", rate, of) for day, rate, of in expected]
-    table = write([tables.rows_of(history, "AAA", params, LAST)], None).decode().splitlines()[1:]
+    table = b"".join(lines([tables.rows_of(history, "AAA", params, LAST)], None)).decode().splitlines()[1:]
     assert table == [f"{day},AAA,{plain(rate)},{effective},1" for day, rate, effective in expected]
 
 
@@ -254,9 +254,8 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
 
 def test_a_name_is_quoted_where_it_must_be() -> None:
     """If it has a mark of quotation, or the separator."""
-    assert write([{"code": ["X", "Y"], "name": ['Pound "A"', "Pound, old"]}], None) == (
-        b'code,name\r\nX,"Pound ""A"""\r\nY,"Pound, old"\r\n'
-    )
+    [table] = lines([{"code": ["X", "Y"], "name": ['Pound "A"', "Pound, old"]}], None)
+    assert table == b'code,name\r\nX,"Pound ""A"""\r\nY,"Pound, old"\r\n'
 
 
 def test_a_period_with_a_day_that_is_not_admitted_is_not_complete() -> None:
@@ -290,4 +289,4 @@ def test_a_table_is_what_excel_in_that_country_reads(tags: list[str | None], fil
     """Semicolons where a comma stands before the decimals; a mark of UTF-8, but not for programs; no formula."""
     rows = {"date": ["2026-04-24", "2026-04-25"], "code": ["USD", "USD"], "unit_rate": ["-0.1221", ""]}
     for tag in tags:
-        assert write([rows], language(tag) if tag else None) == file.replace("|", "\r\n").encode()
+        assert [*lines([rows], language(tag) if tag else None)] == [file.replace("|", "\r\n").encode()]
