@@ -87,7 +87,7 @@ async def test_too_many_long_answers_are_refused(
 ) -> None:
     """Each route answers in its own shape, with a time to retry. Small answers wait for no long one."""
     bounded(monkeypatch, {Queue.LONG: 2, Queue.PICTURES: 0})
-    monkeypatch.setattr("ratesvc.features.dialects.Request.check_size", lambda *_, **__: 2000)
+    monkeypatch.setattr("ratesvc.features.dialects.frankfurter.count_points", lambda *_: 2000)
     long = [asyncio.create_task(whole.get(DAILY + code)) for code in ("USD", "EUR")]
     await eventually(lambda: workers_of(whole.service).waiting[Queue.LONG] == 2)
     shapes = {

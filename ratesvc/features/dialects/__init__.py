@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import STATUSES, HistoryLoading, NotYetSet, RatesvcError
-from ratesvc.features.ranges.unit_rates import count_points, rates_between
+from ratesvc.features.ranges.unit_rates import rates_between, sheets_of
 from ratesvc.render.json import encode
 from ratesvc.render.language import language_or_default
 
@@ -31,11 +31,11 @@ SHEETS_AT_ONCE = 500
 
 
 class Refused(RatesvcError):
-    """A dialect refuses a request with its own words and its own status."""
+    """A dialect refuses a request with its own words and status. With a `media` the text is the whole answer."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, media: str = "") -> None:
         super().__init__(text)
-        self.status = status
+        self.status, self.media = status, media
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +131,8 @@ class Request:
         if gap := self.history.first_loading(days):
             raise HistoryLoading(gap)
         lacking = self.history.missing_days(days, self.snapshot.today)
-        if lacking and not any(day in days for day in self.history.days):
+        if lacking and not sheets_of(self.history, days):
             raise HistoryLoading(lacking[0], lacking[0])
-
-    def check_size(self, currencies: int, days: Days, *, daily: bool = False) -> int:
-        """The greatest count of points in the answer, up to today's sheet. Raises TooManyPoints."""
-        until = min(days.until, max(self.snapshot.today, self.newest.effective_date))
-        return count_points(self.history, currencies, Days(days.since, until), daily=daily)
 
     def per_base(
         self, base: str, codes: Sequence[str], days: Days, *, amount: Decimal = ONE, newest_first: bool = False
@@ -147,7 +142,7 @@ class Request:
         The text is the price of one unit of the base in that currency, or the result of converting `amount`, and empty
         if the sheet lacks the code.
         """
-        held, step = [day for day in self.history.days if day in days], -1 if newest_first else 1
+        held, step = sheets_of(self.history, days), -1 if newest_first else 1
         for start in range(0, len(held), SHEETS_AT_ONCE)[::step]:
             part = held[start : start + SHEETS_AT_ONCE]
             ordinals = rates_between(self.history, base, base, Days(part[0], part[-1])).days
@@ -189,35 +184,32 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """An error as the dialect's clients know it."""
-
-    status: int
-    media: str
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Dialect:
     """One format: paths with {variables}, below /{name} or below another `prefix`, and how it refuses a request.
 
-    `root` repeats them where the original's server has them, for clients that accept only a host or a proxy.
+    `refuse` writes an error of this status as the dialect's clients know it. `statuses` are those of errors that have
+    another status elsewhere. `root` repeats the paths where the original's server has them, for clients that accept
+    only a host or a proxy.
     """
 
     routes: Mapping[str, Callable[[Request], Content]]
-    refuse: Callable[[RatesvcError], Refusal]
+    refuse: Callable[[int, RatesvcError], bytes]
+    media: str = JSON
+    statuses: Mapping[type[RatesvcError], int] = field(default_factory=dict)
     root: str | None = None
     prefix: str = ""
 
+    def refusal(self, error: RatesvcError) -> tuple[int, str, bytes]:
+        """Its status, media type and bytes."""
+        if isinstance(error, Refused) and error.media:
+            return error.status, error.media, str(error).encode()
+        status = error.status if isinstance(error, Refused) else {**STATUSES, **self.statuses}[type(error)]
+        return status, self.media, self.refuse(status, error)
 
-def status(error: RatesvcError) -> int:
-    """The dialect's own status, or the usual one of that error."""
-    return error.status if isinstance(error, Refused) else STATUSES[type(error)]
 
-
-def refuse_in_one_line(error: RatesvcError) -> Refusal:
+def in_one_line(_: int, error: RatesvcError) -> bytes:
     """One line of text without a tab, so that no client takes it for a rate."""
-    return Refusal(status(error), TEXT, f"{error}\n".encode())
+    return f"{error}\n".encode()
 
 
 def unix(day: date, clock: time = time.min) -> int:

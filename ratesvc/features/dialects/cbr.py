@@ -18,7 +18,7 @@ from ratesvc.bank import xml
 from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import BadDocument, BeforeHistory, HistoryLoading, RatesvcError
-from ratesvc.features.dialects import Content, Dialect, Refusal, Refused, Request, status
+from ratesvc.features.dialects import Content, Dialect, Refused, Request
 
 DAILY = "text/xml; charset="
 DYNAMIC = "application/xml; charset=windows-1251"
@@ -114,12 +114,9 @@ def _refuse_monthly(request: Request) -> None:
         raise Refused(200, xml.ERROR)
 
 
-def refuse(error: RatesvcError) -> Refusal:
+def refuse(_: int, error: RatesvcError) -> bytes:
     """The Bank's own words if it refuses too, otherwise our words in its XML."""
-    media = DAILY + xml.ENCODING
-    if isinstance(error, BeforeHistory):
-        return Refusal(200, media, xml.write_refusal())
-    return Refusal(status(error), media, xml.write_refusal(str(error)))
+    return xml.write_refusal(xml.ERROR if isinstance(error, BeforeHistory) else str(error))
 
 
 DIALECT = Dialect(
@@ -131,5 +128,7 @@ DIALECT = Dialect(
         "/scripts/XML_valFull.asp": partial(catalogue, full=True),
     },
     refuse,
+    DAILY + xml.ENCODING,
+    {BeforeHistory: 200},
     root="",
 )

@@ -18,7 +18,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import EXACT, Quote, Revision, UnitRate, trimmed, unit_rates
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, at
 from ratesvc.errors import HistoryLoading, RatesvcError
-from ratesvc.features.dialects import SCRIPT, Content, Dialect, Refusal, Request, status
+from ratesvc.features.dialects import SCRIPT, Content, Dialect, Request
 from ratesvc.features.ranges.conversion import per_unit
 from ratesvc.render.json import encode, literal
 
@@ -98,11 +98,10 @@ def daily_xml(request: Request, encoding: str, *, english: bool) -> Content:
     return Content((encoding, english), XML + encoding, write)
 
 
-def refuse(error: RatesvcError) -> Refusal:
+def refuse(code: int, error: RatesvcError) -> bytes:
     """An object with `error`, `code` and `explanation`."""
-    code = status(error)
     title = "Not found" if code == 404 else "Service unavailable"
-    return Refusal(code, SCRIPT, encode({"error": title, "code": code, "explanation": str(error)}))
+    return encode({"error": title, "code": code, "explanation": str(error)})
 
 
 DIALECT = Dialect(
@@ -118,4 +117,5 @@ DIALECT = Dialect(
         "/daily_eng_utf8.xml": partial(daily_xml, encoding="utf-8", english=True),
     },
     refuse,
+    SCRIPT,
 )

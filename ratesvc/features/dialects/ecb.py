@@ -15,7 +15,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, plain
-from ratesvc.features.dialects import Content, Dialect, Request, refuse_in_one_line
+from ratesvc.features.dialects import TEXT, Content, Dialect, Request, in_one_line
 from ratesvc.features.ranges.conversion import per_unit
 from ratesvc.features.ranges.unit_rates import iso
 
@@ -122,6 +122,7 @@ DIALECT = Dialect(
         "/eurofxref-daily.xml": partial(today, media=XML, write=_today_xml),
         "/eurofxref.zip": partial(today, media=ZIP, write=_today_zip),
     },
-    refuse_in_one_line,
+    in_one_line,
+    TEXT,
     root="/stats/eurofxref",
 )

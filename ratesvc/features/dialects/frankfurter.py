@@ -8,29 +8,19 @@ in the original.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
 from msgspec import Raw
 
-from ratesvc.domain.rates import FIRST_DAY, ONE, Revision, plain
+from ratesvc.domain.columns import Days
+from ratesvc.domain.rates import FIRST_DAY, plain
 from ratesvc.errors import RatesvcError, TooManyPoints
-from ratesvc.features.dialects import (
-    JSON,
-    Content,
-    Dialect,
-    Refusal,
-    Refused,
-    Request,
-    json_object,
-    split,
-    status,
-    with_point,
-)
-from ratesvc.features.ranges.conversion import convert
-from ratesvc.features.ranges.unit_rates import iso
-from ratesvc.render.json import encode, literal
+from ratesvc.features.dialects import JSON, Content, Dialect, Refused, Request, json_object, split, with_point
+from ratesvc.features.ranges.unit_rates import count_points, iso
+from ratesvc.render.json import encode
 
 NOT_FOUND = "not found"
 LOOKBACK = timedelta(days=14)
@@ -94,27 +84,11 @@ def rates(request: Request) -> Content:
     days = [request.iso_day(text, "invalid date", 422) for text in re.findall(_DAY, when)]
     # What is wrong with the parameters comes before what is not found, as in the original.
     query = _Query.of(request)
-    if not days:
-        return _sheet(request.snapshot.in_force, query, date.max)
-    if ".." not in when:
-        return _sheet(request.on(days[0], ahead=LOOKBACK), query, days[0])
-    return _range(request, query, ("start_date", "end_date"), *days)
-
-
-def _sheet(revision: Revision, query: _Query, until: date) -> Content:
-    base, amount, codes = query.base, query.amount, query.codes(set(revision.sheet.costs))
-
-    def figure(code: str) -> Raw | None:
-        # One unit costs its rate; another amount is converted at the unrounded rate, to 28 significant digits.
-        converted = convert(revision.sheet, amount, base, code)
-        return literal(converted.unit_rate if amount == ONE else converted.result)
-
-    def write() -> bytes:
-        rates = {code: figure(code) for code in codes}
-        return encode({"amount": _amount(amount), "base": base, "date": revision.effective_date, "rates": rates})
-
-    # The amount as text, here and below: 10 and 10.00 are equal, but each is repeated as it was written.
-    return Content(("sheet", revision.key, base, codes, plain(amount)), JSON, write, until)
+    if ".." in when:
+        return _range(request, query, ("start_date", "end_date"), *days)
+    sheet = request.on(days[0], ahead=LOOKBACK) if days else request.snapshot.in_force
+    day = sheet.effective_date
+    return _rates(request, query, Days(day, day), ("date",), days[0] if days else date.max)
 
 
 def history(request: Request) -> Content:
@@ -124,27 +98,30 @@ def history(request: Request) -> Content:
 
 
 def _range(request: Request, query: _Query, names: tuple[str, str], since: date, until: date | None = None) -> Content:
-    base, amount, codes = query.base, query.amount, query.codes(request.known())
     since, end = max(since, FIRST_DAY), until or request.snapshot.today
     if since > end:
         raise Refused(404, NOT_FOUND)
-    days = request.complete(since, end)
-    points = request.check_size(len(codes), days)
+    return _rates(request, query, request.complete(since, end), names, until or date.max)
+
+
+def _rates(request: Request, query: _Query, days: Days, names: Sequence[str], until: date) -> Content:
+    """The sheets of these days. `names` are the fields for the first of them and the last; one sheet has one field."""
+    base, amount, codes = query.base, query.amount, query.codes(request.known())
+    is_range = len(names) > 1
+    points = count_points(request.history, len(codes), days) if is_range else 0
 
     def write() -> bytes:
         rows = request.per_base(base, codes, days, amount=amount)
         shown = {iso(day): Raw(json_object(codes, texts).encode()) for day, texts in rows if any(texts)}
         if not shown:
             raise Refused(404, NOT_FOUND)
-        ends = dict(zip(names, (min(shown), max(shown)), strict=True))
-        return encode({"amount": _amount(amount), "base": base, **ends, "rates": shown})
+        ends = dict(zip(names, (min(shown), max(shown)), strict=False))
+        rates = shown if is_range else shown[min(shown)]
+        return encode({"amount": Raw(with_point(plain(amount)).encode()), "base": base, **ends, "rates": rates})
 
-    key = ("range", base, codes, plain(amount), since, until, names)
-    return Content(key, JSON, write, until or date.max, points, days.since)
-
-
-def _amount(amount: Decimal) -> Raw:
-    return Raw(with_point(plain(amount)).encode())
+    # The amount as text: 10 and 10.00 are equal, but each is repeated as it was written.
+    key = (base, codes, plain(amount), days, until, names)
+    return Content(key, JSON, write, until, points, days.since if is_range else date.max)
 
 
 def currencies(request: Request) -> Content:
@@ -152,10 +129,9 @@ def currencies(request: Request) -> Content:
     return request.names({"RUB", *request.snapshot.in_force.sheet.by_code})
 
 
-def refuse(error: RatesvcError) -> Refusal:
+def refuse(code: int, error: RatesvcError) -> bytes:
     """`message` alone."""
-    code = 422 if isinstance(error, TooManyPoints) else status(error)
-    return Refusal(code, JSON, encode({"message": NOT_FOUND if code == 404 else str(error)}))
+    return encode({"message": NOT_FOUND if code == 404 else str(error)})
 
 
 DIALECT = Dialect(
@@ -168,4 +144,5 @@ DIALECT = Dialect(
         "/v1/{when}": rates,
     },
     refuse,
+    statuses={TooManyPoints: 422},
 )

@@ -15,12 +15,12 @@ from functools import partial
 from typing import Any
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import FIRST_DAY, cross_rate, plain
+from ratesvc.domain.rates import FIRST_DAY, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
-from ratesvc.features.dialects import JSON, Content, Dialect, Refusal, Refused, Request, split, status, with_point
+from ratesvc.features.dialects import JSON, Content, Dialect, Refused, Request, split, with_point
 from ratesvc.features.ranges import periods
 from ratesvc.features.ranges.periods import Bounds
-from ratesvc.features.ranges.unit_rates import iso
+from ratesvc.features.ranges.unit_rates import count_points, iso
 from ratesvc.render.json import ROUBLE, bank_page, encode
 from ratesvc.render.language import language_or_default
 
@@ -130,12 +130,11 @@ def _is_ours(request: Request) -> bool:
 def _of_one_day(request: Request, records: _Records, day: date | None) -> _Records:
     """The sheet of a day, or the newest sheet: in the evening tomorrow's, as in the original."""
     try:
-        sheet = (request.on(day, ahead=LOOKBACK) if day else request.newest).sheet
+        effective = (request.on(day, ahead=LOOKBACK) if day else request.newest).effective_date
     except BeforeHistory:
         return records
-    costs, base = sheet.costs, sheet.costs.get(records.base)
-    texts = [plain(cross_rate(base, costs[code])) if base and code in costs else "" for code in records.codes]
-    return replace(records, rows=lambda: [(str(sheet.effective_date), texts)], until=day or date.max)
+    rows = partial(_of_sheets, request, records, Days(effective, effective))
+    return replace(records, rows=rows, until=day or date.max)
 
 
 def _over(request: Request, records: _Records, days: Mapping[str, date]) -> _Records:
@@ -153,14 +152,13 @@ def _over(request: Request, records: _Records, days: Mapping[str, date]) -> _Rec
             held = request.complete(since, until, ahead=LOOKBACK)
         except NotYetSet:
             return records
-    points = request.check_size(len(records.codes), held)
-
-    def rows() -> Rows:
-        if period:
-            return _means(request, records, held, period)
-        return ((iso(day), texts) for day, texts in request.per_base(records.base, records.codes, held))
-
+    points, given = count_points(request.history, len(records.codes), held), (request, records, held)
+    rows = partial(_means, *given, period) if period else partial(_of_sheets, *given)
     return replace(records, rows=rows, until=held.until if "to" in days else date.max, points=points, since=held.since)
+
+
+def _of_sheets(request: Request, records: _Records, days: Days) -> Rows:
+    return ((iso(day), texts) for day, texts in request.per_base(records.base, records.codes, days))
 
 
 def _means(request: Request, records: _Records, days: Days, bounds: Bounds) -> Rows:
@@ -232,10 +230,9 @@ def no_table(_: Request) -> Content:
     raise Refused(406, "Only rates have a table.")
 
 
-def refuse(error: RatesvcError) -> Refusal:
+def refuse(code: int, error: RatesvcError) -> bytes:
     """`status` and `message`."""
-    code = 422 if isinstance(error, TooManyPoints) else status(error)
-    return Refusal(code, JSON, encode({"status": code, "message": NOT_FOUND if code == 404 else str(error)}))
+    return encode({"status": code, "message": NOT_FOUND if code == 404 else str(error)})
 
 
 DIALECT = Dialect(
@@ -252,5 +249,6 @@ DIALECT = Dialect(
         "/{anything:(?s:.*)}.csv": no_table,
     },
     refuse,
+    statuses={TooManyPoints: 422},
     prefix="/frankfurter/v2",
 )

@@ -13,7 +13,6 @@ from datetime import date, time
 
 from msgspec import Raw
 
-from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import ONE, Revision, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.features.dialects import (
@@ -21,16 +20,14 @@ from ratesvc.features.dialects import (
     SCRIPT,
     Content,
     Dialect,
-    Refusal,
     Refused,
     Request,
     json_object,
     split,
-    status,
     unix,
 )
 from ratesvc.features.ranges.conversion import convert, per_unit
-from ratesvc.features.ranges.unit_rates import carried, iso
+from ratesvc.features.ranges.unit_rates import carried, count_points, iso
 from ratesvc.render.json import encode, literal
 
 ABOUT = {
@@ -80,11 +77,12 @@ def time_series(request: Request) -> Content:
     base = request.base("USD", request.known(), "invalid_base", 400)
     codes = _symbols(request)
     days = request.complete(start, min(end, max(request.snapshot.today, request.newest.effective_date)))
-    points = request.check_size(len(codes), days, daily=True)
+    points = count_points(request.history, len(codes), days, daily=True)
 
     def write() -> bytes:
         sheets = {day: json_object(codes, texts) for day, texts in request.per_base(base, codes, days)}
-        in_force = zip(*carried(request.history, Days(start, days.until), request.snapshot.today), strict=True)
+        every_day = range(start.toordinal(), days.until.toordinal() + 1)
+        in_force = zip(every_day, carried(request.history, every_day, request.snapshot.today), strict=True)
         texts = ((day, sheets.get(effective, NO_RATES)) for day, effective in in_force)
         rates = {iso(day): Raw(text.encode()) for day, text in texts if text != NO_RATES}
         return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": rates})
@@ -140,10 +138,11 @@ def _callable(ask: Callable[[Request], Content]) -> Callable[[Request], Content]
         try:
             return ask(request).as_script(function)
         except RatesvcError as error:
-            if (refusal := refuse(error)).status >= 500:
+            code, _, refusal = DIALECT.refusal(error)
+            if code >= 500:
                 raise
             # Browsers run no script with another status.
-            raise Refused(200, f"{function}({refusal.content.decode()});") from None
+            raise Refused(200, f"{function}({refusal.decode()});", SCRIPT) from None
 
     return answer
 
@@ -159,19 +158,13 @@ _DESCRIPTIONS = {
 }
 
 
-def refuse(error: RatesvcError) -> Refusal:
-    """`message` is a word for programs, `description` a sentence for people. What is refused with 200 is a script."""
-    code, message, text = status(error), "not_available", str(error)
-    if code == 200:
-        return Refusal(200, SCRIPT, text.encode())
-    if isinstance(error, NotYetSet | BeforeHistory):
-        code = 400
-    elif isinstance(error, TooManyPoints):
-        message = "invalid_date_range"
-    elif isinstance(error, Refused):
+def refuse(code: int, error: RatesvcError) -> bytes:
+    """`message` is a word for programs, `description` a sentence for people."""
+    message, description = "invalid_date_range" if isinstance(error, TooManyPoints) else "not_available", str(error)
+    if isinstance(error, Refused):
         message = str(error) if code != 404 else "not_found"
-        text = _DESCRIPTIONS.get(message, text)
-    return Refusal(code, JSON, encode({"error": True, "status": code, "message": message, "description": text}))
+        description = _DESCRIPTIONS.get(message, description)
+    return encode({"error": True, "status": code, "message": message, "description": description})
 
 
 ROUTES = {
@@ -184,4 +177,8 @@ ROUTES = {
     "usage.json": usage,
     "ohlc.json": ohlc,
 }
-DIALECT = Dialect({f"/api/{path}": _callable(ask) for path, ask in ROUTES.items()}, refuse)
+DIALECT = Dialect(
+    {f"/api/{path}": _callable(ask) for path, ask in ROUTES.items()},
+    refuse,
+    statuses={NotYetSet: 400, BeforeHistory: 400},
+)

@@ -6,8 +6,7 @@ become nothing.
 
 from __future__ import annotations
 
-from ratesvc.errors import RatesvcError
-from ratesvc.features.dialects import JSON, Content, Dialect, Refusal, Request, status
+from ratesvc.features.dialects import JSON, Content, Dialect, Request
 from ratesvc.features.ranges.conversion import per_unit
 from ratesvc.render.json import encode, literal
 
@@ -28,9 +27,5 @@ def conversions(request: Request) -> Content:
     return Content("conversions", JSON, write)
 
 
-def refuse(error: RatesvcError) -> Refusal:
-    """An object with `error`, for people: Prebid reads only the status."""
-    return Refusal(status(error), JSON, encode({"error": str(error)}))
-
-
-DIALECT = Dialect({"/currency.json": conversions}, refuse)
+# Prebid reads only the status of a refusal; the words are for people.
+DIALECT = Dialect({"/currency.json": conversions}, lambda _, error: encode({"error": str(error)}))

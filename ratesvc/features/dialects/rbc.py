@@ -12,7 +12,7 @@ from datetime import date
 from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, Quote, plain
 from ratesvc.errors import HistoryLoading
-from ratesvc.features.dialects import Content, Dialect, Refused, Request, refuse_in_one_line
+from ratesvc.features.dialects import TEXT, Content, Dialect, Refused, Request, in_one_line
 
 TSV = "text/tab-separated-values; charset=utf-8"
 NO_DAY = "There is no such day. An address looks like /tsv/840/2026/04/25.tsv."
@@ -60,6 +60,7 @@ def _fields(quote: Quote) -> str:
 TABLES = {"/tsv/cb/{numeric}.tsv": all_days, "/tsv/{numeric}/{year}/{month}/{day}.tsv": one_day}
 DIALECT = Dialect(
     {server + path: table for server in ("", "/exchangerate/v1") for path, table in TABLES.items()},
-    refuse_in_one_line,
+    in_one_line,
+    TEXT,
     root="",
 )

@@ -70,8 +70,8 @@ async def _answer(
         body = await rendered(service, publication, (name, content.key), render, Queue.of(content.points))
         return Answer(body, caching_until(service, content.until), by_header="Accept" if content.by_accept else "")
     except RatesvcError as error:
-        refusal = dialect.refuse(error)
-        return Answer(Body(refusal.content, refusal.media, _policy(refusal.media)), NO_STORE, refusal.status)
+        status, media, text = dialect.refusal(error)
+        return Answer(Body(text, media, _policy(media)), NO_STORE, status)
 
 
 def _policy(media: str) -> Headers:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from ratesvc.domain.columns import SCALE, Column, Days
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios, trimmed
+from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios, trimmed
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import TooManyPoints
 from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
@@ -48,11 +48,15 @@ def count_points(history: History, currencies: int, days: Days, *, daily: bool =
 
     Raises TooManyPoints if it is more than MOST_POINTS, before anything is rendered; `elsewhere` is its last sentence.
     """
-    held = bisect_right(history.days, days.until) - bisect_left(history.days, days.since)
-    count = max((days.until - days.since).days + 1 if daily else held, 0)
+    count = max((days.until - days.since).days + 1, 0) if daily else len(sheets_of(history, days))
     if currencies * count > MOST_POINTS:
         raise TooManyPoints(currencies, count, MOST_POINTS, elsewhere)
     return currencies * count
+
+
+def sheets_of(history: History, days: Days) -> list[date]:
+    """The effective dates in the range, oldest first."""
+    return history.days[bisect_left(history.days, days.since) : bisect_right(history.days, days.until)]
 
 
 def points_of(history: History, params: SeriesParams, today: date, elsewhere: str = "") -> int:
@@ -81,25 +85,21 @@ def dated_rates(history: History, code: str, params: SeriesParams) -> list[tuple
     return list(zip(map(date.fromordinal, rates.days), rates.numbers, strict=True))
 
 
-def rates_on(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
-    """What `carried_rates` gives for each of the `dates`, in their order."""
-    found = []
-    for day in params.dates:
-        _, (effective,) = carried(history, Days(day, day), today)
-        if effective:
-            sheet = date.fromordinal(effective)
-            texts = rates_of(history, code, replace(params, days=Days(sheet, sheet))).texts
-            found += [(day.toordinal(), effective, text) for text in texts]
-    return found
-
-
 def carried_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
-    """Days that are set, the effective date of the sheet in force on each, and its rate if it has the currency."""
-    days, effective = carried(history, replace(params.days, until=last_set(history, params, today)), today)
-    since = date.fromordinal(effective[0]) if effective and effective[0] else params.days.since
-    rates = rates_of(history, code, replace(params, days=replace(params.days, since=since)))
-    texts = dict(zip(rates.days, rates.texts, strict=True))
-    return [(day, of, text) for day, of in zip(days, effective, strict=True) if (text := texts.get(of))]
+    """Each day that is set, or each of the `dates`; the effective date of the sheet in force on it, and its rate.
+
+    Days on which that sheet lacks the currency are left out.
+    """
+    since, until = params.days.since.toordinal(), last_set(history, params, today).toordinal()
+    days = [day.toordinal() for day in params.dates] or range(since, until + 1)
+    in_force = carried(history, days, today)
+    sheets, texts = sorted(map(date.fromordinal, {*in_force} - {0})), dict[int, str]()
+    # The sheets between chosen days would cost as much as all others.
+    parts = [Days(day, day if params.dates else sheets[-1]) for day in sheets]
+    for part in parts if params.dates else parts[:1]:
+        rates = rates_of(history, code, replace(params, days=part))
+        texts |= zip(rates.days, rates.texts, strict=True)
+    return [(day, of, texts[of]) for day, of in zip(days, in_force, strict=True) if of in texts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def quotients(history: History, code: str, quote: str, days: Days) -> tuple[Sequ
 def _units(history: History, code: str, days: Days, power: int) -> tuple[list[int], list[int]]:
     """Days, and what one unit costs on each, as `scaled` counts; a rouble costs as much in every sheet."""
     if code == "RUB":
-        sheets = [day.toordinal() for day in history.days if day in days]
+        sheets = [day.toordinal() for day in sheets_of(history, days)]
         return sheets, [10 ** (SCALE + power)] * len(sheets)
     return _records(history.columns(code), days, partial(scaled, power=power))
 
@@ -195,21 +195,14 @@ def _records(
     return ordered, [merged[day] for day in ordered]
 
 
-def carried(history: History, within: Days, today: date) -> tuple[range, list[int]]:
-    """Every day of the range, and the effective date of the sheet in force on it.
+def carried(history: History, days: Sequence[int], today: date) -> list[int]:
+    """The effective date of the sheet in force on each of these days, oldest first, as ordinals.
 
     0 before the first sheet. A sheet that is lacking counts, although it has no rates: no earlier rate applies then.
     """
-    held = history.days[max(bisect_right(history.days, within.since) - 1, 0) : bisect_right(history.days, within.until)]
-    if lacking := history.missing_days(Days(held[0] if held else within.since, within.until), today):
-        held = sorted({*held, *lacking})
-    days = range(within.since.toordinal(), within.until.toordinal() + 1)
-    dates: list[int] = []
-    effective = 0
-    for day in held:
-        dates += repeat(effective, day.toordinal() - days.start - len(dates))
-        effective = day.toordinal()
-    return days, dates + [effective] * (len(days) - len(dates))
+    lacking = history.missing_days(Days(FIRST_DAY, date.fromordinal(max(days, default=1))), today)
+    held = sorted(day.toordinal() for day in {*history.days, *lacking})
+    return [held[place - 1] if (place := bisect_right(held, day)) else 0 for day in days]
 
 
 @lru_cache(maxsize=16384)

@@ -11,7 +11,7 @@ from msgspec import Raw
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import plain
 from ratesvc.features.ranges.periods import PERIODS, Summary, summaries
-from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso, last_set, rates_of, rates_on, revisions
+from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso, last_set, rates_of, revisions
 from ratesvc.render.csv import TEXTS, Columns
 from ratesvc.render.json import PERCENT_PLACES, denomination, encode, marks
 
@@ -40,8 +40,7 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
         periods = list(summaries(history, code, params, PERIODS[params.group]))
         return _period_rows(code, periods, params, history, today)
     if params.dates or params.daily:
-        is_chosen = bool(params.dates)
-        rows = rates_on(history, code, params, today) if is_chosen else carried_rates(history, code, params, today)
+        rows = carried_rates(history, code, params, today)
         days, effective = [iso(day) for day, _, _ in rows], [iso(day) for _, day, _ in rows]
         texts = [text for _, _, text in rows]
     else:

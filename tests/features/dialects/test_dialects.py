@@ -73,8 +73,8 @@ def replayed(name: str, line: str, whole: History) -> str:
         found = answer(name, address, now, held, accept or "")
         said = f"200 {facts(found)}\n{decoded(found.write(), found.media)}"
     except RatesvcError as error:
-        refusal = dialect(name).refuse(error)
-        said = f"{refusal.status} {refusal.media}\n{decoded(refusal.content, refusal.media)}"
+        status, media, body = dialect(name).refusal(error)
+        said = f"{status} {media}\n{decoded(body, media)}"
     return said
 
 
@@ -113,8 +113,8 @@ def test_an_error_in_the_words_of_each_dialect(name: str) -> None:
     """Status, type and bytes of errors that each of them may have; their own refusals are in cases.txt."""
     lines = []
     for what, error in errors():
-        refusal = dialect(name).refuse(error)
-        lines.append(f"{what}\n  {refusal.status} {refusal.media}\n  {decoded(refusal.content, refusal.media)}\n")
+        status, media, body = dialect(name).refusal(error)
+        lines.append(f"{what}\n  {status} {media}\n  {decoded(body, media)}\n")
     golden(f"dialects/{name}/refusals.txt", "".join(lines))
 
 
