@@ -23,7 +23,7 @@ from ratesvc.domain.history import History, certain_date, day_to_fetch, on_day, 
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
-from ratesvc.features.ranges.unit_rates import exact, series
+from ratesvc.features.ranges.unit_rates import SeriesParams, series
 
 CALENDAR = WorkCalendar(Calendar().extra_off)
 FETCHED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,7 +58,7 @@ def filled(*days: date) -> History:
 
 
 def rates(held: History, code: str = "USD") -> dict[date, Decimal]:
-    return dict(series(held, code, Days(WEDNESDAY_BEFORE, WEDNESDAY)))
+    return dict(series(held, code, SeriesParams((code,), Days(WEDNESDAY_BEFORE, WEDNESDAY))))
 
 
 def test_a_thread_sees_a_day_only_once_all_its_figures_are_there() -> None:
@@ -447,7 +447,7 @@ def test_a_thread_that_reads_while_a_sheet_is_added_reads_what_was() -> None:
     held.hold([Revision(Sheet(THURSDAY, ()), 2, FETCHED)])
     assert days == [THURSDAY, SATURDAY]
     assert list(map(date.fromordinal, one.days[first:last])) == days
-    assert exact(one, first, last) == [Decimal("80.0000")] * 2
+    assert list(one.values[first:last]) == [800_000] * 2
     assert rates(held) == {FRIDAY: 99, SATURDAY: 99}
 
 

@@ -29,7 +29,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
-from ratesvc.features.ranges.unit_rates import series
+from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
@@ -172,7 +172,7 @@ class Replica:
 
     def days(self, code: str, since: date = FIRST_DAY) -> list[date]:
         """The days on which the currency has a rate."""
-        return [day for day, _ in series(self.history, code, Days(since, EVERY_DAY[-1]))]
+        return [day for day, _ in series(self.history, code, SeriesParams((code,), Days(since, EVERY_DAY[-1])))]
 
 
 async def covered(replica: Replica) -> Coverage | None:

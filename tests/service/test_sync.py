@@ -21,7 +21,7 @@ from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import StoreUnavailable
-from ratesvc.features.ranges.unit_rates import series
+from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service import sync
 from ratesvc.service.app import Service
 from ratesvc.storage.records import encode_coverage, unseal
@@ -115,7 +115,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 def days_of(service: Service) -> tuple[list[tuple[date, int]], Coverage | None, list[date]]:
     """What a replica holds: its documents, its coverage, and the days of the dollar."""
     history = service.history
-    dollars = [day for day, _ in series(history, "USD", Days(FIRST_DAY, DAYS[-1]))]
+    dollars = [day for day, _ in series(history, "USD", SeriesParams(("USD",), Days(FIRST_DAY, DAYS[-1])))]
     return [one.key for one in history.documents()], history.coverage, dollars
 
 

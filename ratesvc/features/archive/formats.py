@@ -12,10 +12,9 @@ from typing import Any
 
 from ratesvc.domain.columns import SCALE, Column, Days
 from ratesvc.domain.history import History, certain_date
-from ratesvc.domain.rates import EXACT, REDENOMINATION, Revision, plain
+from ratesvc.domain.rates import EXACT, OLD_IN_NEW, REDENOMINATION, Revision, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive.changes import Cursor, Holdings
-from ratesvc.features.ranges.unit_rates import in_new_roubles
 from ratesvc.render.csv import Columns
 from ratesvc.render.json import encode, marks, utc_time
 
@@ -60,7 +59,7 @@ def _table(records: Iterable[Record], *, all_new: bool) -> Columns:
     rows = []
     for day, revision, code, nominal, value in records:
         is_old = all_new and day < REDENOMINATION
-        roubles = in_new_roubles(value, code) if is_old else value
+        roubles = EXACT.divide(value, OLD_IN_NEW) if is_old else value
         rate = EXACT.normalize(EXACT.divide(roubles, nominal))
         printed = f"{roubles:.{SCALE + 3 if is_old else SCALE}f}"
         rows.append((str(day), code, str(nominal), printed, plain(rate), str(revision)))

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import pairwise, repeat
 from operator import itemgetter
 
-from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, ratios, rounded
+from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, ratios, rounded, trimmed
 from ratesvc.features.chart.axes import (
     SMALL,
     Axis,
@@ -22,7 +22,6 @@ from ratesvc.features.chart.axes import (
     px,
     time_axis,
 )
-from ratesvc.features.ranges.unit_rates import in_new_roubles
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import asset, page
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
@@ -203,7 +202,8 @@ class Drawing:
 def _in_new_roubles(code: str, points: Sequence[Point], quote: str) -> list[Point]:
     if "RUB" not in (code, quote):
         return list(points)
-    return [(day, in_new_roubles(rate, code) if day < REDENOMINATION else rate) for day, rate in points]
+    change = EXACT.multiply if code == "RUB" else EXACT.divide
+    return [(day, trimmed(change(rate, OLD_IN_NEW)) if day < REDENOMINATION else rate) for day, rate in points]
 
 
 def _notes(series: Mapping[str, Sequence[Point]], look: ChartLook, quote: str) -> list[str]:

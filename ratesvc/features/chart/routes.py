@@ -76,7 +76,7 @@ async def _answered(service: Service, site: Site, path: str, request: web.Reques
     view = View(selection, Language.of(params.language()), site, params.text("theme"))
 
     def render() -> Body:
-        rates = {code: unit_rates.dated_rates(history, code, wanted) for code in selection.codes}
+        rates = {code: unit_rates.series(history, code, wanted) for code in selection.codes}
         unconfirmed = history.missing_days(wanted.days, today)
         return html(chart_page.answered(view, history.codes(), rates, unconfirmed), *_headers(site, path))
 
@@ -160,7 +160,7 @@ async def _picture(service: Service, path: str, request: web.Request) -> Answer:
         raise BadRequest(text, "width", params.text("width"))
 
     def svg(look: drawing.ChartLook) -> str:
-        rates = {code: unit_rates.dated_rates(history, code, series) for code in series.codes}
+        rates = {code: unit_rates.series(history, code, series) for code in series.codes}
         indexed = scale == "indexed" or (scale == "auto" and drawing.is_better_indexed(rates))
         return drawing.Drawing(rates, look, quote=series.quote, indexed=indexed).svg()
 

@@ -18,9 +18,8 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.features.dialects import JSON, Content, Dialect, Refused, Request, split, with_point
-from ratesvc.features.ranges import periods
-from ratesvc.features.ranges.periods import Bounds
-from ratesvc.features.ranges.unit_rates import count_points, iso
+from ratesvc.features.ranges.periods import PERIODS, Bounds, summaries
+from ratesvc.features.ranges.unit_rates import SeriesParams, count_points, iso
 from ratesvc.render.json import ROUBLE, bank_page, encode
 from ratesvc.render.language import language_or_default
 
@@ -165,12 +164,12 @@ def _means(request: Request, records: _Records, days: Days, bounds: Bounds) -> R
     """The first day of each week or month, and the means."""
     table: dict[str, dict[str, str]] = defaultdict(dict)
     for code in records.codes:
-        for first, mean in periods.means(request.history, records.base, code, days, bounds):
-            table[str(first)][code] = plain(mean)
+        for one in summaries(request.history, records.base, SeriesParams((code,), days, code), bounds):
+            table[str(one.period.since)][code] = plain(one.mean)
     return [(first, [table[first].get(code, "") for code in records.codes]) for first in sorted(table)]
 
 
-_PERIODS: Mapping[str, Bounds] = {"week": periods.week, "month": periods.month}
+_PERIODS: Mapping[str, Bounds] = {name: PERIODS[name] for name in ("week", "month")}
 
 
 def currency(request: Request) -> Content:

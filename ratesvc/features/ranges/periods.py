@@ -13,7 +13,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import NEAR, History, certain_date
 from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.features.ranges.unit_rates import SeriesParams, quotients, quotients_of, rates_of
+from ratesvc.features.ranges.unit_rates import SeriesParams, quotients, rates_of
 
 _NEW_SINCE = REDENOMINATION.toordinal()
 
@@ -70,19 +70,12 @@ class Summary:
     change: Change | None
 
 
-def means(history: History, code: str, quote: str, days: Days, bounds: Bounds) -> Iterator[tuple[date, Decimal]]:
-    """The first day of each period, oldest first, and the mean of its rates."""
-    ordinals, units, divisors = quotients(history, code, quote, days)
-    for period, places in _places(ordinals, bounds, is_split="RUB" in (code, quote)):
-        yield period.since, mean(units[places], divisors[places])
-
-
 def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds) -> Iterator[Summary]:
     """Each period of the range that has a rate, oldest first."""
     is_split = "RUB" in (code, params.quote) and not params.new_roubles
     # With the month before the first period, because its change is counted from the last rate of that month.
     wide = replace(params, days=replace(params.days, since=bounds(params.days.since).since - NEAR))
-    ordinals, units, divisors = quotients_of(history, code, wide)
+    ordinals, units, divisors = quotients(history, code, wide.quote, wide.days, new_roubles=wide.new_roubles)
     numbers = rates_of(history, code, wide).numbers
 
     def change(since: date, last: int) -> Change | None:

@@ -6,18 +6,18 @@ Numbers become text thousands at a time, at the speed of C.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import repeat
 from operator import mul
 from typing import TypeVar
 
-from ratesvc.domain.columns import SCALE, Column, Days
+from ratesvc.domain.columns import SCALE, Days
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios, trimmed
+from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import TooManyPoints
 from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
@@ -79,7 +79,7 @@ def revisions(history: History) -> dict[date, int]:
     return {revision.effective_date: revision.number for revision in history.documents() if revision.number > 1}
 
 
-def dated_rates(history: History, code: str, params: SeriesParams) -> list[tuple[date, Decimal]]:
+def series(history: History, code: str, params: SeriesParams) -> list[tuple[date, Decimal]]:
     """Effective dates and unit rates of a currency, oldest first."""
     rates = rates_of(history, code, params)
     return list(zip(map(date.fromordinal, rates.days), rates.numbers, strict=True))
@@ -119,80 +119,50 @@ class Rates:
 
 def rates_of(history: History, code: str, params: SeriesParams) -> Rates:
     """The unit rates of one currency in the range, in new roubles if the parameters say so."""
-    rates = rates_between(history, code, params.quote, params.days)
-    old = _old_places(rates.days, code, params)
-    if not old:
-        return rates
-    # A power of ten moves the point of a rounded number and changes none of its digits.
-    return Rates(rates.days, [*(in_new_roubles(number, code) for number in rates.numbers[:old]), *rates.numbers[old:]])
+    return rates_between(history, code, params.quote, params.days, new_roubles=params.new_roubles)
 
 
-def quotients_of(history: History, code: str, params: SeriesParams) -> tuple[Sequence[int], list[int], list[int]]:
-    """What `quotients` gives for the range, in new roubles if the parameters say so."""
-    days, units, divisors = quotients(history, code, params.quote, params.days)
-    roubles = units if code == "RUB" else divisors
-    for place in range(_old_places(days, code, params)):
-        roubles[place] *= OLD_IN_NEW
-    return days, units, divisors
-
-
-def in_new_roubles(rate: Decimal, base: str) -> Decimal:
-    """A rate in old roubles, or of one old rouble if `base` is RUB, in new ones."""
-    change = EXACT.multiply if base == "RUB" else EXACT.divide
-    return trimmed(change(rate, Decimal(OLD_IN_NEW)))
-
-
-def _old_places(days: Sequence[int], code: str, params: SeriesParams) -> int:
-    """How many of the days have old roubles that are to become new ones."""
-    is_asked = params.new_roubles and "RUB" in (code, params.quote)
-    return bisect_left(days, REDENOMINATION.toordinal()) if is_asked else 0
-
-
-def rates_between(history: History, code: str, quote: str, days: Days, *, amount: Decimal = ONE) -> Rates:
+def rates_between(
+    history: History, code: str, quote: str, days: Days, *, amount: Decimal = ONE, new_roubles: bool = False
+) -> Rates:
     """Unit rates of the sheets in the range that have both: exact in roubles, else rounded once.
 
     Another `amount` is converted instead of one unit, to AMOUNT_SIGNIFICANT digits in roubles, too.
     """
-    if quote == "RUB" != code and amount == ONE:
-        return Rates(*_records(history.columns(code), days, exact))
-    ordinals, units, divisors = quotients(history, code, quote, days)
-    if amount == ONE:
-        return Rates(ordinals, list(ratios(units, divisors)))
-    return Rates(ordinals, list(ratios(map(EXACT.multiply, repeat(amount), units), divisors, AMOUNT_SIGNIFICANT)))
+    ordinals, units, divisors = quotients(history, code, quote, days, new_roubles=new_roubles)
+    if amount != ONE:
+        return Rates(ordinals, list(ratios(map(EXACT.multiply, repeat(amount), units), divisors, AMOUNT_SIGNIFICANT)))
+    return Rates(ordinals, list(map(EXACT.divide, units, divisors) if quote == "RUB" else ratios(units, divisors)))
 
 
-def quotients(history: History, code: str, quote: str, days: Days) -> tuple[Sequence[int], list[int], list[int]]:
+def quotients(
+    history: History, code: str, quote: str, days: Days, *, new_roubles: bool = False
+) -> tuple[Sequence[int], list[int], list[int]]:
     """The days of the sheets that have both, and for each what one unit of both costs, in one unit of account."""
     columns = (*history.columns(code), *history.columns(quote))
     nominals = (column.nominals[slice(*column.places(days))] for column in columns)
     power = max((max(powers, default=0) for powers in nominals), default=0)
-    ordinals, units = _units(history, code, days, power)
-    others, divisors = _units(history, quote, days, power)
-    if ordinals != others:
-        ours, theirs = dict(zip(ordinals, units, strict=True)), dict(zip(others, divisors, strict=True))
-        ordinals = [day for day in ordinals if day in theirs]
-        units, divisors = [ours[day] for day in ordinals], [theirs[day] for day in ordinals]
-    return ordinals, units, divisors
+    units, divisors = (_units(history, one, days, power, new_roubles=new_roubles) for one in (code, quote))
+    ordinals = sorted(units.keys() & divisors.keys())
+    return ordinals, [units[day] for day in ordinals], [divisors[day] for day in ordinals]
 
 
-def _units(history: History, code: str, days: Days, power: int) -> tuple[list[int], list[int]]:
-    """Days, and what one unit costs on each, as `scaled` counts; a rouble costs as much in every sheet."""
+def _units(history: History, code: str, days: Days, power: int, *, new_roubles: bool) -> dict[int, int]:
+    """What one unit costs on each day, in 10^-(4 + power) roubles; no nominal is above 10^power.
+
+    A rouble costs as much in every sheet, and a new one as much as the old ones before 1998. If a currency has several
+    ids, the earliest id counts.
+    """
     if code == "RUB":
-        sheets = [day.toordinal() for day in sheets_of(history, days)]
-        return sheets, [10 ** (SCALE + power)] * len(sheets)
-    return _records(history.columns(code), days, partial(scaled, power=power))
-
-
-def _records(
-    columns: list[Column], within: Days, read: Callable[[Column, int, int], list[Number]]
-) -> tuple[list[int], list[Number]]:
-    """Days, and the value of each; if a currency has several ids, the earliest id counts."""
-    merged: dict[int, Number] = {}
-    for column in reversed(columns):
-        first, last = column.places(within)
-        merged |= zip(column.days[first:last], read(column, first, last), strict=True)
-    ordered = sorted(merged)
-    return ordered, [merged[day] for day in ordered]
+        new = 10 ** (SCALE + power)
+        old = new * OLD_IN_NEW if new_roubles else new
+        return {day.toordinal(): old if day < REDENOMINATION else new for day in sheets_of(history, days)}
+    factors, found = [10 ** (power - nominal) for nominal in range(power + 1)], dict[int, int]()
+    for column in reversed(history.columns(code)):
+        places = slice(*column.places(days))
+        nominals = map(factors.__getitem__, column.nominals[places])
+        found |= zip(column.days[places], map(mul, column.values[places], nominals), strict=True)
+    return found
 
 
 def carried(history: History, days: Sequence[int], today: date) -> list[int]:
@@ -209,24 +179,3 @@ def carried(history: History, days: Sequence[int], today: date) -> list[int]:
 def iso(ordinal: int) -> str:
     """2025-04-01."""
     return date.fromordinal(ordinal).isoformat()
-
-
-def series(history: History, code: str, days: Days) -> list[tuple[date, Decimal]]:
-    """Effective date and exact unit rate in roubles of every sheet of these days that has the currency."""
-    rates = rates_between(history, code, "RUB", days)
-    return [(date.fromordinal(day), trimmed(rate)) for day, rate in zip(rates.days, rates.numbers, strict=True)]
-
-
-# One column
-
-
-def exact(column: Column, first: int, last: int) -> list[Decimal]:
-    """The unit rates in these places; 100 may be 1E+2."""
-    powers = [-SCALE - nominal for nominal in column.nominals[first:last]]
-    return list(map(EXACT.normalize, map(Decimal.scaleb, map(Decimal, column.values[first:last]), powers)))
-
-
-def scaled(column: Column, first: int, last: int, power: int) -> list[int]:
-    """The unit rates in these places as whole numbers of 10^-(4 + power) roubles; no nominal is above 10^power."""
-    factors = [10 ** (power - nominal) for nominal in range(power + 1)]
-    return list(map(mul, column.values[first:last], map(factors.__getitem__, column.nominals[first:last])))

@@ -18,7 +18,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import MOST_USED, InForce
 from ratesvc.errors import NotEmbeddable, RatesvcError
-from ratesvc.features.ranges.unit_rates import series
+from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.features.rendering import Queue, rendered, workers_of
 from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language_or_default
@@ -142,7 +142,7 @@ class Embedding:
         service, last, today = self._service, self._shown[-1].revision.effective_date, self._publication.snapshot.today
 
         def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
-            return series(service.history, code, Days(last - timedelta(days=days), last))
+            return series(service.history, code, SeriesParams((code,), Days(last - timedelta(days=days), last)))
 
         return rows.table(self._shown, language, view, recent, today=today, demo=service.demo)
 
