@@ -14,7 +14,8 @@ from ratesvc.domain.columns import SCALE, Column, Days
 from ratesvc.domain.history import History, certain_date
 from ratesvc.domain.rates import EXACT, OLD_IN_NEW, REDENOMINATION, Revision, plain
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.features.archive.changes import Cursor, Holdings
+from ratesvc.features.archive.changes import Cursor
+from ratesvc.features.ranges.unit_rates import sheets_of
 from ratesvc.render.csv import Columns
 from ratesvc.render.json import encode, marks, utc_time
 
@@ -69,30 +70,28 @@ def _table(records: Iterable[Record], *, all_new: bool) -> Columns:
 # The sheets
 
 
-def sheets(
-    history: History, held: Holdings, days: Days, after: Cursor | None, unconfirmed: Sequence[date], *, demo: bool
-) -> bytes:
+def sheets(history: History, days: Days, after: Cursor | None, unconfirmed: Sequence[date], *, demo: bool) -> bytes:
     """The sheets of these days in their latest revisions, oldest first; only the unknown ones `after` a cursor."""
-    shown = after.unknown(held, days) if after else held.sheets(days)
+    shown = after.unknown(history, days) if after else sheets_of(history, days)
     document: dict[str, Any] = {
         "since": days.since,
         "until": days.until,
         **marks(demo=demo, unconfirmed=unconfirmed),
-        "cursor": str(Cursor.at(held, days)),
-        "rows": list(_sheet_rows(history, held, shown)),
+        "cursor": str(Cursor.at(history, days)),
+        "rows": list(_sheet_rows(history, shown)),
     }
     return encode(document)
 
 
-def _sheet_rows(history: History, held: Holdings, days: list[date]) -> Iterator[dict[str, Any]]:
+def _sheet_rows(history: History, days: list[date]) -> Iterator[dict[str, Any]]:
     # Composing the sheets of 34 years would take a second.
-    backfilled = _fetched_at(held.columns, Days(days[0], days[-1])) if days else {}
+    backfilled = _fetched_at(history.columns(), Days(days[0], days[-1])) if days else {}
     for day in days:
         document = history.document(day)
         yield {
             "effective_date": day,
             "revision": document.number if document else 1,
-            "previous_effective_date": certain_date(held.days, history.calendar, history.coverage, day - ONE_DAY),
+            "previous_effective_date": certain_date(history.days, history.calendar, history.coverage, day - ONE_DAY),
             "fetched_at": utc_time(document.fetched_at if document else backfilled[day.toordinal()]),
             "flags": list(document.flags) if document else [],
         }

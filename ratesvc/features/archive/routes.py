@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Self
@@ -12,7 +13,7 @@ from typing import Self
 from aiohttp import web
 
 from ratesvc.features.archive import formats
-from ratesvc.features.archive.changes import Cursor, Holdings
+from ratesvc.features.archive.changes import Cursor
 from ratesvc.features.ranges.requests import days_of, long_answer, newest_day
 from ratesvc.features.ranges.unit_rates import revisions
 from ratesvc.features.rendering import Queue
@@ -124,13 +125,15 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
     after = Cursor.from_text(params.text("after")) if params.has("after") else None
     if params.has("after") and after is None:
         raise params.malformed("after")
-    days, held = days_of(params, service, after.days.since if after else None), Holdings.of(history)
+    days = days_of(params, service, after.days.since if after else None)
     # In a cursor with days to come this month's sheets would have one checksum for all.
     days = replace(days, until=max(days.since, min(days.until, newest_day(service))))
 
+    # A copy, so that the cursor never counts a sheet as known that is admitted while the thread writes the others.
+    held = copy(history)
+
     def render() -> Body:
-        unconfirmed = history.missing_days(days, today)
-        return Body(formats.sheets(history, held, days, after, unconfirmed, demo=service.demo), JSON)
+        return Body(formats.sheets(held, days, after, held.missing_days(days, today), demo=service.demo), JSON)
 
     key, queue = ("sheets", days, after), Queue.of((days.until - days.since).days)
     return replace(await long_answer(service, key, days, render, queue), caching=RATES)

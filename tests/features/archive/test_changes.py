@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import UTC, date, datetime
 from functools import cache
 
@@ -13,7 +14,8 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
-from ratesvc.features.archive.changes import Cursor, Holdings
+from ratesvc.features.archive.changes import Cursor
+from ratesvc.features.ranges.unit_rates import sheets_of
 
 CALENDAR = WorkCalendar()
 FETCHED = datetime(2026, 4, 23, 13, 20, 5, tzinfo=UTC)
@@ -38,14 +40,6 @@ def holding(*days: date) -> History:
     return History(CALENDAR, (Revision(figures(day, 0), 1, FETCHED) for day in days))
 
 
-def at(history: History, days: Days = ALL) -> Cursor:
-    return Cursor.at(Holdings.of(history), days)
-
-
-def unknown(cursor: Cursor, history: History, days: Days = ALL) -> list[date]:
-    return cursor.unknown(Holdings.of(history), days)
-
-
 replicas = st.integers(0, 1)
 steps = st.one_of(
     st.tuples(st.just("admits"), replicas, st.sampled_from(DAYS), st.integers(0, 2)),
@@ -62,12 +56,12 @@ def test_a_reader_that_follows_cursors_holds_what_the_replicas_hold(story: list[
     def ask(history: History, since: date) -> None:
         nonlocal cursor
         days = Days(since, LAST)
-        new = unknown(cursor, history, days) if cursor else Holdings.of(history).sheets(days)
+        new = cursor.unknown(history, days) if cursor else sheets_of(history, days)
         for day in new:
             revision = history.of_date(day)
             assert revision
             reader[day] = revision.sheet.checksum
-        cursor = Cursor.from_text(str(at(history, days)))
+        cursor = Cursor.from_text(str(Cursor.at(history, days)))
         assert cursor
 
     for what, which, day, shift in story:
@@ -84,36 +78,36 @@ def test_a_reader_that_follows_cursors_holds_what_the_replicas_hold(story: list[
 def test_a_sheet_before_the_last_month_brings_the_sheets_of_its_year() -> None:
     """A year has one checksum: a cursor with one for each of 8,000 sheets would be too long for an address."""
     history = holding(*DAYS)
-    cursor = at(history)
+    cursor = Cursor.at(history, ALL)
     late = DAYS[0] + ONE_DAY * 40
     admit(history, late, 0)
-    assert unknown(cursor, history) == [*DAYS[:14], late]
+    assert cursor.unknown(history, ALL) == [*DAYS[:14], late]
 
 
 def test_a_sheet_that_is_admitted_while_the_answer_is_written_stays_unknown() -> None:
     """A thread writes the answer of one moment, also for days to come. A later sheet in its cursor would be lost."""
     history = holding(*DAYS[:-1])
-    held = Holdings.of(history)
+    held = copy(history)
     admit(history, LAST, 0)
-    assert held.sheets(ALL) == DAYS[:-1]
-    assert unknown(Cursor.at(held, ALL), history) == [LAST]
+    assert sheets_of(held, ALL) == DAYS[:-1]
+    assert Cursor.at(held, ALL).unknown(history, ALL) == [LAST]
 
 
 def test_days_outside_of_the_range_of_a_cursor_are_new() -> None:
     """The sheets after it, and earlier ones for a reader that asks for more than before."""
     history = holding(*DAYS[:-1])
-    cursor = at(history, Days(DAYS[30], LAST))
+    cursor = Cursor.at(history, Days(DAYS[30], LAST))
     admit(history, LAST, 0)
-    assert unknown(cursor, history, Days(DAYS[30], LAST)) == [LAST]
-    assert unknown(cursor, history, Days(DAYS[28], LAST)) == [*DAYS[28:30], LAST]
+    assert cursor.unknown(history, Days(DAYS[30], LAST)) == [LAST]
+    assert cursor.unknown(history, Days(DAYS[28], LAST)) == [*DAYS[28:30], LAST]
 
 
 def test_a_cursor_is_short_and_only_one_of_ours_is_read() -> None:
     """All of history fits into 300 characters; a range without a sheet has one, too. answers.txt has foreign texts."""
     history = holding(*DAYS)
-    text = str(at(history))
+    text = str(Cursor.at(history, ALL))
     assert len(text) < 300
-    assert Cursor.from_text(text) == at(history)
-    empty = at(history, Days(LAST + ONE_DAY, LAST + 5 * ONE_DAY))
+    assert Cursor.from_text(text) == Cursor.at(history, ALL)
+    empty = Cursor.at(history, Days(LAST + ONE_DAY, LAST + 5 * ONE_DAY))
     assert Cursor.from_text(str(empty)) == empty
-    assert unknown(empty, history, Days(LAST, LAST)) == [LAST]
+    assert empty.unknown(history, Days(LAST, LAST)) == [LAST]
