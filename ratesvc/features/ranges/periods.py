@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import NEAR, History, certain_date
@@ -21,33 +22,24 @@ Bounds = Callable[[date], Days]
 """The first and the last day of a day's period."""
 
 
-def week(day: date) -> Days:
+def _week(day: date) -> Days:
     """Monday to Sunday."""
     monday = day - timedelta(days=day.weekday())
     return Days(monday, monday + timedelta(days=6))
 
 
-def month(day: date) -> Days:
-    """The calendar month."""
-    return _months(day, 1)
-
-
-def quarter(day: date) -> Days:
-    """January to March, and so on."""
-    return _months(day, 3)
-
-
-def year(day: date) -> Days:
-    """The calendar year."""
-    return _months(day, 12)
-
-
-def _months(day: date, length: int) -> Days:
+def _months(length: int, day: date) -> Days:
+    """So many calendar months, counted from January."""
     first = day.replace(month=day.month - (day.month - 1) % length, day=1)
     return Days(first, (first + timedelta(days=31 * length)).replace(day=1) - ONE_DAY)
 
 
-PERIODS: Mapping[str, Bounds] = {"week": week, "month": month, "quarter": quarter, "year": year}
+PERIODS: Mapping[str, Bounds] = {
+    "week": _week,
+    "month": partial(_months, 1),
+    "quarter": partial(_months, 3),
+    "year": partial(_months, 12),
+}
 
 
 @dataclass(frozen=True, slots=True)
