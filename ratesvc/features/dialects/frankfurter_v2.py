@@ -7,8 +7,7 @@ as in /v1/series.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
@@ -28,10 +27,6 @@ NOT_FOUND = "not found"
 PROVIDER = "CBR"
 LOOKBACK, ACTIVE = timedelta(days=14), timedelta(days=30)
 _PARAMS = ("base", "quotes", "providers", "date", "from", "to", "group", "expand")
-_COLUMNS = ("date", "base", "quote", "rate")
-
-Rows = Iterable[tuple[str, Sequence[str]]]
-"""ISO days with one text for each code, empty where there is no rate."""
 
 
 def about(_: Request) -> Content:
@@ -43,34 +38,49 @@ def about(_: Request) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What the parameters ask for: rates of one base in each of `codes`, and three fields of Content."""
+    """What the parameters ask for: rates of one base in each of `codes`, on these days, or the means of these periods.
 
+    Without `days` there is none. The last fields are those of Content.
+    """
+
+    request: Request
     base: str
     codes: Sequence[str]
-    expand: bool
-    rows: Callable[[], Rows] = tuple
+    days: Days | None = None
+    period: Bounds | None = None
     until: date = date.max
     points: int = 0
     since: date = date.max
 
     def __iter__(self) -> Iterator[tuple[str, str, str]]:
         """Day, quote and rate of each record, by day, then by quote."""
-        for day, texts in self.rows():
-            yield from ((day, code, with_point(text)) for code, text in zip(self.codes, texts, strict=True) if text)
+        request, days, period = self.request, self.days, self.period
+        if days and period:
+            means = (
+                (str(one.period.since), code, with_point(plain(one.mean)))
+                for code in self.codes
+                for one in summaries(request.history, self.base, SeriesParams((code,), days, code), period)
+            )
+            yield from sorted(means)
+        elif days:
+            for day, texts in request.per_base(self.base, self.codes, days):
+                pairs = zip(self.codes, texts, strict=True)
+                yield from ((iso(day), code, with_point(text)) for code, text in pairs if text)
 
     def objects(self) -> Iterator[str]:
         """Each record as a JSON object."""
         for day, code, rate in self:
             source = f',"providers":[{{"key":"{PROVIDER}","date":"{day}","rate":{rate}}}]'
-            more = source if self.expand and code != self.base else ""
+            more = source if "expand" in self.request.given and code != self.base else ""
             yield f'{{"date":"{day}","base":"{self.base}","quote":"{code}","rate":{rate}{more}}}'
 
     def lines(self) -> Iterator[str]:
         """A table with a line for each record."""
-        yield ",".join((*_COLUMNS, "providers") if self.expand else _COLUMNS)
+        is_long = "expand" in self.request.given
+        yield "date,base,quote,rate,providers" if is_long else "date,base,quote,rate"
         for day, code, rate in self:
             source = f"{PROVIDER}:{rate}" if code != self.base else ""
-            yield ",".join((day, self.base, code, rate, source) if self.expand else (day, self.base, code, rate))
+            yield ",".join((day, self.base, code, rate, source) if is_long else (day, self.base, code, rate))
 
 
 def rates(request: Request, *, media: str = "") -> Content:
@@ -84,8 +94,8 @@ def rates(request: Request, *, media: str = "") -> Content:
         return "".join(f"{line}\n" for line in (records.lines() if chosen == CSV else records.objects())).encode()
 
     # Not the texts of codes, which may be long.
-    texts = tuple(request.given.get(name, "") for name in ("date", "from", "to", "group"))
-    key = ("rates", chosen, records.base, tuple(records.codes), records.expand, texts)
+    texts = tuple(request.given.get(name, "") for name in ("date", "from", "to", "group", "expand"))
+    key = ("rates", chosen, records.base, tuple(records.codes), texts)
     return Content(key, chosen, write, records.until, records.points, records.since, by_accept=not media)
 
 
@@ -116,9 +126,15 @@ def _records(request: Request) -> _Records:
     named = language_or_default(None).currency
     if invalid := [code for code in (base, *sorted(quotes)) if code not in known and named(code) == code]:
         raise Refused(422, f"invalid currency: {','.join(invalid)}")
-    records = _Records(base, sorted(quotes & known) if _is_ours(request) else (), "expand" in given)
-    # `to` without `from` is ignored, as in the original.
-    return _over(request, records, days) if "from" in days else _of_one_day(request, records, days.get("date"))
+    codes, is_range = sorted(quotes & known) if _is_ours(request) else (), "from" in days
+    period = _PERIODS.get(given.get("group", "").lower()) if is_range else None
+    held = _days(request, days, period)
+    if held is None:
+        return _Records(request, base, codes)
+    if not is_range:
+        return _Records(request, base, codes, held, until=days.get("date", date.max))
+    points, until = count_points(request.history, len(codes), held), held.until if "to" in days else date.max
+    return _Records(request, base, codes, held, period, until, points, held.since)
 
 
 def _is_ours(request: Request) -> bool:
@@ -126,47 +142,28 @@ def _is_ours(request: Request) -> bool:
     return "providers" not in request.given or PROVIDER in split(request.given["providers"])
 
 
-def _of_one_day(request: Request, records: _Records, day: date | None) -> _Records:
-    """The sheet of a day, or the newest sheet: in the evening tomorrow's, as in the original."""
-    try:
-        effective = (request.on(day, ahead=LOOKBACK) if day else request.newest).effective_date
-    except BeforeHistory:
-        return records
-    rows = partial(_of_sheets, request, records, Days(effective, effective))
-    return replace(records, rows=rows, until=day or date.max)
-
-
-def _over(request: Request, records: _Records, days: Mapping[str, date]) -> _Records:
-    """The sheets of a range, or the means of its weeks or months, which are whole, as in the original."""
-    period, today = _PERIODS.get(request.given.get("group", "").lower()), request.snapshot.today
-    since, until = max(days["from"], FIRST_DAY), days.get("to", today)
-    if since > until or (period and since > today):
-        return records
-    if period:
-        last = max(today, request.newest.effective_date)
-        held = Days(max(period(since).since, FIRST_DAY), period(min(until, last)).until)
-        request.check_no_gap(held)
-    else:
+def _days(request: Request, given: Mapping[str, date], period: Bounds | None) -> Days | None:
+    """The days of the sheets; of whole weeks or months, as in the original. None if there is no rate."""
+    if "from" not in given:
+        # `to` without `from` is ignored, and without a day it is the newest sheet, as in the original.
         try:
-            held = request.complete(since, until, ahead=LOOKBACK)
-        except NotYetSet:
-            return records
-    points, given = count_points(request.history, len(records.codes), held), (request, records, held)
-    rows = partial(_means, *given, period) if period else partial(_of_sheets, *given)
-    return replace(records, rows=rows, until=held.until if "to" in days else date.max, points=points, since=held.since)
-
-
-def _of_sheets(request: Request, records: _Records, days: Days) -> Rows:
-    return ((iso(day), texts) for day, texts in request.per_base(records.base, records.codes, days))
-
-
-def _means(request: Request, records: _Records, days: Days, bounds: Bounds) -> Rows:
-    """The first day of each week or month, and the means."""
-    table: dict[str, dict[str, str]] = defaultdict(dict)
-    for code in records.codes:
-        for one in summaries(request.history, records.base, SeriesParams((code,), days, code), bounds):
-            table[str(one.period.since)][code] = plain(one.mean)
-    return [(first, [table[first].get(code, "") for code in records.codes]) for first in sorted(table)]
+            sheet = request.on(given["date"], ahead=LOOKBACK) if "date" in given else request.newest
+        except BeforeHistory:
+            return None
+        return Days(sheet.effective_date, sheet.effective_date)
+    today = request.snapshot.today
+    since, until = max(given["from"], FIRST_DAY), given.get("to", today)
+    if since > until or (period and since > today):
+        return None
+    if period:
+        last = min(until, max(today, request.newest.effective_date))
+        days = Days(max(period(since).since, FIRST_DAY), period(last).until)
+        request.check_no_gap(days)
+        return days
+    try:
+        return request.complete(since, until, ahead=LOOKBACK)
+    except NotYetSet:
+        return None
 
 
 _PERIODS: Mapping[str, Bounds] = {name: PERIODS[name] for name in ("week", "month")}

@@ -34,9 +34,10 @@ def _months(length: int, day: date) -> Days:
     return Days(first, (first + timedelta(days=31 * length)).replace(day=1) - ONE_DAY)
 
 
+month: Bounds = partial(_months, 1)
 PERIODS: Mapping[str, Bounds] = {
     "week": _week,
-    "month": partial(_months, 1),
+    "month": month,
     "quarter": partial(_months, 3),
     "year": partial(_months, 12),
 }
