@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from typing import NamedTuple
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -15,10 +16,18 @@ from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.web.responses import Handler
 
-Embedded = tuple[str, str, tuple[int, int]]
-"""The title, the code of the frame, and its width and height in pixels."""
-Embed = Callable[[Service, Site, str, MultiMapping[str], MultiMapping[str]], Callable[[], Embedded]]
-"""Service, site, path and query of an address, and the query that limits its frame → what a worker thread computes."""
+
+class Embedded(NamedTuple):
+    """A frame for other pages: its title, its address, its usual width, and the height that it needs in a width."""
+
+    title: str
+    address: str
+    width: int
+    height: Callable[[int], int]
+
+
+Embed = Callable[[Service, Site, str, MultiMapping[str]], Embedded]
+"""Service, site, path and query of an address → its frame. A worker thread asks for the height."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,12 @@ from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from ratesvc.bank import admission
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, Revision
 from ratesvc.features.docs import openapi_json, reference
+from ratesvc.features.oembed.routes import OEMBED_SIZES
 from ratesvc.features.ranges.unit_rates import MOST_POINTS
 from ratesvc.features.rendering import MOST_WAITING, Queue
 from ratesvc.features.site import png
-from ratesvc.features.site.page import FRAME_THEMES, OEMBED_SIZES
-from ratesvc.features.widget import card, choice, releases, view
+from ratesvc.features.site.page import FRAME_THEMES
+from ratesvc.features.widget import card, releases, view
 from ratesvc.installed import FEATURES
 from ratesvc.render import openapi
 from ratesvc.render.language import TRANSLATIONS, catalogue
@@ -339,7 +340,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     assert set(re.findall(r"\w+", lenient["columns"]["pattern"])) == set(view.COLUMNS)
     assert lenient["heading"]["maxLength"] == view.LONGEST_HEADING
     assert lenient["href"]["maxLength"] == view.LONGEST_ADDRESS
-    sizes = {"shown-width": choice.WIDTHS, "shown-height": choice.HEIGHTS, "maxwidth": OEMBED_SIZES}
+    sizes = {"shown-width": view.WIDTHS, "shown-height": view.HEIGHTS, "maxwidth": OEMBED_SIZES}
     for name, size in sizes.items():
         assert (lenient[name]["minimum"], lenient[name]["maximum"] + 1) == (size.start, size.stop)
     assert schemas["density"]["enum"] == list(png.SCALES)

@@ -18,13 +18,12 @@ from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language, language_or_default
 from ratesvc.features.site.page import FRAME_STYLE, LINK, OLD_FRAME, asset, hashes, iframe, page
 from ratesvc.features.widget import view as views
-from ratesvc.features.widget.choice import HEIGHTS, WIDTH_OF, WIDTHS, Choice, embed_url, parameters, query
 from ratesvc.features.widget.fragment import fragment
 from ratesvc.features.widget.ground import rule
 from ratesvc.features.widget.height import PADDING, height
 from ratesvc.features.widget.releases import RELEASE, lock
 from ratesvc.features.widget.rows import Table
-from ratesvc.features.widget.view import THEMES, View
+from ratesvc.features.widget.view import HEIGHTS, THEMES, WIDTHS, Choice, View, embed_url, parameters, query
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS
 from ratesvc.render.openapi import Site
@@ -57,7 +56,7 @@ def builder(
     choice: Choice, words: Language, table: Table, codes: Collection[str], site: Site, notices: Sequence[Notice] = ()
 ) -> str:
     """The page in `words`, about a widget in the language of `choice`, with this `table`."""
-    others = sorted(set(codes) - set(choice.ticked))
+    others = sorted(set(codes) - set(choice.view.codes))
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
     theme = choice.look.theme if choice.look.theme in ("light", "dark") or choice.look.is_own else ""
     return page(
@@ -76,7 +75,6 @@ def builder(
         more_is_open=_has_more(choice),
         languages=_languages(choice.language),
         uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, TRANSLATIONS)],
-        chosen_size=_chosen_size(choice),
         notices=[words.say(sentence, limits=limits) for sentence, limits in notices],
         columns=list(zip(views.COLUMNS, names, strict=True)),
         longest_address=views.LONGEST_ADDRESS,
@@ -84,7 +82,7 @@ def builder(
         widths=WIDTHS,
         heights=HEIGHTS,
         previews=[(ground, query(choice, theme=theme or ground)) for ground in ("light", "dark")],
-        currencies=[(code, words.currency(code)) for code in (*choice.ticked, *others)],
+        currencies=[(code, words.currency(code)) for code in (*choice.view.codes, *others)],
     )
 
 
@@ -107,10 +105,11 @@ def words_of(tag: str, of_widget: Language) -> Language:
 
 def address(choice: Choice, words: Language) -> str:
     """The query of the page itself: what differs from the defaults."""
-    kept = replace(choice, view=replace(choice.view, codes=choice.ticked))
     switches = {"csp": choice.strict, "float": choice.floats}
     more = {name: "1" for name, is_on in switches.items() if is_on}
-    return query(kept, **_chosen_size(choice), **more, **_ui(choice, words))
+    # Of a sentence the currencies that its code leaves out, too.
+    more |= {"codes": ",".join(choice.view.codes)} if choice.view.shown != choice.view.codes else {}
+    return query(choice, **choice.size, **more, **_ui(choice, words))
 
 
 def _preset(asked: Mapping[str, str], choice: Choice, words: Language) -> str:
@@ -128,7 +127,7 @@ def _has_more(choice: Choice) -> bool:
     view = choice.view
     usual = replace(View.usual(view.layout), codes=view.codes, columns=view.columns, heading=view.heading)
     usual = replace(usual, spark=view.spark, converter=view.converter)
-    return view != usual or choice.strict or choice.floats or bool(_chosen_size(choice))
+    return view != usual or choice.strict or choice.floats or bool(choice.size)
 
 
 def _sentence(choice: Choice, table: Table) -> list[str]:
@@ -136,13 +135,6 @@ def _sentence(choice: Choice, table: Table) -> list[str]:
     unit, quote = table.rows[0].unit, choice.view.codes[0]
     count = unit.partition("\u00a0")[0] if "\u00a0" in unit else "1"
     return choice.language.say(SENTENCE, unit=f"{count}\u00a0{quote}", rate="\0").split("\0")
-
-
-def _chosen_size(choice: Choice) -> dict[str, str]:
-    """Width and height, where they are not the usual ones."""
-    size = choice.size
-    width = {"width": str(size.width)} if size.width != WIDTH_OF[choice.view.layout] else {}
-    return width | ({"height": str(size.height)} if size.height != size.usual_height else {})
 
 
 def _in_words(choice: Choice, words: Language, ui: Language) -> str:
@@ -173,6 +165,7 @@ def languages() -> list[tuple[str, str]]:
 def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
     """The values of snippets.html."""
     style = "none" if choice.view.layout == "inline" else "link"
+    size = choice.width, choice.height or height(table, choice.width)
     path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
     return {
         "bank": bank_page(choice.language),
@@ -190,16 +183,14 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "iframe": iframe,
         "frame_style": FRAME_STYLE
         + (f";height:{_reserved(choice, table, 'px')}" if choice.view.layout == "bar" else ""),
-        "frame_size": (choice.size.width, max(_heights(choice, table))),
+        "size": size,
+        "frame_size": (choice.width, max(_heights(choice, table))),
         "image": f"{path}?{query(choice, **more)}",
-        "image_size": choice.size.picture,
-        "embed_url": embed_url(choice, site, sized=True),
+        "embed_url": embed_url(choice, site, width=str(size[0]), height=str(size[1])),
         "ground_hash": hashes(rule(choice.look)) if choice.look.is_own else "",
         "plain_query": urlencode(parameters(choice, look=False), safe=","),
         "included_html": fragment(table, choice.look, style, f"{site.public_url}/widget/{RELEASE}", shadow=True),
-        "old_frame": iframe(
-            embed_url(choice, site), choice.language.say(LINK), (choice.size.width, choice.size.height), OLD_FRAME
-        ),
+        "old_frame": iframe(embed_url(choice, site), choice.language.say(LINK), size, OLD_FRAME),
     }
 
 
@@ -222,11 +213,10 @@ def _box(choice: Choice, table: Table) -> str:
 
 def _heights(choice: Choice, table: Table) -> tuple[int, int]:
     """The heights on a desktop and on a phone: for a bar each its own, for others the larger, or a chosen one."""
-    size = choice.size
-    if size.height != size.usual_height:
-        return size.height, size.height
-    high = max(size.height, height(table, PHONE))
-    return size.height if choice.view.layout == "bar" else high, high
+    if choice.height:
+        return choice.height, choice.height
+    wide, narrow = height(table, choice.width), height(table, PHONE)
+    return wide if choice.view.layout == "bar" else max(wide, narrow), max(wide, narrow)
 
 
 def _reserved(choice: Choice, table: Table, unit: str) -> str:

@@ -14,9 +14,8 @@ from ratesvc.features.builder.builder_page import Notice
 from ratesvc.features.rendering import Queue
 from ratesvc.features.site.page import framed_page, hashes, own_page, policy, script
 from ratesvc.features.site.routes import NOINDEX, fixed, html, in_the_readers_language
-from ratesvc.features.widget.choice import HEIGHTS, WIDTHS, Choice
 from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, picture_size
-from ratesvc.features.widget.view import LAYOUTS, LONGEST_ADDRESS, MOST_CODES
+from ratesvc.features.widget.view import HEIGHTS, LAYOUTS, LONGEST_ADDRESS, MOST_CODES, WIDTHS, Choice
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -68,7 +67,7 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
     except NoSheet:
         page = builder_page.not_ready(builder_page.words_of(ui, params.language()), site)
         return Answer(html(page, *BUILDER_HEADERS), NO_STORE, 503)
-    choice = await shown.measured(first, Queue.BUILDER)
+    choice = shown.choice(first)
     words, codes = builder_page.words_of(ui, choice.language), service.history.codes()
     notices = _notices(params, choice)
     # The page's script fetches this page, and takes the address from it. A form needs the address in the browser.
@@ -77,7 +76,7 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
 
     def render() -> Body:
         table = shown.table_in(choice.language, choice.view)
-        drawn = replace(choice, size=replace(choice.size, picture=picture_size(shown)))
+        drawn = replace(choice, picture=picture_size(shown))
         return html(builder_page.builder(drawn, words, table, codes, site, notices), *BUILDER_HEADERS)
 
     # It costs as much as twenty widgets, so none of them waits behind it.
@@ -106,7 +105,7 @@ def _notices(params: WidgetParams, choice: Choice) -> tuple[Notice, ...]:
     lacks_columns = was == view.layout and view.layout not in ("inline", "converter") and not params.words("columns", 1)
     has_too_many = len(params.words("codes", 2 * MOST_CODES)) > MOST_CODES
     has_wrong_link = params.text("href", 2 * LONGEST_ADDRESS) and not view.href
-    width, height = map(str, (choice.size.width, choice.size.height))
+    width, height = str(choice.width), str(choice.height or "")
     widths, heights = (f"{allowed[0]}\u2013{allowed[-1]}" for allowed in (WIDTHS, HEIGHTS))
     notices = (
         (was and not params.words("codes", 1), "No currency is chosen, so you see the default ones.", ""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from functools import cache, partial
@@ -25,11 +25,8 @@ from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import (
     FRAME_THEMES,
     LINK,
-    OEMBED_SIZES,
-    OLD_FRAME,
     framed_page,
     hashes,
-    iframe,
     own_page,
     policy,
     script,
@@ -135,16 +132,12 @@ def _headers(site: Site, path: str) -> tuple[tuple[str, str], ...]:
     return *framed_page(framed), ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX
 
 
-def _embedded(
-    service: Service, site: Site, path: str, query: MultiMapping[str], given: MultiMapping[str]
-) -> Callable[[], Embedded]:
-    params, limits = StrictParams(query, path), LenientParams(given)
+def _embedded(service: Service, site: Site, path: str, query: MultiMapping[str]) -> Embedded:
+    params = StrictParams(query, path)
     view = View(charted(params, service), Language.of(params.language()), site, params.text("theme"))
-    width, height = chart_page.EMBED_WIDTHS[-1], chart_page.frame_height(view.selection.codes)
-    width = min(width, limits.number("maxwidth", width, OEMBED_SIZES))
-    size = width, min(height, limits.number("maxheight", height, OEMBED_SIZES))
-    title = view.language.say(LINK)
-    return lambda: (title, iframe(chart_page.frame_address(view), title, size, OLD_FRAME), size)
+    height = chart_page.frame_height(view.selection.codes)
+    address, width = chart_page.frame_address(view), chart_page.EMBED_WIDTHS[-1]
+    return Embedded(view.language.say(LINK), address, width, lambda _: height)
 
 
 async def _picture(service: Service, path: str, request: web.Request) -> Answer:

@@ -11,6 +11,8 @@ from yarl import URL
 
 from ratesvc.errors import BadRequest, NotEmbeddable, NotSupported
 from ratesvc.features.rendering import Queue, workers_of
+from ratesvc.features.site.page import OLD_FRAME, iframe
+from ratesvc.features.site.routes import LenientParams
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
@@ -19,6 +21,8 @@ from ratesvc.web.caching import HOURLY
 from ratesvc.web.features import Embedded, Feature, Features
 from ratesvc.web.params import refuses
 from ratesvc.web.responses import Answer, Handler
+
+OEMBED_SIZES = range(1, 10_000)
 
 
 def routes(service: Service, site: Site, features: Features) -> dict[str, Handler]:
@@ -32,9 +36,12 @@ async def _oembed(service: Service, site: Site, features: Features, request: web
     embeds = {path: embed for feature in features.on for path, embed in feature.embeds.items()}
     with refuses("url", address := request.query.get("url", "")):
         path, query = _our_address(address, site, embeds)
-        embedded = embeds[path](service, site, path, query, request.query)
-    body = await workers_of(service).run(lambda: Body(encode(_rich(embedded(), site)), JSON).finish(), Queue.WIDGETS)
-    return Answer(body, HOURLY)
+        embedded = embeds[path](service, site, path, query)
+
+    def render() -> Body:
+        return Body(encode(_rich(embedded, site, LenientParams(request))), JSON).finish()
+
+    return Answer(await workers_of(service).run(render, Queue.WIDGETS), HOURLY)
 
 
 def _our_address(address: str, site: Site, embeds: Collection[str]) -> tuple[str, MultiDict[str]]:
@@ -57,18 +64,20 @@ def _our_address(address: str, site: Site, embeds: Collection[str]) -> tuple[str
     return path, MultiDict(given.query)
 
 
-def _rich(embedded: Embedded, site: Site) -> dict[str, object]:
-    """An answer of type `rich`."""
-    title, code, size = embedded
+def _rich(embedded: Embedded, site: Site, limits: LenientParams) -> dict[str, object]:
+    """An answer of type `rich`, within `maxwidth` and `maxheight`."""
+    width = min(embedded.width, limits.number("maxwidth", embedded.width, OEMBED_SIZES))
+    needed = embedded.height(width)
+    height = min(needed, limits.number("maxheight", needed, OEMBED_SIZES))
     return {
         "version": "1.0",
         "type": "rich",
         "provider_name": "ratesvc",
         "provider_url": f"{site.public_url}/",
-        "title": title,
-        "html": code,
-        "width": size[0],
-        "height": size[1],
+        "title": embedded.title,
+        "html": iframe(embedded.address, embedded.title, (width, height), OLD_FRAME),
+        "width": width,
+        "height": height,
         "cache_age": 3600,
     }
 

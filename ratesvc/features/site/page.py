@@ -23,7 +23,6 @@ OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 
 FRAME_THEMES = ("light", "dark", "auto")
-OEMBED_SIZES = range(1, 10_000)
 
 _FEATURES = files("ratesvc.features")
 

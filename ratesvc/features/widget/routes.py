@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from yarl import URL
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import on_day
-from ratesvc.domain.rates import MOST_USED, InForce
+from ratesvc.domain.rates import InForce
 from ratesvc.errors import NotEmbeddable, RatesvcError
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.features.rendering import Queue, rendered, workers_of
@@ -24,13 +24,9 @@ from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import (
     FRAME_THEMES,
-    LINK,
-    OEMBED_SIZES,
-    OLD_FRAME,
     asset,
     framed_page,
     hashes,
-    iframe,
     policy,
     script,
     style,
@@ -38,11 +34,10 @@ from ratesvc.features.site.page import (
 from ratesvc.features.site.routes import NOINDEX, PICTURE_POLICY, LenientParams, fixed, html
 from ratesvc.features.widget import card, fragment, ground, releases, rows
 from ratesvc.features.widget import view as views
-from ratesvc.features.widget.choice import HEIGHTS, WIDTH_OF, WIDTHS, Choice, Size, embed_url
 from ratesvc.features.widget.element import element
 from ratesvc.features.widget.ground import colour
-from ratesvc.features.widget.height import height as height_of
-from ratesvc.features.widget.view import STYLES, TITLE, Figures, Look, View
+from ratesvc.features.widget.height import height
+from ratesvc.features.widget.view import HEIGHTS, STYLES, TITLE, WIDTH_OF, WIDTHS, Choice, Look, View, embed_url
 from ratesvc.render.json import JSON, encode
 from ratesvc.render.language import TRANSLATIONS
 from ratesvc.render.openapi import Site
@@ -65,38 +60,33 @@ class WidgetParams(LenientParams):
         theme = colour(self.text("theme", 7)) or self.choice("theme", themes)
         return Look(theme, self.choice("updown", views.UPDOWNS))
 
-    def _asked_codes(self) -> tuple[str, ...]:
-        return tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
-
-    def codes(self, known: Collection[str]) -> tuple[str, ...]:
-        """The currencies that there are among those asked for, or codes without a rate, or the usual ones."""
-        codes = tuple(dict.fromkeys(code for code in self._asked_codes() if re.fullmatch("[A-Z]{3}", code)))
-        return tuple(code for code in codes if code in known) or codes or MOST_USED
-
     def view(self, known: Collection[str]) -> View:
         """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
         usual = View.usual(self.choice("layout", views.LAYOUTS))
         is_table, is_inline = usual.layout == views.LAYOUTS[0], usual.layout == "inline"
-        asked, codes = self._asked_codes(), self.codes(known)
         allowed, columns = views.COLUMNS_OF_A_SENTENCE if is_inline else views.COLUMNS, self.words("columns", 10)
-        decimals = self.choice("decimals", (str(usual.figures.decimals), *views.DECIMALS))
         return replace(
             usual,
-            # A sentence is a number without a name: that of another currency would pass for it.
-            codes=(asked or codes)[:1] if is_inline else codes,
+            codes=self._codes(known, is_inline=is_inline) or usual.codes,
             columns=tuple(name for name in allowed if name in columns) or usual.columns,
+            decimals=int(self.choice("decimals", (str(usual.decimals), *views.DECIMALS))),
+            unit=self.switch("unit", is_on=usual.unit),
+            symbols=self.switch("symbols", is_on=usual.symbols),
+            head=not is_table or self.switch("head", is_on=True),
+            href=self._address("href"),
+            pending=self.switch("pending"),
             heading=self.text("heading", views.LONGEST_HEADING),
             spark=int(self.choice("spark", list(map(str, views.SPARKS)))) if is_table else 0,
-            figures=Figures(
-                int(decimals),
-                per_unit=self.switch("unit", is_on=usual.figures.per_unit),
-                symbols=self.switch("symbols", is_on=usual.figures.symbols),
-            ),
-            href=self._address("href"),
-            head=not is_table or self.switch("head", is_on=True),
-            pending=self.switch("pending"),
-            converter=not is_inline and self.switch("converter", is_on=usual.layout == "converter"),
+            converter=not is_inline and self.switch("converter", is_on=usual.converter),
         )
+
+    def _codes(self, known: Collection[str], *, is_inline: bool) -> tuple[str, ...]:
+        """The currencies that there are among those asked for, or codes without a rate."""
+        asked = tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
+        codes = tuple(dict.fromkeys(code for code in asked if re.fullmatch("[A-Z]{3}", code)))
+        codes = tuple(code for code in codes if code in known) or codes
+        # A sentence is a number without a name: that of another currency would pass for it.
+        return asked[:1] if is_inline and asked[:1] != codes[:1] else codes
 
     def _address(self, name: str) -> str:
         """An absolute address of the web, or empty."""
@@ -114,23 +104,24 @@ class Embedding:
     Raises NoSheet, NotYetSet, HistoryLoading, BeforeHistory, and NotEmbeddable for a sentence without a rate.
     """
 
-    def __init__(self, params: WidgetParams, service: Service, *, dated: bool = True) -> None:
+    def __init__(
+        self, params: WidgetParams, service: Service, themes: Sequence[str] = views.THEMES, *, dated: bool = True
+    ) -> None:
         """`dated=False` is for the builder: no `date=`, and always a rate."""
         self._service, self._publication = service, service.require_publication()
-        self.params, self.language = params, params.language().of_widget()
+        self.params, self.language, self.look = params, params.language().of_widget(), params.look(themes)
         self.day = params.day() if dated else None
         snapshot = self._publication.snapshot
         answers = [on_day(service.history, self.day, service.clock())] if self.day else [snapshot.for_today()]
         following = None if self.day else rows.for_next(snapshot)
         sheets = [answer.revision.sheet for answer in (*answers, following) if answer]
         known = {code for sheet in sheets for code in sheet.by_code}
-        self.view, self.ticked = params.view(known), params.codes(known)
+        self.view = params.view(known)
         self._shown: Sequence[InForce] = answers if self.day else rows.columns_of(snapshot, self.view)
         if self.view.layout == "inline" and self.view.codes[0] not in self._shown[-1].revision.sheet.by_code:
             if dated:
                 raise NotEmbeddable("The sheet has no rate of the currency of this sentence.")
-            self.ticked = MOST_USED
-            self.view = replace(self.view, codes=MOST_USED[:1])
+            self.view = replace(self.view, codes=View().codes)
 
     @cached_property
     def table(self) -> rows.Table:
@@ -152,124 +143,112 @@ class Embedding:
         """The finished body, rendered in a worker thread at the first request for it. Raises Busy."""
         # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
         days = tuple(answer.revision.effective_date for answer in self._shown)
-        key = kind, self.language.tag, self.view, self.day, days
+        key = kind, self.language.tag, self.view, self.look, self.day, days
         body = await rendered(self._service, self._publication, key, render, queue)
         return Answer(body, caching)
 
-    async def measured(self, first: str = "", queue: Queue = Queue.WIDGETS) -> Choice:
-        """What `choice` gives, from a worker thread, because it takes the finished rows."""
-        return await workers_of(self._service).run(lambda: self.choice(first), queue)
-
     def choice(self, first: str = "") -> Choice:
         """The choices of the builder, with one currency moved to the front."""
-        params, ticked = self.params, self.ticked
-        if first in ticked:
-            ticked = (first, *(code for code in ticked if code != first))
-        view = replace(self.view, codes=ticked[:1] if self.view.layout == "inline" else ticked)
-        width = params.number("width", WIDTH_OF[view.layout], WIDTHS)
-        usual = self.height(width)
-        height = params.number("height", usual, HEIGHTS)
-        size = Size(width, height, usual)
+        params, view = self.params, self.view
+        if first in view.codes:
+            view = replace(view, codes=tuple(dict.fromkeys((first, *view.codes))))
+        width, height = params.number("width", WIDTH_OF[view.layout], WIDTHS), params.number("height", 0, HEIGHTS)
         switches = params.switch("csp"), params.switch("float")
-        return Choice(view, params.look(), self.language, size, ticked, *switches, self.day)
-
-    def height(self, width: int) -> int:
-        """The height in pixels that a frame of this width needs."""
-        return height_of(self.table, max(width, WIDTHS.start))
+        return Choice(view, params.look(), self.language, width, height, *switches, self.day)
 
 
 def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
     return {
-        "/widget": _or_else(partial(_fragment, service, site), lambda _: html("")),
-        "/widget/frame": _or_else(partial(_frame, service), _empty_frame),
-        "/widget/rows.json": _or_else(partial(_rows, service), lambda _: html("")),
-        "/widget/nodes.json": _or_else(partial(_nodes, service), lambda _: html("")),
-        "/widget/card.svg": _or_else(partial(_picture, service), _empty_card, status=200),
+        "/widget": _form(service, partial(_fragment, site), _nothing),
+        "/widget/frame": _form(service, _frame, _empty_frame, FRAME_THEMES),
+        "/widget/rows.json": _form(service, _rows, _nothing),
+        "/widget/nodes.json": _form(service, _nodes, _nothing),
+        "/widget/card.svg": _form(service, _picture, _empty_card, card.THEMES, status=200),
         "/widget/card.png": partial(_pixels, service),
-        "/embed": _or_else(partial(_embed, service, site), _empty_frame),
+        "/embed": _form(service, partial(_embed, site), _empty_frame, FRAME_THEMES),
         "/widget/rates.d.ts": fixed(Body(TYPES_OF_THE_ELEMENT.read_bytes(), "text/typescript; charset=utf-8"), HOURLY),
         "/widget/manifest.json": fixed(Body(encode(manifest()), JSON), MANIFEST),
         **_releases(),
     }
 
 
-async def _fragment(service: Service, site: Site, request: web.Request) -> Answer:
-    shown = Embedding(WidgetParams(request), service)
-    look, style, shadow = shown.params.look(), shown.params.choice("style", STYLES), shown.params.switch("shadow")
+def _form(
+    service: Service,
+    drawn: Callable[[Embedding], Awaitable[Answer]],
+    otherwise: Callable[[WidgetParams], Body],
+    themes: Sequence[str] = views.THEMES,
+    status: int = 0,
+) -> Handler:
+    """A form of the widget; where it has no rates to show, a body that does no harm in the page around it."""
 
-    def render() -> Body:
-        url = f"{site.public_url}/widget/{releases.RELEASE}"
-        return html(fragment.fragment(shown.table, look, style, url, shadow=shadow), NOINDEX)
+    async def answer(request: web.Request) -> Answer:
+        params = WidgetParams(request)
+        try:
+            return await drawn(Embedding(params, service, themes))
+        except RatesvcError as error:
+            return Answer(otherwise(params), NO_STORE, status or problem_of(error).status)
 
-    return await shown.answer(("widget", look, style, shadow), render)
-
-
-async def _frame(service: Service, request: web.Request) -> Answer:
-    shown = Embedding(WidgetParams(request), service)
-    look = shown.params.look(FRAME_THEMES)
-    return await shown.answer(("frame", look), lambda: _framed(fragment.frame(shown.table, look), look))
+    return answer
 
 
-async def _embed(service: Service, site: Site, request: web.Request) -> Answer:
-    shown = Embedding(WidgetParams(request), service)
-    choice, look = await shown.measured(), shown.params.look(FRAME_THEMES)
-    address = embed_url(choice, site, sized=True)
-    discovery = (
-        str(URL(f"{site.public_url}/oembed").with_query(url=address, format="json")) if site.has("oembed") else ""
-    )
+async def _fragment(site: Site, shown: Embedding) -> Answer:
+    style, shadow = shown.params.choice("style", STYLES), shown.params.switch("shadow")
+    url = f"{site.public_url}/widget/{releases.RELEASE}"
     return await shown.answer(
-        ("embed", look, choice), lambda: _framed(fragment.frame(shown.table, look, discovery), look)
+        ("widget", style, shadow),
+        lambda: html(fragment.fragment(shown.table, shown.look, style, url, shadow=shadow), NOINDEX),
     )
 
 
-async def _rows(service: Service, request: web.Request) -> Answer:
-    shown = Embedding(WidgetParams(request), service)
+async def _frame(shown: Embedding) -> Answer:
+    return await shown.answer("frame", lambda: _framed(fragment.frame(shown.table, shown.look), shown.look))
+
+
+async def _embed(site: Site, shown: Embedding) -> Answer:
+    choice = shown.choice()
+    address = URL(f"{site.public_url}/oembed").with_query(url=embed_url(choice, site, **choice.size), format="json")
+    discovery = str(address) if site.has("oembed") else ""
+    return await shown.answer(
+        ("embed", choice), lambda: _framed(fragment.frame(shown.table, shown.look, discovery), shown.look)
+    )
+
+
+async def _rows(shown: Embedding) -> Answer:
     return await shown.answer("rows", lambda: Body(rows.rows_json(shown.table), JSON, (NOINDEX,)))
 
 
-async def _nodes(service: Service, request: web.Request) -> Answer:
-    shown = Embedding(WidgetParams(request), service)
-    look = shown.params.look()
-    return await shown.answer(("nodes", look), lambda: Body(element(shown.table, look), JSON, (NOINDEX,)))
+async def _nodes(shown: Embedding) -> Answer:
+    return await shown.answer("nodes", lambda: Body(element(shown.table, shown.look), JSON, (NOINDEX,)))
 
 
-async def _picture(service: Service, request: web.Request) -> Answer:
-    shown = Embedding(WidgetParams(request), service)
-    look = shown.params.look(card.THEMES)
-    return await shown.answer(("card", look), lambda: _svg(card.card(shown.table, shown.view, look)), CARD)
+async def _picture(shown: Embedding) -> Answer:
+    return await shown.answer("card", lambda: _svg(card.card(shown.table, shown.view, shown.look)), CARD)
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
     params = WidgetParams(request)
-    look, scale = params.look(card.THEMES), params.choice("scale", png.SCALES)
+    scale = params.choice("scale", png.SCALES)
     try:
-        shown = Embedding(params, service)
+        shown = Embedding(params, service, card.THEMES)
     except RatesvcError:
-        render = partial(_empty_pixels, params.language().tag, look, scale)
+        render = partial(_empty_pixels, params.language().tag, params.look(card.THEMES), scale)
         return Answer(await workers_of(service).run(render, Queue.PICTURES), NO_STORE)
     return await shown.answer(
-        ("card", look, scale), lambda: _png(_cards(shown, look), look, scale), CARD, Queue.PICTURES
+        ("card", scale), lambda: _png(_cards(shown, shown.look), shown.look, scale), CARD, Queue.PICTURES
     )
 
 
-def embedded(
-    service: Service, site: Site, _: str, query: MultiMapping[str], given: MultiMapping[str]
-) -> Callable[[], Embedded]:
-    """A frame within `maxwidth` and `maxheight`; as high as rows and title need in a narrower frame."""
-    shown, limits = Embedding(WidgetParams(query), service), LenientParams(given)
+def embedded(service: Service, site: Site, _: str, query: MultiMapping[str]) -> Embedded:
+    """A frame as high as title and rows need in its width."""
+    shown = Embedding(WidgetParams(query), service)
+    choice = shown.choice()
 
-    def fitted() -> Embedded:
-        choice = shown.choice()
-        size = choice.size
-        width = min(size.width, limits.number("maxwidth", size.width, OEMBED_SIZES))
-        higher = size.height + shown.height(width) - size.usual_height
-        height = min(higher, limits.number("maxheight", higher, OEMBED_SIZES))
-        address = embed_url(replace(choice, size=replace(size, width=width, height=height)), site)
-        code = iframe(address, choice.language.say(LINK), (width, height), OLD_FRAME)
-        return choice.language.say(TITLE), code, (width, height)
+    def height_at(width: int) -> int:
+        more = choice.height - height(shown.table, choice.width) if choice.height else 0
+        return more + height(shown.table, max(width, WIDTHS.start))
 
-    return fitted
+    return Embedded(choice.language.say(TITLE), embed_url(choice, site), choice.width, height_at)
 
 
 def manifest() -> dict[str, object]:
@@ -297,18 +276,6 @@ def _releases() -> dict[str, Handler]:
     }
 
 
-def _or_else(handler: Handler, otherwise: Callable[[WidgetParams], Body], *, status: int = 0) -> Handler:
-    """The handler; where it has no rates to show, a body that does no harm in the page around it."""
-
-    async def answer(request: web.Request) -> Answer | web.StreamResponse:
-        try:
-            return await handler(request)
-        except RatesvcError as error:
-            return Answer(otherwise(WidgetParams(request)), NO_STORE, status or problem_of(error).status)
-
-    return answer
-
-
 def _framed(page: str, look: Look) -> Body:
     """A page that others may frame; its policy allows the rule of an own ground, too."""
     csp = policy(
@@ -323,6 +290,10 @@ def _framed(page: str, look: Look) -> Body:
 
 def _svg(drawn: str) -> Body:
     return Body(drawn.encode(), card.CONTENT_TYPE, PICTURE_HEADERS)
+
+
+def _nothing(_: WidgetParams) -> Body:
+    return html("")
 
 
 def _empty_frame(params: WidgetParams) -> Body:

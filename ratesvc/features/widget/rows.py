@@ -180,8 +180,8 @@ def table(
     If no sheet has any of them, their rows have no figures, and the note says so.
     """
     writer = _Writer(shown, language, view)
-    quoted = [code for code in view.codes if _nominal(shown, code)]
-    rows = [writer.row(code, recent) for code in quoted or view.codes]
+    quoted = [code for code in view.shown if _nominal(shown, code)]
+    rows = [writer.row(code, recent) for code in quoted or view.shown]
     columns = _columns(shown, language, view, today, trending=any(row.points for row in rows))
     if columns[1].kind != "trend":
         rows = [msgspec.structs.replace(row, cells=row.cells[1:], exact=row.exact[1:]) for row in rows]
@@ -198,7 +198,7 @@ def table(
     source = source_url(shown[-1].revision.effective_date, language)
     title, note = _title(shown, language, view, exact, today), _note(shown[0], language, view, today)
     if not quoted:
-        codes = ", ".join(view.codes)
+        codes = ", ".join(view.shown)
         note = language.say("The Bank of Russia has no rate for {codes}.", codes=codes)
     has_credit = view.has_heads or (view.layout == "converter" and view.heading == NO_HEADING)
     # A line is cut at its end, so there a warning stands in the heading's place.
@@ -324,13 +324,13 @@ class _Writer:
 
     def __init__(self, shown: Sequence[InForce], language: Language, view: View) -> None:
         self._shown, self._language, self._view = shown, language, view
-        self._symbols = language.symbols(view.codes) if view.figures.symbols else {}
+        self._symbols = language.symbols(view.shown) if view.symbols else {}
 
     def row(self, code: str, recent: Recent) -> Row:
         """The row; its first cell is the trend."""
         view, language = self._view, self._language
         nominal = _nominal(self._shown, code) or 1
-        units = view.figures.units(nominal)
+        units = view.units(nominal)
         trend_rates = recent(code, view.spark) if view.spark else ()
         points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in trend_rates], language)
         values, exact, places = self._values(code, units)
@@ -351,7 +351,7 @@ class _Writer:
 
     def _values(self, code: str, units: Decimal) -> tuple[list[str], list[str], int]:
         """The rates of the days, their figures before they were rounded, and the decimals of the newest."""
-        figures, texts, exact, places = self._view.figures, [], [], PLACES
+        texts, exact, places = [], [], PLACES
         for answer in self._shown:
             quote = answer.revision.sheet.by_code.get(code)
             if quote is None:
@@ -359,25 +359,25 @@ class _Writer:
                 exact.append("")
                 continue
             amount = EXACT.multiply(quote.unit_rate, units)
-            places = figures.places(amount)
-            shown = figures.rounded(amount, places)
+            places = self._view.places(amount)
+            shown = self._view.rounded(amount, places)
             texts.append(self._language.number(shown, places))
             exact.append(self._language.number(amount, places) if shown != amount else "")
         return texts, exact, places
 
     def _changes(self, code: str, units: Decimal, places: int) -> tuple[str, dict[str, str]]:
         """The move, and the cells of change."""
-        newest, figures, language = self._shown[-1], self._view.figures, self._language
+        newest, view, language = self._shown[-1], self._view, self._language
         change = rate_change(newest.revision.sheet, newest.previous.sheet if newest.previous else None, code)
         if not change:
             return "", {"change": NOTHING, "percent": NOTHING}
         exact, percent = EXACT.multiply(change.absolute, units), change.percent(PERCENT_PLACES)
         # An arrow beside 0.00 would say both, so a change keeps digits that are not 0, and per cent have no arrow.
-        places = places if figures.rounded(exact, places) else figures.places(exact)
-        absolute = figures.rounded(exact, places)
-        is_line = self._view.layout == "line"  # there the arrow is the sign
+        places = places if view.rounded(exact, places) else view.places(exact)
+        absolute = view.rounded(exact, places)
+        is_line = view.layout == "line"  # there the arrow is the sign
         written = language.number(abs(absolute), places) if is_line else language.signed(absolute, places)
-        beside = exact if "change" in self._view.columns else percent
+        beside = exact if "change" in view.columns else percent
         move = "up" if beside > 0 else "down" if beside < 0 else "same"
         return move, {"change": written, "percent": language.percent(percent)}
 

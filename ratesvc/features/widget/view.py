@@ -1,13 +1,17 @@
-"""What an embedding asks for: its contents, its figures, its colours. And the choices that there are."""
+"""A chosen widget: its contents, colours, language and size, with the parameters and addresses that say so."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from datetime import date
 from decimal import Decimal
+from urllib.parse import urlencode
 
 from ratesvc.domain.rates import MOST_USED, ONE, rounded
+from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import LINK
 from ratesvc.render.language import PLACES
+from ratesvc.render.openapi import Site
 
 FULL_TITLE = "The Bank of Russia official exchange rates of foreign currencies"
 TITLE = LINK
@@ -33,55 +37,46 @@ HEADS = {"change": "Change", "percent": "Change, %"}
 THEMES = ("inherit", "light", "dark", "auto")
 UPDOWNS = ("green-red", "red-green", "blue-orange", "none")
 STYLES = ("inline", "link", "none")
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """How numbers are written: `decimals` 0 keeps every printed digit, `per_unit` shows the price of one unit."""
-
-    decimals: int = 0
-    per_unit: bool = False
-    symbols: bool = False
-
-    def units(self, nominal: int) -> Decimal:
-        """The number of units whose price is shown."""
-        return ONE if self.per_unit else Decimal(nominal)
-
-    def places(self, amount: Decimal) -> int:
-        """Decimals for an amount. Below 1 it keeps that many significant digits instead, because 0.00 says nothing."""
-        return self.decimals + max(0, -1 - amount.adjusted()) if self.decimals else PLACES
-
-    def rounded(self, amount: Decimal, places: int) -> Decimal:
-        """The amount as it is shown."""
-        return rounded(amount, places=places) if self.decimals else amount
+WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 320}
+"""The usual width of a layout in pixels."""
+WIDTHS = range(120, 2001)
+HEIGHTS = range(24, 4001)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The contents of an embedding.
+    """The contents of an embedding, each under the name of its parameter, whose order is that of the copied code.
 
-    `heading` is empty for our own, «none» for a hidden, «short» for a short and «full» for a long one. `href` is the
-    host's own page about rates, or about each of them if it contains {code}. `head` shows the row of heads, `pending`
-    says when to expect tomorrow's rates. `converter` adds fields for an amount.
+    A sentence shows the first of `codes`, and the builder keeps the others. `decimals` 0 keeps every printed digit.
+    `unit` shows the price of one unit, `head` the row of heads. `href` is the host's own page about rates, or about
+    each of them if it contains {code}. `pending` says when to expect tomorrow's rates. `heading` is empty for our own,
+    «none» for a hidden, «short» for a short and «full» for a long one. `converter` adds fields for an amount.
     """
 
+    layout: str = LAYOUTS[0]
     codes: tuple[str, ...] = MOST_USED
     columns: tuple[str, ...] = DEFAULT_COLUMNS
+    decimals: int = 0
+    unit: bool = False
+    symbols: bool = False
+    head: bool = True
+    href: str = ""
+    pending: bool = False
     heading: str = ""
     spark: int = 0
-    layout: str = LAYOUTS[0]
-    figures: Figures = Figures()
-    href: str = ""
-    head: bool = True
-    pending: bool = False
     converter: bool = False
 
     @classmethod
     def usual(cls, layout: str) -> View:
         """What a layout shows unless the parameters say otherwise."""
-        is_short = layout in ROUNDED
-        figures = Figures(2, per_unit=layout == "inline", symbols=True) if is_short else Figures()
-        return cls(columns=COLUMNS_OF.get(layout, ONE_DAY_COLUMNS), layout=layout, figures=figures)
+        is_short, columns = layout in ROUNDED, COLUMNS_OF.get(layout, ONE_DAY_COLUMNS)
+        usual = cls(layout, columns=columns, unit=layout == "inline", converter=layout == "converter")
+        return replace(usual, decimals=2, symbols=True) if is_short else usual
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The currencies that are shown."""
+        return self.codes[:1] if self.layout == "inline" else self.codes
 
     @property
     def has_heads(self) -> bool:
@@ -93,16 +88,28 @@ class View:
         """The host's own words, if any."""
         return "" if self.heading in (NO_HEADING, SHORT_HEADING, FULL_HEADING) else self.heading
 
+    @property
+    def changes(self) -> list[tuple[str, str]]:
+        """The columns of change as (kind, requested column): the first has the kind `change` and the arrow."""
+        return list(zip(("change", "percent"), (name for name in HEADS if name in self.columns), strict=False))
+
     def link(self, code: str = "") -> str:
         """The address for a row, or for the heading."""
         if not code and CODE_IN_ADDRESS in self.href:
             return ""
         return self.href.replace(CODE_IN_ADDRESS, code)
 
-    @property
-    def changes(self) -> list[tuple[str, str]]:
-        """The columns of change as (kind, requested column): the first has the kind `change` and the arrow."""
-        return list(zip(("change", "percent"), (name for name in HEADS if name in self.columns), strict=False))
+    def units(self, nominal: int) -> Decimal:
+        """The number of units whose price is shown."""
+        return ONE if self.unit else Decimal(nominal)
+
+    def places(self, amount: Decimal) -> int:
+        """Decimals for an amount. Below 1 it keeps that many significant digits instead, because 0.00 says nothing."""
+        return self.decimals + max(0, -1 - amount.adjusted()) if self.decimals else PLACES
+
+    def rounded(self, amount: Decimal, places: int) -> Decimal:
+        """The amount as it is shown."""
+        return rounded(amount, places=places) if self.decimals else amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +135,57 @@ class Look:
         ground = self.ground if self.theme != THEMES[0] else ""
         moves = f"cbr-{self.updown}" if self.updown != UPDOWNS[0] else ""
         return " ".join(filter(None, ("cbr-rates", ground, moves)))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The chosen widget, its language and size in pixels, whether the host sends a CSP, and a day other than today.
+
+    `height` 0 is what its rows need. `floats` is true where text flows around the widget, so that the link inside must
+    not set its width. `picture` is the size of the picture in the code.
+    """
+
+    view: View
+    look: Look
+    language: Language
+    width: int
+    height: int = 0
+    strict: bool = False
+    floats: bool = False
+    day: date | None = None
+    picture: tuple[int, int] = (0, 0)
+
+    @property
+    def size(self) -> dict[str, str]:
+        """Width and height, where they are not the usual ones."""
+        width = {"width": str(self.width)} if self.width != WIDTH_OF[self.view.layout] else {}
+        return width | ({"height": str(self.height)} if self.height else {})
+
+
+def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
+    """The attributes or parameters that differ from the defaults."""
+    view = choice.view
+    given = _differing(replace(view, codes=view.shown), replace(View.usual(view.layout), layout=LAYOUTS[0]))
+    given |= {"date": choice.day.isoformat()} if choice.day else {}
+    return given | {"lang": choice.language.tag} | (_differing(choice.look, Look()) if look else {})
+
+
+def _differing(chosen: View | Look, usual: View | Look) -> dict[str, str]:
+    """The fields with another value, as parameters."""
+    values = {field.name: getattr(chosen, field.name) for field in fields(chosen)}
+    return {name: _text(value) for name, value in values.items() if value != getattr(usual, name)}
+
+
+def _text(value: str | int | tuple[str, ...]) -> str:
+    """A value of a parameter; switches are 0 or 1."""
+    return ",".join(value) if isinstance(value, tuple) else str(int(value) if isinstance(value, bool) else value)
+
+
+def query(choice: Choice, **more: str) -> str:
+    """A query string with a stable order."""
+    return urlencode({**parameters(choice), **more}, safe=",")
+
+
+def embed_url(choice: Choice, site: Site, **size: str) -> str:
+    """The page that oEmbed consumers discover; `size` tells them the width and height of its frame."""
+    return f"{site.public_url}/embed?{query(choice, **size)}"

@@ -24,7 +24,7 @@ from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget import card, rows
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.rows import Row, Table
-from ratesvc.features.widget.view import DATED_TITLE, TITLE, Figures, Look, View
+from ratesvc.features.widget.view import DATED_TITLE, TITLE, Look, View
 from ratesvc.render import json, terminal
 from ratesvc.render.language import NOTHING, OLD_ROUBLES
 
@@ -56,7 +56,7 @@ def table(shown: InForce | list[InForce], view: View, tag: str = "en", today: da
 def row(now: tuple[int, str], before: tuple[int, str] | None) -> Row:
     """The row of USD alone."""
     answer = in_force({"USD": now}, None if before is None else {"USD": before})
-    return table(answer, View(("USD",), COLUMNS)).rows[0]
+    return table(answer, View(codes=("USD",), columns=COLUMNS)).rows[0]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_today_and_tomorrow_stand_side_by_side() -> None:
     """The change is tomorrow's, for the nominal of tomorrow's sheet."""
     today, following = {"USD": (10, "740"), "AED": (1, "22")}, {"USD": (1, "75"), "CHF": (1, "90")}
     shown = [in_force(today, {"USD": (1, "1")}, FRIDAY, FRIDAY - ONE_DAY), in_force(following, today)]
-    view = View(("USD", "AED", "CHF", "EUR"), views.COLUMNS)
+    view = View(codes=("USD", "AED", "CHF", "EUR"), columns=views.COLUMNS)
     found = table(shown, view)
     assert found.kinds == ("name", "today", "value", "change", "percent")
     assert [(one.text, one.label, one.iso) for one in found.columns[1:3]] == [
@@ -125,9 +125,9 @@ def test_heads_say_today_tomorrow_or_since_when(
     days = [(today, effective), *([(following, following)] if following else [])]
     usd = {"USD": (1, "75")}
     shown = [InForce(day, revision(usd, since), None, None, next_due_at=FETCHED) for day, since in days]
-    found = table(shown, View(("USD",), ("name", "today", "next")), tag, today)
+    found = table(shown, View(codes=("USD",), columns=("name", "today", "next")), tag, today)
     assert [(one.text, one.label) for one in found.columns[1:]] == heads
-    bar = table(shown, View(("USD",), layout="bar", heading="none"), tag, today)
+    bar = table(shown, View(codes=("USD",), layout="bar", heading="none"), tag, today)
     assert bar.title.partition(" (")[2] == ("завтра)" if heads[-1][1] == "Завтра" else "")
 
 
@@ -135,39 +135,39 @@ YUAN = {"USD": (1, "60.3741"), "CNY": (10, "84.7201"), "JPY": (100, "43.0567"), 
 BEFORE = {"USD": (1, "60.3894"), "CNY": (10, "84.4679"), "JPY": (100, "43.3085"), "VND": (10_000, "24.4300")}
 
 
-def compact(figures: Figures, layout: str = "table", **more: Any) -> Table:
-    view = View(tuple(YUAN), ("today", "change"), layout=layout, figures=figures, **more)
+def compact(layout: str = "table", **more: Any) -> Table:
+    view = View(codes=tuple(YUAN), columns=("today", "change"), layout=layout, **more)
     return table(in_force(YUAN, BEFORE, SATURDAY), view, today=SATURDAY)
 
 
 def test_rates_of_one_unit_are_exact_or_rounded_once_and_say_so() -> None:
     """0.00 would say nothing, so a rate below 1 keeps significant digits. Changes have the decimals of their rates."""
-    exact, short = compact(Figures(per_unit=True)), compact(Figures(2, per_unit=True))
+    exact, short = compact(unit=True), compact(decimals=2, unit=True)
     assert [one.unit for one in exact.rows] == ["USD", "CNY", "JPY", "VND"]
     assert [one.cells[0] for one in exact.rows] == ["60.3741", "8.47201", "0.430567", "0.00244251"]
     assert [one.cells[0] for one in short.rows] == ["60.37", "8.47", "0.43", "0.0024"]
     assert [one.exact for one in exact.rows] == [()] * 4
     assert [one.exact[0] for one in short.rows] == ["60.3741", "8.47201", "0.430567", "0.00244251"]
     assert (exact.badge, short.badge) == ("", "")
-    assert [one.cells[0] for one in compact(Figures(2)).rows][1] == "84.72"
+    assert [one.cells[0] for one in compact(decimals=2).rows][1] == "84.72"
 
 
 def test_a_change_that_rounds_to_nothing_keeps_its_digits_or_has_no_arrow() -> None:
     """An arrow beside 0.00 would say both that a rate moved and that it did not."""
-    short = compact(Figures(2, per_unit=True))
+    short = compact(decimals=2, unit=True)
     assert [one.cells[1] for one in short.rows] == ["\u22120.02", "+0.03", "\u22120.0025", "\u22120.00000049"]
     assert [one.move for one in short.rows] == ["down", "up", "down", "down"]
-    line = compact(Figures(2, per_unit=True), "line")
+    line = compact("line", decimals=2, unit=True)
     assert (line.rows[2].mark, line.rows[2].cells[1]) == ("\u25bc", "0.0025")
     answer = in_force({"USD": (1, "75.5274")}, {"USD": (1, "75.5273")})
-    percent = table(answer, View(("USD",), ("percent",))).rows[0]
+    percent = table(answer, View(codes=("USD",), columns=("percent",))).rows[0]
     assert (percent.move, percent.mark, percent.cells[1]) == ("same", "", "0.00%")
 
 
 def test_symbols_name_one_currency_each() -> None:
     """Where two have the same sign, letters stand before it."""
-    assert [one.unit for one in compact(Figures(per_unit=True, symbols=True)).rows] == ["$", "CN¥", "¥", "₫"]
-    assert [one.unit for one in compact(Figures(symbols=True)).rows][1] == "10\u00a0CN¥"
+    assert [one.unit for one in compact(unit=True, symbols=True).rows] == ["$", "CN¥", "¥", "₫"]
+    assert [one.unit for one in compact(symbols=True).rows][1] == "10\u00a0CN¥"
     assert language_or_default("ru").symbols(("USD", "EUR", "CNY")) == {"USD": "$", "EUR": "€", "CNY": "¥"}
     assert language_or_default("ru").symbols(("CNY", "JPY", "CAD")) == {"CNY": "CNY", "JPY": "¥", "CAD": "CAD"}
     assert ENGLISH.symbols(("CAD", "EUR")) == {"CAD": "CA$", "EUR": "€"}
@@ -175,15 +175,15 @@ def test_symbols_name_one_currency_each() -> None:
 
 def test_without_heads_the_heading_names_the_day() -> None:
     """In a line the arrow is the sign; in a sentence a hint has the day and the exact rate."""
-    line = compact(Figures(2, per_unit=True), "line")
+    line = compact("line", decimals=2, unit=True)
     assert (line.title, line.headless) == ("Bank of Russia rates for Apr 25", True)
     assert (line.layout, line.rows[0].cells[1]) == ("line", "0.02")
     assert line.href.endswith("To=25.04.2026")
-    assert compact(Figures(), head=False, heading="Rates").title == "Rates, Apr 25"
-    assert compact(Figures(), heading="short").title == "Bank of Russia rates"
-    bare = [compact(Figures(), layout, head=False, heading="none") for layout in ("table", "line", "bar")]
+    assert compact(head=False, heading="Rates").title == "Rates, Apr 25"
+    assert compact(heading="short").title == "Bank of Russia rates"
+    bare = [compact(layout, head=False, heading="none") for layout in ("table", "line", "bar")]
     assert [(one.title, one.titled) for one in bare] == [("Apr 25", True)] * 3
-    inline = compact(Figures(2), "inline")
+    inline = compact("inline", decimals=2)
     assert (inline.rows[0].cells, len(inline.rows)) == (("₽60.37",), 1)
     assert inline.title == "Bank of Russia, April 25, 2026, ₽60.3741"
     assert language_or_default("ru").shortest_day(SATURDAY) == "25.04"
@@ -203,7 +203,7 @@ def test_the_place_of_tomorrow_says_when_to_expect_it() -> None:
         (replace(awaited, following=today), True, FRIDAY, ""),
         (awaited, True, FRIDAY - ONE_DAY, ""),
     ):
-        assert table(answer, View(("USD",), pending=pending), "ru", day).note == note
+        assert table(answer, View(codes=("USD",), pending=pending), "ru", day).note == note
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_view_has_its_days_and_never_none(columns: tuple[str, ...], announced:
     usd = {"USD": (1, "75")}
     sheets = revision(usd, FRIDAY), None, revision(usd, SATURDAY) if announced else None
     snapshot = Snapshot(FRIDAY, *sheets, FETCHED, False, 0, False, FETCHED, FETCHED, FETCHED)  # noqa: FBT003
-    found = rows.columns_of(snapshot, View(("USD",), columns))
+    found = rows.columns_of(snapshot, View(codes=("USD",), columns=columns))
     assert [answer.revision.effective_date for answer in found] == days
 
 
@@ -230,7 +230,7 @@ def test_a_view_has_its_days_and_never_none(columns: tuple[str, ...], announced:
 def test_a_picture_is_as_wide_before_tomorrows_rates_as_after(columns: tuple[str, ...]) -> None:
     """Mail and feeds name its width."""
     usd = {"USD": (1, "75.5273")}
-    view = View(("USD",), columns)
+    view = View(codes=("USD",), columns=columns)
     today = in_force(usd, usd, FRIDAY, FRIDAY - ONE_DAY)
     after = [today, in_force(usd, usd)] if "today" in columns else [in_force(usd, usd)]
     widths = [png.size_of(card.card(table(shown, view), view, Look("light")))[0] for shown in (today, after)]
@@ -241,14 +241,14 @@ def test_the_source_has_the_day_of_the_newest_rates_and_a_converter_its_own() ->
     """Tomorrow's column is the bold one, and the converter computes with today's rates."""
     usd = {"USD": (1, "75.5273")}
     today, tomorrow = in_force(usd, usd, FRIDAY, FRIDAY - ONE_DAY), in_force(usd, usd)
-    both, one = (table(shown, View(("USD",), converter=True)) for shown in ([today, tomorrow], [today]))
+    both, one = (table(shown, View(codes=("USD",), converter=True)) for shown in ([today, tomorrow], [today]))
     assert ENGLISH.day(tomorrow.revision.effective_date) in both.credit
     words = [loads(shown.converter)["words"]["result"] for shown in (both, one)]
     assert words == [f"Result as of {ENGLISH.shortest_day(FRIDAY)}", "Result"]
 
 
 def test_a_picture_has_room_for_a_note_and_its_columns_from_right_to_left_in_arabic() -> None:
-    view, usd = View(("USD",)), {"USD": (1, "75.5273")}
+    view, usd = View(codes=("USD",)), {"USD": (1, "75.5273")}
     drawn = table(in_force(usd, usd, FRIDAY, FRIDAY - ONE_DAY), view)
     pictures = [card.card(msgspec.structs.replace(drawn, note=note), view, Look("light")) for note in ("", "a note")]
     assert png.size_of(pictures[1])[1] - png.size_of(pictures[0])[1] == card.SMALL_LINE
@@ -265,7 +265,7 @@ def test_a_view_knows_its_columns_of_change() -> None:
     assert View(columns=("percent",)).changes == [("change", "percent")]
     assert View(columns=("name", "today")).changes == []
     usd = in_force({"USD": (1, "75")}, {"USD": (1, "74")})
-    found = table(usd, View(("USD",), ("percent",)))
+    found = table(usd, View(codes=("USD",), columns=("percent",)))
     assert (found.kinds, found.rows[0].name) == (("name", "value", "change"), "")
     assert found.rows[0].cells == ("75.0000", "+1.35%")
 
@@ -293,7 +293,7 @@ def test_a_table_has_our_title_the_hosts_or_none() -> None:
         ("none", TITLE, False, "en"),
         ("Kurse", "Kurse", True, ""),
     ):
-        found = table(in_force({"USD": (1, "75")}, None), View(("USD",), heading=heading), "de", demo=not titled)
+        found = table(in_force({"USD": (1, "75")}, None), View(codes=("USD",), heading=heading), "de", demo=not titled)
         assert (found.title, found.titled, found.title_foreign) == (title, titled, foreign)
         assert found.badge == ("" if titled else "demo")
 
@@ -302,7 +302,7 @@ def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
     """A currency without recent rates has no line, and the column stays for the others."""
     usd = in_force({"USD": (10, "750"), "EUR": (1, "90")}, None)
     rates = {"USD": [(FRIDAY - ONE_DAY, Decimal("74.5")), (FRIDAY, Decimal(80)), (SATURDAY, Decimal(75))], "EUR": []}
-    view = View(("USD", "EUR"), ("name", "today"), spark=7)
+    view = View(codes=("USD", "EUR"), columns=("name", "today"), spark=7)
     found = rows.table([usd], ENGLISH, view, lambda code, days: rates[code] if days == 7 else [], today=FRIDAY)
     assert found.columns[1] == rows.Head("trend", "7 days")
     assert [one.cells[0] for one in found.rows] == ["from 745.0000 to 750.0000", ""]
@@ -313,10 +313,10 @@ def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
 def test_rates_before_1998_are_in_old_roubles() -> None:
     """Old roubles and new roubles are not compared."""
     old, new = {"USD": (1, "5960")}, {"USD": (1, "5.96")}
-    view = View(("USD",), COLUMNS)
+    view = View(codes=("USD",), columns=COLUMNS)
     shown = table(in_force(old, old, date(1997, 12, 31), date(1997, 12, 30)), view)
     assert (shown.note, shown.rows[0].move) == (OLD_ROUBLES, "same")
-    inline = table(in_force(old, old, date(1997, 12, 31)), View(("USD",), layout="inline"))
+    inline = table(in_force(old, old, date(1997, 12, 31)), View(codes=("USD",), layout="inline"))
     assert inline.title.endswith(f" · {OLD_ROUBLES}")
     shown = table(in_force(new, old, date(1998, 1, 1), date(1997, 12, 31)), view)
     assert (shown.note, shown.rows[0].move, shown.rows[0].cells[1:]) == ("", "", (NOTHING, NOTHING))
@@ -331,7 +331,7 @@ def test_per_cent_is_the_exact_ratio_wherever_it_is_shown(now: Decimal, before: 
     """
     answer = in_force({"USD": (1, str(now))}, {"USD": (1, str(before))})
     exact = (Fraction(now) - Fraction(before)) * 100 / Fraction(before)
-    in_row = number(table(answer, View(("USD",), COLUMNS)).rows[0].cells[-1])
+    in_row = number(table(answer, View(codes=("USD",), columns=COLUMNS)).rows[0].cells[-1])
     in_json = loads(json.rates(answer, ENGLISH), parse_float=Fraction)["rates"]["USD"]["change_percent"]
     console = Console(width=200)
     with console.capture() as captured:

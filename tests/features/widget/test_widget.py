@@ -22,7 +22,7 @@ from ratesvc.features.site.page import asset, hashes
 from ratesvc.features.site.text import PIXEL, text_width
 from ratesvc.features.widget import releases
 from ratesvc.features.widget.card import MARGIN
-from ratesvc.features.widget.choice import WIDTHS
+from ratesvc.features.widget.view import WIDTHS
 from ratesvc.render.language import NOTHING
 from ratesvc.service.app import Service
 from ratesvc.web.server import listening
