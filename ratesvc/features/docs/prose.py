@@ -21,10 +21,12 @@ from ratesvc.render.openapi import Site
 
 _SHIPPED = files("ratesvc.features.docs").joinpath("pages")
 _PAGES = _SHIPPED if _SHIPPED.is_dir() else files("ratesvc").joinpath("..", "docs")
+_TO_A_FILE = re.compile(r"\[([^\]]*)\]\(\.[^)]*\)")
+"""A link to a file of the project, which the service does not have: only its words stay."""
 
 
 class _Renderer(RendererHTML):
-    """HTML with anchors and scrolling tables. A link to what is no page of the service is only its words."""
+    """HTML with anchors, and tables and examples that scroll."""
 
     def heading_open(self, tokens: Sequence[Token], place: int, *_: Any) -> str:
         return f'<{tokens[place].tag} id="{slug(tokens[place + 1].content)}">'
@@ -38,18 +40,6 @@ class _Renderer(RendererHTML):
     def fence(self, tokens: Sequence[Token], place: int, *_: Any) -> str:
         return f'<pre tabindex="0">{escapeHtml(tokens[place].content)}</pre>'
 
-    def html_block(self, tokens: Sequence[Token], place: int, *_: Any) -> str:
-        """Of our remarks only the words for the search."""
-        return tokens[place].content if tokens[place].content.startswith("<!-- search:") else ""
-
-    def link_open(self, tokens: Sequence[Token], place: int, *_: Any) -> str:
-        address = str(tokens[place].attrs["href"])
-        return f'<a href="{escapeHtml(address)}">' if address.startswith(("#", "https:")) else ""
-
-    def link_close(self, tokens: Sequence[Token], place: int, *others: Any) -> str:
-        opened = next(index for index in range(place, -1, -1) if tokens[index].type == "link_open")
-        return "</a>" if self.link_open(tokens, opened, *others) else ""
-
 
 _MARKDOWN = MarkdownIt("commonmark", renderer_cls=_Renderer).enable("table")
 
@@ -57,7 +47,8 @@ _MARKDOWN = MarkdownIt("commonmark", renderer_cls=_Renderer).enable("table")
 def content(name: str, site: Site, tag: str) -> str:
     """The HTML of a page; its examples have the address of this service."""
     file = _PAGES.joinpath(*(() if tag == DEFAULT else (tag,)), f"{name}.md")
-    return str(_MARKDOWN.render(file.read_text("utf-8").replace(EXAMPLE_HOST, site.public_url)))
+    text = _TO_A_FILE.sub(r"\1", file.read_text("utf-8"))
+    return str(_MARKDOWN.render(text.replace(EXAMPLE_HOST, site.public_url)))
 
 
 def slug(heading: str) -> str:

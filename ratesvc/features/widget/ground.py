@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from decimal import Context, Decimal
-from functools import cache
 
 from ratesvc.features.widget.view import Look
 
-LEAST = Decimal("4.5")
+LEAST = 4.5
 WHITE, BLACK = "#ffffff", "#000000"
 MOVES = {
     "green-red": (("#0a6b2d", "#b3261e"), ("#5fd38d", "#ff9b93")),
@@ -18,11 +16,7 @@ MOVES = {
 """The colours of a rise and a fall, for light and for dark grounds."""
 
 _COLOUR = re.compile(r"#?([0-9a-f]{3}|[0-9a-f]{6})", re.IGNORECASE)
-_DIGITS = Context(prec=9)
-_BEND = Decimal("0.04045"), Decimal("12.92")
-_OFFSET, _SCALE, _GAMMA = Decimal("0.055"), Decimal("1.055"), Decimal("2.4")
-_SHARES = Decimal("0.2126"), Decimal("0.7152"), Decimal("0.0722")
-_FLARE = Decimal("0.05")
+_BEND = 0.04045
 
 
 def colour(text: str) -> str:
@@ -57,21 +51,12 @@ def rule(look: Look) -> str:
     return f".cbr-own.cbr-own-{ground[1:]}{{{colours}}}"
 
 
-def _contrast(one: str, other: str) -> Decimal:
+def _contrast(one: str, other: str) -> float:
     dark, light = sorted((_luminance(one), _luminance(other)))
-    return _DIGITS.divide(light + _FLARE, dark + _FLARE)
+    return (light + 0.05) / (dark + 0.05)
 
 
-@cache
-def _channel(value: int) -> Decimal:
-    """A channel of sRGB, 0 to 255, as light."""
-    share = _DIGITS.divide(Decimal(value), Decimal(255))
-    bend, slope = _BEND
-    if share <= bend:
-        return _DIGITS.divide(share, slope)
-    return _DIGITS.power(_DIGITS.divide(share + _OFFSET, _SCALE), _GAMMA)
-
-
-def _luminance(text: str) -> Decimal:
-    channels = map(_channel, bytes.fromhex(text[1:]))
-    return sum((share * light for share, light in zip(_SHARES, channels, strict=True)), Decimal())
+def _luminance(text: str) -> float:
+    shares = (channel / 255 for channel in bytes.fromhex(text[1:]))
+    red, green, blue = (share / 12.92 if share <= _BEND else ((share + 0.055) / 1.055) ** 2.4 for share in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
