@@ -26,7 +26,6 @@ from ratesvc.domain.rates import (
 )
 from ratesvc.features.ranges.conversion import convert, per_unit
 from ratesvc.features.ranges.periods import mean
-from ratesvc.features.widget.rows import in_one_rouble
 
 PRINTED = st.integers(1, 10**13 - 1).map(lambda n: Decimal(n).scaleb(-4))
 NOMINALS = st.integers(0, 8).map(lambda power: 10**power)
@@ -270,20 +269,6 @@ def test_no_change_across_the_new_rouble(base: str) -> None:
     assert moved == ({} if base == "RUB" else {"DEM": Decimal("6.7144")})
     assert rate_change(old, sheet(date(1997, 12, 30), *old.quotes), "DEM", base) is not None
     assert rate_change(sheet(date(1998, 1, 6), *new.quotes), new, "DEM", base) is not None
-
-
-OLD = [(date(1997, 12, 30), Decimal(5950)), (date(1997, 12, 31), Decimal(5960))]
-NEW = [(date(1998, 1, 1), Decimal("5.96")), (date(1998, 1, 6), Decimal("5.97"))]
-
-
-@pytest.mark.parametrize(
-    ("points", "kept"),
-    [([], []), (OLD, OLD), (NEW, NEW), (OLD + NEW, NEW), (OLD + NEW[:1], NEW[:1]), (OLD[:1], OLD[:1])],
-    ids=["none", "old", "new", "both", "up to new year", "one"],
-)
-def test_a_series_is_in_one_rouble(points: list[tuple[date, Decimal]], kept: list[tuple[date, Decimal]]) -> None:
-    """The last one's: from the sheet of 1 January 1998 on, points in old roubles are left out."""
-    assert list(in_one_rouble(points)) == kept
 
 
 # Conversion

@@ -18,12 +18,12 @@ from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language, language_or_default
 from ratesvc.features.site.page import FRAME_STYLE, LINK, OLD_FRAME, asset, hashes, iframe, page
 from ratesvc.features.widget import view as views
-from ratesvc.features.widget.fragment import fragment
 from ratesvc.features.widget.ground import rule
 from ratesvc.features.widget.height import PADDING, height
+from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE, lock
 from ratesvc.features.widget.rows import Table
-from ratesvc.features.widget.view import HEIGHTS, THEMES, WIDTHS, Choice, View, embed_url, parameters, query
+from ratesvc.features.widget.view import HEIGHTS, THEMES, WIDTHS, Choice, embed_url, parameters, query
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS
 from ratesvc.render.openapi import Site
@@ -47,6 +47,8 @@ PRESETS = {
     "Card": {"columns": "today,next,change", "heading": "short", "spark": "30", "converter": "1", "theme": "light"},
 }
 """Name → parameters: a line above a page, a narrow column, a card of its own."""
+MORE = {"decimals", "unit", "symbols", "head", "href", "pending"}
+"""Parameters whose fields are folded away, with those about the host's page."""
 
 Notice = tuple[str, str]
 """A sentence, and what its {limits} are."""
@@ -72,7 +74,7 @@ def builder(
         sentence=_sentence(choice, table),
         address=address(choice, words),
         presets=[(name, _preset(asked, choice, words)) for name, asked in PRESETS.items()],
-        more_is_open=_has_more(choice),
+        more_is_open=not MORE.isdisjoint(parameters(choice)) or bool(_host(choice)),
         languages=_languages(choice.language),
         uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, TRANSLATIONS)],
         notices=[words.say(sentence, limits=limits) for sentence, limits in notices],
@@ -105,11 +107,9 @@ def words_of(tag: str, of_widget: Language) -> Language:
 
 def address(choice: Choice, words: Language) -> str:
     """The query of the page itself: what differs from the defaults."""
-    switches = {"csp": choice.strict, "float": choice.floats}
-    more = {name: "1" for name, is_on in switches.items() if is_on}
     # Of a sentence the currencies that its code leaves out, too.
-    more |= {"codes": ",".join(choice.view.codes)} if choice.view.shown != choice.view.codes else {}
-    return query(choice, **choice.size, **more, **_ui(choice, words))
+    more = {"codes": ",".join(choice.view.codes)} if choice.view.shown != choice.view.codes else {}
+    return query(choice, **more, **_host(choice), **_ui(choice, words))
 
 
 def _preset(asked: Mapping[str, str], choice: Choice, words: Language) -> str:
@@ -122,12 +122,10 @@ def _ui(choice: Choice, words: Language) -> dict[str, str]:
     return {"ui": words.tag} if words.tag != words_of("", choice.language).tag else {}
 
 
-def _has_more(choice: Choice) -> bool:
-    """Whether one of the choices that are folded away is not the usual one."""
-    view = choice.view
-    usual = replace(View.usual(view.layout), codes=view.codes, columns=view.columns, heading=view.heading)
-    usual = replace(usual, spark=view.spark, converter=view.converter)
-    return view != usual or choice.strict or choice.floats or bool(choice.size)
+def _host(choice: Choice) -> dict[str, str]:
+    """What the host's page needs, where that is not the usual."""
+    switches = {"csp": choice.strict, "float": choice.floats}
+    return choice.size | {name: "1" for name, is_on in switches.items() if is_on}
 
 
 def _sentence(choice: Choice, table: Table) -> list[str]:

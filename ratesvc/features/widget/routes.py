@@ -16,7 +16,7 @@ from yarl import URL
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import on_day
-from ratesvc.domain.rates import InForce
+from ratesvc.domain.rates import REDENOMINATION, InForce
 from ratesvc.errors import NotEmbeddable, RatesvcError
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.features.rendering import Queue, rendered, workers_of
@@ -32,9 +32,8 @@ from ratesvc.features.site.page import (
     style,
 )
 from ratesvc.features.site.routes import NOINDEX, PICTURE_POLICY, LenientParams, fixed, html
-from ratesvc.features.widget import card, fragment, ground, releases, rows
+from ratesvc.features.widget import card, ground, markup, releases, rows
 from ratesvc.features.widget import view as views
-from ratesvc.features.widget.element import element
 from ratesvc.features.widget.ground import colour
 from ratesvc.features.widget.height import height
 from ratesvc.features.widget.view import HEIGHTS, STYLES, TITLE, WIDTH_OF, WIDTHS, Choice, Look, View, embed_url
@@ -133,7 +132,9 @@ class Embedding:
         service, last, today = self._service, self._shown[-1].revision.effective_date, self._publication.snapshot.today
 
         def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
-            return series(service.history, code, SeriesParams((code,), Days(last - timedelta(days=days), last)))
+            within = Days(last - timedelta(days=days), last)
+            wanted = SeriesParams((code,), within, new_roubles=last >= REDENOMINATION)
+            return series(service.history, code, wanted)
 
         return rows.table(self._shown, language, view, recent, today=today, demo=service.demo)
 
@@ -197,12 +198,12 @@ async def _fragment(site: Site, shown: Embedding) -> Answer:
     url = f"{site.public_url}/widget/{releases.RELEASE}"
     return await shown.answer(
         ("widget", style, shadow),
-        lambda: html(fragment.fragment(shown.table, shown.look, style, url, shadow=shadow), NOINDEX),
+        lambda: html(markup.fragment(shown.table, shown.look, style, url, shadow=shadow), NOINDEX),
     )
 
 
 async def _frame(shown: Embedding) -> Answer:
-    return await shown.answer("frame", lambda: _framed(fragment.frame(shown.table, shown.look), shown.look))
+    return await shown.answer("frame", lambda: _framed(markup.frame(shown.table, shown.look), shown.look))
 
 
 async def _embed(site: Site, shown: Embedding) -> Answer:
@@ -210,7 +211,7 @@ async def _embed(site: Site, shown: Embedding) -> Answer:
     address = URL(f"{site.public_url}/oembed").with_query(url=embed_url(choice, site, **choice.size), format="json")
     discovery = str(address) if site.has("oembed") else ""
     return await shown.answer(
-        ("embed", choice), lambda: _framed(fragment.frame(shown.table, shown.look, discovery), shown.look)
+        ("embed", choice), lambda: _framed(markup.frame(shown.table, shown.look, discovery), shown.look)
     )
 
 
@@ -219,7 +220,7 @@ async def _rows(shown: Embedding) -> Answer:
 
 
 async def _nodes(shown: Embedding) -> Answer:
-    return await shown.answer("nodes", lambda: Body(element(shown.table, shown.look), JSON, (NOINDEX,)))
+    return await shown.answer("nodes", lambda: Body(markup.nodes(shown.table, shown.look), JSON, (NOINDEX,)))
 
 
 async def _picture(shown: Embedding) -> Answer:
@@ -298,7 +299,7 @@ def _nothing(_: WidgetParams) -> Body:
 
 def _empty_frame(params: WidgetParams) -> Body:
     look = params.look(FRAME_THEMES)
-    return _framed(fragment.empty_frame(params.language().of_widget(), look), look)
+    return _framed(markup.empty_frame(params.language().of_widget(), look), look)
 
 
 def _empty_card(params: WidgetParams) -> Body:

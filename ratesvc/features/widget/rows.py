@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -49,7 +48,7 @@ TITLES = {SHORT_HEADING: SHORT_TITLE, FULL_HEADING: FULL_TITLE}
 STOPS = ".\u3002\u0589"
 
 Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
-"""The unit rates of a currency over so many days, oldest first; possibly few, or none."""
+"""The unit rates of a currency over so many days, oldest first and in one rouble; possibly few, or none."""
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -385,9 +384,8 @@ class _Writer:
 def spark(rates: Sequence[tuple[date, Decimal]], language: Language) -> tuple[str, str]:
     """A small line as the points of an SVG polyline, in a box of SPARK_WIDTH by SPARK_HEIGHT, and as words.
 
-    Both are empty if fewer than three sheets are held. Old roubles and new roubles make no line.
+    Both are empty if fewer than three sheets are held.
     """
-    rates = in_one_rouble(rates)
     if len(rates) < FEWEST_POINTS:
         return "", ""
     (first, start), (last, end) = rates[0], rates[-1]
@@ -404,13 +402,6 @@ def _place(part: Decimal, whole: Decimal, size: int) -> str:
     space = Decimal(size - 2 * SPARK_MARGIN)
     offset = rounded(EXACT.multiply(part, space), whole, places=1) if whole else rounded(space, Decimal(2), places=1)
     return plain(trimmed(offset + SPARK_MARGIN))
-
-
-def in_one_rouble(points: Sequence[tuple[date, Decimal]]) -> Sequence[tuple[date, Decimal]]:
-    """Effective dates and rates in roubles, oldest first; if the last is in new roubles, without those in old ones."""
-    if not points or points[-1][0] < REDENOMINATION:
-        return points
-    return points[bisect_left(points, (REDENOMINATION,)) :]
 
 
 def for_next(snapshot: Snapshot) -> InForce | None:

@@ -20,7 +20,7 @@ from playwright.async_api import Browser, Page
 from ratesvc.domain.rates import InForce
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget import rows
-from ratesvc.features.widget.fragment import fragment
+from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE
 from ratesvc.features.widget.rows import columns_of
 from ratesvc.features.widget.view import COLUMNS, Look, View
