@@ -18,7 +18,6 @@ from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language, language_or_default
 from ratesvc.features.site.page import FRAME_STYLE, LINK, OLD_FRAME, asset, hashes, iframe, page
 from ratesvc.features.widget import view as views
-from ratesvc.features.widget.ground import rule
 from ratesvc.features.widget.height import PADDING, height
 from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE, lock
@@ -185,9 +184,9 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "frame_size": (choice.width, max(_heights(choice, table))),
         "image": f"{path}?{query(choice, **more)}",
         "embed_url": embed_url(choice, site, width=str(size[0]), height=str(size[1])),
-        "ground_hash": hashes(rule(choice.look)) if choice.look.is_own else "",
+        "ground_hash": hashes(choice.look.rule),
         "plain_query": urlencode(parameters(choice, look=False), safe=","),
-        "included_html": fragment(table, choice.look, style, f"{site.public_url}/widget/{RELEASE}", shadow=True),
+        "included_html": fragment(table, choice.look, style, site, shadow=True),
         "old_frame": iframe(embed_url(choice, site), choice.language.say(LINK), size, OLD_FRAME),
     }
 

@@ -91,7 +91,7 @@ def script(name: str) -> str:
 
 def hashes(*texts: str) -> str:
     """The hash sources that allow these inline texts, byte for byte (CSP Level 3, 2.3.1)."""
-    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts if text]
     return " ".join(f"'sha256-{digest}'" for digest in digests)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from ratesvc.features.widget.view import Look
-
 LEAST = 4.5
 WHITE, BLACK = "#ffffff", "#000000"
 MOVES = {
@@ -40,12 +38,10 @@ def moves(ground: str, letters: str, updown: str) -> tuple[str, str]:
     return next(legible, (letters, letters))
 
 
-def rule(look: Look) -> str:
-    """The rule of style for an own ground; empty for every other theme."""
-    if not look.is_own:
-        return ""
-    ground, letters = look.theme, ink(look.theme)
-    up, down = moves(ground, letters, look.updown)
+def rule(ground: str, updown: str) -> str:
+    """The rule of style for an own ground."""
+    letters = ink(ground)
+    up, down = moves(ground, letters, updown)
     scheme = "dark" if letters == WHITE else "light"
     colours = f"color:{letters};background:{ground};color-scheme:{scheme};--cbr-up:{up};--cbr-down:{down}"
     return f".cbr-own.cbr-own-{ground[1:]}{{{colours}}}"

@@ -32,7 +32,7 @@ from ratesvc.features.site.page import (
     style,
 )
 from ratesvc.features.site.routes import NOINDEX, PICTURE_POLICY, LenientParams, fixed, html
-from ratesvc.features.widget import card, ground, markup, releases, rows
+from ratesvc.features.widget import card, markup, releases, rows
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.ground import colour
 from ratesvc.features.widget.height import height
@@ -195,10 +195,9 @@ def _form(
 
 async def _fragment(site: Site, shown: Embedding) -> Answer:
     style, shadow = shown.params.choice("style", STYLES), shown.params.switch("shadow")
-    url = f"{site.public_url}/widget/{releases.RELEASE}"
     return await shown.answer(
         ("widget", style, shadow),
-        lambda: html(markup.fragment(shown.table, shown.look, style, url, shadow=shadow), NOINDEX),
+        lambda: html(markup.fragment(shown.table, shown.look, style, site, shadow=shadow), NOINDEX),
     )
 
 
@@ -281,7 +280,7 @@ def _framed(page: str, look: Look) -> Body:
     """A page that others may frame; its policy allows the rule of an own ground, too."""
     csp = policy(
         *map(style, ("widget/frame", "widget/widget")),
-        *filter(None, (ground.rule(look),)),
+        look.rule,
         script_src=hashes(*map(script, ("site/frame", "widget/converter"))),
         require_trusted_types_for="'script'",
         frame_ancestors="*",

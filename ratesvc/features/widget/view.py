@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from ratesvc.domain.rates import MOST_USED, ONE, rounded
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import LINK
+from ratesvc.features.widget import ground
 from ratesvc.render.language import PLACES
 from ratesvc.render.openapi import Site
 
@@ -130,11 +131,16 @@ class Look:
         return f"cbr-own cbr-own-{self.theme[1:]}" if self.is_own else f"cbr-{self.theme}"
 
     @property
+    def rule(self) -> str:
+        """The rule of style for an own ground; empty for every other theme."""
+        return ground.rule(self.theme, self.updown) if self.is_own else ""
+
+    @property
     def classes(self) -> str:
         """The classes that the style sheet knows; the defaults have none."""
-        ground = self.ground if self.theme != THEMES[0] else ""
+        on_ground = self.ground if self.theme != THEMES[0] else ""
         moves = f"cbr-{self.updown}" if self.updown != UPDOWNS[0] else ""
-        return " ".join(filter(None, ("cbr-rates", ground, moves)))
+        return " ".join(filter(None, ("cbr-rates", on_ground, moves)))
 
 
 @dataclass(frozen=True, slots=True)

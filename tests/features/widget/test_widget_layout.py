@@ -24,6 +24,7 @@ from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE
 from ratesvc.features.widget.rows import columns_of
 from ratesvc.features.widget.view import COLUMNS, Look, View
+from ratesvc.render.openapi import Site
 
 pytestmark = pytest.mark.nightly
 
@@ -114,7 +115,7 @@ async def test_no_figure_of_a_line_stands_without_its_day(
     view, language = View.usual("line"), language_or_default(lang)
     line = rows.table(shown, language, view, lambda *_: [], today=date(2022, 11, 18))
     page = await browser.new_page(viewport={"width": 1400, "height": 900})
-    await page.goto(host.put(f"<main>{fragment(line, Look(), 'inline', '', shadow=False)}</main>"))
+    await page.goto(host.put(f"<main>{fragment(line, Look(), 'inline', Site(''), shadow=False)}</main>"))
     seen = await page.evaluate(LINES, [*range(120, 600, 20), 728, 1100, 1280])
     newest = rows.table(shown[-1:], language, view, lambda *_: [], today=date(2022, 11, 18))
     figures = {row.cells[0] for row in newest.rows}
