@@ -137,8 +137,7 @@ def _equations(quote: Quote, amount: Decimal | None, answer: InForce, language: 
 def _sentences(why: Reason, question: Question, language: Language) -> Iterator[str]:
     """The reason, then what else a reader should know."""
     say, day = language.say, of_sentences(language).day
-    first, last = why.days_off or (None, None)
-    dates = {"effective": why.effective, "first": first, "last": last}
+    dates = {"effective": why.effective, "first": why.effective, "last": why.until and why.until - ONE_DAY}
     words = {name: day(dated) for name, dated in dates.items() if dated}
     names = ", ".join(map(say, why.holidays))
     yield say(why.kind.value, code=question.code, names=say(" ({names})", names=names) if names else "", **words)

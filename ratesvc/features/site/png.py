@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
 
@@ -36,11 +37,7 @@ _FONTS = files("ratesvc.features.site").joinpath("assets", "fonts")
 
 def installed() -> bool:
     """Whether the extra is installed."""
-    try:
-        _libraries()
-    except NotSupported:
-        return False
-    return True
+    return all(map(find_spec, ("PIL", "resvg_py")))
 
 
 def png(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:

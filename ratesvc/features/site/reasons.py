@@ -52,15 +52,14 @@ class Reason:
     """The kind and its facts.
 
     `effective` is the date of the sheet, or of the awaited sheet; `set_on` is the working day before it, if the
-    calendar knows it. `days_off` are the unbroken days off since, with the names of their `holidays`; "weekend" stands
-    among them for days of a weekend that are no holidays. `until` is the last day of the sheet. `due_at`
+    calendar knows it. `until` is the last day of the sheet, if all days from `effective` to the one before are days
+    off. `holidays` are their names; "weekend" stands among them for days of a weekend that are no holidays. `due_at`
     belongs to an awaited sheet.
     """
 
     kind: Kind
     effective: date | None = None
     set_on: date | None = None
-    days_off: tuple[date, date] | None = None
     holidays: tuple[str, ...] = ()
     until: date | None = None
     due_at: datetime | None = None
@@ -97,13 +96,13 @@ def _applies(answer: InForce, now: datetime, calendar: WorkCalendar) -> Reason:
         return Reason(Kind.ANNOUNCED if effective > moscow_day(now) else Kind.OWN_DAY, effective, set_on)
     if answer.stale:
         return Reason(Kind.STALE, effective)
-    days_off = days_off_around(calendar, effective) if is_regular and calendar.holds(effective, day) else None
-    if days_off is None:
+    if not (is_regular and calendar.holds(effective, day)):
         return Reason(Kind.HELD, effective, set_on)
-    first, last = days_off
-    is_weekend = effective.isoweekday() == SATURDAY and days_off == (effective, effective + ONE_DAY)
-    kind = Kind.WEEKEND if is_weekend else Kind.ONE_DAY_OFF if first == last else Kind.DAYS_OFF
-    return Reason(kind, effective, set_on, days_off, _names(first, last, calendar), last + ONE_DAY)
+    until = calendar.may_end(effective) - ONE_DAY  # the next working day
+    last = until - ONE_DAY
+    is_weekend = effective.isoweekday() == SATURDAY and last == effective + ONE_DAY
+    kind = Kind.WEEKEND if is_weekend else Kind.ONE_DAY_OFF if effective == last else Kind.DAYS_OFF
+    return Reason(kind, effective, set_on, _names(effective, last, calendar), until)
 
 
 def _names(first: date, last: date, calendar: WorkCalendar) -> tuple[str, ...]:
@@ -123,15 +122,3 @@ def choices(codes: Collection[str], language: Language) -> list[tuple[str, str]]
 def of_sentences(language: Language) -> Language:
     """The language of the page and of days within sentences: English if the sentences are."""
     return language_or_default(language.foreign) if language.foreign else language
-
-
-def days_off_around(calendar: WorkCalendar, day: date) -> tuple[date, date] | None:
-    """The first and the last day of the unbroken days off around `day`, or None on a working day."""
-    if calendar.is_working_day(day):
-        return None
-    first = last = day
-    while not calendar.is_working_day(first - ONE_DAY):
-        first -= ONE_DAY
-    while not calendar.is_working_day(last + ONE_DAY):
-        last += ONE_DAY
-    return first, last
