@@ -13,6 +13,8 @@ from decimal import Decimal
 from functools import cache
 from urllib.parse import urlencode
 
+import msgspec
+
 from ratesvc.domain.rates import plain, trimmed
 from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language, language_or_default
@@ -22,7 +24,7 @@ from ratesvc.features.widget.height import PADDING, height
 from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE, lock
 from ratesvc.features.widget.rows import Table
-from ratesvc.features.widget.view import HEIGHTS, THEMES, WIDTHS, Choice, embed_url, parameters, query
+from ratesvc.features.widget.view import THEMES, Choice, embed_url, parameters, query
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS
 from ratesvc.render.openapi import Site
@@ -49,12 +51,9 @@ PRESETS = {
 MORE = {"decimals", "unit", "symbols", "head", "href", "pending"}
 """Parameters whose fields are folded away, with those about the host's page."""
 
-Notice = tuple[str, str]
-"""A sentence, and what its {limits} are."""
-
 
 def builder(
-    choice: Choice, words: Language, table: Table, codes: Collection[str], site: Site, notices: Sequence[Notice] = ()
+    choice: Choice, words: Language, table: Table, codes: Collection[str], site: Site, notices: Sequence[str] = ()
 ) -> str:
     """The page in `words`, about a widget in the language of `choice`, with this `table`."""
     others = sorted(set(codes) - set(choice.view.codes))
@@ -68,7 +67,7 @@ def builder(
         site=site,
         **_code(choice, table, site),
         table=table,
-        default_heading=views.TITLE,
+        views=views,
         default_ground=DEFAULT_GROUND,
         sentence=_sentence(choice, table),
         address=address(choice, words),
@@ -76,12 +75,8 @@ def builder(
         more_is_open=not MORE.isdisjoint(parameters(choice)) or bool(_host(choice)),
         languages=_languages(choice.language),
         uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, TRANSLATIONS)],
-        notices=[words.say(sentence, limits=limits) for sentence, limits in notices],
+        notices=notices,
         columns=list(zip(views.COLUMNS, names, strict=True)),
-        longest_address=views.LONGEST_ADDRESS,
-        longest_heading=views.LONGEST_HEADING,
-        widths=WIDTHS,
-        heights=HEIGHTS,
         previews=[(ground, query(choice, theme=theme or ground)) for ground in ("light", "dark")],
         currencies=[(code, words.currency(code)) for code in (*choice.view.codes, *others)],
     )
@@ -155,13 +150,12 @@ def languages() -> list[tuple[str, str]]:
 
     A file holds the names, because the 331 languages would take half a second.
     """
-    source = asset("builder/languages.json").read_bytes()
-    return [(tag, name) for tag, name in json.loads(source)]
+    return msgspec.json.decode(asset("builder/languages.json").read_bytes(), type=list[tuple[str, str]])
 
 
 def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
     """The values of snippets.html."""
-    style = "none" if choice.view.layout == "inline" else "link"
+    style, is_bar = "none" if choice.view.layout == "inline" else "link", choice.view.layout == "bar"
     size = choice.width, choice.height or height(table, choice.width)
     path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
     return {
@@ -178,8 +172,7 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "jsx": _jsx,
         "jsx_style": _jsx_style,
         "iframe": iframe,
-        "frame_style": FRAME_STYLE
-        + (f";height:{_reserved(choice, table, 'px')}" if choice.view.layout == "bar" else ""),
+        "frame_style": f"{FRAME_STYLE};height:{_reserved(choice, table, 'px')}" if is_bar else FRAME_STYLE,
         "size": size,
         "frame_size": (choice.width, max(_heights(choice, table))),
         "image": f"{path}?{query(choice, **more)}",

@@ -10,8 +10,8 @@ from multidict import MultiDict, MultiMapping
 
 from ratesvc.errors import NoSheet
 from ratesvc.features.builder import builder_page
-from ratesvc.features.builder.builder_page import Notice
 from ratesvc.features.rendering import Queue
+from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import framed_page, hashes, own_page, policy, script
 from ratesvc.features.site.routes import NOINDEX, fixed, html, in_the_readers_language
 from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, picture_size
@@ -69,7 +69,7 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
         return Answer(html(page, *BUILDER_HEADERS), NO_STORE, 503)
     choice = shown.choice(first)
     words, codes = builder_page.words_of(ui, choice.language), service.history.codes()
-    notices = _notices(params, choice)
+    notices = _notices(params, choice, words)
     # The page's script fetches this page, and takes the address from it. A form needs the address in the browser.
     if "was" in request.query and "live" not in request.query and not notices:
         return _see_other(f"?{builder_page.address(choice, words)}")
@@ -99,8 +99,8 @@ def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
     return MultiDict([(name, value) for name, value in kept if name not in left_out])
 
 
-def _notices(params: WidgetParams, choice: Choice) -> tuple[Notice, ...]:
-    """What the form asked for and the widget does not show, each with the limits."""
+def _notices(params: WidgetParams, choice: Choice, words: Language) -> tuple[str, ...]:
+    """What the form asked for and the widget does not show."""
     view, was = choice.view, params.text("was", 10)
     lacks_columns = was == view.layout and view.layout not in ("inline", "converter") and not params.words("columns", 1)
     has_too_many = len(params.words("codes", 2 * MOST_CODES)) > MOST_CODES
@@ -115,7 +115,7 @@ def _notices(params: WidgetParams, choice: Choice) -> tuple[Notice, ...]:
         (params.text("width", 20) not in ("", width), "Width: {limits} pixels.", widths),
         (params.text("height", 20) not in ("", height), "Height: {limits} pixels.", heights),
     )
-    return tuple((text, limits) for is_due, text, limits in notices if is_due)
+    return tuple(words.say(text, limits=limits) for is_due, text, limits in notices if is_due)
 
 
 def _see_other(address: str) -> web.Response:
