@@ -332,8 +332,8 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
         "style": view.STYLES,
         "card-scale": png.SCALES,
         "ui": TRANSLATIONS,
-        "spark": [str(days) for days in view.SPARKS],
-        "layout": view.LAYOUTS,
+        "spark": view.SPARKS,
+        "layout": view.USUAL,
         "decimals": view.DECIMALS,
     }
     assert {name: lenient[name]["enum"] for name in words} == {name: list(one) for name, one in words.items()}

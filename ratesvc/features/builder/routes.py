@@ -15,7 +15,7 @@ from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import framed_page, hashes, own_page, policy, script
 from ratesvc.features.site.routes import NOINDEX, fixed, html, in_the_readers_language
 from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, picture_size
-from ratesvc.features.widget.view import HEIGHTS, LAYOUTS, LONGEST_ADDRESS, MOST_CODES, WIDTHS, Choice
+from ratesvc.features.widget.view import HEIGHTS, LONGEST_ADDRESS, MOST_CODES, WIDTHS, Choice
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -90,7 +90,7 @@ def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
     """
     if "was" not in query:
         return query
-    layout = query.get("layout", LAYOUTS[0])
+    layout = query.get("layout", "table")
     meant = [(name, query.get(own if query.get(name) == "own" else name, "")) for name, own in OWN.items()]
     is_other = query["was"] != layout
     off = () if is_other else tuple((name, "0") for name in SWITCHES if name not in query)

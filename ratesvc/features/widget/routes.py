@@ -61,8 +61,8 @@ class WidgetParams(LenientParams):
 
     def view(self, known: Collection[str]) -> View:
         """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
-        usual = View.usual(self.choice("layout", views.LAYOUTS))
-        is_table, is_inline = usual.layout == views.LAYOUTS[0], usual.layout == "inline"
+        usual = views.USUAL[self.choice("layout", list(views.USUAL))]
+        is_table, is_inline = usual.layout == "table", usual.layout == "inline"
         allowed, columns = views.COLUMNS_OF_A_SENTENCE if is_inline else views.COLUMNS, self.words("columns", 10)
         return replace(
             usual,
@@ -75,7 +75,7 @@ class WidgetParams(LenientParams):
             href=self._address("href"),
             pending=self.switch("pending"),
             heading=self.text("heading", views.LONGEST_HEADING),
-            spark=int(self.choice("spark", list(map(str, views.SPARKS)))) if is_table else 0,
+            spark=int(self.choice("spark", views.SPARKS)) if is_table else 0,
             converter=not is_inline and self.switch("converter", is_on=usual.converter),
         )
 

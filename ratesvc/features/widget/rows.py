@@ -26,7 +26,6 @@ from ratesvc.features.widget.view import (
     FULL_HEADING,
     FULL_TITLE,
     HEADS,
-    LAYOUTS,
     NO_HEADING,
     SHORT_HEADING,
     SHORT_TITLE,
@@ -185,7 +184,7 @@ def table(
     if columns[1].kind != "trend":
         rows = [msgspec.structs.replace(row, cells=row.cells[1:], exact=row.exact[1:]) for row in rows]
     exact = next((text for row in rows for text in row.exact if text), "")
-    is_inline, is_line, is_table = (view.layout == layout for layout in ("inline", "line", LAYOUTS[0]))
+    is_inline, is_line, is_table = (view.layout == layout for layout in ("inline", "line", "table"))
     day = _short_day(shown, language)
     if is_inline:
         rate = language.roubles(rows[0].cells[0])

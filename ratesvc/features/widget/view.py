@@ -20,19 +20,11 @@ SHORT_TITLE = "Bank of Russia rates"
 DATED_TITLE = "Bank of Russia rates for {day}"
 MOST_CODES = 20
 COLUMNS = ("name", "today", "next", "change", "percent")
-DEFAULT_COLUMNS = ("name", "today", "next", "change")
-COLUMNS_OF = {"table": DEFAULT_COLUMNS, "inline": ("today",), "converter": ("today",)}
-"""The default columns of a layout; others have ONE_DAY_COLUMNS."""
-ONE_DAY_COLUMNS = ("name", "next", "change")
 COLUMNS_OF_A_SENTENCE = ("today", "next")
-LAYOUTS = ("table", "line", "bar", "inline", "converter")
-ROUNDED = ("line", "inline")
-"""Layouts that round to two decimals and have symbols, unless the parameters say otherwise."""
 DECIMALS = ("2", "4")
-SPARKS = (0, 7, 30)
+SPARKS = ("0", "7", "30")
 NO_HEADING, SHORT_HEADING, FULL_HEADING = "none", "short", "full"
 LONGEST_ADDRESS = 500
-CODE_IN_ADDRESS = "{code}"
 LONGEST_HEADING = 120
 HEADS = {"change": "Change", "percent": "Change, %"}
 THEMES = ("inherit", "light", "dark", "auto")
@@ -54,9 +46,9 @@ class View:
     «none» for a hidden, «short» for a short and «full» for a long one. `converter` adds fields for an amount.
     """
 
-    layout: str = LAYOUTS[0]
+    layout: str = "table"
     codes: tuple[str, ...] = MOST_USED
-    columns: tuple[str, ...] = DEFAULT_COLUMNS
+    columns: tuple[str, ...] = ("name", "today", "next", "change")
     decimals: int = 0
     unit: bool = False
     symbols: bool = False
@@ -67,13 +59,6 @@ class View:
     spark: int = 0
     converter: bool = False
 
-    @classmethod
-    def usual(cls, layout: str) -> View:
-        """What a layout shows unless the parameters say otherwise."""
-        is_short, columns = layout in ROUNDED, COLUMNS_OF.get(layout, ONE_DAY_COLUMNS)
-        usual = cls(layout, columns=columns, unit=layout == "inline", converter=layout == "converter")
-        return replace(usual, decimals=2, symbols=True) if is_short else usual
-
     @property
     def shown(self) -> tuple[str, ...]:
         """The currencies that are shown."""
@@ -82,7 +67,7 @@ class View:
     @property
     def has_heads(self) -> bool:
         """Whether a row of heads is seen. Without it there is one day, and the heading names it."""
-        return self.head and self.layout == LAYOUTS[0]
+        return self.head and self.layout == "table"
 
     @property
     def own_heading(self) -> str:
@@ -96,9 +81,7 @@ class View:
 
     def link(self, code: str = "") -> str:
         """The address for a row, or for the heading."""
-        if not code and CODE_IN_ADDRESS in self.href:
-            return ""
-        return self.href.replace(CODE_IN_ADDRESS, code)
+        return "" if not code and "{code}" in self.href else self.href.replace("{code}", code)
 
     def units(self, nominal: int) -> Decimal:
         """The number of units whose price is shown."""
@@ -111,6 +94,16 @@ class View:
     def rounded(self, amount: Decimal, places: int) -> Decimal:
         """The amount as it is shown."""
         return rounded(amount, places=places) if self.decimals else amount
+
+
+USUAL = {
+    "table": View(),
+    "line": View("line", columns=("name", "next", "change"), decimals=2, symbols=True),
+    "bar": View("bar", columns=("name", "next", "change")),
+    "inline": View("inline", columns=("today",), decimals=2, unit=True, symbols=True),
+    "converter": View("converter", columns=("today",), converter=True),
+}
+"""The layouts, and what each shows unless the parameters say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +164,7 @@ class Choice:
 def parameters(choice: Choice, *, look: bool = True) -> dict[str, str]:
     """The attributes or parameters that differ from the defaults."""
     view = choice.view
-    given = _differing(replace(view, codes=view.shown), replace(View.usual(view.layout), layout=LAYOUTS[0]))
+    given = _differing(replace(view, codes=view.shown), replace(USUAL[view.layout], layout=View().layout))
     given |= {"date": choice.day.isoformat()} if choice.day else {}
     return given | {"lang": choice.language.tag} | (_differing(choice.look, Look()) if look else {})
 

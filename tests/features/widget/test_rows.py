@@ -24,7 +24,7 @@ from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget import card, rows
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.rows import Row, Table
-from ratesvc.features.widget.view import DATED_TITLE, TITLE, Look, View
+from ratesvc.features.widget.view import DATED_TITLE, TITLE, USUAL, Look, View
 from ratesvc.render import json, terminal
 from ratesvc.render.language import NOTHING, OLD_ROUBLES
 
@@ -276,10 +276,10 @@ def test_a_stale_table_names_its_last_day() -> None:
     stale = table(InForce(SATURDAY, friday, None, None, FETCHED, stale=True), View())
     assert (stale.stale, stale.note) == (True, "Not updated since April 24, 2026.")
     old = InForce(SATURDAY, friday, None, None, FETCHED, stale=True)
-    line, bar, sentence = (table(old, View.usual(layout), "ru") for layout in ("line", "bar", "inline"))
+    line, bar, sentence = (table(old, USUAL[layout], "ru") for layout in ("line", "bar", "inline"))
     assert (line.title, line.note, bar.title) == ("Курсы не обновлялись с 24.04.2026", "", "ЦБ на 24.04.2026")
     assert sentence.rows[0].cells == ("75,00\u00a0₽ (на\u00a024.04.2026)",)
-    tomorrows = table(InForce(SATURDAY, friday, None, None, FETCHED), View.usual("inline"), today=FRIDAY - ONE_DAY)
+    tomorrows = table(InForce(SATURDAY, friday, None, None, FETCHED), USUAL["inline"], today=FRIDAY - ONE_DAY)
     assert tomorrows.rows[0].cells == ("₽75.00 (as\u00a0of\u00a0Apr\u00a024)",)
     past = table(InForce(FRIDAY, friday, None, None), View())
     assert (past.stale, past.note) == (False, "")

@@ -23,7 +23,7 @@ from ratesvc.features.widget import rows
 from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE
 from ratesvc.features.widget.rows import columns_of
-from ratesvc.features.widget.view import COLUMNS, Look, View
+from ratesvc.features.widget.view import COLUMNS, USUAL, Look
 from ratesvc.render.openapi import Site
 
 pytestmark = pytest.mark.nightly
@@ -109,10 +109,10 @@ async def test_no_figure_of_a_line_stands_without_its_day(
     browser: Browser, live: Live, host: Host, lang: str, day: str, warning: str
 ) -> None:
     """Tomorrow's and old figures have it at every width, and old ones the warning first. Today's may stand alone."""
-    shown: list[InForce] = list(columns_of(live.service.require_publication().snapshot, View.usual("line")))
+    shown: list[InForce] = list(columns_of(live.service.require_publication().snapshot, USUAL["line"]))
     if warning:
         shown = [replace(shown[-1], stale=True)]
-    view, language = View.usual("line"), language_or_default(lang)
+    view, language = USUAL["line"], language_or_default(lang)
     line = rows.table(shown, language, view, lambda *_: [], today=date(2022, 11, 18))
     page = await browser.new_page(viewport={"width": 1400, "height": 900})
     await page.goto(host.put(f"<main>{fragment(line, Look(), 'inline', Site(''), shadow=False)}</main>"))
