@@ -82,8 +82,9 @@ def answered(
         "bank": source_url(answer.revision.effective_date, language) if answer else "",
         "json": site.public_url + exact if quote else "",
     }
-    line = _line(question, language) if has_line else ""
-    return _page(question, language, site, line, answer=shown, problem="", detail="", wrong="")
+    since = question.day - timedelta(days=MONTH)
+    line = f"codes={question.code}&since={since}&until={question.day}&lang={language.tag}" if has_line else ""
+    return _page(question, language, site, answer=shown, line=line)
 
 
 def refused(question: Question, error: BadRequest, language: Language, site: Site) -> str:
@@ -91,33 +92,27 @@ def refused(question: Question, error: BadRequest, language: Language, site: Sit
 
     Their detail is left out if the page has no translation of it.
     """
-    problem = language.say("The request was not understood. Please choose a day and a currency.")
-    detail, wrong = language.translated(str(error)), ""
     if error.parameter == "amount" and question.unread:
         sentence, example = "“{given}” is no amount. Enter a number such as {example}.", language.number(AN_AMOUNT, 2)
-        problem, detail, wrong = language.say(sentence, given=question.unread, example=example), "", error.parameter
-    return _page(question, language, site, answer=None, problem=problem, detail=detail, wrong=wrong)
+        problem = language.say(sentence, given=question.unread, example=example)
+        return _page(question, language, site, problem=problem, wrong="amount")
+    problem = language.say("The request was not understood. Please choose a day and a currency.")
+    return _page(question, language, site, problem=problem, detail=language.translated(str(error)))
 
 
-def _line(question: Question, language: Language) -> str:
-    """The parameters of the chart of the month before."""
-    since = question.day - timedelta(days=MONTH)
-    return f"codes={question.code}&since={since}&until={question.day}&lang={language.tag}"
-
-
-def _page(question: Question, language: Language, site: Site, line: str = "", **values: object) -> str:
+def _page(question: Question, language: Language, site: Site, **values: object) -> str:
+    nothing = {"answer": None, "line": "", "problem": "", "detail": "", "wrong": ""}
     return page(
         "rate/rate.html",
+        **nothing | values,
         t=language.say,
         page=of_sentences(language),
         language=language,
         uis=[language_or_default(tag) for tag in TRANSLATIONS],
         site=site,
         question=question,
-        line=line,
         earliest=FIRST_DAY,
         choices=choices({*question.codes, question.code}, language),
-        **values,
     )
 
 
