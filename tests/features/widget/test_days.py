@@ -32,17 +32,15 @@ async def test_a_sparkline_composes_no_sheet(bank: Bank, serve_whole: Serve) -> 
         assert served.service.history._composed.cache_info().currsize <= 3  # noqa: SLF001 -- what it costs is to be seen
 
 
-async def test_a_sparkline_does_not_cross_the_redenomination(bank: Bank, serve_whole: Serve) -> None:
-    """In January 1998 it begins at New Year, because a thousandth of the number is no fall."""
+async def test_a_sparkline_is_in_the_roubles_of_its_last_day(bank: Bank, serve_whole: Serve) -> None:
+    """In January 1998 it begins in new roubles, because a thousandth of the number is no fall."""
     old = [date(1997, 12, day) for day in (24, 25, 26, 27, 30, 31)]
     new = [date(1998, 1, day) for day in (1, 6, 7, 8)]
     bank.publish(*map(sheet, [*old, *new, THURSDAY, FRIDAY]))
     bank.series["R01235"] |= {day: (1, Decimal(5960)) for day in old}
     async with serve_whole() as served:
         _, _, body = await served.get(f"{WIDGET}&spark=30&date=1998-01-08")
-        first, last = (sheet(day).by_code["USD"].value for day in (new[0], new[-1]))
-        assert json.loads(body)["rows"][0]["cells"][0] == f"from {first:.4f} to {last:.4f}"
-        _, _, body = await served.get(f"{WIDGET}&spark=30&date=1998-01-06")
-        assert "points" not in json.loads(body)["rows"][0]
+        last = sheet(new[-1]).by_code["USD"].value
+        assert json.loads(body)["rows"][0]["cells"][0] == f"from 5.9600 to {last:.4f}"
         _, _, body = await served.get(f"{WIDGET}&spark=30&date=1997-12-31")
         assert json.loads(body)["rows"][0]["cells"][0] == "from 5,960.0000 to 5,960.0000"

@@ -287,7 +287,7 @@ async def test_a_preset_is_a_whole_choice_in_the_readers_language(live: Live) ->
     assert shown == {
         "Шапка": 'layout="line" codes="USD,EUR,CNY" lang="de"',
         "Колонка": 'codes="USD,EUR,CNY" columns="next,change" head="0" heading="short" lang="de"',
-        "Карточка": 'columns="today,next,change" heading="short" lang="de" spark="30" converter="1" theme="light"',
+        "Карточка": 'columns="today,next,change" heading="short" spark="30" converter="1" lang="de" theme="light"',
     }
 
 
