@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import FIRST_DAY, plain
+from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.features.dialects import JSON, Content, Dialect, Refused, Request, split, with_point
 from ratesvc.features.ranges.periods import PERIODS, Bounds, summaries
@@ -27,13 +27,6 @@ NOT_FOUND = "not found"
 PROVIDER = "CBR"
 LOOKBACK, ACTIVE = timedelta(days=14), timedelta(days=30)
 _PARAMS = ("base", "quotes", "providers", "date", "from", "to", "group", "expand")
-
-
-def about(_: Request) -> Content:
-    """v2: what it is, and where the original's contract is."""
-    contract, docs = "https://api.frankfurter.dev/v2/openapi.json", "https://frankfurter.dev"
-    document = {"version": "v2", "status": "current", "openapi": contract, "docs": docs}
-    return Content("about", JSON, lambda: encode(document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +47,12 @@ class _Records:
 
     def __iter__(self) -> Iterator[tuple[str, str, str]]:
         """Day, quote and rate of each record, by day, then by quote."""
-        request, days, period = self.request, self.days, self.period
+        request, days, period, today = self.request, self.days, self.period, self.request.snapshot.today
         if days and period:
             means = (
-                (str(one.period.since), code, with_point(plain(one.mean)))
+                (one["since"], code, with_point(one["mean_rate"]))
                 for code in self.codes
-                for one in summaries(request.history, self.base, SeriesParams((code,), days, code), period)
+                for one in summaries(request.history, self.base, SeriesParams((), days, code), period, today)
             )
             yield from sorted(means)
         elif days:
@@ -221,11 +214,6 @@ def providers(request: Request) -> Content:
     return Content("providers", JSON, lambda: encode([document]))
 
 
-def no_table(_: Request) -> Content:
-    """currencies.csv and the like."""
-    raise Refused(406, "Only rates have a table.")
-
-
 def refuse(code: int, error: RatesvcError) -> bytes:
     """`status` and `message`."""
     return encode({"status": code, "message": NOT_FOUND if code == 404 else str(error)})
@@ -233,7 +221,6 @@ def refuse(code: int, error: RatesvcError) -> bytes:
 
 DIALECT = Dialect(
     {
-        "": about,
         "/rates": rates,
         "/rates.csv": partial(rates, media=CSV),
         "/rate/{base}/{quote}": rate,
@@ -242,7 +229,6 @@ DIALECT = Dialect(
         "/providers": providers,
         "/providers/{providers}/rates": rates,
         "/providers/{providers}/rate/{base}/{quote}": rate,
-        "/{anything:(?s:.*)}.csv": no_table,
     },
     refuse,
     statuses={TooManyPoints: 422},

@@ -5,16 +5,17 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import NEAR, History, certain_date
-from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, rounded, trimmed
+from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, plain, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.features.ranges.unit_rates import SeriesParams, quotients, rates_of
+from ratesvc.features.ranges.unit_rates import SeriesParams, iso, last_set, quotients, rates_of
+from ratesvc.render.json import PERCENT_PLACES
 
 _NEW_SINCE = REDENOMINATION.toordinal()
 
@@ -43,33 +44,27 @@ PERIODS: Mapping[str, Bounds] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The rates of one period, rounded once each.
+SUMMARY = (
+    *("since", "until", "code", "mean_rate", "first_rate", "last_rate", "min_rate", "max_rate"),
+    *("change", "change_percent", "count", "first_effective_date", "last_effective_date", "complete"),
+)
+"""The fields of a period."""
 
-    `days` are the effective dates of the first and the last sheet that count. `change` is that of the last rate since
-    the last one before the period, also if the range begins later. It is None where the sheet before the period is not
-    known or has no rate within a month, and from old to new roubles.
+
+def summaries(
+    history: History, code: str, params: SeriesParams, bounds: Bounds, today: date
+) -> Iterator[Mapping[str, str]]:
+    """Each period of the range that has a rate, oldest first: the texts of SUMMARY, rounded once each.
+
+    The effective dates are those of the first and the last sheet that count. The change is that of the last rate since
+    the last one before the period, also if the range begins later. It is empty where the sheet before the period is not
+    known or has no rate within a month, and from old to new roubles. A period is complete if no sheet can be added.
     """
-
-    period: Days
-    days: Days
-    count: int
-    mean: Decimal
-    first: Decimal
-    last: Decimal
-    least: Decimal
-    greatest: Decimal
-    change: Change | None
-
-
-def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds) -> Iterator[Summary]:
-    """Each period of the range that has a rate, oldest first."""
     is_split = "RUB" in (code, params.quote) and not params.new_roubles
     # With the month before the first period, because its change is counted from the last rate of that month.
     wide = replace(params, days=replace(params.days, since=bounds(params.days.since).since - NEAR))
     ordinals, units, divisors = quotients(history, code, wide.quote, wide.days, new_roubles=wide.new_roubles)
-    numbers = rates_of(history, code, wide).numbers
+    numbers, until = rates_of(history, code, wide).numbers, last_set(history, params, today)
 
     def change(since: date, last: int) -> Change | None:
         first = bisect_left(ordinals, since.toordinal())
@@ -85,17 +80,24 @@ def summaries(history: History, code: str, params: SeriesParams, bounds: Bounds)
     start = bisect_left(ordinals, params.days.since.toordinal())
     for period, places in _places(ordinals, bounds, start, is_split=is_split):
         first, last = places.start, places.stop - 1
-        yield Summary(
-            period,
-            Days(date.fromordinal(ordinals[first]), date.fromordinal(ordinals[last])),
-            places.stop - first,
-            mean(units[places], divisors[places]),
-            numbers[first],
-            numbers[last],
-            min(numbers[places]),
-            max(numbers[places]),
-            change(period.since, last),
-        )
+        moved = change(period.since, last)
+        is_whole = Days(params.days.since, until).covers(period) and not history.missing_days(period, today)
+        yield {
+            "since": str(period.since),
+            "until": str(period.until),
+            "code": code,
+            "mean_rate": plain(mean(units[places], divisors[places])),
+            "first_rate": plain(numbers[first]),
+            "last_rate": plain(numbers[last]),
+            "min_rate": plain(min(numbers[places])),
+            "max_rate": plain(max(numbers[places])),
+            "change": plain(moved.absolute) if moved else "",
+            "change_percent": plain(moved.percent(PERCENT_PLACES)) if moved else "",
+            "count": str(places.stop - first),
+            "first_effective_date": iso(ordinals[first]),
+            "last_effective_date": iso(ordinals[last]),
+            "complete": "true" if is_whole else "false",
+        }
 
 
 def _places(ordinals: Sequence[int], bounds: Bounds, start: int = 0, *, is_split: bool) -> Iterator[tuple[Days, slice]]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
 from msgspec import Raw
 
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import plain
-from ratesvc.features.ranges.periods import PERIODS, Summary, summaries
-from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso, last_set, rates_of, revisions
+from ratesvc.features.ranges.periods import PERIODS, SUMMARY, summaries
+from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso, rates_of, revisions
 from ratesvc.render.csv import TEXTS, Columns
-from ratesvc.render.json import PERCENT_PLACES, denomination, encode, marks
+from ratesvc.render.json import denomination, encode, marks
 
 Part = Mapping[str, Any]
 
@@ -37,8 +36,8 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
     The rate of a day and the figures of a period have different fields, so nobody takes one for the other.
     """
     if params.group:
-        periods = list(summaries(history, code, params, PERIODS[params.group]))
-        return _period_rows(code, periods, params, history, today)
+        periods = list(summaries(history, code, params, PERIODS[params.group], today))
+        return {name: [period[name] for period in periods] for name in SUMMARY}
     if params.dates or params.daily:
         rows = carried_rates(history, code, params, today)
         days, effective = [iso(day) for day, _, _ in rows], [iso(day) for _, day, _ in rows]
@@ -54,32 +53,6 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
         "unit_rate": texts,
         "effective_date": effective,
         "revision": [corrected.get(day, "1") for day in effective],
-    }
-
-
-def _period_rows(code: str, periods: Sequence[Summary], params: SeriesParams, history: History, today: date) -> Columns:
-    until = last_set(history, params, today)
-
-    def is_complete(one: Summary) -> bool:
-        days = one.period
-        return params.days.since <= days.since and days.until <= until and not history.missing_days(days, today)
-
-    changes = [one.change for one in periods]
-    return {
-        "since": [str(one.period.since) for one in periods],
-        "until": [str(one.period.until) for one in periods],
-        "code": [code] * len(periods),
-        "mean_rate": [plain(one.mean) for one in periods],
-        "first_rate": [plain(one.first) for one in periods],
-        "last_rate": [plain(one.last) for one in periods],
-        "min_rate": [plain(one.least) for one in periods],
-        "max_rate": [plain(one.greatest) for one in periods],
-        "change": [plain(change.absolute) if change else "" for change in changes],
-        "change_percent": [plain(change.percent(PERCENT_PLACES)) if change else "" for change in changes],
-        "count": [str(one.count) for one in periods],
-        "first_effective_date": [str(one.days.since) for one in periods],
-        "last_effective_date": [str(one.days.until) for one in periods],
-        "complete": ["true" if is_complete(one) else "false" for one in periods],
     }
 
 
