@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Self
 
 from aiohttp import web
@@ -42,8 +42,9 @@ def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
 
 @dataclass(frozen=True)
 class Archive(Body):
-    """A body of many megabytes, kept as gzip in `content`. Nobody ever holds its plain bytes at once."""
+    """A body of many megabytes, kept as gzip in `packed`. Nobody ever holds its plain bytes at once."""
 
+    packed: bytes = b""
     plain_length: int = 0
     tag: str = ""
 
@@ -57,45 +58,32 @@ class Archive(Body):
             length += len(part)
             packed += stream.compress(part)
         packed += stream.flush()
-        return cls(bytes(packed), content_type, headers, length, tag.hexdigest()[:24])
+        return cls(b"", content_type, headers, bytes(packed), length, tag.hexdigest()[:24])
 
-    @cached_property
-    def offered(self) -> tuple[str, ...]:
-        """Compressing all of it once more, for brotli, would take seconds."""
-        return "gzip", "identity"
+    @property
+    def encodings(self) -> dict[str, bytes]:
+        """Compressing all of it once more, for brotli, would take seconds. The plain bytes come in `pieces`."""
+        return {"gzip": self.packed, "identity": b""}
 
     @property
     def is_long(self) -> bool:
-        """Always."""
+        """Always. It needs more than one write, so nobody remembers it as the answer to a target."""
         return True
-
-    @property
-    def is_finished(self) -> bool:
-        """It needs more than one write, so nobody remembers it as the answer to a target."""
-        return False
 
     @property
     def most_bytes(self) -> int:
         """Its memory."""
-        return BODY_BYTES + len(self.content)
-
-    def finish(self) -> Self:
-        """Nothing is left to do."""
-        return self
-
-    def encoded(self, encoding: str) -> bytes:
-        """The gzip; the plain bytes come in `pieces`."""
-        return self.content if encoding == "gzip" else b""
+        return BODY_BYTES + len(self.packed)
 
     def length(self, encoding: str) -> int:
         """The number of bytes in one encoding."""
-        return len(self.content) if encoding == "gzip" else self.plain_length
+        return self.plain_length if encoding == "identity" else len(self.packed)
 
     def pieces(self) -> Iterator[bytes]:
         """The plain bytes, a little at a time."""
-        stream, packed = zlib.decompressobj(GZIP_STREAM), memoryview(self.content)
-        for begins in range(0, len(packed), ARCHIVE_STEP):
-            yield stream.decompress(packed[begins : begins + ARCHIVE_STEP])
+        stream = zlib.decompressobj(GZIP_STREAM)
+        for begins in range(0, len(self.packed), ARCHIVE_STEP):
+            yield stream.decompress(memoryview(self.packed)[begins : begins + ARCHIVE_STEP])
 
 
 async def _history(service: Service, request: web.Request) -> Answer:
