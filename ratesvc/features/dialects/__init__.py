@@ -142,17 +142,15 @@ class Request:
         The text is the price of one unit of the base in that currency, or the result of converting `amount`, and empty
         if the sheet lacks the code.
         """
-        held, step = sheets_of(self.history, days), -1 if newest_first else 1
-        for start in range(0, len(held), SHEETS_AT_ONCE)[::step]:
-            part = held[start : start + SHEETS_AT_ONCE]
-            ordinals = rates_between(self.history, base, base, Days(part[0], part[-1])).days
-            columns = []
-            for code in codes:
-                rates = rates_between(self.history, base, code, Days(part[0], part[-1]), amount=amount)
-                texts = dict(zip(rates.days, rates.texts, strict=True))
-                columns.append([texts.get(ordinal, "") for ordinal in ordinals])
-            rows = list(zip(*columns, strict=True)) if columns else [()] * len(ordinals)
-            yield from zip(ordinals[::step], rows[::step], strict=True)
+        held = sheets_of(self.history, days)[:: -1 if newest_first else 1]
+        for start in range(0, len(held), SHEETS_AT_ONCE):
+            part, texts = held[start : start + SHEETS_AT_ONCE], dict[str, dict[int, str]]()
+            for code in {base, *codes}:
+                rates = rates_between(self.history, base, code, Days(min(part), max(part)), amount=amount)
+                texts[code] = dict(zip(rates.days, rates.texts, strict=True))
+            for day in map(date.toordinal, part):
+                if day in texts[base]:
+                    yield day, [texts[code].get(day, "") for code in codes]
 
 
 @dataclass(frozen=True, slots=True)

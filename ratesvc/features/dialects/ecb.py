@@ -17,7 +17,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY, plain
 from ratesvc.features.dialects import TEXT, Content, Dialect, Request, in_one_line
 from ratesvc.features.ranges.conversion import per_unit
-from ratesvc.features.ranges.unit_rates import iso
+from ratesvc.features.ranges.unit_rates import iso, sheets_of
 
 CSV = "text/csv; charset=utf-8"
 ZIP = "application/zip"
@@ -47,7 +47,7 @@ def history(request: Request, media: str, lines: Lines, *, recent: bool = False)
     days = Days(since, request.snapshot.in_force.effective_date)
     request.check_no_gap(days)
     # At most: the file always has all of its days.
-    points = len(request.known()) * sum(day in days for day in request.history.days)
+    points = len(request.known()) * len(sheets_of(request.history, days))
 
     def write() -> bytes:
         # In one buffer, because a list of lines would take the megabytes of the file twice.
