@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 
@@ -11,13 +12,13 @@ from aiohttp import web
 from ratesvc.domain.columns import Days
 from ratesvc.errors import RatesvcError
 from ratesvc.features.dialects import Content, Dialect, Refused, Request
-from ratesvc.features.ranges.requests import unconfirmed_days
-from ratesvc.features.rendering import Queue, rendered
+from ratesvc.features.ranges.requests import long_answer
+from ratesvc.features.rendering import Queue
 from ratesvc.installed import DIALECTS
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Headers
-from ratesvc.web.caching import NO_STORE, caching_until
+from ratesvc.web.caching import NO_STORE
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.responses import Answer, Handler
 
@@ -57,18 +58,16 @@ async def _answer(
     query = {name: next(filter(None, request.query.getall(name)), "") for name in request.query}
     given, accept = {**query, **request.match_info}, request.headers.get("Accept", "")
     try:
-        # The publication that was asked keeps the body, because a later one may have other figures.
-        publication, history = service.require_publication(), service.history
+        snapshot = service.require_publication().snapshot
         spoken = [other for other in site.features if other in DIALECTS]
-        content = ask(Request(history, publication.snapshot, site.public_url, given, accept, spoken))
+        content = ask(Request(service.history, snapshot, site.public_url, given, accept, spoken))
 
         def render() -> Body:
-            days, today = Days(content.since, content.until), publication.snapshot.today
-            headers = (*unconfirmed_days(history, days, today), *_policy(content.media))
-            return Body(content.write(), content.media, headers)
+            return Body(content.write(), content.media, _policy(content.media))
 
-        body = await rendered(service, publication, (name, content.key), render, Queue.of(content.points))
-        return Answer(body, caching_until(service, content.until), by_header="Accept" if content.by_accept else "")
+        days, queue = Days(content.since, content.until), Queue.of(content.points)
+        answer = await long_answer(service, (name, content.key), days, render, queue)
+        return replace(answer, by_header="Accept" if content.by_accept else "")
     except RatesvcError as error:
         status, media, text = dialect.refusal(error)
         return Answer(Body(text, media, _policy(media)), NO_STORE, status)
