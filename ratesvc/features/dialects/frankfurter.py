@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -47,33 +46,23 @@ def about(_: Request) -> Content:
     return Content("about", JSON, lambda: encode(document))
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
-    """The parameters. `symbols` is None if all currencies are asked for."""
+_Query = tuple[str, tuple[str, ...], Decimal]
 
-    base: str
-    symbols: frozenset[str] | None
-    amount: Decimal
 
-    @classmethod
-    def of(cls, request: Request) -> _Query:
-        """`from` comes before `base` and `to` before `symbols`. Raises Refused."""
-        given, amount = request.given, request.amount("1", "invalid amount", 422)
-        if not amount:
-            raise Refused(422, "invalid amount")
-        base = given.get("from", given.get("base", "EUR")).strip().upper()
-        text = given.get("to", given.get("symbols"))
-        symbols = None if text is None else split(text)
-        if symbols == frozenset({base}):
-            raise Refused(422, "bad currency pair")
-        return cls(base, symbols, amount)
-
-    def codes(self, known: set[str]) -> tuple[str, ...]:
-        """The known ones of the currencies, in order. Raises Refused if there is none, or no such base."""
-        codes = (known if self.symbols is None else known & self.symbols) - {self.base}
-        if self.base not in known or not codes:
-            raise Refused(404, NOT_FOUND)
-        return tuple(sorted(codes))
+def _parameters(request: Request) -> _Query:
+    """Base, quotes in order, and amount: `from` comes before `base`, and `to` before `symbols`. Raises Refused."""
+    given, known, amount = request.given, request.known(), request.amount("1", "invalid amount", 422)
+    if not amount:
+        raise Refused(422, "invalid amount")
+    base = given.get("from", given.get("base", "EUR")).strip().upper()
+    text = given.get("to", given.get("symbols"))
+    symbols = known if text is None else split(text)
+    if symbols == {base}:
+        raise Refused(422, "bad currency pair")
+    codes = known & symbols - {base}
+    if base not in known or not codes:
+        raise Refused(404, NOT_FOUND)
+    return base, tuple(sorted(codes)), amount
 
 
 def rates(request: Request) -> Content:
@@ -83,7 +72,7 @@ def rates(request: Request) -> Content:
         raise Refused(404, NOT_FOUND)
     days = [request.iso_day(text, "invalid date", 422) for text in re.findall(_DAY, when)]
     # What is wrong with the parameters comes before what is not found, as in the original.
-    query = _Query.of(request)
+    query = _parameters(request)
     if ".." in when:
         return _range(request, query, ("start_date", "end_date"), *days)
     sheet = request.on(days[0], ahead=LOOKBACK) if days else request.snapshot.in_force
@@ -94,7 +83,7 @@ def rates(request: Request) -> Content:
 def history(request: Request) -> Content:
     """history?start_at=…&end_at=…: that of exchangeratesapi.io and ratesapi.io. Their other addresses are v1's."""
     days = (request.iso_day(request.given.get(name, ""), "invalid date", 422) for name in ("start_at", "end_at"))
-    return _range(request, _Query.of(request), ("start_at", "end_at"), *days)
+    return _range(request, _parameters(request), ("start_at", "end_at"), *days)
 
 
 def _range(request: Request, query: _Query, names: tuple[str, str], since: date, until: date | None = None) -> Content:
@@ -106,7 +95,7 @@ def _range(request: Request, query: _Query, names: tuple[str, str], since: date,
 
 def _rates(request: Request, query: _Query, days: Days, names: Sequence[str], until: date) -> Content:
     """The sheets of these days. `names` are the fields for the first of them and the last; one sheet has one field."""
-    base, amount, codes = query.base, query.amount, query.codes(request.known())
+    base, codes, amount = query
     is_range = len(names) > 1
     points = count_points(request.history, len(codes), days) if is_range else 0
 
