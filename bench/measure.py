@@ -25,7 +25,7 @@ class Round:
     rps: float
     p50: float
     p99: float
-    cpu: float | None
+    cpu: float
     errors: int
     spread: float = 0.0
 
@@ -42,37 +42,29 @@ async def load(server: Server, path: str, seconds: int, encoding: str, tag: str)
     used = cpu_s(server.pid)
     line = next(line for line in output.splitlines() if line.startswith("FIGURES")).split()
     duration, requests, errors, p50, p99 = float(line[1]), *map(int, line[2:6])
-    cpu = (used - before) / requests * 1e6 if used is not None and before is not None and requests else None
-    return Round(requests / duration, p50 / 1000, p99 / 1000, cpu, errors)
+    return Round(requests / duration, p50 / 1000, p99 / 1000, (used - before) / max(requests, 1) * 1e6, errors)
 
 
 def median(rounds: list[Round]) -> Round:
     """The median of each figure, and the sum of the errors."""
-    cpu = [one.cpu for one in rounds if one.cpu is not None]
     speeds = [one.rps for one in rounds]
     return Round(
         rps=statistics.median(speeds),
         spread=(max(speeds) - min(speeds)) / 2 / statistics.median(speeds),
         p50=statistics.median(one.p50 for one in rounds),
         p99=statistics.median(one.p99 for one in rounds),
-        cpu=statistics.median(cpu) if cpu else None,
+        cpu=statistics.median(one.cpu for one in rounds),
         errors=sum(one.errors for one in rounds),
     )
 
 
-def cpu_s(pid: int) -> float | None:
-    """Processor time of a process so far; None where the system has no /proc."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def rss_mb(pid: int) -> float | None:
+def rss_mb(pid: int) -> float:
     """Memory of a process now."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return None
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024

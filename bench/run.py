@@ -1,4 +1,4 @@
-"""make bench [ARGS=--quick]: ours beside nginx, plain aiohttp and the naive service, as real processes.
+"""make bench [ARGS=--quick]: ours beside nginx and plain aiohttp, as real processes.
 
 Prints the figures of docs/speed.md: a table for each answer, the time of a start, and memory. Rounds are interleaved.
 Compare ratios only: absolute figures belong to one machine.
@@ -22,6 +22,7 @@ import measure
 import servers
 import stored
 from kit.bank import bank_running
+from kit.redis import RealRedis, running
 from measure import Round
 from rich.console import Console
 from rich.table import Table
@@ -43,11 +44,10 @@ HEADINGS = ("server", "requests/s", "±", "busy", *RATIOS, "p50 ms", "p99 ms", "
 STARTS = 7
 
 
-async def compare(running: list[Server], name: str, rounds: int, seconds: int) -> None:
+async def compare(asked: list[Server], name: str, rounds: int, seconds: int) -> None:
     """Ask all servers for one target in rounds, in another order each round. The first round only warms up."""
     path, encoding = TARGETS[name]
     chance = Random(name)  # noqa: S311 -- the order of rounds, the same in each run
-    asked = [one for one in running if name == "identity" or not one.name.startswith("naive")]
     taken: dict[str, list[Round]] = {server.name: [] for server in asked}
     for number in range(rounds + 1):
         for server in chance.sample(asked, len(asked)):
@@ -70,7 +70,7 @@ async def tag_of(server: Server, path: str, encoding: str) -> str:
 
 
 def as_table(title: str, figures: dict[str, Round]) -> Table:
-    """Medians, and ratios to plain aiohttp on asyncio and to nginx: of throughput, then of processor time.
+    """Medians, and ratios to plain aiohttp and to nginx: of throughput, then of processor time.
 
     A server that was less than busy waited for the clients: there the ratio of processor time is the one to read.
     `±` is half the distance between the fastest and the slowest round, as a share of the median.
@@ -78,14 +78,13 @@ def as_table(title: str, figures: dict[str, Round]) -> Table:
     table = Table(title=title, title_justify="left")
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == "server" else "right")
-    bases = [figures.get(other) for other in ("plain asyncio", "nginx")]
+    bases = [figures.get(other) for other in ("plain", "nginx")]
     for server, one in sorted(figures.items(), key=lambda pair: -pair[1].rps):
         ratios = [f"{one.rps / base.rps:.2f}" if base else "–" for base in bases]
-        saved = [f"{base.cpu / one.cpu:.2f}" if base and base.cpu and one.cpu else "–" for base in bases]
-        cpu = f"{one.cpu:.1f}" if one.cpu else "–"
+        saved = [f"{base.cpu / one.cpu:.2f}" if base else "–" for base in bases]
         delays = (f"{one.p50:.2f}", f"{one.p99:.2f}")
-        busy = f"{one.cpu * one.rps / 1e4:.0f} %" if one.cpu else "–"
-        table.add_row(server, f"{one.rps:,.0f}", f"{one.spread:.0%}", busy, *ratios, *delays, cpu, *saved)
+        busy = f"{one.cpu * one.rps / 1e4:.0f} %"
+        table.add_row(server, f"{one.rps:,.0f}", f"{one.spread:.0%}", busy, *ratios, *delays, f"{one.cpu:.1f}", *saved)
     return table
 
 
@@ -93,45 +92,39 @@ def notes() -> list[str]:
     """Say what this machine cannot measure."""
     load = os.getloadavg()[0]
     found = {
-        "Nothing is pinned: the system has one core, or cannot.": servers.SERVER_CORE is None,
-        "No processor time and memory: there is no /proc.": not Path("/proc/self/stat").exists(),
+        "Nothing is pinned: the system has one core.": servers.SERVER_CORE is None,
         f"The machine was not quiet: a load of {load:.1f} before the first round.": load > BUSY,
         "nginx is missing, so there are no ratios to it.": not shutil.which("nginx"),
     }
     return [text for text, holds in found.items() if holds]
 
 
-async def comparison(redis: str, variables: dict[str, str], *, quick: bool) -> None:
+async def comparison(variables: dict[str, str], *, quick: bool) -> None:
     """Compare all servers at all targets."""
     folder = Path(os.environ["BENCH_FOLDER"])
     async with AsyncExitStack() as stack:
         ours = await stack.enter_async_context(servers.ours("ours", variables))
-        running = [ours, await stack.enter_async_context(servers.ours("ours ordinary", variables, express=False))]
+        asked = [ours, await stack.enter_async_context(servers.ours("ours ordinary", variables, express=False))]
         names = [name for name in TARGETS if not quick or name in QUICK]
         for name in names:
             path, encoding = TARGETS[name]
             await servers.save(folder, name, ours.url + path, {"Accept-Encoding": encoding})
-        others = [servers.other("plain", folder, "asyncio"), servers.other("plain", folder, "uvloop")]
-        if shutil.which("nginx"):
-            others.append(servers.nginx(folder))
-        others.append(servers.other("naive", folder, "asyncio", redis))
-        running += [await stack.enter_async_context(one) for one in others]
+        others = [servers.plain(folder), *([servers.nginx(folder)] if shutil.which("nginx") else [])]
+        asked += [await stack.enter_async_context(one) for one in others]
         rounds, seconds = (3, 1) if quick else (5, 2)
         for name in names:
-            await compare(running, name, rounds, seconds)
+            await compare(asked, name, rounds, seconds)
 
 
-async def starts(variables: dict[str, dict[str, str]], times: int) -> None:
+async def starts(variables: dict[str, str], times: int) -> None:
     """Print how long a start takes until the first answer, and the memory then, with all of history in the store."""
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in variables}
+    taken: list[tuple[float, float]] = []
     for _ in range(times):
-        for name, given in variables.items():
-            begun = time.perf_counter()
-            async with servers.ours(name, given) as server:
-                taken[name].append((time.perf_counter() - begun, measure.rss_mb(server.pid) or 0))
-    for name, found in taken.items():
-        seconds, megabytes = (statistics.median(column) for column in zip(*found, strict=True))
-        print(f"{name}: {seconds:.2f} s from the start to the first answer, {megabytes:.0f} MB")
+        begun = time.perf_counter()
+        async with servers.ours("ours", variables) as server:
+            taken.append((time.perf_counter() - begun, measure.rss_mb(server.pid)))
+    seconds, megabytes = (statistics.median(column) for column in zip(*taken, strict=True))
+    print(f"{seconds:.2f} s from the start to the first answer, {megabytes:.0f} MB")
 
 
 async def main(*, quick: bool) -> None:
@@ -142,11 +135,13 @@ async def main(*, quick: bool) -> None:
     servers.pin(0, servers.CLIENT_CORE)
     with tempfile.TemporaryDirectory(prefix="ratesvc-bench-") as name:
         os.environ["BENCH_FOLDER"] = name
-        async with servers.redis_running(Path(name)) as redis, bank_running() as bank:
-            await stored.fill(redis, bank)
-            variables = stored.environment(redis, bank)
-            await starts({"all features": variables}, 1 if quick else STARTS)
-            await comparison(redis, variables, quick=quick)
+        store = RealRedis(Path(name))
+        with running(store):
+            async with bank_running() as bank:
+                await stored.fill(store.url, bank)
+                variables = stored.environment(store.url, bank)
+                await starts(variables, 1 if quick else STARTS)
+                await comparison(variables, quick=quick)
     print(*said, sep="\n")
 
 

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-
-from ratesvc.storage.embedded import find_server
+from kit.service import free_port
 
 HERE = Path(__file__).parent
-CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, CLIENT_CORE = (CORES[0], CORES[1]) if len(CORES) > 1 else (None, None)
 
 NGINX = """
@@ -50,13 +48,6 @@ class Server:
 
 OWN_OF_NGINX = ("Content-Type", "Etag")
 Running = AbstractAsyncContextManager[Server]
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def pin(pid: int, core: int | None) -> None:
@@ -105,11 +96,11 @@ def ours(name: str, variables: Mapping[str, str], *, express: bool = True) -> Ru
     return started(name, port, *command, probe="/v1/rates", RATESVC_PORT=str(port), **variables)
 
 
-def other(kind: str, folder: Path, loop: str, *more: str) -> Running:
-    """Plain aiohttp, or the naive service."""
+def plain(folder: Path) -> Running:
+    """Plain aiohttp."""
     port = free_port()
-    command = (sys.executable, str(HERE / "others.py"), kind, str(folder), str(port), loop, *more)
-    return started(f"{kind} {loop}", port, *command, probe="/identity")
+    command = (sys.executable, str(HERE / "others.py"), str(folder), str(port))
+    return started("plain", port, *command, probe="/identity")
 
 
 def nginx(folder: Path) -> Running:
@@ -135,17 +126,3 @@ async def save(folder: Path, name: str, url: str, headers: Mapping[str, str]) ->
         (folder / f"{name}.body").write_bytes(await answer.read())
         sent = {key: value for key, value in answer.headers.items() if key not in ("Date", "Server", "Content-Length")}
         (folder / f"{name}.json").write_text(json.dumps(sent))
-
-
-@asynccontextmanager
-async def redis_running(folder: Path) -> AsyncIterator[str]:
-    """An engine of its own on a socket, beside the clients."""
-    command = (str(find_server()), "--port", "0", "--unixsocket", f"{folder}/s", "--save", "", "--dir", str(folder))
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
-    try:
-        while not (folder / "s").exists():
-            await asyncio.sleep(0.01)
-        yield f"{folder}/s"
-    finally:
-        process.terminate()
-        await process.wait()

@@ -60,20 +60,20 @@ def sheet_days() -> list[date]:
     return found[::-1]
 
 
-async def fill(socket_path: str, bank: Bank) -> None:
+async def fill(url: str, bank: Bank) -> None:
     """Store history up to today, and give the Bank the same figures."""
     days = sheet_days()
     bank.publish(*map(sheet, days[-2:]))
-    store = Store(RedisConnection(f"unix://{socket_path}"), NAMESPACE)
+    store = Store(RedisConnection(url), NAMESPACE)
     coverage = Coverage(days[0], TODAY)
     await store.put_history(columns(days), coverage)
     await store.close()
 
 
-def environment(socket_path: str, bank: Bank) -> dict[str, str]:
+def environment(url: str, bank: Bank) -> dict[str, str]:
     """The settings of a service over that store."""
     return {
-        "RATESVC_REDIS_URL": f"unix://{socket_path}",
+        "RATESVC_REDIS_URL": url,
         "RATESVC_REDIS_NAMESPACE": NAMESPACE,
         "RATESVC_CBR_MIRRORS": bank.url,
         "RATESVC_DRAIN_SECONDS": "0",
