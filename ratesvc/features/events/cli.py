@@ -41,6 +41,6 @@ def command(file: Path | None, /, codes: tuple[str, ...], **given: Any) -> None:
     """Print each event with the rates of CODES, until told to stop.
 
     Without CODES the text has USD, EUR and CNY, and --json has all currencies. An event comes again until COMMAND has
-    ended with 0. After a reset you get what differs from the figures that you got last; --json names the reset, too.
+    ended with 0. After a reset you get the newest sheet, if its figures are new; --json names the reset, too.
     """
     options.run("ratesvc.features.events.watch.watch", file, codes, **given)

@@ -135,27 +135,6 @@ def can_go_on(place: Place, history: History, snapshot: Snapshot) -> bool:
     return is_followed and not is_foreign and not is_withdrawn and len(_days_after(history, newest)) <= MOST_SHEETS
 
 
-def differences(known: Place | None, place: Place) -> Iterator[tuple[str, Stamp]]:
-    """What a reader was not told of when a `reset` moves it to another place: the kind of each event, and its sheet.
-
-    Figures count, not numbers: replicas that lost everything number from 1 again. A reader that knows nothing is told
-    of the newest sheet. A withdrawal brings no rates, so there is nothing to tell.
-    """
-    sheets = [stamp for stamp in place.sheets if not stamp.is_withdrawal]
-    if known is None:
-        yield SHEET, sheets[-1]
-        return
-    for ours in sheets:
-        theirs = known.stamp(ours.day)
-        is_other = ours.check != theirs.check if theirs.check else ours.number > theirs.number
-        if ours.day > known.newest:
-            yield SHEET, ours
-        elif ours.day >= known.corrected_since and is_other:
-            yield REVISION, ours
-    if place.in_force > known.in_force:
-        yield IN_FORCE, place.stamp(place.in_force)
-
-
 def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event]:
     """The events for a reader at this place. A replica that knows less than the reader has none.
 

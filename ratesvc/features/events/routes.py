@@ -82,7 +82,9 @@ async def _stream(request: web.Request, feed: EventFeed, site: Site) -> web.Stre
     place = Place.from_id(last) if last else feed.end
     response = web.StreamResponse(headers=HEADERS)
     response.force_close()
-    _keep_buffers_small(request)
+    if connection := request.get_extra_info("socket"):
+        # Else the kernel holds all that a reader can miss, so one that takes nothing would seem to take everything.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     writer = await response.prepare(request)
     assert writer is not None  # noqa: S101 -- None would mean that it was prepared before
     chunk = _pause(RETRY_S, place)
@@ -92,16 +94,6 @@ async def _stream(request: web.Request, feed: EventFeed, site: Site) -> web.Stre
             await writer.drain()
             place, chunk = await _next(feed, site, place)
     return response
-
-
-def _keep_buffers_small(request: web.Request) -> None:
-    """A reader that reads nothing is then noticed after a few events, not after megabytes."""
-    transport = request.transport
-    if transport is None:
-        return
-    transport.set_write_buffer_limits(high=BUFFER_BYTES)
-    if connection := transport.get_extra_info("socket"):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
 
 
 async def _next(feed: EventFeed, site: Site, place: Place | None) -> tuple[Place | None, bytes]:

@@ -24,7 +24,7 @@ import msgspec
 from ratesvc.commands.running import language_for
 from ratesvc.config import Settings
 from ratesvc.errors import BadRequest, GaveUp, RatesvcError
-from ratesvc.features.events.place import IN_FORCE, RESET, REVISION, SHEET, Place, Stamp, differences
+from ratesvc.features.events.place import IN_FORCE, RESET, REVISION, SHEET, Place, Stamp
 from ratesvc.features.files import replace_file
 from ratesvc.render.json import encode
 from ratesvc.render.language import PLACES, Language
@@ -86,7 +86,6 @@ class _Watch:
     owes: bool = False
     """Whether an event waits for its delivery. While one does, a service that answers ends no failure."""
     said: str = ""
-    is_checked: bool = False
 
     async def go_on(self, give_up_s: float | None) -> None:
         """Deliver events for ever. What fails is said once and tried again. Raises BadRequest, GaveUp, OSError."""
@@ -107,9 +106,7 @@ class _Watch:
 
         Raises _NotDelivered, BadRequest for a currency that does not exist, TimeoutError, and aiohttp's errors.
         """
-        if not self.is_checked:
-            await self._rates(None)
-            self.is_checked = True
+        await self._rates(None)
         headers, is_empty = {"Last-Event-ID": self.place} if self.place else {}, True
         async with self.http.get(f"{self.base}/v1/events", headers=headers) as answer:
             if (answer.status, answer.content_type) != (HTTPStatus.OK, STREAM):
@@ -200,10 +197,17 @@ def pause_s(failures: int) -> float:
 
 
 def _news(event: _Event, known: Place | None, place: Place) -> Iterator[tuple[str, Stamp | None]]:
-    """What a block tells a reader that knows so much, and which sheet each event is about."""
+    """What a block tells a reader that knows so much, and which sheet each event is about.
+
+    After a reset that is the newest sheet, if the reader does not know its figures.
+    """
     if event.kind == RESET:
         yield RESET, None
-        yield from differences(known, place)
+        newest = next(stamp for stamp in reversed(place.sheets) if not stamp.is_withdrawal)
+        if known is None or newest.day > known.newest:
+            yield SHEET, newest
+        elif newest.day == known.newest and newest.check != known.sheets[-1].check:
+            yield REVISION, newest
     elif event.data:
         sheet = msgspec.json.decode(event.data, type=_Sheet)
         yield event.kind, Stamp(sheet.effective_date, sheet.revision)

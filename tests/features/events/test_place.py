@@ -20,12 +20,10 @@ from ratesvc.features.events.place import (
     IN_FORCE,
     MOST_CORRECTED,
     MOST_SHEETS,
-    REVISION,
     Event,
     Place,
     Stamp,
     can_go_on,
-    differences,
     missed,
 )
 
@@ -109,8 +107,6 @@ def answered(question: str) -> str:
     match question.split(" ", 1):
         case "id", text:
             return read(text.replace("\\n", "\n"))
-        case "reset", places:
-            return told_anew(*places.split(" → "))
         case _:
             return told(question)
 
@@ -122,12 +118,6 @@ def read(text: str) -> str:
         return "foreign"
     assert str(place) == text
     return " ".join([f"on {place.in_force}", *map(str, place.sheets)])
-
-
-def told_anew(known: str, place: str) -> str:
-    """What a reader is told at another place."""
-    reader = place_of(known) if known != "nothing" else None
-    return "\n".join(f"{kind} {stamp}" for kind, stamp in differences(reader, place_of(place))) or "nothing"
 
 
 def told(question: str) -> str:
@@ -246,22 +236,6 @@ def test_a_missed_sheet_is_composed_only_when_it_is_told(monkeypatch: pytest.Mon
     monkeypatch.setattr(History, "latest_or_withdrawal", counted)
     next(missed(place_of(str(days[0])), *view))
     assert composed == [days[1]]
-
-
-# What differs after a reset
-
-A, B = "a" * 8, "b" * 8
-
-
-def test_after_a_reset_an_old_correction_that_the_reader_may_know_is_not_told() -> None:
-    """Its id lists the latest twenty."""
-    days = list(workdays(FRIDAY, MOST_CORRECTED + 1))
-    corrected = [Stamp(day, 2, A) for day in days]
-    known = Place.of(FRIDAY, (*corrected[1:], Stamp(FRIDAY, 2, A)))
-    assert list(differences(known, Place.of(FRIDAY, (corrected[0], Stamp(FRIDAY, 2, A))))) == []
-    assert list(differences(known, Place.of(FRIDAY, (Stamp(days[1], 2, B), Stamp(FRIDAY, 2, A))))) == [
-        (REVISION, Stamp(days[1], 2, B))
-    ]
 
 
 # Ids

@@ -217,13 +217,35 @@ async def _stopped(process: asyncio.subprocess.Process) -> None:
         assert await process.wait() == 0
 
 
-async def test_after_a_reset_each_sheet_that_differs_is_delivered(tmp_path: Path) -> None:
-    """Two, with the rates of their own revisions. The second fails at first, so both come again.
+A, B, C = (f"2026-04-24.{stamp}" for stamp in ("1-aaaaaaaa", "2-bbbbbbbb", "1-bbbbbbbb"))
+NEXT, GONE = "2026-04-25.1-99c35439", "2026-04-25.2-83dc9ec7"
 
-    A full service is a failure, too.
-    """
-    known, corrected = "2026-04-24.1-aaaaaaaa_2026-04-25.1-bbbbbbbb", "2026-04-24.1-cccccccc_2026-04-25.2-dddddddd"
-    reset = f"event: reset\nid: {corrected}\ndata: {{}}\n\n"
+
+@pytest.mark.parametrize(
+    ("known", "now", "told"),
+    [
+        ("no id", f"{A}_{NEXT}", ("sheet", NEXT)),
+        (A, f"{A}_{NEXT}", ("sheet", NEXT)),
+        (A, B, ("revision", B)),
+        (B, A, ("revision", A)),
+        (B, C, None),
+        (NEXT, A, None),
+        (f"{A}_{NEXT}", f"{A}_{GONE}", None),
+    ],
+)
+def test_after_a_reset_the_newest_sheet_is_news_if_its_figures_are(
+    known: str, now: str, told: tuple[str, str] | None
+) -> None:
+    """Whatever its number is. A sheet that a person withdrew is none, and a late replica has no news."""
+    place = Place.from_id(now)
+    assert place
+    found = watch._news(watch._Event("reset", now, b"{}"), Place.from_id(known), place)  # noqa: SLF001
+    assert [(kind, str(sheet)) for kind, sheet in found] == [("reset", "None"), *([told] if told else [])]
+
+
+async def test_a_sheet_that_fails_after_a_reset_comes_again(tmp_path: Path) -> None:
+    """With the rates of its own revision. A full service is a failure, too."""
+    reset = f"event: reset\nid: {B}\ndata: {{}}\n\n"
     streams = [reset, reset, "retry: 30000\n\n"]
 
     async def answer(request: web.Request) -> web.Response:
@@ -232,28 +254,30 @@ async def test_after_a_reset_each_sheet_that_differs_is_delivered(tmp_path: Path
         return web.Response(text=streams.pop(0), content_type="text/event-stream")
 
     told = tmp_path / "told"
-    command = f"cat >>{told}; test $(wc -l <{told}) != 2"
+    command = f"cat >>{told}; test $(wc -l <{told}) != 1"
     async with answering(answer) as url, aiohttp.ClientSession() as http:
-        watched = reader(http, url, ("USD",), kinds=("sheet", "revision"), command=command, place=known)
+        watched = reader(http, url, ("USD",), kinds=("sheet", "revision"), command=command, place=A)
         with pytest.raises(RatesvcError, match="ended with 1"):
             await watched.read()
         await watched.read()
         with pytest.raises(RatesvcError, match="is empty"):
             await watched.read()
-    asked = [f"/v1/rates/{day}?codes=USD&revision={number}" for day, number in ((FRIDAY, 1), (SATURDAY, 2))]
-    assert [json.loads(line)["asked"] for line in told.read_text().splitlines()] == asked * 2
+    asked = f"/v1/rates/{FRIDAY}?codes=USD&revision=2"
+    assert [json.loads(line)["asked"] for line in told.read_text().splitlines()] == [asked] * 2
 
 
-async def test_a_page_in_place_of_an_answer_is_a_failure_and_no_internal_error() -> None:
+@pytest.mark.parametrize("path", ["/v1/rates", "/v1/events"])
+async def test_a_page_in_place_of_an_answer_is_a_failure_and_no_internal_error(path: str) -> None:
     """As of a proxy that asks for a login, whose words may be in another charset than UTF-8."""
-    page: dict[str, Any] = {"body": "<p>Вход".encode("cp1251"), "content_type": "text/html"}
-    async with replying(**page) as url, aiohttp.ClientSession() as http:
-        watched = reader(http, url)
-        with pytest.raises(RatesvcError, match=r"/v1/rates answers 200 \(text/html\)"):
-            await watched.read()
-        watched.is_checked = True
-        with pytest.raises(RatesvcError, match=r"/v1/events answers 200 \(text/html\)"):
-            await watched.read()
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == path:
+            return web.Response(body="<p>Вход".encode("cp1251"), content_type="text/html")
+        return web.json_response({})
+
+    async with answering(answer) as url, aiohttp.ClientSession() as http:
+        with pytest.raises(RatesvcError, match=rf"{path} answers 200 \(text/html\)"):
+            await reader(http, url).read()
 
 
 @pytest.mark.parametrize("left", [b"", b"\0\0\0", b"2026-04-24\n2026-04-25"], ids=["empty", "zeros", "two lines"])
