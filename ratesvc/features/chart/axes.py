@@ -9,9 +9,9 @@ from decimal import Decimal
 from itertools import count, groupby, pairwise
 from operator import itemgetter
 
-from ratesvc.domain.rates import EXACT, rounded, trimmed
+from ratesvc.domain.rates import rounded
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.features.site.text import PIXEL, text_width
+from ratesvc.features.site.text import PIXEL
 
 Point = tuple[date, Decimal]
 Position = tuple[int, int]
@@ -19,18 +19,14 @@ Position = tuple[int, int]
 
 LABEL_GAP = 17
 """The least distance in pixels between the labels of two lines."""
-MOST_DRAWN = 5000
-"""The points of all lines together: so many keep the longest chart under 60 kB."""
-
-_DAY_STEPS, _MONTH_STEPS = (1, 2, 7, 14), (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
-_MOST_DAY_TICKS = 60
-
+MOST_COLUMNS = 400
+"""A line has its highest and its lowest point in each of so many parts of the time, so that no chart is over 60 kB."""
 LONGEST_SILENCE = timedelta(days=12)
 """The Bank has never set a sheet for longer: a rate that pauses longer was missing from sheets in between."""
-SMALL = 12
-"""The font size of the highest and the lowest figure in pixels."""
-ABOVE, BELOW = 7, 16
-"""How many pixels the line of such a text is above the highest and below the lowest point."""
+BELOW = 16
+"""How many pixels the text of a lowest point stands below it."""
+
+_RATE = itemgetter(1)
 
 # Relative paths around a centre: disc, square, triangle, diamond, triangle upside down, cross.
 _MARKERS = (
@@ -56,12 +52,42 @@ class Axis:
         """The place of a number; an axis without extent has everything in its middle."""
         if self.low == self.high:
             return (self.start + self.end) // 2
-        distance = EXACT.multiply(EXACT.subtract(number, self.low), Decimal(self.end - self.start))
-        return self.start + int(rounded(distance, EXACT.subtract(self.high, self.low), places=0))
+        distance = (number - self.low) * (self.end - self.start)
+        return self.start + int(rounded(distance, self.high - self.low, places=0))
 
     def at_day(self, day: date) -> int:
         """The place of a day on an axis whose ends are ordinals."""
         return self.at(Decimal(day.toordinal()))
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line: its code, the figure at its end, its points, and those with a figure of their own.
+
+    Of the latter it says whether they are the lowest.
+    """
+
+    code: str
+    figure: str
+    points: Sequence[Point]
+    peaks: Sequence[tuple[Point, str, bool]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve as it is drawn: its paths, with `marker` around its `end`, and the place of its label.
+
+    `peaks` are the places of its peaks, each with its figure, whether this stands below the point, and which part of it
+    stands there: start, middle or end.
+    """
+
+    curve: Curve
+    path: str
+    end: Position
+    marker: str
+    label: Position
+    leader: str
+    peaks: Sequence[tuple[Position, str, bool, str]]
 
 
 def value_ticks(low: Decimal, high: Decimal, most: int) -> list[Decimal]:
@@ -70,88 +96,37 @@ def value_ticks(low: Decimal, high: Decimal, most: int) -> list[Decimal]:
     They have the finest step that needs at most `most` intervals; `most` is three or more.
     """
     if low == high:
-        margin = low.scaleb(-1)
-        low, high = EXACT.subtract(low, margin), EXACT.add(high, margin)
-    for exponent in count(EXACT.subtract(high, low).adjusted() - 2):
-        for digit in (1, 2, 5):
-            step = Decimal(digit).scaleb(exponent)
-            first, last = _floor(low, step), -_floor(-high, step)
-            if last - first <= most:
-                return [trimmed(EXACT.multiply(step, Decimal(number))) for number in range(first, last + 1)]
-    raise AssertionError  # pragma: no cover -- a step of some size always fits
-
-
-def level_ticks(curves: Sequence[Curve], most: int, height: int) -> list[Decimal]:
-    """The marks of a level for these curves on so many pixels. A lowest figure has its space below it."""
-    levels = [level for curve in curves for _, level in curve.points]
-    low, high = min(levels), max(levels)
-    if any(is_low for curve in curves for *_, is_low in curve.marked):
-        space = rounded(EXACT.multiply(EXACT.subtract(high, low), Decimal(BELOW + ABOVE)), Decimal(height))
-        low = max(EXACT.subtract(low, space), Decimal(0))
-    return value_ticks(low, high, most)
-
-
-def time_axis(curves: Sequence[Curve], start: int, end: int) -> Axis:
-    """From the first day of these curves to their last one."""
-    days = [curve.points[at][0].toordinal() for curve in curves for at in (0, -1)]
-    return Axis(Decimal(min(days)), Decimal(max(days)), start, end)
-
-
-def _floor(number: Decimal, step: Decimal) -> int:
-    whole, rest = EXACT.divmod(number, step)
-    return int(whole) - 1 if rest < 0 else int(whole)
-
-
-def decimals(number: Decimal) -> int:
-    """How many decimals show the number exactly."""
-    exponent = trimmed(number).as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
-
-
-def day_ticks(first: date, last: date) -> Iterator[tuple[bool, list[date]]]:
-    """Ways to mark the days from `first` to `last`, the closest marks first: whether these are days, and the marks.
-
-    If not they are firsts of months, and in steps of years of January. A way without a mark is left out.
-    """
-    start, end = first.toordinal(), last.toordinal()
-    for step in _DAY_STEPS:
-        # Weeks begin on Mondays; ordinal 1 is one.
-        begin = start if step < 7 else start + (1 - start) % step
-        if begin <= end <= start + _MOST_DAY_TICKS * step:
-            yield True, [date.fromordinal(day) for day in range(begin, end + 1, step)]
-    for step in _MONTH_STEPS:
-        months = range(first.year * 12 // step * step, last.year * 12 + 12, step)
-        firsts = (date(month // 12, month % 12 + 1, 1) for month in months if month >= 12)
-        marks = [day for day in firsts if first <= day <= last]
-        if 0 < len(marks) <= _MOST_DAY_TICKS:
-            yield False, marks
+        low, high = low - low.scaleb(-1), high + high.scaleb(-1)
+    steps = (Decimal(digit).scaleb(power) for power in count((high - low).adjusted() - 2) for digit in (1, 2, 5))
+    step = next(step for step in steps if (low // step + most) * step >= high)
+    ticks = [low // step * step]
+    while ticks[-1] < high:
+        ticks.append(ticks[-1] + step)
+    return ticks
 
 
 def runs(points: Sequence[Point]) -> Iterator[Sequence[Point]]:
-    """The points in parts between which the rate was missing."""
-    ends = [at for at, (before, after) in enumerate(pairwise(points), 1) if after[0] - before[0] > LONGEST_SILENCE]
-    return (points[start:end] for start, end in pairwise((0, *ends, len(points))))
+    """The points in parts between which the rate was missing.
 
-
-def held(points: Sequence[Point]) -> Iterator[Point]:
-    """The points, and each rate again on the last of the days without a sheet that follow: it is in force on them."""
+    Each rate stands again on the last of the days without a sheet that follow, because it is in force on them.
+    """
+    run = [points[0]]
     for before, after in pairwise(points):
-        yield before
-        if after[0] - before[0] > ONE_DAY:
-            yield after[0] - ONE_DAY, before[1]
-    yield points[-1]
+        if after[0] - before[0] > LONGEST_SILENCE:
+            yield run
+            run = []
+        elif after[0] - before[0] > ONE_DAY:
+            run.append((after[0] - ONE_DAY, before[1]))
+        run.append(after)
+    yield run
 
 
-def thinned(points: Sequence[Point], columns: int) -> list[Point]:
-    """The lowest and the highest point of each of `columns` columns of equal width, and both ends."""
-    if len(points) <= 2 * columns:
-        return list(points)
-    begin = points[0][0].toordinal()
-    days = points[-1][0].toordinal() - begin + 1
+def thinned(points: Sequence[Point], step: int) -> list[Point]:
+    """The lowest and the highest point of each `step` days, and both ends."""
     kept = {points[0], points[-1]}
-    for _, group in groupby(points, lambda point: (point[0].toordinal() - begin) * columns // days):
+    for _, group in groupby(points, lambda point: point[0].toordinal() // step):
         members = list(group)
-        kept |= {min(members, key=itemgetter(1)), max(members, key=itemgetter(1))}
+        kept |= {min(members, key=_RATE), max(members, key=_RATE)}
     return sorted(kept)
 
 
@@ -170,68 +145,26 @@ def spread(ideal: Sequence[int], gap: int, low: int, high: int) -> list[int]:
     return places
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """One line as drawn: its code, the figure at its end, its points, and those with a figure of their own.
-
-    Of the latter it says whether they are the lowest.
-    """
-
-    code: str
-    figure: str
-    points: Sequence[Point]
-    marked: Sequence[tuple[Point, str, bool]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line as it is drawn: its paths, with `marker` around its `end`, and the label with its place.
-
-    `marks` are the places of further figures, of their texts, and these texts.
-    """
-
-    path: str
-    leader: str
-    end: Position
-    marker: str
-    label: Position
-    code: str
-    figure: str = ""
-    marks: Sequence[tuple[Position, Position, str]] = ()
-
-
-def lines(
-    curves: Sequence[Curve], level: Axis, time: Axis, labels: Sequence[tuple[str, ...]], pixel: int = PIXEL
-) -> list[Line]:
-    """The curves between these axes. They differ by dash, marker and label, and only then by colour.
-
-    A `pixel` is so much of the height. A browser may stretch it.
-    """
-    columns = max(1, min((time.end - time.start) // PIXEL, MOST_DRAWN // (2 * len(curves))))
+def lines(curves: Sequence[Curve], level: Axis, time: Axis) -> list[Line]:
+    """The curves between these axes. They differ by dash, marker and label, and only then by colour."""
+    step, fifth = max(1, int(time.high - time.low) // MOST_COLUMNS), (time.end - time.start) // 5
 
     def placed(points: Sequence[Point]) -> list[Position]:
         return [(time.at_day(day), level.at(rate)) for day, rate in points]
 
-    def parts(points: Sequence[Point]) -> list[Sequence[Position]]:
-        days = (points[-1][0] - points[0][0]).days + 1
-        shares = [(run, max(1, columns * ((run[-1][0] - run[0][0]).days + 1) // days)) for run in runs(points)]
-        return [placed(thinned(list(held(run)), share)) for run, share in shares]
-
-    def mark(point: Point, text: str, is_low: bool) -> tuple[Position, Position, str]:
-        """Above the point, or below the lowest if the axis leaves it space, and between the ends of the axis."""
+    def peak(point: Point, figure: str, is_low: bool) -> tuple[Position, str, bool, str]:
+        """The lowest figure stands above its point, too, if the axis leaves it no space below."""
         x, y = placed([point])[0]
-        half = text_width(text, SMALL) // 2
-        height = y + BELOW * pixel if is_low and y + BELOW * pixel < level.start else y - ABOVE * pixel
-        return (x, y), (max(time.start + half, min(x, time.end - half)), height), text
+        part = "start" if x < time.start + fifth else "end" if x > time.end - fifth else "middle"
+        return (x, y), figure, is_low and y + BELOW * PIXEL < level.start, part
 
-    paths = [parts(curve.points) for curve in curves]
-    heights = spread([path[-1][-1][1] for path in paths], LABEL_GAP * pixel, level.end, level.start)
+    paths = [[placed(thinned(run, step)) for run in runs(curve.points)] for curve in curves]
+    heights = spread([path[-1][-1][1] for path in paths], LABEL_GAP * PIXEL, level.end, level.start)
     drawn = []
-    for curve, path, height, label, marker in zip(curves, paths, heights, labels, _MARKERS, strict=False):
-        end, place = path[-1][-1], (time.end + 14 * PIXEL, height)
-        leader, (code, figure) = _leader(end, time.end, place), (*label, "")[:2]
-        marks = [mark(*one) for one in curve.marked]
-        drawn.append(Line("".join(map(_joined, path)), leader, end, marker, place, code, figure, marks))
+    for curve, path, height, marker in zip(curves, paths, heights, _MARKERS, strict=False):
+        end, label = path[-1][-1], (time.end + 14 * PIXEL, height)
+        peaks = [peak(*one) for one in curve.peaks]
+        drawn.append(Line(curve, "".join(map(_joined, path)), end, marker, label, _leader(end, time.end, label), peaks))
     return drawn
 
 

@@ -8,18 +8,10 @@ from datetime import date, timedelta
 from urllib.parse import urlencode
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import EXACT, FIRST_DAY, MOST_USED, REDENOMINATION, Change, plain, trimmed
+from ratesvc.domain.rates import EXACT, FIRST_DAY, MOST_USED, REDENOMINATION, Change, trimmed
 from ratesvc.errors import RatesvcError
-from ratesvc.features.chart.axes import Axis, Curve, Point, level_ticks, lines, time_axis
-from ratesvc.features.chart.drawing import (
-    MOST_CURRENCIES,
-    STYLE,
-    ChartLook,
-    Drawing,
-    day_marks,
-    is_better_indexed,
-    marks_of,
-)
+from ratesvc.features.chart.axes import Point, px
+from ratesvc.features.chart.drawing import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed, plot
 from ratesvc.features.ranges.periods import month
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import LINK, iframe, page, picture_of
@@ -37,11 +29,8 @@ PREVIEW = "width=600&height=315&density=2"
 EMBED_WIDTHS = (360, 520, 720)
 """Pixels of a frame."""
 
-_WHOLE = 1000 * PIXEL
-"""Both axes of a plot. The browser gives them their lengths."""
-_MOST_LEVELS = 5
-_WIDTH, _HEIGHT = 400, 150
-"""Pixels of a small plot, in which labels keep their distance. A narrower one leaves out every other day."""
+_SMALL = (0, 0, 400 * PIXEL, 150 * PIXEL)
+"""A plot in which labels keep their distance. The browser stretches it."""
 
 MOST_ROWS = 420
 """Of the table: all sheets of a year, the weeks of eight years, or the months since 1992."""
@@ -54,32 +43,28 @@ _MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """Currencies, and a period up to today, or where `period` is empty days of the reader's own."""
+class View:
+    """Currencies, a period up to today, or where `period` is empty days of the reader's own, and how they are shown.
+
+    With a `theme` the page is a frame.
+    """
 
     codes: tuple[str, ...]
     period: str
     days: Days
-
-    def query(self, language: Language, **more: str) -> str:
-        """The parameters of the page."""
-        own = {"since": str(self.days.since), "until": str(self.days.until)}
-        days = {"period": self.period} if self.period else own
-        return urlencode({"codes": ",".join(self.codes), **days, "lang": language.tag, **more}, safe=",")
-
-    def dated(self, language: Language, **more: str) -> str:
-        """The parameters of the same days for ever."""
-        return replace(self, period="").query(language, **more)
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A selection, and how it is shown: as a page, or with a `theme` as a frame."""
-
-    selection: Selection
     language: Language
     site: Site
     theme: str = ""
+
+    def query(self, **more: str) -> str:
+        """The parameters of the page."""
+        own = {"since": str(self.days.since), "until": str(self.days.until)}
+        days = {"period": self.period} if self.period else own
+        return urlencode({"codes": ",".join(self.codes), **days, "lang": self.language.tag, **more}, safe=",")
+
+    def dated(self, **more: str) -> str:
+        """The parameters of the same days for ever."""
+        return replace(self, period="").query(**more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +97,9 @@ def answered(
     """The page about these rates, in which the `unconfirmed` days are missing; `codes` may be chosen."""
     language, indexed = view.language, is_better_indexed(series)
     drawing = Drawing(series, ChartLook(language, demo=view.site.demo and bool(view.theme)), indexed=indexed)
-    figures = [_figure(code, drawing.rates.get(code, ()), language) for code in view.selection.codes]
+    figures = [_figure(code, drawing.rates.get(code, ()), language) for code in view.codes]
     step, days = _days(drawing.rates)
-    roubles = {"roubles": "new"} if view.selection.days.since < REDENOMINATION else {}
+    roubles = {"roubles": "new"} if view.days.since < REDENOMINATION else {}
     return _page(
         view,
         codes,
@@ -124,12 +109,13 @@ def answered(
         figures=figures,
         subtitle=drawing.subtitle,
         notes=drawing.notes[1:],
-        plot=_plot(drawing.curves, language),
+        plot=plot(drawing.curves, language, _SMALL) if drawing.curves else {},
+        px=px,
         indexed=indexed,
         step=language.say(step),
         rows=_rows(days, drawing.rates, view),
         missing=_missing(unconfirmed, language),
-        csv=f"{view.site.public_url}/v1/series.csv?{view.selection.dated(language, locale=language.tag, **roubles)}",
+        csv=f"{view.site.public_url}/v1/series.csv?{view.dated(locale=language.tag, **roubles)}",
     )
 
 
@@ -148,7 +134,7 @@ def refused(view: View, codes: Collection[str], error: RatesvcError, why: Reason
 def frame_address(view: View) -> str:
     """The address for an iframe."""
     theme = {"theme": view.theme} if view.theme not in ("", USUAL_THEME) else {}
-    return f"{view.site.public_url}/chart/frame?{view.selection.query(view.language, **theme)}"
+    return f"{view.site.public_url}/chart/frame?{view.query(**theme)}"
 
 
 def frame_height(codes: Sequence[str]) -> int:
@@ -157,30 +143,30 @@ def frame_height(codes: Sequence[str]) -> int:
 
 
 def _page(view: View, codes: Collection[str], **values: object) -> str:
-    selection, language, site = view.selection, view.language, view.site
-    others = [choice for choice in choices(codes, language) if choice[0] not in selection.codes]
+    language, site = view.language, view.site
+    others = [choice for choice in choices(codes, language) if choice[0] not in view.codes]
     nothing = {"title": "", "description": "", "figures": (), "problem": "", "detail": "", "missing": ""}
     return page(
         "chart/chart.html",
         **nothing | values,
         t=language.say,
         heading=language.say(LINK),
-        embed=iframe(frame_address(view), language.say(LINK), (EMBED_WIDTHS[-1], frame_height(selection.codes))),
+        embed=iframe(frame_address(view), language.say(LINK), (EMBED_WIDTHS[-1], frame_height(view.codes))),
         widths=EMBED_WIDTHS,
-        picture=picture_of(site, f"chart.png?{selection.dated(language)}&width=720&height=400&density=2"),
+        picture=picture_of(site, f"chart.png?{view.dated()}&width=720&height=400&density=2"),
         page=of_sentences(language),
         language=language,
-        uis=[language_or_default(tag) for tag in TRANSLATIONS],
+        uis=[replace(view, language=language_or_default(tag)) for tag in TRANSLATIONS],
         site=site,
         theme=view.theme,
         rules=STYLE,
         preview=PREVIEW,
-        selection=selection,
+        view=view,
         earliest=FIRST_DAY,
-        others=others if len(selection.codes) < MOST_CURRENCIES else [],
-        periods=[(language.say(name, days="7"), replace(selection, period=key)) for key, name in PERIODS.items()],
-        alone=lambda code: replace(selection, codes=(code,)),
-        without=lambda code: replace(selection, codes=tuple(one for one in selection.codes if one != code)),
+        others=others if len(view.codes) < MOST_CURRENCIES else [],
+        periods=[(language.say(name, days="7"), replace(view, period=key)) for key, name in PERIODS.items()],
+        alone=lambda code: replace(view, codes=(code,)),
+        without=lambda code: replace(view, codes=tuple(one for one in view.codes if one != code)),
     )
 
 
@@ -205,21 +191,6 @@ def _described(figures: Sequence[Figure], subtitle: str) -> str:
     return " · ".join([*first, subtitle])
 
 
-def _plot(curves: Sequence[Curve], language: Language) -> dict[str, object]:
-    """The lines, and the marks of their axes, in parts of _WHOLE."""
-    if not curves:
-        return {}
-    ticks = level_ticks(curves, _MOST_LEVELS, _HEIGHT)
-    time, level = time_axis(curves, 0, _WHOLE), Axis(ticks[0], ticks[-1], _WHOLE, 0)
-    return {
-        "low": plain(ticks[0]),
-        "high": plain(ticks[-1]),
-        "levels": list(zip(map(level.at, ticks), marks_of(ticks, language), strict=True)),
-        "days": day_marks(time, language, _WHOLE // _WIDTH),
-        "lines": lines(curves, level, time, [(curve.code,) for curve in curves], _WHOLE // _HEIGHT),
-    }
-
-
 def _days(rates: Mapping[str, Sequence[Point]]) -> tuple[str, list[date]]:
     """The days of the table, oldest first: all, or the last of each week or month and the ends of the lines."""
     every = sorted({day for points in rates.values() for day, _ in points})
@@ -232,7 +203,7 @@ def _rows(
     days: Sequence[date], rates: Mapping[str, Sequence[Point]], view: View
 ) -> list[tuple[str, str, Sequence[str]]]:
     """Each day, the newest first: for programs, for people, and with its rates."""
-    language, columns = view.language, [dict(rates.get(code, ())) for code in view.selection.codes]
+    language, columns = view.language, [dict(rates.get(code, ())) for code in view.codes]
 
     def cells(day: date) -> list[str]:
         return [language.number(column[day], PLACES) if day in column else NOTHING for column in columns]

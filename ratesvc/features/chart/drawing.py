@@ -6,25 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise, repeat
+from itertools import pairwise
 from operator import itemgetter
 
-from ratesvc.domain.rates import EXACT, OLD_IN_NEW, ONE, REDENOMINATION, ratios, rounded, trimmed
-from ratesvc.features.chart.axes import (
-    SMALL,
-    Axis,
-    Curve,
-    Point,
-    day_ticks,
-    decimals,
-    level_ticks,
-    lines,
-    px,
-    time_axis,
-)
+from ratesvc.domain.rates import EXACT, REDENOMINATION, plain, rounded, unrounded
+from ratesvc.features.chart.axes import BELOW, Axis, Curve, Point, lines, px, value_ticks
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import asset, page
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
+from ratesvc.render.language import PLACES
 
 CONTENT_TYPE = "image/svg+xml"
 STYLE = asset("chart/chart.css").read_text("utf-8").strip()
@@ -32,12 +22,16 @@ STYLE = asset("chart/chart.css").read_text("utf-8").strip()
 
 MOST_CURRENCIES = 6
 
-_TITLE, _TEXT = 19, 13
+_TITLE, _TEXT, _SMALL = 19, 13, 12
 """Font sizes in pixels. That of the title is 17, and its bold letters are as wide as those of 19."""
 _TITLE_STEP, _TEXT_STEP, _NOTE_STEP = 21 * PIXEL, 17 * PIXEL, 15 * PIXEL
 _EDGE, _LEAST_PLOT = 12 * PIXEL, 92 * PIXEL
 _FAR_APART = 5
 _HUNDRED = Decimal(100)
+_RATE = itemgetter(1)
+
+_DAY_STEPS, _MONTH_STEPS = (1, 2, 7, 14), (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
+_MOST_DAY_MARKS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +58,8 @@ def is_better_indexed(series: Mapping[str, Sequence[Point]]) -> bool:
 class Drawing:
     """A chart of unit rates in `quote` by effective date, or with `indexed` of their move from 100 at the first.
 
-    `series` holds (effective date, unit rate) for each currency code in order of days, rates before 1998-01-01 in old
-    roubles as published. There are at most MOST_CURRENCIES. Cross rates have 10 digits, which are finer than any
-    figure. `rates` are in new roubles, without empty series.
+    `series` holds (effective date, unit rate) for each currency code in order of days, in new roubles. There are at
+    most MOST_CURRENCIES. `rates` are those with points.
     """
 
     def __init__(
@@ -78,12 +71,12 @@ class Drawing:
         indexed: bool = False,
     ) -> None:
         self._look, self._quote, self._indexed = look, quote, indexed
-        self.rates = {code: _in_new_roubles(code, points, quote) for code, points in series.items() if points}
-        self.in_words = "\n".join(self._in_words(code, points) for code, points in self.rates.items())
+        self.rates = {code: points for code, points in series.items() if points}
         self.curves = [self._curve(code, points) for code, points in self.rates.items()]
+        self.in_words = "\n".join(map(self._in_words, self.curves))
         self._space = look.width * PIXEL - 2 * _EDGE
         self.title, self.subtitle = look.title or self._title(), self._subtitle()
-        self.notes = _notes(series, look, quote)
+        self.notes = self._notes([code for code in series if code not in self.rates])
 
     def svg(self) -> str:
         """The SVG document."""
@@ -91,7 +84,7 @@ class Drawing:
         is_rtl, lang = language.direction == "rtl", language.foreign
         title_lang = "" if self.curves or look.title else lang
         titles, subtitles = wrapped(self.title, _TITLE, self._space), wrapped(self.subtitle, _TEXT, self._space)
-        notes = wrapped(language.blank.join(self.notes), SMALL, self._space)
+        notes = wrapped(language.blank.join(self.notes), _SMALL, self._space)
         head, foot = _EDGE - 4 * PIXEL, _EDGE + 28 * PIXEL + _NOTE_STEP * len(notes)
         below = head + _TITLE_STEP * len(titles)
         top = below + _TEXT_STEP * len(subtitles) + _EDGE + 4 * PIXEL
@@ -118,41 +111,29 @@ class Drawing:
         return f"{drawn}\n"
 
     def _plot(self, top: int, bottom: int) -> dict[str, object]:
-        """The axes, their marks as (place, text), and the lines between them."""
-        language, height = self._look.language, (bottom - top) // PIXEL
-        ticks = level_ticks(self.curves, height // 30, height)
-        marks = marks_of(ticks, language)
+        """What stands between these heights, beside the marks of the levels and before the labels of the lines."""
+        marks = level_marks(self.curves, self._look.language, (bottom - top) // PIXEL)
         # The title says which currency a single line is.
-        labels = [(curve.figure,) if len(self.curves) == 1 else (curve.code, curve.figure) for curve in self.curves]
-        left = _EDGE + max(text_width(text, SMALL) for text in marks) + 8 * PIXEL
-        right = _EDGE + self._space - max(text_width(" ".join(label), _TEXT) for label in labels) - 16 * PIXEL
-        time, level = time_axis(self.curves, left, right), Axis(ticks[0], ticks[-1], bottom, top)
-        return {
-            "time": time,
-            "bottom": bottom,
-            "levels": list(zip(map(level.at, ticks), marks, strict=True)),
-            "days": day_marks(time, language),
-            "lines": lines(self.curves, level, time, labels),
-        }
+        labels = [f"{curve.code} {curve.figure}" if len(self.curves) > 1 else curve.figure for curve in self.curves]
+        left = _EDGE + max(text_width(text, _SMALL) for _, text in marks) + 8 * PIXEL
+        right = _EDGE + self._space - max(text_width(label, _TEXT) for label in labels) - 16 * PIXEL
+        return plot(self.curves, self._look.language, (left, top, right, bottom))
 
     def _curve(self, code: str, points: Sequence[Point]) -> Curve:
         """The line with the label at its end; a single one also with its highest and lowest figure."""
-        first, last = points[0], points[-1]
         if self._indexed:
-            # Ten digits are finer than any pixel.
-            hundredfold = [EXACT.multiply(rate, _HUNDRED) for _, rate in points]
-            moved = list(zip([day for day, _ in points], ratios(hundredfold, repeat(first[1])), strict=False))
-            return Curve(code, self._figure(last, first), moved)
-        # Four significant digits, two decimals at least: 101.68, 0.003008.
-        places = max(2, 3 - last[1].adjusted())
+            first = points[0][1]
+            points = [(day, unrounded(EXACT.multiply(rate, _HUNDRED), first)) for day, rate in points]
+        last = points[-1][1]
+        # Of rates four significant digits, two decimals at least: 101.68, 0.003008.
+        places = 1 if self._indexed else max(2, 3 - last.adjusted())
 
-        def written(rate: Decimal) -> str:
-            return self._look.language.number(rounded(rate, ONE, places=places), places)
+        def figure(level: Decimal) -> str:
+            return self._look.language.number(rounded(level, places=places), places)
 
-        rate = itemgetter(1)
-        extremes = ((max(points, key=rate), False), (min(points, key=rate), True)) if len(self.rates) == 1 else ()
-        marked = [(point, written(point[1]), is_low) for point, is_low in extremes if point[1] != last[1]]
-        return Curve(code, written(last[1]), points, marked)
+        extremes = ((max(points, key=_RATE), False), (min(points, key=_RATE), True)) if len(self.rates) == 1 else ()
+        peaks = [(point, figure(point[1]), is_low) for point, is_low in extremes if point[1] != last]
+        return Curve(code, figure(last), points, peaks)
 
     def _title(self) -> str:
         """The names of the currencies, or their codes if the names need more than two lines."""
@@ -180,64 +161,90 @@ class Drawing:
         period = self._look.language.day(first) if first == last else self._look.language.period(first, last)
         return " · ".join(map(self._look.language.isolated, (unit, period)))
 
-    def _in_words(self, code: str, points: Sequence[Point]) -> str:
+    def _in_words(self, curve: Curve) -> str:
         """A line for readers who cannot see it."""
-        rate = itemgetter(1)
-        lowest, highest = min(points, key=rate), max(points, key=rate)
-        extremes = {"first": points[0], "last": points[-1], "lowest": lowest, "highest": highest}
-        words = {name: self._figure(point, points[0]) for name, point in extremes.items()}
-        days = {f"{name}_day": self._look.language.day(day) for name, (day, _) in extremes.items()}
-        return self._look.language.say(
+        language, points = self._look.language, curve.points
+        lowest, highest = min(points, key=_RATE), max(points, key=_RATE)
+        named = {"first": points[0], "last": points[-1], "lowest": lowest, "highest": highest}
+        figures = {
+            name: language.number(rounded(level, places=1), 1) if self._indexed else language.number(level, PLACES)
+            for name, (_, level) in named.items()
+        }
+        days = {f"{name}_day": language.day(day) for name, (day, _) in named.items()}
+        return language.say(
             "{name} ({code}): first {first} on {first_day}, last {last} on {last_day}; "
             "lowest {lowest} on {lowest_day}, highest {highest} on {highest_day}.",
-            **{"name": self._look.language.currency(code), "code": code, **words, **days},
+            **{"name": language.currency(curve.code), "code": curve.code, **figures, **days},
         )
 
-    def _figure(self, point: Point, first: Point) -> str:
-        if not self._indexed:
-            return self._look.language.number(point[1], max(4, decimals(point[1])))
-        return self._look.language.number(rounded(EXACT.multiply(point[1], _HUNDRED), first[1], places=1), 1)
+    def _notes(self, missing: Sequence[str]) -> list[str]:
+        language, say = self._look.language, self._look.language.say
+        notes = [say("Source: Bank of Russia.")]
+        in_roubles = [points for code, points in self.rates.items() if "RUB" in (code, self._quote)]
+        if any(points[0][0] < REDENOMINATION for points in in_roubles):
+            day = language.isolated(language.day(REDENOMINATION))
+            notes.append(say("Rates before {day} were in old roubles; here they are divided by 1,000.", day=day))
+        if missing:
+            notes.append(say("No rates for these days: {codes}.", codes=", ".join(missing)))
+        if self._look.demo:
+            notes.append(say("Demo: recorded rates, not today's rates."))
+        return notes
 
 
-def _in_new_roubles(code: str, points: Sequence[Point], quote: str) -> list[Point]:
-    if "RUB" not in (code, quote):
-        return list(points)
-    change = EXACT.multiply if code == "RUB" else EXACT.divide
-    return [(day, trimmed(change(rate, OLD_IN_NEW)) if day < REDENOMINATION else rate) for day, rate in points]
+def plot(curves: Sequence[Curve], language: Language, box: tuple[int, int, int, int]) -> dict[str, object]:
+    """The lines and the marks of both axes with their places between left, top, right and bottom."""
+    left, top, right, bottom = box
+    days = [curve.points[at][0].toordinal() for curve in curves for at in (0, -1)]
+    marks = level_marks(curves, language, (bottom - top) // PIXEL)
+    low, high = marks[0][0], marks[-1][0]
+    time, level = Axis(Decimal(min(days)), Decimal(max(days)), left, right), Axis(low, high, bottom, top)
+    return {
+        "box": box,
+        "low": plain(low),
+        "high": plain(high),
+        "levels": [(level.at(number), text) for number, text in marks],
+        "days": day_marks(time, language),
+        "lines": lines(curves, level, time),
+    }
 
 
-def _notes(series: Mapping[str, Sequence[Point]], look: ChartLook, quote: str) -> list[str]:
-    say = look.language.say
-    notes = [say("Source: Bank of Russia.")]
-    in_roubles = series if quote == "RUB" else {code: series[code] for code in series if code == "RUB"}
-    if any(points[0][0] < REDENOMINATION for points in in_roubles.values() if points):
-        day = look.language.isolated(look.language.day(REDENOMINATION))
-        notes.append(say("Rates before {day} were in old roubles; here they are divided by 1,000.", day=day))
-    if missing := [code for code, points in series.items() if not points]:
-        notes.append(say("No rates for these days: {codes}.", codes=", ".join(missing)))
-    if look.demo:
-        notes.append(say("Demo: recorded rates, not today's rates."))
-    return notes
+def level_marks(curves: Sequence[Curve], language: Language, height: int) -> list[tuple[Decimal, str]]:
+    """The marks of the levels on so many pixels, as numbers and as text. The figure of a lowest point has its space."""
+    levels = [level for curve in curves for _, level in curve.points]
+    low, high = min(levels), max(levels)
+    if any(is_low for curve in curves for *_, is_low in curve.peaks):
+        low = max(low - unrounded((high - low) * (BELOW + 7), Decimal(height)), Decimal(0))
+    ticks = value_ticks(low, high, height // 30)
+    places = max(0, -(ticks[1] - ticks[0]).adjusted())
+    return [(tick, language.number(tick, places)) for tick in ticks]
 
 
-def marks_of(ticks: Sequence[Decimal], language: Language) -> list[str]:
-    """The marks of a level as text, with as many decimals as the longest needs."""
-    places = max(map(decimals, ticks))
-    return [language.number(tick, places) for tick in ticks]
+def day_marks(time: Axis, language: Language) -> list[tuple[int, str]]:
+    """The closest marks of days as (place, text) whose labels leave a blank between them.
 
+    They are days, Mondays, firsts of months, and in steps of years firsts of January.
+    """
 
-def day_marks(time: Axis, language: Language, pixel: int = PIXEL) -> list[tuple[int, str]]:
-    """The closest marks of days as (place, text) whose labels leave a blank between them; a `pixel` is so much."""
-
-    def text(day: date, is_day: bool) -> str:
-        if is_day:
-            return language.day_and_month(day)
+    def month_or_year(day: date) -> str:
         return str(day.year) if day.month == 1 else language.month(day)
 
+    first, last = date.fromordinal(int(time.low)), date.fromordinal(int(time.high))
+    # Ordinal 1 is a Monday. The months are counted from January of year 0.
+    days = range(first.toordinal(), last.toordinal() + 1)
+    months = range(first.year * 12 + first.month - (first.day == 1), last.year * 12 + last.month)
+    ways = [
+        (language.day_and_month, [date.fromordinal(day) for day in days[(1 - days.start) % step :: step]])
+        for step in _DAY_STEPS
+    ]
+    ways += [
+        (month_or_year, [date(month // 12, month % 12 + 1, 1) for month in months[-months.start % step :: step]])
+        for step in _MONTH_STEPS
+    ]
     marks: list[tuple[int, str]] = []
-    for is_day, days in day_ticks(*(date.fromordinal(int(day)) for day in (time.low, time.high))):
-        marks = [(time.at_day(day), text(day, is_day)) for day in days]
-        space = (max(text_width(text, SMALL) for _, text in marks) + 14 * PIXEL) * pixel // PIXEL
-        if all(after[0] - before[0] >= space for before, after in pairwise(marks)):
-            break
+    for text, marked in ways:
+        if 0 < len(marked) <= _MOST_DAY_MARKS:
+            marks = [(time.at_day(day), text(day)) for day in marked]
+            space = max(text_width(text, _SMALL) for _, text in marks) + 14 * PIXEL
+            if all(after[0] - before[0] >= space for before, after in pairwise(marks)):
+                break
     return marks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from functools import cache, partial
@@ -15,7 +14,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, RatesvcError
 from ratesvc.features.chart import chart_page, drawing
-from ratesvc.features.chart.chart_page import Selection, View
+from ratesvc.features.chart.chart_page import View
 from ratesvc.features.ranges import unit_rates
 from ratesvc.features.ranges.requests import check_combined, days_of, long_answer, series_params
 from ratesvc.features.ranges.unit_rates import SeriesParams
@@ -67,32 +66,29 @@ async def page(service: Service, site: Site, path: str, request: web.Request) ->
 
 
 async def _answered(service: Service, site: Site, path: str, request: web.Request) -> Answer:
-    params, today, history = StrictParams(request, path), moscow_day(service.clock()), service.history
-    selection = charted(params, service)
-    wanted = SeriesParams(selection.codes, selection.days)
-    view = View(selection, Language.of(params.language()), site, params.text("theme"))
+    view, history = viewed(StrictParams(request, path), service, site), service.history
+    wanted = SeriesParams(view.codes, view.days, new_roubles=True)
 
     def render() -> Body:
-        rates = {code: unit_rates.series(history, code, wanted) for code in selection.codes}
-        unconfirmed = history.missing_days(wanted.days, today)
+        rates = {code: unit_rates.series(history, code, wanted) for code in view.codes}
+        unconfirmed = history.missing_days(view.days, moscow_day(service.clock()))
         return html(chart_page.answered(view, history.codes(), rates, unconfirmed), *_headers(site, path))
 
     # It lays out all pictures, so no widget waits behind it.
     key, queue = ("page", path, view), Queue.PICTURES
-    return await long_answer(service, key, wanted.days, render, queue)
+    return await long_answer(service, key, view.days, render, queue)
 
 
-def charted(params: StrictParams, service: Service) -> Selection:
-    """Currencies and days. Raises what `series_params` raises."""
+def viewed(params: StrictParams, service: Service, site: Site) -> View:
+    """What a request asks for. Raises what `series_params` raises."""
     check_combined(params)
-    today, codes = moscow_day(service.clock()), params.codes() or ()
-    _check_count(tuple(code for code in codes if code != "RUB"), params)
-    codes = tuple(known(code, service) for code in codes if code != "RUB")
-    if params.has("since") or params.has("until"):
-        return Selection(codes, "", _with_a_sheet(days_of(params, service), service.history, today))
-    period = params.text("period")
-    days = chart_page.days_of(period, today, service.history.begins)
-    return Selection(codes, period, _with_a_sheet(days, service.history, today))
+    history, today = service.history, moscow_day(service.clock())
+    codes = tuple(known(code, service) for code in params.codes() or () if code != "RUB")
+    is_own = params.has("since") or params.has("until")
+    period = "" if is_own else params.text("period")
+    days = days_of(params, service) if is_own else chart_page.days_of(period, today, history.begins)
+    language = Language.of(params.language())
+    return View(codes, period, _with_a_sheet(days, history, today), language, site, params.text("theme"))
 
 
 def _with_a_sheet(days: Days, history: History, today: date) -> Days:
@@ -109,10 +105,10 @@ def _refusal(service: Service, site: Site, path: str, request: web.Request, erro
     since, until = (iso_day(params.text(name, 10)) for name in ("since", "until"))
     period = "" if since or until else params.choice("period", (chart_page.USUAL_PERIOD, *chart_page.PERIODS))
     usual = chart_page.days_of(period or chart_page.USUAL_PERIOD, moscow_day(now), history.begins)
-    selection = Selection(codes, period, Days(since or usual.since, until or usual.until))
+    days = Days(since or usual.since, until or usual.until)
     theme = params.choice("theme", FRAME_THEMES) if path == FRAME else ""
     why = None if isinstance(error, BadRequest) else reasons.reason(error, "", now, history.calendar)
-    view = View(selection, params.language(), site, theme)
+    view = View(codes, period, days, params.language(), site, theme)
     return chart_page.refused(view, history.codes(), error, why)
 
 
@@ -133,17 +129,15 @@ def _headers(site: Site, path: str) -> tuple[tuple[str, str], ...]:
 
 
 def _embedded(service: Service, site: Site, path: str, query: MultiMapping[str]) -> Embedded:
-    params = StrictParams(query, path)
-    view = View(charted(params, service), Language.of(params.language()), site, params.text("theme"))
-    height = chart_page.frame_height(view.selection.codes)
+    view = viewed(StrictParams(query, path), service, site)
+    height = chart_page.frame_height(view.codes)
     address, width = chart_page.frame_address(view), chart_page.EMBED_WIDTHS[-1]
     return Embedded(view.language.say(LINK), address, width, lambda _: height)
 
 
 async def _picture(service: Service, path: str, request: web.Request) -> Answer:
     params, history, today = StrictParams(request, path), service.history, moscow_day(service.clock())
-    series, scale = series_params(params, service), params.text("scale")
-    _check_count(series.codes, params)
+    series, scale = replace(series_params(params, service), new_roubles=True), params.text("scale")
     size, title = (params.number("width"), params.number("height")), params.text("title").strip()
     chosen = drawing.ChartLook(Language.of(params.language()), params.text("theme"), *size, service.demo, title)
     points = unit_rates.points_of(history, series, today)
@@ -166,12 +160,6 @@ async def _picture(service: Service, path: str, request: web.Request) -> Answer:
 
     queue = Queue.PICTURES if density else Queue.of(points)
     return await long_answer(service, (path, series, chosen, scale, density), series.days, render, queue)
-
-
-def _check_count(codes: Sequence[str], params: StrictParams) -> None:
-    if not 1 <= len(codes) <= drawing.MOST_CURRENCIES:
-        text = f"A chart shows 1 to {drawing.MOST_CURRENCIES} currencies other than its quote."
-        raise BadRequest(text, "codes", params.text("codes"))
 
 
 FEATURE = Feature(

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageColor
 
-from ratesvc.domain.rates import REDENOMINATION
 from ratesvc.features.chart.axes import LABEL_GAP, Point
 from ratesvc.features.chart.drawing import STYLE, ChartLook, Drawing, is_better_indexed
 from ratesvc.features.site.language import language_or_default
@@ -51,9 +50,9 @@ def look(tag: str = "en", **others: Any) -> ChartLook:
     return ChartLook(language_or_default(tag), **others)
 
 
-OLD = [(day, rate * 1000 if day < REDENOMINATION else rate) for day, rate in sheets(date(1992, 7, 1), 8400, 300_000, 3)]
+OLD = sheets(date(1992, 7, 1), 8400, 300_000, 3)
 
-AROUND_1998 = [(date(1997, 12, 30), Decimal("0.001")), (date(1998, 1, 1), Decimal(1))]
+AROUND_1998 = [(date(1997, 12, 30), Decimal("1.1")), (date(1998, 1, 1), Decimal(1))]
 
 DRAWINGS = {
     "one-month-en-light": lambda: chart(several(CODES[:1], date(2024, 7, 2), 24), look(theme="light")),
@@ -64,7 +63,7 @@ DRAWINGS = {
     # English sentences are marked, but not the host's own title, which may be in any language.
     "nothing-de": lambda: chart({"USD": []}, look("de")),
     "nothing-titled": lambda: chart({"USD": []}, look("de", title="A <b> & c")),
-    # The rouble cancels between two other currencies, but not in its own price.
+    # The picture says that there were old roubles, unless the rouble is in neither price.
     "cross-titled-de": lambda: chart({"DEM": AROUND_1998}, look("de", title="A <b> & c"), quote="USD"),
     "rouble-en": lambda: chart({"RUB": AROUND_1998}, look(), quote="USD"),
     # Small pictures keep their size and have names as long as there is space.

@@ -33,13 +33,15 @@ async def test_the_first_revision_of_a_corrected_sheet_stays_readable(bank: Bank
         assert json.loads((await running.get("/v1/series?codes=USD"))[2])["rows"][-1]["revision"] == 2
 
 
-async def test_an_index_is_in_new_roubles(bank: Bank, serve_whole: Serve) -> None:
+async def test_charts_are_in_new_roubles(bank: Bank, serve_whole: Serve) -> None:
     """A dollar costs 6,000 old roubles, and on the next day 6 new ones."""
     six = changed(sheet(NEW), USD=Decimal(6))
     bank.publish(sheet(FRIDAY), all_times(replace(six, effective_date=OLD), "1000"), six)
-    target = f"/chart.svg?codes=RUB&quote_currency=USD&scale=indexed&since={OLD}&until={NEW}"
+    days = f"since={OLD}&until={NEW}"
     async with serve_whole() as served:
-        assert b"December 31, 1997, last 100.0 on" in (await served.get(target))[2]
+        _, _, index = await served.get(f"/chart.svg?codes=RUB&quote_currency=USD&scale=indexed&{days}")
+        assert b"December 31, 1997, last 100.0 on" in index
+        assert b"(</span>0.00%<span>)" in (await served.get(f"/chart?codes=USD&{days}"))[2]
 
 
 async def test_a_chart_of_far_apart_rates_starts_at_100_and_has_its_hosts_title(bank: Bank, serve_whole: Serve) -> None:
