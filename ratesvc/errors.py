@@ -38,8 +38,7 @@ class GaveUp(RatesvcError):
 class StoreUnavailable(RatesvcError):
     """Redis did not answer as it should; the service goes on from memory.
 
-    `kind` is one of auth, loading, memory, readonly, timeout, connection, type (our key holds another type of value),
-    refused, answer (it makes no sense).
+    `kind` is one of auth, loading, memory, readonly, timeout, connection, refused, answer (it makes no sense).
     """
 
     def __init__(self, text: str, kind: str = "refused") -> None:

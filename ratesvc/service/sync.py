@@ -19,15 +19,11 @@ RECONNECT_S = 1.0
 
 
 class Repairs(NamedTuple):
-    """How many sheets and columns one comparison wrote again, and how many unreadable values it deleted.
-
-    `misplaced` names the keys of ours that were deleted, because they held another type of value.
-    """
+    """How many sheets and columns one comparison wrote again, and how many unreadable values it deleted."""
 
     sheets: int = 0
     columns: int = 0
     dropped: int = 0
-    misplaced: tuple[str, ...] = ()
 
 
 class Sync:
@@ -69,13 +65,8 @@ class Sync:
 
         What was written is announced, because other replicas may lack the same.
         """
-        try:
-            async with self._lock:
-                repaired = await self._compare()
-        except StoreUnavailable as error:
-            if error.kind != "type":
-                raise
-            return Repairs(misplaced=tuple(await self._store.drop_misplaced()))
+        async with self._lock:
+            repaired = await self._compare()
         if any(repaired):
             with contextlib.suppress(StoreUnavailable):
                 await self._store.announce()

@@ -306,9 +306,7 @@ class Telemetry:
 
     def repaired(self, repaired: Repairs) -> None:
         """Log and count the values that were written to Redis again."""
-        for key in repaired.misplaced:
-            self.log.warning("misplaced_dropped", key=key)
-        counts = {"sheets": repaired.sheets, "columns": repaired.columns, "dropped": repaired.dropped}
+        counts = repaired._asdict()
         if any(counts.values()):
             self.log.warning("repaired", **counts)
         for what, count in counts.items():

@@ -194,8 +194,6 @@ class RedisConnection:
 
 def kind_of(error: Exception) -> str:
     """The kind of StoreUnavailable that this error becomes."""
-    if str(error).startswith("WRONGTYPE"):
-        return "type"
     return next((kind for kind, families in _KINDS.items() if isinstance(error, families)), "answer")
 
 
@@ -222,13 +220,7 @@ class Lease:
 
     async def take(self) -> bool:
         """Take the lease if it is free; returns whether this replica holds it now. Raises StoreUnavailable."""
-        try:
-            self.held = await self._take()
-        except StoreUnavailable as trouble:
-            if trouble.kind != "type":
-                raise
-            self.held = False
-            await self.revoke()
+        self.held = await self._take()
         if self.held and (self._renewal is None or self._renewal.done()):
             self._renewal = asyncio.create_task(self._renew(), name="lease")
         return self.held
@@ -240,9 +232,7 @@ class Lease:
             pipeline.set(self._key, self._token, px=milliseconds, nx=True)
             pipeline.getrange(self._key, 0, len(self._token))  # not more, because a foreign value may be long
             pipeline.pttl(self._key)
-            taken, holder, left_ms = answers = await pipeline.execute(raise_on_error=False)
-            if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
-                raise error
+            taken, holder, left_ms = await pipeline.execute()
             if not taken and holder == self._token:
                 # Held already, or given by an answer that was lost.
                 return bool(await redis.set(self._key, self._token, px=milliseconds, xx=True))

@@ -15,6 +15,7 @@ The braces keep all keys in one slot of a Cluster. Sheets are only added, so eve
 gives the same result. Columns and the coverage are overwritten. A coverage is valid only while all its columns are
 there and were requested for all its days, so `put_history` writes them first. A value that cannot be read counts as
 missing: it is deleted, and a replica that holds it adds it again. One that is too long to be ours is deleted unread.
+A key of another type is left alone: Redis refuses the command, and the log names the key.
 The version changes with every write, so that replicas compare only counts while nothing happens.
 """
 
@@ -153,10 +154,7 @@ class Store:
                 pipeline.hstrlen(self._version, field)
             if is_refusing := self.connection.refusing:
                 pipeline.set(self._nothing, b"", xx=True, px=1)
-            # With raise_on_error redis-py would put words of its own before WRONGTYPE.
-            answers = await pipeline.execute(raise_on_error=False)
-            if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
-                raise error
+            answers = await pipeline.execute()
             sheets, columns, self.quarantine.count, *lengths = (checked(one, int) for one in answers[:3] + answers[4:6])
             born, writes = None, None
             if 0 < max(lengths) <= LONGEST_VERSION:
@@ -275,16 +273,6 @@ class Store:
         """Change the version, which tells all replicas that they may lack something."""
         pipeline.hsetnx(self._version, "born", uuid4().hex)
         pipeline.hincrby(self._version, "writes", 1)
-
-    async def drop_misplaced(self) -> list[str]:
-        """Delete each key of ours that holds a value of another type; returns the keys."""
-        types = dict.fromkeys((self._sheets, self._columns, self._version, self.quarantine.key), "hash")
-        types |= {self._coverage: "string"}
-        async with self.connection.call("drop") as redis:
-            misplaced = [key for key in types if as_text(await redis.type(key)) not in (types[key], "none")]
-            for key in misplaced:
-                await redis.unlink(key)
-        return misplaced
 
     # Announcements
 

@@ -141,9 +141,6 @@ LOSSES = {
     "a coverage of 64 MB": f"SETRANGE coverage {HUGE} x",
     "a sheet and a column of 64 MB": "HSET sheets newest huge; HSET columns R01235 huge; DEL version",
     "a version of 64 MB": "HSET version born huge",
-    "foreign types": "; ".join(
-        f"DEL {one}; SADD {one} foreign" for one in ("sheets", "columns", "quarantine", "version")
-    ),
     **{
         f"a version that cannot count on from {writes!r}": f"HSET version writes {writes}"
         for writes in ("many", "1.5", "-1", "007", str(2**63 - 1))

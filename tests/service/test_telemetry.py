@@ -328,7 +328,7 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says() -> N
         ),
         (partial(telemetry.holds, (replace(flagged, flags=("released",)),), None), "sheet(flags) sheet(flags)"),
         (partial(telemetry.holds, (flagged,), None), "sheet sheet"),
-        (partial(telemetry.repaired, Repairs(misplaced=("a key",))), "misplaced_dropped misplaced_dropped"),
+        (partial(telemetry.repaired, Repairs(sheets=1)), "repaired repaired"),
         (partial(telemetry.failed_by_mistake, "tick", ValueError()), "task_died"),
     ):
         with capture_logs() as logged:

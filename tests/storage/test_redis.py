@@ -296,7 +296,7 @@ async def test_after_an_answer_that_is_read_only_or_makes_no_sense_the_next_comm
         ("OOM command not allowed when used memory > 'maxmemory'.", "memory", True),
         ("READONLY You can't write against a read only replica.", "readonly", True),
         ("MISCONF Redis is configured to save RDB snapshots", "refused", True),
-        ("WRONGTYPE Operation against a key", "type", True),
+        ("WRONGTYPE Operation against a key", "refused", True),
     ],
 )
 async def test_a_refusal_has_its_kind(answer: str, kind: str, is_up: bool) -> None:

@@ -226,8 +226,8 @@ async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, name
         await redis.sadd(f"{{{namespace}}}:v2:{name}", "foreign")
         with pytest.raises(StoreUnavailable) as caught:
             await store.glance()
-        assert caught.value.kind == "type"
-        assert await store.drop_misplaced() == [f"{{{namespace}}}:v2:{name}"]
+        assert f":v2:{name}" in str(caught.value), "an operator must know which key to delete"
+        await redis.delete(f"{{{namespace}}}:v2:{name}")
 
 
 async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -> None:
@@ -246,10 +246,8 @@ async def test_a_foreign_lease_is_removed_and_not_read(store: Store, redis: Redi
     """It would stop the polls for ever, because ours expire. One of 64 MB would take longer than a command may."""
     key = store.poll_lease._key  # noqa: SLF001 -- what Redis holds
     await redis.config_resetstat()
-    for put in redis.setrange(key, 2**26, b"x"), redis.rpush(key, "a list"):
-        await put
-        assert [await store.poll_lease.take() for _ in range(2)] == [False, True]
-        await store.poll_lease.release()
+    await redis.setrange(key, 2**26, b"x")
+    assert [await store.poll_lease.take() for _ in range(2)] == [False, True]
     assert (await redis.info("stats"))["total_net_output_bytes"] < 2**20
 
 
