@@ -203,15 +203,12 @@ def admit(
     withdrawn: Collection[Sheet] = (),
     *,
     settled: bool = False,
-    released: bool = False,
 ) -> Admission:
     """Decide about a sheet, given those of the month before, the `current` one of the same day, and the `withdrawn`.
 
-    `settled` says that its day is long past, `released` that a person vouches for it.
+    `settled` says that its day is long past.
     """
     assessment = assess(sheet, recent, current, withdrawn)
-    if released:
-        return Admitted(sheet, (*assessment.flags, "released"))
     if assessment.decision is Decision.ACCEPT:
         return Admitted(sheet, assessment.flags)
     if assessment.decision is Decision.QUARANTINE and (not settled or WITHDRAWN in assessment.flags):
@@ -316,6 +313,13 @@ def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None, withdrawn
     if last and last.says_the_same_as(sheet):
         findings.append(Finding("frozen", Decision.ACCEPT, f"the very figures of {last.effective_date}"))
     return Assessment(tuple(sorted(findings, key=lambda finding: STRICTEST_FIRST.index(finding.decision))))
+
+
+def assess_beside(history: History, sheet: Sheet) -> Assessment:
+    """Apply every rule to a sheet, compared with what this history holds."""
+    day = sheet.effective_date
+    current, withdrawn = history.of_date(day), [revision.sheet for revision in history.standing(day)[1]]
+    return assess(sheet, Recent.before(history, day), current.sheet if current else None, withdrawn)
 
 
 def _ratios(sheet: Sheet, rates: Mapping[str, Decimal]) -> dict[str, Decimal]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
-from ratesvc.bank.admission import Recent, assess
+from ratesvc.bank.admission import assess_beside
 from ratesvc.bank.xml import parse_daily
 from ratesvc.commands.running import opened, require_data
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, plain
 from ratesvc.errors import BadDocument
 from ratesvc.render.json import encode, literal
+from ratesvc.service import decisions
 from ratesvc.service.app import Service
 from ratesvc.storage.records import Case
 
@@ -47,7 +48,7 @@ async def _done(service: Service, action: str, name: str | None, *, yes: bool, a
             _ask("Publish it?", text, yes=yes, as_json=as_json)
         # Somebody else may have dropped it while this person looked.
         case = await service.quarantine.case(case.name)
-        day, number = (await service.refresher.release(case)).key
+        day, number = (await decisions.release(service.refresher, case)).key
         return {"effective_date": day, "revision": number}, f"Published: the sheet of {day}, revision {number}.\n"
     await service.quarantine.drop([case.name])
     return {"dropped": case.name}, f"Dropped: {case.name}.\n"
@@ -65,7 +66,7 @@ async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -
     """Withdraw the published sheet of a day and print a report. A service may run meanwhile. Raises RatesvcError."""
     require_data(settings, demo=False)
     async with opened(settings, demo=False) as service:
-        withdrawal, now = service.refresher.withdrawal(day), service.history.of_date(day)
+        withdrawal, now = decisions.withdrawal(service.refresher, day), service.history.of_date(day)
         assert now  # noqa: S101 -- otherwise there is nothing to withdraw
         has_before = bool(withdrawal.sheet.quotes)
         then = withdrawal if has_before else service.history.nearest_before(day)
@@ -82,7 +83,7 @@ async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -
             yes=yes,
             as_json=as_json,
         )
-        await service.refresher.withdraw(withdrawal)
+        await decisions.publish(service.refresher, withdrawal)
     document = {"effective_date": day, "withdrawn": now.number, "revision": withdrawal.number}
     click.echo(encode(document) if as_json else f"Withdrawn: the sheet of {day}, revision {now.number}.")
 
@@ -96,8 +97,7 @@ def _shown(service: Service, case: Case) -> tuple[dict[str, Any], str]:
         return {**record, "refused": str(error)}, f"{_line(record)}It cannot be released: {error}\n"
     history, day = service.history, sheet.effective_date
     before, held = history.nearest_before(day), history.of_date(day)
-    withdrawn = [revision.sheet for revision in history.standing(day)[1]]
-    suspects = assess(sheet, Recent.before(history, day), held.sheet if held else None, withdrawn).suspects
+    suspects = assess_beside(history, sheet).suspects
     pairs = [(quote, before.sheet.by_code.get(quote.code) if before else None) for quote in sheet.quotes]
     rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
     rows = "".join(_row(*pair, "before", is_suspect=pair[0].code in suspects) for pair in pairs)

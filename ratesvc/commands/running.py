@@ -22,7 +22,7 @@ from ratesvc.domain.workdays import utc_now
 from ratesvc.errors import EngineError
 from ratesvc.render.language import Language
 from ratesvc.render.language import language as language_of
-from ratesvc.service.app import Service, data_dir
+from ratesvc.service.app import Service, engine_folder
 from ratesvc.service.backfill import OnStep, Progress
 from ratesvc.service.telemetry import set_up_log
 
@@ -71,8 +71,8 @@ async def opened(
 
 def missing_data(settings: Settings, *, demo: bool) -> Path | None:
     """The folder in which a service with these settings keeps its data, if it needs one and there is none."""
-    folder = data_dir(settings, demo=demo)
-    return None if (settings.redis.url and not demo) or folder.exists() else folder.resolve()
+    folder = engine_folder(settings, demo=demo)
+    return folder.resolve() if folder and not folder.exists() else None
 
 
 def require_data(settings: Settings, *, demo: bool) -> None:

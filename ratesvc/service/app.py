@@ -35,9 +35,11 @@ SWITCH_S = 0.001
 """After so long a thread that renders gives way to the event loop. Python's own interval is five times as long."""
 
 
-def data_dir(settings: Settings, *, demo: bool) -> Path:
-    """The folder of the embedded engine."""
-    return Path(settings.data_dir) / ("demo" if demo else "engine")
+def engine_folder(settings: Settings, *, demo: bool) -> Path | None:
+    """The folder of the embedded engine; None with an external Redis, which a demo never uses."""
+    if demo:
+        return Path(settings.data_dir) / "demo"
+    return None if settings.redis.url else Path(settings.data_dir) / "engine"
 
 
 class Service:
@@ -77,8 +79,8 @@ class Service:
         self.on_drain: list[Callable[[], None]] = []
         """What they do before the service stops."""
         # Redis
-        is_external = settings.redis.url and not demo
-        self.engine = None if is_external else Engine(data_dir(settings, demo=demo), self.telemetry.task_died)
+        folder = engine_folder(settings, demo=demo)
+        self.engine = Engine(folder, self.telemetry.task_died) if folder else None
         url = self.engine.url if self.engine else settings.redis.url
         self.store = Store(RedisConnection(url, self._redis_called), settings.redis.namespace)
         self.quarantine = self.store.quarantine

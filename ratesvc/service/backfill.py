@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 
-from ratesvc.bank.admission import Decision, Recent, assess, suspect_days
+from ratesvc.bank.admission import Decision, assess_beside, suspect_days
 from ratesvc.bank.xml import Record
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, sheet_days, with_revision
 from ratesvc.domain.history import NEAR, History
@@ -55,7 +55,7 @@ class _Figures:
     columns: dict[str, Column]
     coverage: Coverage
 
-    def admit(self, revision: Revision) -> None:
+    def take(self, revision: Revision) -> None:
         """Take the figures of an admitted sheet."""
         self.columns = with_revision(self.columns, revision)
         self.coverage = self.coverage.without_open_day(revision.effective_date)
@@ -181,7 +181,7 @@ class Backfill:
             figures = await self._assessed(columns, whole, before)
         for day in figures.coverage.open_days:
             if document := self._history.document(day):
-                figures.admit(document)
+                figures.take(document)
         for day in self._history.without_a_sheet:
             figures.withdraw(day)
         if not is_stored or figures.coverage != before:
@@ -315,7 +315,7 @@ class Backfill:
                 # The series name no codes, so a day after the newest admitted sheet needs its document.
                 if revision and (document or (day <= newest and _has_no_finding(revision.sheet, scratch))):
                     scratch.hold([revision])
-                    figures.admit(revision)
+                    figures.take(revision)
                     continue
                 place = done + number * (total - done) // len(days)
                 await step(Progress(place, total, f"the sheet of {day}"))
@@ -359,11 +359,11 @@ class Backfill:
         if cycle:
             for revision in cycle.accepted:
                 scratch.hold([revision])
-                figures.admit(revision)
+                figures.take(revision)
 
 
 def _has_no_finding(sheet: Sheet, history: History) -> bool:
-    return assess(sheet, Recent.before(history, sheet.effective_date)).decision is Decision.ACCEPT
+    return assess_beside(history, sheet).decision is Decision.ACCEPT
 
 
 def _nothing_in(days: Days) -> RatesvcError:

@@ -29,9 +29,9 @@ from ratesvc.bank.admission import (
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import parse_daily, unknown_parts
 from ratesvc.domain.history import SETTLED, History, day_to_fetch
-from ratesvc.domain.rates import WITHDRAWAL, Revision, Sheet
+from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
-from ratesvc.errors import BadDocument, FetchFailed, RatesvcError, StoreUnavailable
+from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
 from ratesvc.service.confirmation import UnconfirmedSheets
 from ratesvc.storage.records import Case, name_of
 from ratesvc.storage.store import Store
@@ -90,14 +90,14 @@ class _Draft:
         """The sheets before that day, those of this cycle among them."""
         return Recent.before(self.history, effective, (new.sheet for new in self.admitted.values()))
 
-    def decide(self, sheet: Sheet, *, settled: bool = False, released: bool = False) -> Admission:
+    def decide(self, sheet: Sheet, *, settled: bool) -> Admission:
         """Apply the rules of admission to a sheet. The arguments are those of `admit`."""
         day = sheet.effective_date
         current, withdrawn = self.current(day), [revision.sheet for revision in self.history.standing(day)[1]]
         held = current.sheet if current else None
-        return admit(sheet, self.recent(day), held, withdrawn, settled=settled, released=released)
+        return admit(sheet, self.recent(day), held, withdrawn, settled=settled)
 
-    def admit(self, revision: Revision, raw: bytes) -> None:
+    def take(self, revision: Revision, raw: bytes) -> None:
         """Take an admitted sheet. A document with unknown parts is not kept, so that nobody repeats them to readers."""
         unknown = unknown_parts(raw)
         self.cycle.unknown.update(unknown)
@@ -117,7 +117,7 @@ class _Draft:
 
 
 class Refresher:
-    """Asks the Bank for daily documents, admits and stores them, and carries out what a person decides about them."""
+    """Asks the Bank for daily documents, admits and stores them."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class Refresher:
         self.history = history
         self.clock = clock
         self.scheduled = scheduled
-        self._hold_and_announce = hold_and_announce
+        self.hold_and_announce = hold_and_announce
         self._unconfirmed = UnconfirmedSheets(client)
         self._asked: dict[date, date] = {}
         """On which day each day was last asked for by its date, and answered with a sheet that is held."""
@@ -273,7 +273,7 @@ class Refresher:
             await self._drop(raw)
             if not (self.history.document(effective) or effective in draft.admitted):
                 # Backfilled figures are kept again with the Bank's bytes and names.
-                draft.admit(replace(current, sheet=sheet), raw)
+                draft.take(replace(current, sheet=sheet), raw)
             return
         # A backfill compares an open day with the series.
         settled = self.history.is_settled(effective, self._today()) and effective not in self.history.open_days
@@ -287,12 +287,12 @@ class Refresher:
             admission = await self._unconfirmed.ask_second(admission, at_once=settled or not self.scheduled)
         if isinstance(admission, Admitted):
             self._unconfirmed.sightings.pop(admission.sheet.effective_date, None)
-            draft.admit(admission.revision(number, self._now()), raw)
+            draft.take(admission.revision(number, self.now()), raw)
             await self._drop(raw)
             return
         draft.cycle.held_back[admission.effective_date] = admission
         if isinstance(admission, Quarantined):
-            case = Case(admission.effective_date, self._now(), (str(admission),), raw)
+            case = Case(admission.effective_date, self.now(), (str(admission),), raw)
             await self._quarantine(case, admission.assessment.reason, draft)
 
     async def _store(self, draft: _Draft) -> None:
@@ -302,7 +302,7 @@ class Refresher:
             current, revision = draft.history.of_date(effective), draft.admitted[effective]
             try:
                 if cycle.stored:
-                    revision = await self._put(revision, current)
+                    revision = await self.store.put(revision, current)
             except StoreUnavailable:
                 # This replica still serves what it fetched, and the next cycle stores it. The other sheets are not
                 # tried, because each would wait for Redis as long again.
@@ -313,17 +313,8 @@ class Refresher:
         cycle.accepted += new
         draft.has_answer = draft.has_answer or not cycle.failure or bool(cycle.accepted)
         cycle.outcome = draft.outcome()
-        await self._hold_and_announce(new, cycle)
+        await self.hold_and_announce(new, cycle)
         cycle.newly_quarantined.clear()
-
-    async def _put(self, candidate: Revision, current: Revision | None) -> Revision:
-        """Store a sheet, after the one that it corrects, which Redis may have as columns only.
-
-        Returns what another replica has stored meanwhile, if it has. The next poll compares the Bank's with that.
-        """
-        if current and current.number < candidate.number:
-            await self.store.add([current])
-        return await self.store.put(candidate)
 
     async def decide_open_day(self, history: History, day: date, composed: Sheet | None) -> Cycle | None:
         """Ask for the document of a day of `history` that is not admitted, and decide about it.
@@ -359,59 +350,10 @@ class Refresher:
             return admission.compared_with(sheet)
         return admission
 
-    # What a person decides
-
-    async def release(self, case: Case) -> Revision:
-        """Publish a document in quarantine, because a person vouches for it.
-
-        Raises BadDocument if it is no sheet, and what `_put_decided` raises.
-        """
-        sheet = parse_daily(case.raw)
-        draft, day = _Draft(self.history), sheet.effective_date
-        revision = draft.current(day)
-        if not (revision and revision.sheet.says_the_same_as(sheet)):
-            admission = draft.decide(sheet, released=True)
-            assert isinstance(admission, Admitted)  # noqa: S101 -- a person vouches for it
-            draft.admit(admission.revision(self.history.next_number(day), self._now()), case.raw)
-            revision = draft.admitted[day]
-            await self._put_decided(revision)
-        # Last: until the other replicas hold it, their polls put it into quarantine again.
-        await self.store.quarantine.drop([case.name])
-        return revision
-
-    def withdrawal(self, day: date) -> Revision:
-        """What takes the place of a day's sheet if a person withdraws it: the revision before it, or no sheet.
-
-        Raises RatesvcError.
-        """
-        standing, _ = self.history.standing(day)
-        if not standing:
-            raise RatesvcError(f"no sheet of {day} is held")
-        if len(standing) == 1 and day == self.history.days[0]:
-            raise RatesvcError(f"no sheet before that of {day} is held, so nothing would be in force")
-        before = standing[-2] if len(standing) > 1 else Admitted(Sheet(day, ())).revision(0, self._now())
-        flags = (*before.flags, WITHDRAWAL)
-        return replace(before, number=self.history.next_number(day), fetched_at=self._now(), flags=flags)
-
-    async def withdraw(self, withdrawal: Revision) -> None:
-        """Withdraw a day's latest sheet. Raises what `_put_decided` raises."""
-        await self._put_decided(withdrawal)
-
-    async def _put_decided(self, candidate: Revision) -> None:
-        """Store, hold and announce what a person has decided.
-
-        Raises StoreUnavailable, and RatesvcError if another revision has come since the person looked.
-        """
-        stored = await self._put(candidate, self.history.of_date(candidate.effective_date))
-        if stored != candidate:
-            day, number = stored.key
-            raise RatesvcError(f"revision {number} of the sheet of {day} has come meanwhile: nothing was changed")
-        await self._hold_and_announce([candidate], Cycle("new"))
-
     async def _quarantine_refused(self, failure: FetchFailed, draft: _Draft) -> None:
         for error in failure.refusals:
             if error.reason in SUSPICIOUS and error.raw:
-                await self._quarantine(Case(None, self._now(), (str(error),), error.raw), error.reason, draft)
+                await self._quarantine(Case(None, self.now(), (str(error),), error.raw), error.reason, draft)
 
     async def _drop(self, raw: bytes) -> None:
         """An admitted document does not wait any more: its second one came late, or a person released it just now."""
@@ -425,7 +367,8 @@ class Refresher:
             if await self.store.quarantine.add(case):
                 draft.cycle.newly_quarantined.append(reason)
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
+        """The time in UTC, in whole seconds."""
         return self.clock().replace(microsecond=0)
 
     def _read(self, day: date | None, raw: bytes, fewest_rows: int = FEWEST_ROWS) -> Sheet:

@@ -230,11 +230,14 @@ class Store:
 
     # Writing
 
-    async def put(self, candidate: Revision) -> Revision:
+    async def put(self, candidate: Revision, current: Revision | None = None) -> Revision:
         """Store a revision under its number, and return it.
 
-        If another replica has stored one under this number, the latest revision in Redis is returned instead.
+        It may correct the `current` one, which Redis may have as columns only, and which is stored first. If another
+        replica has stored one under this number, the latest revision in Redis is returned instead.
         """
+        if current and current.number < candidate.number:
+            await self.add([current])
         field = field_of(candidate)
         for _ in range(2):  # a damaged value in its place is deleted by the first attempt
             if await self.add([candidate]):

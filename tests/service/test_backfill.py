@@ -30,6 +30,7 @@ from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
+from ratesvc.service import decisions
 from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
 from ratesvc.service.refresh import Cycle, Refresher
 from ratesvc.service.schedule import SOON_S
@@ -85,7 +86,7 @@ class Replica:
         await self.refresher.ask_without_lease(day)
 
     async def withdraw(self, day: date) -> None:
-        await self.refresher.withdraw(self.refresher.withdrawal(day))
+        await decisions.publish(self.refresher, decisions.withdrawal(self.refresher, day))
 
     async def poll(self) -> None:
         await self.refresher.refresh()
@@ -291,7 +292,7 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             bank.currencies = named
         case "release", day:
             [case] = [one for one in await who.store.quarantine.cases() if one.effective_date in (day_of(day), None)]
-            await who.refresher.release(case)
+            await decisions.release(who.refresher, case)
         case "errs", *days:
             for one in days_of(days):
                 err(bank, one)

@@ -22,6 +22,7 @@ from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import RatesvcError, StoreUnavailable
+from ratesvc.service import decisions
 from ratesvc.service.app import Service
 from ratesvc.service.confirmation import MOST_UNCONFIRMED, UnconfirmedSheets
 from ratesvc.service.health import Check
@@ -191,7 +192,7 @@ async def test_a_person_may_release_a_sheet_that_was_refused(
     other = Revision(changed(short, USD=times("1.01")), 1, case.seen_at)
     await store.add([other])
     with pytest.raises(RatesvcError, match=f"revision 1 of the sheet of {SATURDAY} has come meanwhile"):
-        await served.service.refresher.release(case)
+        await decisions.release(served.service.refresher, case)
     assert await served.service.quarantine.cases() == [case]
     await store.connection.client.hdel(f"{{{served.service.settings.redis.namespace}}}:v2:sheets", f"{SATURDAY}.1")
     announce, waiting = served.service.store.announce, []
@@ -205,7 +206,7 @@ async def test_a_person_may_release_a_sheet_that_was_refused(
         async for heard in store.announcements():
             if heard == "changed":
                 break
-            await served.service.refresher.release(case)
+            await decisions.release(served.service.refresher, case)
     assert waiting == [case], "until other replicas hold it, their polls would put it into quarantine again"
     monkeypatch.undo()
     assert (served.held(SATURDAY).sheet, served.held(SATURDAY).flags) == (short, ("shrunk", "released"))

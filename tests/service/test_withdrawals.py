@@ -23,6 +23,7 @@ from ratesvc.domain.rates import Sheet
 from ratesvc.errors import RatesvcError
 from ratesvc.features.events.routes import feed_of
 from ratesvc.features.verify.command import verify
+from ratesvc.service import decisions
 from ratesvc.storage.store import Store
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,8 @@ async def published(bank: Bank, served: Served, clock: Clock, sheet: Sheet) -> N
 
 
 async def withdraw(served: Served, day: date) -> None:
-    await served.service.refresher.withdraw(served.service.refresher.withdrawal(day))
+    refresher = served.service.refresher
+    await decisions.publish(refresher, decisions.withdrawal(refresher, day))
 
 
 async def zloty(served: Served, day: date) -> tuple[str, int, str]:
@@ -91,10 +93,10 @@ async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
     assert (number, right != wrong) == (2, True)
     await eventually(lambda: f"{FRIDAY}.2" in str(feed_of(held.service).end))
     async with reading(held.url) as reader:
-        withdrawal = held.service.refresher.withdrawal(FRIDAY)
+        withdrawal = decisions.withdrawal(held.service.refresher, FRIDAY)
         await store.add([replace(withdrawal, flags=())])
         with pytest.raises(RatesvcError, match=f"revision 3 of the sheet of {FRIDAY} has come meanwhile"):
-            await held.service.refresher.withdraw(withdrawal)
+            await decisions.publish(held.service.refresher, withdrawal)
         await store.connection.client.hdel(f"{{{held.service.settings.redis.namespace}}}:v2:sheets", f"{FRIDAY}.3")
         await withdraw(held, FRIDAY)
         assert await zloty(held, FRIDAY) == (right, 3, str(FRIDAY))

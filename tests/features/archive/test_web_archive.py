@@ -24,6 +24,7 @@ from kit.sheets import changed, plausible, times
 from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.archive.formats import tables
+from ratesvc.service import decisions
 
 pytestmark = pytest.mark.usefixtures("every_sheet")
 ADDRESS = "/v1/history.csv"
@@ -209,7 +210,7 @@ async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releas
     assert b'"complete":false' in (await held.get("/v1/currencies"))[2]
     assert news["rows"][0]["previous_effective_date"] is None
     [case] = [case for case in await held.service.quarantine.cases() if case.effective_date == SATURDAY]
-    await held.service.refresher.release(case)
+    await decisions.release(held.service.refresher, case)
     released = await listed(held, f"?after={news['cursor']}")
     assert [(row["effective_date"], row["flags"][-1:]) for row in released["rows"]] == [(str(SATURDAY), ["released"])]
     assert "unconfirmed" not in released

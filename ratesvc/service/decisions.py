@@ -1,0 +1,60 @@
+"""What a person decides about a sheet: to release a document from quarantine, or to withdraw a sheet."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from datetime import date
+
+from ratesvc.bank.admission import assess_beside
+from ratesvc.bank.xml import parse_daily, unknown_parts
+from ratesvc.domain.rates import WITHDRAWAL, Revision, Sheet
+from ratesvc.errors import RatesvcError
+from ratesvc.service.refresh import Cycle, Refresher
+from ratesvc.storage.records import Case
+
+
+async def release(refresher: Refresher, case: Case) -> Revision:
+    """Publish a document in quarantine, because a person vouches for it.
+
+    Raises BadDocument if it is no sheet, and what `publish` raises.
+    """
+    sheet, history = parse_daily(case.raw), refresher.history
+    revision = history.of_date(sheet.effective_date)
+    if not (revision and revision.sheet.says_the_same_as(sheet)):
+        flags = (*assess_beside(history, sheet).flags, "released")
+        document = b"" if unknown_parts(case.raw) else zlib.compress(case.raw, 9)
+        number = history.next_number(sheet.effective_date)
+        revision = Revision(sheet, number, refresher.now(), flags, document)
+        await publish(refresher, revision)
+    # Last: until the other replicas hold it, their polls put it into quarantine again.
+    await refresher.store.quarantine.drop([case.name])
+    return revision
+
+
+def withdrawal(refresher: Refresher, day: date) -> Revision:
+    """What takes the place of a day's sheet if a person withdraws it: the revision before it, or no sheet.
+
+    Raises RatesvcError.
+    """
+    history = refresher.history
+    standing, _ = history.standing(day)
+    if not standing:
+        raise RatesvcError(f"no sheet of {day} is held")
+    if len(standing) == 1 and day == history.days[0]:
+        raise RatesvcError(f"no sheet before that of {day} is held, so nothing would be in force")
+    before = standing[-2] if len(standing) > 1 else Revision(Sheet(day, ()), 0, refresher.now())
+    flags = (*before.flags, WITHDRAWAL)
+    return replace(before, number=history.next_number(day), fetched_at=refresher.now(), flags=flags)
+
+
+async def publish(refresher: Refresher, decided: Revision) -> None:
+    """Store, hold and announce a revision.
+
+    Raises StoreUnavailable, and RatesvcError if another revision has come since the person looked.
+    """
+    stored = await refresher.store.put(decided, refresher.history.of_date(decided.effective_date))
+    if stored != decided:
+        day, number = stored.key
+        raise RatesvcError(f"revision {number} of the sheet of {day} has come meanwhile: nothing was changed")
+    await refresher.hold_and_announce([decided], Cycle("new"))
