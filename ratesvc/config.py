@@ -33,7 +33,7 @@ SECRETS = ("RATESVC_REDIS_URL", "RATESVC_CBR_PROXY")
 # If a value is wrong, the error says what it must be in the words of the description.
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
 Seconds = Annotated[float, Meta(gt=0, le=86400, description="a number of seconds above 0, up to 86400")]
-Feature = Annotated[str, Meta(pattern=rf"^({'|'.join(FEATURES)})\Z", description=f"one of {', '.join(FEATURES)}")]
+FeatureName = Annotated[str, Meta(pattern=rf"^({'|'.join(FEATURES)})\Z", description=f"one of {', '.join(FEATURES)}")]
 _PORT = "[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _ORIGIN = rf"(?i:https?)://([^\s/]*@)?(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:({_PORT}))?"
 _BASE = rf"{_ORIGIN}(/[^\s?#]*)?"
@@ -167,7 +167,7 @@ class Settings(_Section, frozen=True):
     cbr: Cbr = Cbr()
     poll_seconds: Seconds | None = None
     calendar: Calendar = Calendar()
-    features: tuple[Feature, ...] = FEATURES
+    features: tuple[FeatureName, ...] = FEATURES
     log: Log = Log()
 
 

@@ -41,7 +41,6 @@ FEWEST_LOST = 2
 REGULAR = 3
 """A currency is regular if each of so many sheets before had it."""
 LARGEST_MOVE = Decimal("0.15")
-OLD_ROUBLES = Decimal(OLD_IN_NEW)
 WITHDRAWN = "withdrawn"
 """Only a person can take such a finding back, also about a settled day."""
 MOVES = frozenset({"power_of_ten", "large_move"})
@@ -281,7 +280,7 @@ class Recent:
     def rates(self, day: date) -> dict[str, Decimal]:
         """The last unit rate of each currency within a month, whichever sheet had it, in the roubles of `day`."""
         return {
-            quote.code: EXACT.divide(quote.unit_rate, OLD_ROUBLES) if since < REDENOMINATION <= day else quote.unit_rate
+            quote.code: EXACT.divide(quote.unit_rate, OLD_IN_NEW) if since < REDENOMINATION <= day else quote.unit_rate
             for key, (since, quote) in self._quotes.items()
             if key == quote.code and day - since <= NEAR
         }

@@ -49,8 +49,8 @@ class Limits:
     connect_s: float = 5.0
 
 
-DAILY = Limits(512 * 1024, 15.0)
-DYNAMIC = Limits(4 * 1024 * 1024, 60.0)
+DAILY_LIMITS = Limits(512 * 1024, 15.0)
+SERIES_LIMITS = Limits(4 * 1024 * 1024, 60.0)
 
 
 class Pace:
@@ -110,7 +110,7 @@ class BankClient:
         user_agent: str,
         *,
         pace: Pace | None = None,
-        daily: Limits = DAILY,
+        daily: Limits = DAILY_LIMITS,
         transport: Transport = Transport(),
     ) -> None:
         """`mirrors` are base addresses such as https://www.cbr.ru, tried in this order."""
@@ -163,13 +163,13 @@ class BankClient:
     async def catalogue(self) -> tuple[Currency, ...]:
         """Every currency id that the Bank quotes, or quoted, each working day. Raises FetchFailed."""
         # d=0 is the daily list; d=1, the monthly one, is obsolete.
-        return (await self._ask("/scripts/XML_valFull.asp", {"d": "0"}, parse_catalogue, DYNAMIC))[-1][0]
+        return (await self._ask("/scripts/XML_valFull.asp", {"d": "0"}, parse_catalogue, SERIES_LIMITS))[-1][0]
 
     async def dynamic(self, cbr_id: str, since: date, until: date) -> tuple[Record, ...]:
         """One currency id over a closed range, oldest first. Raises FetchFailed."""
         query = {"date_req1": _printed(since), "date_req2": _printed(until), "VAL_NM_RQ": cbr_id}
         read = partial(parse_dynamic, cbr_id=cbr_id, since=since, until=until)
-        return (await self._ask("/scripts/XML_dynamic.asp", query, read, DYNAMIC))[-1][0]
+        return (await self._ask("/scripts/XML_dynamic.asp", query, read, SERIES_LIMITS))[-1][0]
 
     async def _ask(
         self,

@@ -21,7 +21,7 @@ from ratesvc.domain.columns import Currency
 from ratesvc.domain.rates import EXACT, Quote, Sheet, plain
 from ratesvc.errors import BadDocument
 
-DAILY = "Foreign Currency Market"
+TABLE = "Foreign Currency Market"
 ENCODING = "windows-1251"
 ERROR = "Error in parameters"
 
@@ -45,8 +45,8 @@ _BLANKS = str.maketrans("", "", " \u00a0\u202f")
 def parse_daily(raw: bytes) -> Sheet:
     """XML_daily: one sheet. Raises BadDocument."""
     root = _root(raw, "ValCurs")
-    if root.get("@name") != DAILY:
-        raise BadDocument("structure", f"the table is named {_shown(root.get('@name'))}, not {DAILY}")
+    if root.get("@name") != TABLE:
+        raise BadDocument("structure", f"the table is named {_shown(root.get('@name'))}, not {TABLE}")
     rows = root.get("Valute")
     if not rows:
         raise BadDocument("structure", "the table has no rows")
@@ -79,7 +79,7 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
     The answer must name the id and the range of the request.
     """
     root = _root(raw, "ValCurs")
-    if root.get("@name") != f"{DAILY} Dynamic" or root.get("@ID") != cbr_id:
+    if root.get("@name") != f"{TABLE} Dynamic" or root.get("@ID") != cbr_id:
         raise BadDocument("structure", f"asked for {cbr_id}, answered {_shown(root.get('@ID'))}")
     if (parse_date(root.get("@DateRange1")), parse_date(root.get("@DateRange2"))) != (since, until):
         raise BadDocument("structure", f"another range than {since} to {until}")
@@ -253,7 +253,7 @@ def charset_of(document: bytes) -> str:
 def write_daily(sheet: Sheet, names: Mapping[str, str] | None = None, encoding: str = ENCODING) -> bytes:
     """XML_daily of one sheet, in the order of its rows; `names` by code replace those of the sheet."""
     rows = "".join(_row(quote, (names or {}).get(quote.code, quote.name)) for quote in sheet.quotes)
-    head = f'<ValCurs Date="{sheet.effective_date:%d.%m.%Y}" name="{DAILY}">'
+    head = f'<ValCurs Date="{sheet.effective_date:%d.%m.%Y}" name="{TABLE}">'
     return _document(f"{head}{rows}</ValCurs>", encoding)
 
 
@@ -264,7 +264,7 @@ def write_dynamic(cbr_id: str, since: date, until: date, quotes: Iterable[tuple[
         for day, quote in quotes
     )
     days = f'DateRange1="{since:%d.%m.%Y}" DateRange2="{until:%d.%m.%Y}"'
-    head = f'<ValCurs ID={quoteattr(cbr_id)} {days} name="{DAILY} Dynamic">'
+    head = f'<ValCurs ID={quoteattr(cbr_id)} {days} name="{TABLE} Dynamic">'
     return _document(f"{head}{records}</ValCurs>")
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from ratesvc.config import Cbr, Settings
-from ratesvc.demo import FIRST_DAY, recorded_bank, stopped_clock
+from ratesvc.demo import RECORDED_FROM, recorded_bank, stopped_clock
 from ratesvc.domain.workdays import utc_now
 from ratesvc.errors import EngineError
 from ratesvc.render.language import Language
@@ -65,7 +65,7 @@ async def opened(
             settings, clock = msgspec.structs.replace(settings, cbr=bank, poll_seconds=None), stopped_clock
         service = Service(settings, clock=clock, demo=demo, scheduled=scheduled)
         if demo:
-            service.history.recorded_from = FIRST_DAY
+            service.history.recorded_from = RECORDED_FROM
         yield await stack.enter_async_context(service)
 
 

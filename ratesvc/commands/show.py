@@ -30,7 +30,7 @@ async def show(
     if "RUB" in codes:
         raise BadRequest("These rates are in RUB. One rouble in another currency: ratesvc convert 1 RUB USD")
     async with opened(settings, demo=demo) as service:
-        answer = await in_force(service, day)
+        answer = await stored_or_fetched(service, day)
         for code in codes:
             known(code, service)
         if as_json:
@@ -42,7 +42,7 @@ async def show(
             console.print(terminal.rates(answer, language, list(shown), demo=demo))
 
 
-async def in_force(service: Service, day: date | None) -> InForce:
+async def stored_or_fetched(service: Service, day: date | None) -> InForce:
     """What applies on a day, or today: from what is stored, else from the Bank."""
     day = day or moscow_day(service.clock())
     if day < service.history.begins:

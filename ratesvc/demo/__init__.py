@@ -23,7 +23,7 @@ from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import ONE_DAY, at
 from ratesvc.render.language import language_or_default
 
-FIRST_DAY, LAST_DAY = date(2022, 9, 24), date(2022, 11, 19)
+RECORDED_FROM, RECORDED_UNTIL = date(2022, 9, 24), date(2022, 11, 19)
 """The first and the last effective date of the recording."""
 
 
@@ -48,7 +48,7 @@ def _currency(quote: Quote) -> Currency:
 
 def stopped_clock() -> datetime:
     """17:00 in Moscow on the day before the last recorded sheet, in UTC."""
-    return at(LAST_DAY - ONE_DAY, time(17)).astimezone(UTC)
+    return at(RECORDED_UNTIL - ONE_DAY, time(17)).astimezone(UTC)
 
 
 @asynccontextmanager

@@ -11,14 +11,13 @@ from operator import attrgetter
 
 from ratesvc.domain.columns import Column, Coverage, Days, composed, sheet_days, with_revision
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision, Snapshot
-from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, due_at, moscow_day, overdue_at
+from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, WorkCalendar, due_at, moscow_day, overdue_at
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, UnknownRevision
 
 MOST_COMPOSED = 500
 NEAR = timedelta(days=31)
-SETTLED = timedelta(days=7)
+SETTLED_AFTER = timedelta(days=7)
 """The Bank has had time to correct a sheet that is older than this."""
-LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Held = tuple[Mapping[str, Column], list[date], Coverage | None]
 """Columns by id, the days of the sheets in them, and the coverage."""
@@ -249,11 +248,11 @@ class History:
 
     def is_settled(self, effective: date, today: date) -> bool:
         """Whether a sheet is more than a week old and earlier than the newest one that is held."""
-        return bool(self.days) and effective < min(today - SETTLED, self.days[-1])
+        return bool(self.days) and effective < min(today - SETTLED_AFTER, self.days[-1])
 
     def settled_before(self, today: date) -> date:
         """The sheets in force before this day no longer change: the day of the newest sheet older than a week."""
-        index = bisect_left(self.days, today - SETTLED)
+        index = bisect_left(self.days, today - SETTLED_AFTER)
         return self.days[index - 1] if index else date.min
 
     # What is missing. All of history is fetched in one backfill; after it sheets are missing one by one.

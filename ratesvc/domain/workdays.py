@@ -16,6 +16,7 @@ import holidays
 
 MOSCOW = timezone(timedelta(hours=3), "MSK")
 ONE_DAY = timedelta(days=1)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 POLLING_STARTS = time(15)
 """The Bank fixes its rates at 15:30 since 2022 (Ordinance 6290-U). It publishes usually at about 16:00, by 18:00."""

@@ -37,7 +37,7 @@ def for_readers(columns: Columns, language: Language, quote: str, *, all_new: bo
     return {**columns, "roubles": roubles, "name": [names[code] for code in codes]}
 
 
-def _marks_of(locale: Language | None) -> tuple[str, str]:
+def _separators_of(locale: Language | None) -> tuple[str, str]:
     """The decimal mark and the separator that spreadsheets in this language expect; without it, those of programs."""
     decimal = locale.decimal_mark if locale else "."
     return decimal, ";" if decimal == "," else ","
@@ -45,7 +45,7 @@ def _marks_of(locale: Language | None) -> tuple[str, str]:
 
 def lines(parts: Iterable[Columns], locale: Language | None) -> Iterator[bytes]:
     """A heading with the fields, and a line for each row, a part at a time; with a language, as its Excel reads it."""
-    decimal, separator = _marks_of(locale)
+    decimal, separator = _separators_of(locale)
     for number, part in enumerate(parts):
         heading = "" if number else f"{BOM if locale else ''}{separator.join(part)}\r\n"
         rows = map(separator.join, _cells(part, separator, decimal))

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from ratesvc.bank.client import DAILY, BankClient, Limits, Pace, Transport
+from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits, Pace, Transport
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History, snapshot
@@ -52,7 +52,7 @@ class Service:
         clock: Callable[[], datetime] = utc_now,
         demo: bool = False,
         scheduled: bool = True,
-        limits: Limits = DAILY,
+        limits: Limits = DAILY_LIMITS,
         pace: Pace | None = None,
     ) -> None:
         """`clock` gives UTC; nothing below asks another one. A demo has an embedded store apart from live data.

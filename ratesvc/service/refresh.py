@@ -28,7 +28,7 @@ from ratesvc.bank.admission import (
 )
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import parse_daily, unknown_parts
-from ratesvc.domain.history import SETTLED, History, day_to_fetch
+from ratesvc.domain.history import SETTLED_AFTER, History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
@@ -208,9 +208,8 @@ class Refresher:
         """
         today = self._today()
         sheets = sorted({*self.history.days, *self.history.open_days})
-        lasts = [
-            following - ONE_DAY for _, following in pairwise(sheets) if today - SETTLED < following <= today + ONE_DAY
-        ]
+        since, until = today - SETTLED_AFTER, today + ONE_DAY
+        lasts = [following - ONE_DAY for _, following in pairwise(sheets) if since < following <= until]
         if newest and self.history.days and newest < self.history.days[-1]:
             lasts.append(self.history.days[-1])
         self._asked = {day: on for day, on in self._asked.items() if on == today}

@@ -37,7 +37,7 @@ STOP_TIMEOUT_S = 5.0
 # A server that was never used has nothing to flush, and the person who interrupts a start waits for its end.
 ABORT_TIMEOUT_S = 1.0
 CHECK_S = 0.25
-FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 LONGEST_SOCKET_PATH = 100
 FEWEST_BYTES = 4096
 
@@ -224,7 +224,7 @@ class Engine:
             # Refused without a reader: there is no server, or it is about to end.
             with contextlib.suppress(OSError):
                 self._pipe = os.open(self.folder.pipe, os.O_WRONLY | os.O_NONBLOCK)
-        return self._pipe is not None and await answers(self.folder.socket)
+        return self._pipe is not None and await is_answering(self.folder.socket)
 
     async def _start(self, attempt: int, lock: int) -> None:
         """The first attempt takes the files as they are, the second repairs them, the third begins with new ones."""
@@ -287,7 +287,7 @@ class Engine:
         while True:
             # The pause also follows a start that went well, because the server may die soon after it each time.
             await asyncio.sleep(max(pause, CHECK_S))
-            longer = min(max(2 * pause, FIRST_RETRY_S), LONGEST_RETRY_S)
+            longer = min(max(2 * pause, FIRST_PAUSE_S), LONGEST_PAUSE_S)
             try:
                 is_over = self._is_over()
                 pause = longer if is_over else 0.0
@@ -350,7 +350,7 @@ def _describe_end(code: int) -> str:
     return f"ended by {signal.Signals(number).name if number in list(signal.Signals) else f'signal {number}'}"
 
 
-async def answers(socket: Path) -> bool:
+async def is_answering(socket: Path) -> bool:
     """Whether a server answers PING on this socket."""
     if not socket.exists():  # noqa: ASYNC240 -- a stat, not a read
         return False

@@ -18,7 +18,7 @@ from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Handler
 
 HEALTH = "application/health+json"
-STATUSES = ("pass", "warn", "fail")
+BEST_FIRST = ("pass", "warn", "fail")
 PROBES = ("/livez", "/readyz")
 """Proxies and supervisors ask them on the readers' port."""
 PATHS = (*PROBES, "/health", "/metrics")
@@ -36,7 +36,7 @@ def routes(service: Service) -> dict[str, Handler]:
 
     async def health(_: web.Request) -> web.Response:
         checks = service.health()
-        worst = max((check["status"] for check in checks.values()), key=STATUSES.index)
+        worst = max((check["status"] for check in checks.values()), key=BEST_FIRST.index)
         document = {
             "status": worst,
             "version": __version__,

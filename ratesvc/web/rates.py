@@ -39,7 +39,7 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
     for code in codes or ():
         known(code, service)
     known(quote, service, "quote_currency")
-    answer, shown = in_force(service, request.match_info.get("date", "today"), params)
+    answer, shown = requested(service, request.match_info.get("date", "today"), params)
 
     def render() -> Body:
         check_listed(shown, {quote: "quote_currency"})
@@ -57,7 +57,7 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
 async def _one_number(service: Service, request: web.Request) -> Answer:
     params = StrictParams(request, "/v1/rates/{date}/{code}.txt")
     quote = known(params.code("quote_currency"), service, "quote_currency")
-    answer, shown = in_force(service, request.match_info["date"], params)
+    answer, shown = requested(service, request.match_info["date"], params)
     code = known(one_code(request.match_info["code"]), service, "code")
     check_listed(shown, {code: "code", quote: "quote_currency"})
     day, number = map(str, shown.revision.key)
@@ -76,7 +76,7 @@ async def _currencies(service: Service, request: web.Request) -> Answer:
     return Answer(body, RATES)
 
 
-def in_force(service: Service, day: str, params: StrictParams) -> tuple[InForce, InForce]:
+def requested(service: Service, day: str, params: StrictParams) -> tuple[InForce, InForce]:
     """What applies on a day that a request names, and the same in the revision that it asks for."""
     # Today is that of the publication: a clock that is set back years takes nobody's rates away.
     if day == "today":

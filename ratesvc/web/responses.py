@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDictProxy
 
 from ratesvc.bank.client import DEMO_HEADER
+from ratesvc.domain.workdays import LONG_AGO
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG, Body, Publication
@@ -30,7 +31,6 @@ LONGEST_PATH = 200
 ID = web.RequestKey("id", str)
 """The name of a request in the log."""
 SECOND = timedelta(seconds=1)
-LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

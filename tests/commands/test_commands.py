@@ -17,7 +17,7 @@ from redis import Redis as Client
 
 from ratesvc.commands.backfill import backfill
 from ratesvc.commands.quarantine import decide, withdraw
-from ratesvc.commands.show import in_force
+from ratesvc.commands.show import stored_or_fetched
 from ratesvc.config import Cbr, Redis, Settings
 from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError
@@ -41,7 +41,7 @@ async def service(settings: Settings, clock: Clock) -> AsyncIterator[Service]:
 async def test_a_past_day_is_answered_by_the_banks_own_word(bank: Bank, service: Service) -> None:
     """Asked for a day in 1993 the Bank gives the sheet that was in force then, days before; no backfill is needed."""
     bank.publish(*map(sheet, (date(1993, 3, 2), date(1993, 3, 9), date(2026, 4, 23), date(2026, 4, 24))))
-    found = await in_force(service, date(1993, 3, 4))
+    found = await stored_or_fetched(service, date(1993, 3, 4))
     assert (found.requested_date, found.revision.effective_date) == (date(1993, 3, 4), date(1993, 3, 2))
     assert not found.stale
 
@@ -50,23 +50,23 @@ async def test_a_past_day_is_answered_by_the_banks_own_word(bank: Bank, service:
 async def test_the_error_says_why_a_day_cannot_be_answered(bank: Bank, service: Service, clock: Clock) -> None:
     """The Bank's failure, whatever else is held, for a past day and for one to come; today's rates are still there."""
     bank.publish(sheet(date(2026, 4, 23)), sheet(date(2026, 4, 24)))
-    await in_force(service, None)
+    await stored_or_fetched(service, None)
     bank.misbehave = unavailable
     for day in (date(2024, 3, 4), date(2026, 4, 25)):
         with pytest.raises(FetchFailed, match="status: 503"):
-            await in_force(service, day)
-    assert (await in_force(service, None)).revision.effective_date == date(2026, 4, 24)
+            await stored_or_fetched(service, day)
+    assert (await stored_or_fetched(service, None)).revision.effective_date == date(2026, 4, 24)
     clock.advance(days=5)
-    assert (await in_force(service, None)).stale
+    assert (await stored_or_fetched(service, None)).stale
 
 
 async def test_a_sheet_that_is_held_back_is_no_answer_for_its_day(bank: Bank, service: Service) -> None:
     """The error says why; it is neither «not loaded» nor an older sheet."""
     bank.publish(*map(sheet, (date(2026, 4, 22), date(2026, 4, 23), date(2026, 4, 24))))
-    await in_force(service, None)
+    await stored_or_fetched(service, None)
     bank.publish(all_times(sheet(date(2026, 4, 25)), "10"))
     with pytest.raises(RatesvcError, match=r"sheet of 2026-04-25 is held back \(power"):
-        await in_force(service, date(2026, 4, 25))
+        await stored_or_fetched(service, date(2026, 4, 25))
 
 
 # Backfill

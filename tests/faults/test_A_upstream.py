@@ -24,7 +24,7 @@ from kit.reader import watched
 from kit.sheets import plausible
 from kit.time import Lag, limit_s
 
-from ratesvc.bank.client import DAILY, BankClient, Limits, Pace, Transport
+from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits, Pace, Transport
 from ratesvc.config import Settings
 from ratesvc.errors import FetchFailed
 from ratesvc.service.app import Service
@@ -49,7 +49,7 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-def asking(front: Front, authority: Authority | None = None, limits: Limits = DAILY) -> BankClient:
+def asking(front: Front, authority: Authority | None = None, limits: Limits = DAILY_LIMITS) -> BankClient:
     """A client that asks this front; with an authority, its certificates are trusted."""
     transport = Transport(ca_file=str(authority.ca_file) if authority else None)
     return BankClient([front.url], "x", pace=Pace(None), daily=limits, transport=transport)
@@ -91,7 +91,7 @@ ANSWERS: dict[str, tuple[Script, str, str]] = {
     "A5 Content-Length promises more bytes than come": (says(GOOD_HEAD + GOOD[:900]), "http", ""),
     "A6 A body without a length ends in the middle": (says(OK + b"\r\n" + GOOD[:900]), "invalid:malformed", ""),
     "A7 The last chunk never comes": (says(CHUNKED + GOOD[:900]), "http", ""),
-    "A9 A body is longer than half a megabyte": (answers(b"<" * (DAILY.most_bytes + 1)), "oversize", "524288 bytes"),
+    "A9 A body is longer than half a megabyte": (answers(b"<" * (2**19 + 1)), "oversize", "524288 bytes"),
     "A10 The answer is said to be gzip": (answers(GOOD, GZIP), "encoded", "'gzip' though identity was asked for"),
     "A10 The answer has two encodings": (answers(GOOD, b"Content-Encoding: deflate, gzip"), "encoded", "gzip"),
     "A11 A redirect leads to another host": (moved("https://example.org/"), "redirect", HOST),
@@ -121,7 +121,7 @@ ANSWERS: dict[str, tuple[Script, str, str]] = {
 async def test_a_wrong_answer(row: str, front: Front) -> None:
     """A person on call reads in the log what came. The client takes the next right answer."""
     script, kind, words = ANSWERS[row]
-    async with asking(front, limits=SOON if kind == "timeout" else DAILY) as client:
+    async with asking(front, limits=SOON if kind == "timeout" else DAILY_LIMITS) as client:
         front.misbehave(script)
         await fails(client, kind, words)
         front.misbehave(None)
@@ -243,8 +243,8 @@ async def test_A19_cookies_stay_with_their_host(front: Front, bank: Bank) -> Non
 
 def test_A2_the_limits_as_shipped() -> None:
     """The limits are 5 s for a connection, 15 s for a whole answer and 512 KiB. The tests use fewer seconds."""
-    assert Limits(512 * 1024, 15.0, connect_s=5.0) == DAILY
-    assert inspect.signature(Service).parameters["limits"].default is DAILY
+    assert Limits(512 * 1024, 15.0, connect_s=5.0) == DAILY_LIMITS
+    assert inspect.signature(Service).parameters["limits"].default is DAILY_LIMITS
 
 
 @pytest.mark.timed

@@ -22,7 +22,14 @@ from kit.service import engines_over, processes_over, serving
 from redis.asyncio import Redis
 
 from ratesvc.errors import EngineError, EngineNotReady
-from ratesvc.storage.embedded import LONGEST_RETRY_S, START_TIMEOUT_S, Engine, EngineFolder, answers, find_server
+from ratesvc.storage.embedded import (
+    LONGEST_PAUSE_S,
+    START_TIMEOUT_S,
+    Engine,
+    EngineFolder,
+    find_server,
+    is_answering,
+)
 
 pytestmark = pytest.mark.nightly
 
@@ -183,7 +190,7 @@ async def test_a_server_that_dies_is_repaired_and_started_again(data: Path) -> N
             file.write(b"garbage\r\n")
         os.kill(engines_over(data)[0], signal.SIGKILL)
         await eventually(lambda: reports)
-        await eventually(lambda: answers(engine.folder.socket))
+        await eventually(lambda: is_answering(engine.folder.socket))
         assert await client.get("first") == b"1"
     assert reports == ["ended by SIGKILL"]
     await eventually(lambda: not processes_over(data))
@@ -193,7 +200,7 @@ async def test_a_failed_attempt_to_start_it_again_is_not_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is reported, and the next attempt may succeed."""
-    monkeypatch.setattr("ratesvc.storage.embedded.FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr("ratesvc.storage.embedded.FIRST_PAUSE_S", 0.01)
     reports: Reports = []
     paths = iter([find_server(), find_server(), None, find_server()])
 
@@ -234,7 +241,7 @@ async def test_a_server_that_dies_after_each_start_is_started_after_longer_pause
 
     async def slept(seconds: float) -> None:
         pauses.append(seconds)
-        if seconds == LONGEST_RETRY_S:
+        if seconds == LONGEST_PAUSE_S:
             raise asyncio.CancelledError
 
     monkeypatch.setattr(engine, "_is_over", lambda: True)
@@ -281,10 +288,10 @@ async def test_one_of_two_users_starts_it_again(tmp_path: Path) -> None:
     (running,) = engines_over(tmp_path)
     os.kill(running, signal.SIGKILL)
     await eventually(lambda: running not in engines_over(tmp_path) and engines_over(tmp_path))
-    await eventually(lambda: answers(engines[0].folder.socket))
+    await eventually(lambda: is_answering(engines[0].folder.socket))
     assert len(engines_over(tmp_path)) == 1
     await engines[0].close()
-    assert await answers(engines[1].folder.socket)
+    assert await is_answering(engines[1].folder.socket)
     await engines[1].close()
     assert not engines_over(tmp_path)
 

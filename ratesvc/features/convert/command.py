@@ -9,7 +9,7 @@ from decimal import Decimal
 import click
 
 from ratesvc.commands.running import language_for, opened
-from ratesvc.commands.show import in_force
+from ratesvc.commands.show import stored_or_fetched
 from ratesvc.config import Settings
 from ratesvc.errors import BadRequest
 from ratesvc.features.convert.conversion import to_json, to_text
@@ -26,7 +26,7 @@ async def convert(  # noqa: PLR0913 -- the options of the command
         raise click.BadParameter(f"It takes {described['x-takes']}.", param_hint="AMOUNT")
     language = language_for(lang)
     async with opened(settings, demo=demo) as service:
-        answer = await in_force(service, day)
+        answer = await stored_or_fetched(service, day)
         for code in pair:
             known(code, service)
         sheet = answer.revision.sheet

@@ -14,7 +14,7 @@ from ratesvc.service.publication import Body
 from ratesvc.web.caching import caching_of
 from ratesvc.web.features import Feature, Features
 from ratesvc.web.params import StrictParams, check_listed, known
-from ratesvc.web.rates import in_force
+from ratesvc.web.rates import requested
 from ratesvc.web.responses import Answer, Handler
 
 
@@ -28,7 +28,7 @@ async def _conversion(service: Service, request: web.Request) -> Answer:
     base, quotes = known(params.code("from"), service, "from"), params.code_list("to")
     for quote in quotes:
         known(quote, service, "to")
-    answer, shown = in_force(service, params.text("date"), params)
+    answer, shown = requested(service, params.text("date"), params)
     check_listed(shown, {**dict.fromkeys(quotes, "to"), base: "from"})
     body = Body(to_json(shown, params.text("amount"), base, quotes, demo=service.demo), JSON)
     return Answer(body, caching_of(service, answer))
