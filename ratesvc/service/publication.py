@@ -36,9 +36,9 @@ BROTLI_WINDOW = 18
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Body:
-    """One representation: its bytes, their type, and the headers that every encoding shares."""
+    """One representation: its bytes, their type, and the headers that every encoding shares. Equal is only the same."""
 
     content: bytes
     content_type: str
@@ -132,8 +132,6 @@ class Publication:
         """A lock for each long body that is being rendered, by its key: other requests for it wait."""
         self._bodies: dict[Hashable, Body] = {}
         """The oldest first."""
-        self._kept: set[int] = set()
-        """The ids of these bodies."""
         self._bytes = {False: 0, True: 0}
         """The memory of the small ones, and of the long ones."""
 
@@ -149,7 +147,6 @@ class Publication:
         """Keep a body, and return it, or the one that came first."""
         if key not in self._bodies:
             self._bodies[key] = body
-            self._kept.add(id(body))
             self._bytes[body.is_long] += body.most_bytes
             self._make_room(body)
         return self._bodies[key]
@@ -162,7 +159,6 @@ class Publication:
             if oldest is newest:
                 break
             del self._bodies[key]
-            self._kept.remove(id(oldest))
             self._bytes[is_long] -= oldest.most_bytes
             self.answers = {target: answer for target, answer in self.answers.items() if answer.body is not oldest}
 
@@ -170,10 +166,9 @@ class Publication:
         """Remember the answer to a request target, as it came, until its `body` is forgotten."""
         if len(target) > LONGEST_TARGET:
             return
-        body: Body = answer.body
-        if id(body) not in self._kept:
-            # One target may have several bodies: without a key of its own each answer is rendered anew.
-            self.keep(("answer", target, id(body)), body)
+        if answer.body not in self._bodies.values():
+            # It was rendered for this target alone, and is its own key.
+            self.keep(answer.body, answer.body)
         self.answers.pop(target, None)
         self.answers[target] = answer
         if len(self.answers) > MOST_TARGETS:

@@ -87,7 +87,7 @@ class _Parser:
         status, encoding = answer.choose(message.headers, now)
         content = b"" if status == 304 else answer.body.encoded(encoding)
         write(transport, answer.head(status, encoding), content)
-        answer.route.add_quick(status)
+        answer.route.add(status)
         self._parser.message_consumed()
         self._server.requests_count += 1
         self._connection.unfinished_since = None

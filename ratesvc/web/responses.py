@@ -257,6 +257,8 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
 
     async def respond(request: web.Request) -> web.StreamResponse:
         target, publication = request.raw_path, service.served(service.clock())
+        if publication is not None and target in publication.answers:
+            return Response(publication.answers[target], request, service.clock(), closing=service.draining)
         try:
             if not target.startswith("/") and str(request.url.raw_host).lower() not in hosts:
                 return refusal(MISDIRECTED, "This service is not a proxy. It answers only for its own address.")
@@ -273,21 +275,5 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
         if publication is not None and answer.is_for_everybody:
             publication.remember(target, finished)
         return Response(finished, request, service.clock(), closing=service.draining)
-
-    return respond
-
-
-def remembering(service: Service, routed: Respond) -> Respond:
-    """The application, called only for targets that this publication has not answered yet. The others need no route."""
-
-    async def respond(request: web.BaseRequest) -> web.StreamResponse:
-        now = service.clock()
-        publication = service.served(now)
-        answer: FinishedAnswer | None = publication.answers.get(request.raw_path) if publication else None
-        if answer is None or request.method not in ("GET", "HEAD"):
-            return await routed(request)
-        response = Response(answer, request, now, closing=service.draining)
-        answer.route.add_quick(response.status)
-        return response
 
     return respond
