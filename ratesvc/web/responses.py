@@ -142,30 +142,28 @@ class Response(web.StreamResponse):
 
     _pieces: Iterable[bytes] = ()
 
-    def __init__(
-        self, answer: FinishedAnswer, request: web.BaseRequest, now: datetime, *, closing: bool = False
-    ) -> None:
+    def __init__(self, answer: FinishedAnswer, request: web.BaseRequest, now: datetime) -> None:
         status, encoding = answer.choose(request.headers, now)
         super().__init__(status=status)
-        head = answer.head(status, encoding)
+        self._head = answer.head(status, encoding)
+        self._keep_alive = request.keep_alive
         empty = status == 304 or request.method == hdrs.METH_HEAD
         self._content = b"" if empty else answer.body.encoded(encoding)
         self.length = len(self._content)
         if not (self.length or empty):
             self.length, self._pieces = answer.body.length(encoding), answer.body.pieces()
-        self._keep_alive = request.keep_alive and not closing
-        if not self._keep_alive:
-            head += b"Connection: close\r\n"
-        elif request.version < (1, 1):
-            head += b"Connection: keep-alive\r\n"
-        self._head = head
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write it. Raises ConnectionError when the client has gone."""
         protocol, transport = request.protocol, request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        write(transport, self._head, self._content)
+        head = self._head
+        if not self._keep_alive:
+            head += b"Connection: close\r\n"
+        elif request.version < (1, 1):
+            head += b"Connection: keep-alive\r\n"
+        write(transport, head, self._content)
         for piece in self._pieces:
             await asyncio.sleep(0)
             await protocol._drain_helper()  # noqa: SLF001 -- its public way is a StreamWriter, which this class saves
@@ -258,7 +256,7 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
     async def respond(request: web.Request) -> web.StreamResponse:
         target, publication = request.raw_path, service.served(service.clock())
         if publication is not None and target in publication.answers:
-            return Response(publication.answers[target], request, service.clock(), closing=service.draining)
+            return Response(publication.answers[target], request, service.clock())
         try:
             if not target.startswith("/") and str(request.url.raw_host).lower() not in hosts:
                 return refusal(MISDIRECTED, "This service is not a proxy. It answers only for its own address.")
@@ -274,6 +272,6 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
         finished = FinishedAnswer(answer, publication, route, demo=service.demo)
         if publication is not None and answer.is_for_everybody:
             publication.remember(target, finished)
-        return Response(finished, request, service.clock(), closing=service.draining)
+        return Response(finished, request, service.clock())
 
     return respond
