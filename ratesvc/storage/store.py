@@ -45,7 +45,6 @@ MOST_CASES = 50
 AT_ONCE = 10  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
 LARGEST = 2**20
 """Bytes of a value. Ours are shorter: a document has at most 512 KiB, a coverage 11 bytes for each unconfirmed day."""
-LONGEST_VERSION = 32
 _COUNT = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 Announcement = Literal["connected", "changed"]
@@ -53,7 +52,7 @@ Announcement = Literal["connected", "changed"]
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """How much Redis holds, read in two round trips of a few hundred bytes.
+    """How much Redis holds, read in one round trip of a few hundred bytes.
 
     `coverage` has the number of its columns. It is None if it is damaged, or if it or one of its columns is missing.
     `born` is None in an empty Redis.
@@ -150,18 +149,15 @@ class Store:
             for key in (self._sheets, self._columns, self.quarantine.key):
                 pipeline.hlen(key)
             pipeline.getrange(self._coverage, 0, LARGEST)
-            for field in ("born", "writes"):
-                pipeline.hstrlen(self._version, field)
+            pipeline.hmget(self._version, ["born", "writes"])
             if is_refusing := self.connection.refusing:
                 pipeline.set(self._nothing, b"", xx=True, px=1)
             answers = await pipeline.execute()
-            sheets, columns, self.quarantine.count, *lengths = (checked(one, int) for one in answers[:3] + answers[4:6])
-            born, writes = None, None
-            if 0 < max(lengths) <= LONGEST_VERSION:
-                born, writes = checked(await redis.hmget(self._version, ["born", "writes"]), list, 2)
+            sheets, columns, self.quarantine.count = (checked(count, int) for count in answers[:3])
+            born, writes = checked(answers[4], list, 2)
             if is_refusing:
                 self.connection.refusing = False
-        if max(lengths) > LONGEST_VERSION or not _COUNT.fullmatch(writes or b"0"):
+        if not _COUNT.fullmatch(writes or b"0"):
             # HINCRBY would refuse to count it up, at every write.
             born, writes = None, None
             await self._drop(self._version)

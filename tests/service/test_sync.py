@@ -140,7 +140,6 @@ LOSSES = {
     "a value, in a backup with fewer writes": "HSET sheets newest foreign; HSET version writes 1",
     "a coverage of 64 MB": f"SETRANGE coverage {HUGE} x",
     "a sheet and a column of 64 MB": "HSET sheets newest huge; HSET columns R01235 huge; DEL version",
-    "a version of 64 MB": "HSET version born huge",
     **{
         f"a version that cannot count on from {writes!r}": f"HSET version writes {writes}"
         for writes in ("many", "1.5", "-1", "007", str(2**63 - 1))
