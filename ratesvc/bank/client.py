@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -33,8 +32,6 @@ DAILY_PATH = "/scripts/XML_daily.asp"
 DEMO_HEADER = "X-Ratesvc-Demo"
 """On every answer of a ratesvc that serves recorded figures."""
 MOST_REDIRECTS = 3
-REQUESTS_A_MINUTE = 6
-MINUTE_S = 60.0
 LONGEST_PAUSE_S = 600.0
 LONG_BYTES = 64 * 1024
 MOST_COOKIES, LONGEST_COOKIES = 20, 4096
@@ -51,32 +48,6 @@ class Limits:
 
 DAILY_LIMITS = Limits(512 * 1024, 15.0)
 SERIES_LIMITS = Limits(4 * 1024 * 1024, 60.0)
-
-
-class Pace:
-    """At most `most` requests in any minute; None is no limit."""
-
-    def __init__(self, most: int | None) -> None:
-        """Only requests that call `wait` count."""
-        self._most = most
-        self._taken: deque[float] = deque(maxlen=most)
-        self._next = asyncio.Lock()
-
-    @classmethod
-    def of(cls, poll_seconds: float | None) -> Pace:
-        """The usual limit; none if the configuration polls more often, as with a mirror of your own."""
-        is_frequent = poll_seconds is not None and poll_seconds < MINUTE_S / REQUESTS_A_MINUTE
-        return cls(None if is_frequent else REQUESTS_A_MINUTE)
-
-    async def wait(self) -> None:
-        """Wait until one more request is allowed."""
-        if self._most is None:
-            return
-        clock = asyncio.get_running_loop().time
-        async with self._next:
-            if len(self._taken) == self._most:
-                await asyncio.sleep(self._taken[0] + MINUTE_S - clock())
-            self._taken.append(clock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +80,11 @@ class BankClient:
         mirrors: Sequence[str],
         user_agent: str,
         *,
-        pace: Pace | None = None,
         daily: Limits = DAILY_LIMITS,
         transport: Transport = Transport(),
     ) -> None:
         """`mirrors` are base addresses such as https://www.cbr.ru, tried in this order."""
         self._mirrors = [URL(mirror.rstrip("/")) for mirror in mirrors]
-        self._pace = pace or Pace(REQUESTS_A_MINUTE)
         self._daily = daily
         self._transport = transport
         self._user_agent = user_agent
@@ -137,13 +106,13 @@ class BankClient:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def daily(self, day: date, read: Read = parse_daily, *, paced: bool = True) -> tuple[Sheet, bytes]:
+    async def daily(self, day: date, read: Read = parse_daily) -> tuple[Sheet, bytes]:
         """The sheet in force on `day` and its bytes, from the first mirror that gives one which `read` takes.
 
         For a day without a sheet the Bank answers with the earlier one in force: compare its date. `read` raises
-        BadDocument. A backfill is not `paced`: it has its own gap between requests. Raises FetchFailed.
+        BadDocument. Raises FetchFailed.
         """
-        return (await self._ask(DAILY_PATH, {"date_req": _printed(day)}, read, self._daily, paced=paced))[-1]
+        return (await self._ask(DAILY_PATH, {"date_req": _printed(day)}, read, self._daily))[-1]
 
     async def newest(self, due: date, read: Read = parse_daily) -> tuple[Sheet, bytes]:
         """The newest sheet and its bytes, from the first mirror that has the sheet of `due` or a later one.
@@ -151,14 +120,14 @@ class BankClient:
         If none has it, the newest of all their sheets. `read` is as in `daily`. Raises FetchFailed.
         """
         answers = await self._ask(
-            DAILY_PATH, {}, read, self._daily, paced=True, is_enough=lambda sheet: sheet.effective_date >= due
+            DAILY_PATH, {}, read, self._daily, is_enough=lambda sheet: sheet.effective_date >= due
         )
         return max(answers, key=lambda answer: answer[0].effective_date)
 
     async def daily_in_english(self, day: date) -> Sheet:
         """The same sheet from another address of the Bank, with other names. Raises FetchFailed."""
         query = {"date_req": _printed(day)}
-        return (await self._ask("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily, paced=True))[-1][0]
+        return (await self._ask("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily))[-1][0]
 
     async def catalogue(self) -> tuple[Currency, ...]:
         """Every currency id that the Bank quotes, or quoted, each working day. Raises FetchFailed."""
@@ -178,7 +147,6 @@ class BankClient:
         parse: Callable[[bytes], T],
         limits: Limits,
         *,
-        paced: bool = False,
         is_enough: Callable[[T], bool] = lambda _: True,
     ) -> list[tuple[T, bytes]]:
         """The documents of the mirrors and their bytes, up to the first that is enough. Raises FetchFailed."""
@@ -186,8 +154,6 @@ class BankClient:
         failures: list[tuple[str, SourceError | BadDocument]] = []
         for mirror in self._mirrors:
             url = (mirror / path.lstrip("/")).with_query(query)
-            if paced:
-                await self._pace.wait()
             try:
                 raw = await self._get(url, limits)
                 document = await _parsed(parse, raw)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits, Pace, Transport
+from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits, Transport
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History, snapshot
@@ -53,12 +53,11 @@ class Service:
         demo: bool = False,
         scheduled: bool = True,
         limits: Limits = DAILY_LIMITS,
-        pace: Pace | None = None,
     ) -> None:
         """`clock` gives UTC; nothing below asks another one. A demo has an embedded store apart from live data.
 
-        `limits` hold for one daily document, `pace` for the number of requests. A command is not `scheduled`: nothing
-        happens by itself, and it shares the engine of a running service.
+        `limits` hold for one daily document. A command is not `scheduled`: nothing happens by itself, and it shares the
+        engine of a running service.
         """
         self.settings = settings
         self.clock = clock
@@ -89,8 +88,7 @@ class Service:
         cbr = settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
         transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not demo)
-        pace = pace or Pace.of(settings.poll_seconds)
-        self.client = BankClient(cbr.mirrors, cbr.user_agent, pace=pace, daily=limits, transport=transport)
+        self.client = BankClient(cbr.mirrors, cbr.user_agent, daily=limits, transport=transport)
         self.refresher = Refresher(
             self.client, self.store, self.history, clock, self._hold_and_announce, scheduled=scheduled
         )

@@ -288,7 +288,7 @@ class Backfill:
         """
         await asyncio.sleep(self._gap_s)
         try:
-            document, _ = await self._client.daily(day, paced=False)
+            document, _ = await self._client.daily(day)
         except FetchFailed as failure:
             if not failure.is_answered:
                 raise

@@ -324,7 +324,7 @@ class Refresher:
         draft, settled = _Draft(history), self.history.is_settled(day, self._today())
         try:
             # The series tell whether a short document is whole: the tables of 1992 had few rows.
-            document, raw = await self.client.daily(day, partial(self._read, day, fewest_rows=1), paced=False)
+            document, raw = await self.client.daily(day, partial(self._read, day, fewest_rows=1))
         except FetchFailed as failure:
             admission, raw = _unreadable(day, failure)
         else:

@@ -16,7 +16,7 @@ from kit.front import END_OF_HEAD, Front
 from kit.service import run
 from kit.sheets import plausible
 
-from ratesvc.bank.client import BankClient, Pace, Transport, trusted
+from ratesvc.bank.client import BankClient, Transport, trusted
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, FetchFailed
@@ -27,7 +27,7 @@ DAY = date(2026, 4, 24)
 @pytest.fixture
 async def client(bank: Bank) -> AsyncIterator[BankClient]:
     bank.publish(sheet(DAY))
-    async with BankClient([bank.url], "ratesvc-tests", pace=Pace(None)) as opened:
+    async with BankClient([bank.url], "ratesvc-tests") as opened:
         yield opened
 
 
@@ -50,7 +50,7 @@ async def test_no_error_repeats_the_password_of_a_mirror(bank: Bank) -> None:
     bank.misbehave = unavailable
     texts = []
     for address in (bank.url, bank.url.replace("http://", "http://reader:secret@")):
-        async with BankClient([address], "ratesvc-tests", pace=Pace(None)) as client:
+        async with BankClient([address], "ratesvc-tests") as client:
             with pytest.raises(FetchFailed) as caught:
                 await client.newest(DAY)
         texts.append([str(caught.value), *(f"{host}: {error}" for host, error in caught.value.failures)])
@@ -64,7 +64,7 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
     async with bank_running() as other:
         other.publish(sheet(DAY))
         mirrors = ["http://127.0.0.1:1", bank.url, other.url]
-        async with BankClient(mirrors, "x", pace=Pace(None)) as client:
+        async with BankClient(mirrors, "x") as client:
             assert (await client.newest(DAY))[0] == sheet(DAY)
             assert len(bank.asked) == len(other.asked) == 1
             bank.misbehave = None
@@ -86,51 +86,13 @@ async def test_a_mirror_that_lacks_the_sheet_that_is_due_is_passed_over(bank: Ba
     async with bank_running() as fresh, bank_running() as old:
         fresh.publish(sheet(DAY))
         old.publish(sheet(date(2026, 4, 21)))
-        async with BankClient([bank.url, fresh.url, old.url], "x", pace=Pace(None)) as client:
+        async with BankClient([bank.url, fresh.url, old.url], "x") as client:
             assert (await client.newest(date(2026, 4, 22)))[0].effective_date == date(2026, 4, 22)
             assert (len(bank.asked), len(fresh.asked)) == (1, 0)
             assert (await client.newest(DAY))[0].effective_date == DAY
             assert len(old.asked) == 0
             assert (await client.newest(date(2026, 4, 25)))[0].effective_date == DAY
             assert (len(bank.asked), len(fresh.asked), len(old.asked)) == (3, 2, 1)
-
-
-async def test_a_pace_limits_the_requests_of_any_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three go at once. When the first of them is a minute old, one more may go, not all that wait."""
-    pace, minute_s = Pace(3), 0.6
-
-    async def turn() -> float:
-        await pace.wait()
-        return pace._taken[-1]  # noqa: SLF001 -- when it was taken; later it would be told when the machine lets us
-
-    earlier = asyncio.get_running_loop().time() - minute_s / 2
-    pace._taken.append(earlier)  # noqa: SLF001 -- a request of half a minute ago
-    taken = [earlier, await turn(), await turn()]  # they do not wait for a minute
-    monkeypatch.setattr("ratesvc.bank.client.MINUTE_S", minute_s)
-    taken += sorted(await asyncio.gather(*(turn() for _ in range(4))))
-    assert all(later - earlier > minute_s * 0.9 for earlier, later in zip(taken, taken[3:], strict=False))
-
-
-class Turns(Pace):
-    """Counts the requests that wait for their turn."""
-
-    taken = 0
-
-    async def wait(self) -> None:
-        self.taken += 1
-
-
-async def test_polls_and_confirmations_keep_the_pace_and_a_backfill_its_own_gap(bank: Bank) -> None:
-    """Sixty series at six a minute would take ten minutes."""
-    bank.publish(sheet(DAY))
-    turns = Turns(None)
-    async with BankClient([bank.url], "ratesvc-tests", pace=turns) as client:
-        for asked in (client.newest(DAY), client.daily(DAY), client.daily_in_english(DAY)):
-            await asked
-        assert turns.taken == 3
-        for answer in (client.dynamic("R01235", DAY, DAY), client.catalogue(), client.daily(DAY, paced=False)):
-            assert await answer
-    assert turns.taken == 3
 
 
 NAME = "bank.example"
@@ -196,7 +158,7 @@ async def ca_file(bank: Bank, proxy: Proxy, tmp_path: Path) -> AsyncIterator[str
 
 
 async def effective(mirror: str, transport: Transport) -> date:
-    async with BankClient([mirror], "x", pace=Pace(None), transport=transport) as client:
+    async with BankClient([mirror], "x", transport=transport) as client:
         return (await client.newest(date.min))[0].effective_date
 
 

@@ -24,7 +24,7 @@ from kit.reader import watched
 from kit.sheets import plausible
 from kit.time import Lag, limit_s
 
-from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits, Pace, Transport
+from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits, Transport
 from ratesvc.config import Settings
 from ratesvc.errors import FetchFailed
 from ratesvc.service.app import Service
@@ -52,7 +52,7 @@ def authority(tmp_path: Path) -> Authority:
 def asking(front: Front, authority: Authority | None = None, limits: Limits = DAILY_LIMITS) -> BankClient:
     """A client that asks this front; with an authority, its certificates are trusted."""
     transport = Transport(ca_file=str(authority.ca_file) if authority else None)
-    return BankClient([front.url], "x", pace=Pace(None), daily=limits, transport=transport)
+    return BankClient([front.url], "x", daily=limits, transport=transport)
 
 
 async def newest(client: BankClient) -> date:
@@ -232,7 +232,7 @@ async def test_A19_cookies_stay_with_their_host(front: Front, bank: Bank) -> Non
     async with Front(bank.url) as other:
         front.misbehave(answers(b"", b"Set-Cookie: secret=1", status=b"500 Oops"))
         mirror = other.url.replace("localhost", "127.0.0.1")
-        async with BankClient([front.url, mirror], "x", pace=Pace(None)) as client:
+        async with BankClient([front.url, mirror], "x") as client:
             await newest(client)
         front.misbehave(None)
         async with asking(front) as client:

@@ -25,7 +25,7 @@ from kit.sheets import all_times, changed, plausible, times
 from kit.time import Lag, limit_s
 from redis import Redis
 
-from ratesvc.bank.client import BankClient, Pace
+from ratesvc.bank.client import BankClient
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import FetchFailed
@@ -97,7 +97,7 @@ SHAPES = {
 async def test_B2_shapes_that_no_sheet_has(shape: str, bank: Bank) -> None:
     """A document that is absurdly deep, wide or long does not block the event loop for a tenth of a second."""
     lags = []
-    async with Front(bank.url) as front, BankClient([front.url], "x", pace=Pace(None)) as client:
+    async with Front(bank.url) as front, BankClient([front.url], "x") as client:
         front.misbehave(answers(DECLARATION + SHAPES[shape]))
         for _ in range(5):  # another program may have had the processor
             async with Lag() as lag:

@@ -20,7 +20,7 @@ from kit.dates import DAYS, FRIDAY, SATURDAY
 from kit.sheets import changed, times
 
 from ratesvc.bank.admission import FEWEST_ROWS
-from ratesvc.bank.client import BankClient, Pace
+from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import parse_daily
 from ratesvc.commands.backfill import backfill
 from ratesvc.config import Settings
@@ -190,7 +190,7 @@ async def finished(steps: AsyncIterator[Progress]) -> None:
 @asynccontextmanager
 async def replica_of(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
     store = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
-    async with BankClient(settings.cbr.mirrors, "ratesvc-tests", pace=Pace(None)) as client:
+    async with BankClient(settings.cbr.mirrors, "ratesvc-tests") as client:
         prefix = f"{{{settings.redis.namespace}}}:v2:"
         yield Replica(store, History(WorkCalendar()), client, clock, f"{prefix}columns", f"{prefix}coverage")
     await store.close()

@@ -17,7 +17,7 @@ from kit.http import fetched, reading
 from kit.sheets import all_times, changed, plausible, times
 
 from ratesvc.bank.admission import Admitted, Recent, Unconfirmed, admit
-from ratesvc.bank.client import BankClient, Pace
+from ratesvc.bank.client import BankClient
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY
@@ -95,7 +95,7 @@ async def test_an_unreadable_document_of_last_week_hides_nothing(bank: Bank, set
     days = DAYS[-5:]
     bank.publish(*map(sheet, days))
     settings = but(settings, cbr={"mirrors": ("http://127.0.0.1:1", bank.url)})
-    async with Service(settings, clock=clock, scheduled=False, pace=Pace(None)) as before:
+    async with Service(settings, clock=clock, scheduled=False) as before:
         for day in days:
             await before.refresher.ask_without_lease(day)
     bank.documents[days[0]] = daily_xml(replace(sheet(days[0]), quotes=sheet(days[0]).quotes[:5]))
@@ -106,7 +106,7 @@ async def test_an_unreadable_document_of_last_week_hides_nothing(bank: Bank, set
         return await bank.honest(request)
 
     bank.misbehave = busy
-    async with Service(settings, clock=clock, scheduled=False, pace=Pace(None)) as after:
+    async with Service(settings, clock=clock, scheduled=False) as after:
         cycle = await after.refresher.refresh()
         assert (cycle.outcome, cycle.failure and cycle.failure.retry_after_s) == ("unchanged", 300)
         assert re.fullmatch(r".*: connect: .*: rows: .*: status: 503.*", str(cycle.failure))
@@ -256,7 +256,7 @@ async def decided(sheets: UnconfirmedSheets, bank: Bank, step: str) -> str:
 async def test_a_second_document_decides_about_an_unconfirmed_sheet(question: str, bank: Bank) -> None:
     """golden/confirmation.txt has the steps: polls, the backfill after one, commands, and what the Bank says."""
     bank.publish(odd("1.3"))
-    async with BankClient((bank.url,), "ratesvc-tests", pace=Pace(None)) as client:
+    async with BankClient((bank.url,), "ratesvc-tests") as client:
         sheets = UnconfirmedSheets(client)
         said = [await decided(sheets, bank, step) for step in question.split("; ")]
     cases.check_one("confirmation.txt", question, "\n".join(filter(None, said)))
