@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -35,15 +34,8 @@ except ImportError:  # it does not exist everywhere
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
     """Run to the end. `logs` is console or json; without it only errors are logged, as text."""
     set_up_log(logs or "console", quiet=not logs)
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:
-        # As KeyboardInterrupt, Ctrl-C lets the runner close what is open.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(work)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(work)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from babel.localedata import locale_identifiers
-from conftest import eventually, first, not_here, patience_s, program
+from conftest import eventually, not_here
 from kit import cases
 from kit.bank import Bank, around_today
 from kit.http import asking, fetched, get
@@ -123,41 +123,6 @@ async def test_a_signal_ends_a_process_whose_engine_does_not_answer(
     assert left == []
     assert (process.returncode, out, err) == (code, b"", b"")
     assert took_s < limit_s(2)
-
-
-def with_package(folder: Path, name: str) -> dict[str, str]:
-    """The variables with which the import of a package takes for ever, and says that it has begun."""
-    package = folder / "packages" / name
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(
-        f"import pathlib, time\npathlib.Path({str(folder / 'waiting')!r}).touch()\ntime.sleep(1000)\n"
-    )
-    return {"PYTHONPATH": f"{folder / 'packages'}:{ROOT}"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("package", "number", "code"),
-    first(
-        1,
-        [("aiohttp", signal.SIGTERM, -signal.SIGTERM), ("click", signal.SIGINT, 130), ("aiohttp", signal.SIGINT, 130)],
-    ),
-)
-@pytest.mark.parametrize("contained", [False, True])
-async def test_a_signal_ends_a_process_during_its_imports(
-    tmp_path: Path, package: str, number: int, code: int, *, contained: bool
-) -> None:
-    """Without a traceback, also as the first process of a container, which no signal ends by itself."""
-    if contained and os.geteuid():
-        not_here("root, to be the first process of a container")
-    before = (program("unshare"), "--pid", "--fork", "--kill-child") if contained else ()
-    words = (*before, sys.executable, "-m", "ratesvc", "serve")
-    async with waiting(tmp_path, *words, **with_package(tmp_path, package)) as process:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(children[0]) if contained else process.pid, number)
-        async with asyncio.timeout(patience_s()):
-            out, err = await process.communicate()
-    assert (process.returncode, out, err) == (128 + number if contained else code, b"", b"")
 
 
 @pytest.mark.slow
