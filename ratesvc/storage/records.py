@@ -18,11 +18,9 @@ import msgspec
 from ratesvc.domain.columns import Column, Coverage, Currency, Days
 from ratesvc.domain.rates import Quote, Revision, Sheet
 
-BIG_ENDIAN = array("H", [1]).tobytes() == b"\0\1"
-"""Whether this machine stores the highest byte of a number first."""
-
 NAME_LENGTH = 12
-_MAGIC = b"ratesvc1"
+_MAGIC = b"ratesvc1" if array("H", [1]).tobytes() == b"\1\0" else b"ratesvcB"
+"""Columns are in this machine's order of bytes, so for a machine of the other order its values are damaged."""
 _CHECKSUM_BYTES = 16
 _COVERAGE = "coverage"
 
@@ -142,8 +140,7 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
 def encode_column(column: Column, requested: Days) -> bytes:
     """The history of one currency id, and the range of days that was requested, as bytes for Redis."""
     c = column.currency
-    days, values = _little_endian(column.days).tobytes(), _little_endian(column.values).tobytes()
-    figures = column.fetched_at, days, values, column.nominals.tobytes()
+    figures = column.fetched_at, column.days.tobytes(), column.values.tobytes(), column.nominals.tobytes()
     names = c.cbr_id, c.parent_id, c.code, c.numeric_code, c.name
     others = {day: (other.code, other.numeric_code, other.name) for day, other in column.others.items()}
     record = _Column(*names, requested.since, requested.until, *figures, c.english_name, others)
@@ -160,17 +157,8 @@ def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Day
     ids = record.cbr_id, record.parent_id, record.code, record.numeric_code
     currency = Currency(*ids, record.name, record.english_name)
     others = {day: Currency(record.cbr_id, record.parent_id, *names) for day, names in record.others.items()}
-    column = Column(currency, record.fetched_at, _little_endian(days), _little_endian(values), nominals, others)
+    column = Column(currency, record.fetched_at, days, values, nominals, others)
     return column, Days(record.since, record.until)
-
-
-def _little_endian(numbers: array[int]) -> array[int]:
-    """From this machine's byte order to that of Redis and back, since replicas of both kinds may share a Redis."""
-    if not BIG_ENDIAN:
-        return numbers
-    swapped = numbers[:]
-    swapped.byteswap()
-    return swapped
 
 
 def encode_coverage(coverage: Coverage, columns: int) -> bytes:

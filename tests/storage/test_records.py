@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from array import array
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -144,25 +143,3 @@ def test_numbers_that_end_in_the_middle_are_a_miss(place: int, value: object) ->
     """The bytes of a day or a value are not a whole number of numbers."""
     changed = resealed("R01700J", records.encode_column(column(), ASKED), {place: value})
     assert records.decode_column("R01700J", changed) is None
-
-
-def on_the_other_machine(one: Column) -> Column:
-    """The same column in the memory of a machine with the other byte order."""
-
-    def swapped(numbers: array[int]) -> array[int]:
-        other = numbers[:]
-        other.byteswap()
-        return other
-
-    days, values = swapped(one.days), swapped(one.values)
-    return Column(one.currency, one.fetched_at, days, values, swapped(one.nominals), one.others)
-
-
-def test_a_machine_of_the_other_byte_order_reads_and_writes_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers are stored with their lowest byte first: replicas of both kinds may share a Redis."""
-    envelope = records.encode_column(column(), ASKED)
-    assert FRIDAY.toordinal().to_bytes(4, "little") in envelope
-    assert (168386).to_bytes(8, "little") in envelope
-    monkeypatch.setattr(records, "BIG_ENDIAN", True)
-    assert records.encode_column(on_the_other_machine(column()), ASKED) == envelope
-    assert records.decode_column("R01700J", envelope) == (on_the_other_machine(column()), ASKED)
