@@ -231,7 +231,7 @@ class Service:
     ) -> None:
         """Take sheets into memory and publish them: the only way in. `columns` have all sheets of the `coverage`."""
         new = self.history.hold(revisions, columns, coverage)
-        self.telemetry.holds(new, self.history.coverage)
+        self.telemetry.holds(new)
         self.publish()
         if any(revision.is_withdrawal for revision in new):
             # The Bank says whether the day has another sheet.

@@ -175,7 +175,6 @@ class Telemetry:
         self._held_back: dict[date, HeldBack] = {}
         self._unknown: set[str] = set()
         self._taken_back: set[date] = set()
-        self._complete: tuple[str, str] | None = None
         self._lateness = ""
 
     def _is_due(self, message: str) -> bool:
@@ -225,8 +224,8 @@ class Telemetry:
             self.log.warning("sheet_taken_back", effective_date=str(day), hint=f"ratesvc withdraw {day}")
         self._taken_back = set(days)
 
-    def holds(self, new: Iterable[Revision], coverage: Coverage | None) -> None:
-        """This replica holds these revisions more, and the days of history are complete: each is logged once."""
+    def holds(self, new: Iterable[Revision]) -> None:
+        """This replica holds these revisions more."""
         for revision in new:
             facts = {"effective_date": str(revision.effective_date), "revision": revision.number}
             facts |= {"flags": ",".join(revision.flags)} if revision.flags else {}
@@ -234,10 +233,6 @@ class Telemetry:
                 self.log.info("sheet_withdrawn", **facts)
             else:
                 self.log.info("sheet", **facts)
-        complete = coverage and (str(coverage.since), str(coverage.until))
-        if complete and complete != self._complete:
-            self._complete = complete
-            self.log.info("history", since=complete[0], until=complete[1])
 
     def backfill_failed(self, failure: RatesvcError) -> None:
         """A backfill has failed, and will be tried again."""
