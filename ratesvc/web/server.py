@@ -91,7 +91,7 @@ async def listening(service: Service) -> AsyncIterator[str]:
             admin = stack.enter_context(_bound(server, server.admin_port))
             service.admin_url = _address(server, admin)
             await stack.enter_async_context(accepting(_application(service, public_url, probes.routes(service)), admin))
-        await stack.enter_async_context(accepting(app, listener, _fast_path(service)))
+        await stack.enter_async_context(accepting(app, listener, install=_fast_path(service)))
         stack.callback(service.drain)
         yield address
 
