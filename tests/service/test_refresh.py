@@ -79,7 +79,7 @@ async def test_without_redis_a_refresh_tries_one_write(
     """Each would wait as long again. Both sheets are taken."""
     tried: list[date] = []
 
-    async def put(_: Store, revision: Revision) -> Revision:
+    async def put(_: Store, revision: Revision, __: Revision | None) -> Revision:
         tried.append(revision.effective_date)
         raise StoreUnavailable("Redis is away", "timeout")
 
