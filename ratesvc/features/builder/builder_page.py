@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import cache
@@ -58,6 +58,8 @@ def builder(
     """The page in `words`, about a widget in the language of `choice`, with this `table`."""
     others = sorted(set(codes) - set(choice.view.codes))
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
+    is_same, uis = choice.language.primary == words.primary, list(map(language_or_default, TRANSLATIONS))
+    of_page = {"lang": choice.language.tag} | _ui(choice, words)
     theme = choice.look.theme if choice.look.theme in ("light", "dark") or choice.look.is_own else ""
     return page(
         "builder/builder.html",
@@ -71,10 +73,11 @@ def builder(
         default_ground=DEFAULT_GROUND,
         sentence=_sentence(choice, table),
         address=address(choice, words),
-        presets=[(name, _preset(asked, choice, words)) for name, asked in PRESETS.items()],
+        presets=[(name, urlencode({**asked, **of_page}, safe=",")) for name, asked in PRESETS.items()],
         more_is_open=not MORE.isdisjoint(parameters(choice)) or bool(_host(choice)),
         languages=_languages(choice.language),
-        uis=[(ui, _in_words(choice, words, ui)) for ui in map(language_or_default, TRANSLATIONS)],
+        # The widget's language follows that of the page if it was the same.
+        uis=[(ui, address(replace(choice, language=ui) if is_same else choice, ui)) for ui in uis],
         notices=notices,
         columns=list(zip(views.COLUMNS, names, strict=True)),
         previews=[(ground, query(choice, theme=theme or ground)) for ground in ("light", "dark")],
@@ -106,11 +109,6 @@ def address(choice: Choice, words: Language) -> str:
     return query(choice, **more, **_host(choice), **_ui(choice, words))
 
 
-def _preset(asked: Mapping[str, str], choice: Choice, words: Language) -> str:
-    """The address of a preset in the languages of the choice and of the page."""
-    return urlencode(dict(asked) | {"lang": choice.language.tag} | _ui(choice, words), safe=",")
-
-
 def _ui(choice: Choice, words: Language) -> dict[str, str]:
     """The page's language, where that of the widget does not tell it."""
     return {"ui": words.tag} if words.tag != words_of("", choice.language).tag else {}
@@ -127,12 +125,6 @@ def _sentence(choice: Choice, table: Table) -> list[str]:
     unit, quote = table.rows[0].unit, choice.view.codes[0]
     count = unit.partition("\u00a0")[0] if "\u00a0" in unit else "1"
     return choice.language.say(SENTENCE, unit=f"{count}\u00a0{quote}", rate="\0").split("\0")
-
-
-def _in_words(choice: Choice, words: Language, ui: Language) -> str:
-    """The address of the same choice with the page in another language. The widget's follows if it was the same."""
-    is_same = choice.language.primary == words.primary
-    return address(replace(choice, language=ui) if is_same else choice, ui)
 
 
 def _languages(chosen: Language) -> list[tuple[str, str]]:

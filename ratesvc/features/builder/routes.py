@@ -12,8 +12,8 @@ from ratesvc.errors import NoSheet
 from ratesvc.features.builder import builder_page
 from ratesvc.features.rendering import Queue
 from ratesvc.features.site.language import Language
-from ratesvc.features.site.page import framed_page, hashes, own_page, policy, script
-from ratesvc.features.site.routes import NOINDEX, fixed, html, in_the_readers_language
+from ratesvc.features.site.page import NOINDEX, PERMISSIONS, hashes, own_page, policy, script
+from ratesvc.features.site.routes import fixed, html, in_the_readers_language
 from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, picture_size
 from ratesvc.features.widget.view import HEIGHTS, LONGEST_ADDRESS, MOST_CODES, WIDTHS, Choice
 from ratesvc.render.openapi import Site
@@ -56,7 +56,7 @@ def _of_preview(site: Site) -> tuple[tuple[str, str], ...]:
         frame_src=f"{ours} {site.public_url}/embed",
         frame_ancestors="'self'",
     )
-    return *framed_page(csp), NOINDEX
+    return ("Content-Security-Policy", csp), PERMISSIONS, NOINDEX
 
 
 async def _home(service: Service, site: Site, request: web.Request) -> Answer | web.Response:

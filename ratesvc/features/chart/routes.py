@@ -21,17 +21,8 @@ from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.rendering import Queue
 from ratesvc.features.site import png, reasons
 from ratesvc.features.site.language import Language, language_or_default
-from ratesvc.features.site.page import (
-    FRAME_THEMES,
-    LINK,
-    framed_page,
-    hashes,
-    own_page,
-    policy,
-    script,
-    style,
-)
-from ratesvc.features.site.routes import NOINDEX, LenientParams, html, in_the_readers_language
+from ratesvc.features.site.page import FRAME_THEMES, LINK, NOINDEX, framed_page, hashes, own_page, policy, style
+from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -119,13 +110,7 @@ def _headers(site: Site, path: str) -> tuple[tuple[str, str], ...]:
     allowed = {"img_src": f"'self' {site.public_url}/", "style_src": styles}
     if path == PAGE:
         return own_page("site/rate", "chart/chart-page", **allowed, form_action="'self'")
-    framed = policy(
-        **allowed,
-        script_src=hashes(script("chart/chart-page")),
-        require_trusted_types_for="'script'",
-        frame_ancestors="*",
-    )
-    return *framed_page(framed), ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX
+    return framed_page(scripts=("chart/chart-page",), **allowed)
 
 
 def _embedded(service: Service, site: Site, path: str, query: MultiMapping[str]) -> Embedded:

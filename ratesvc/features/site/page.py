@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -21,6 +22,9 @@ FRAME_STYLE = "border:0;max-width:100%"
 OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
 """The looks of a frame for programs that leave out styles, as WordPress does, but not this old attribute."""
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+"""Pages of ours give up permissions such as the camera."""
+NOINDEX = ("X-Robots-Tag", "noindex")
+"""What is embedded belongs to another page, so search engines should not list it by itself."""
 
 FRAME_THEMES = ("light", "dark", "auto")
 
@@ -111,9 +115,11 @@ def policy(*styles: str, **directives: str) -> str:
     return "; ".join(f"{name} {value}" for name, value in everything.items())
 
 
-def framed_page(csp: str) -> tuple[tuple[str, str], ...]:
-    """The headers of a page that others may frame. It gives up permissions such as the camera."""
-    return ("Content-Security-Policy", csp), PERMISSIONS
+def framed_page(*styles: str, scripts: Iterable[str], **directives: str) -> tuple[tuple[str, str], ...]:
+    """The headers of a page that others may frame, with these inline styles and scripts of ours, as in `policy`."""
+    sources = {"script_src": hashes(*map(script, scripts)), "require_trusted_types_for": "'script'"}
+    csp = policy(*styles, **sources, frame_ancestors="*", **directives)
+    return ("Content-Security-Policy", csp), PERMISSIONS, ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX
 
 
 def own_page(style_name: str, script_name: str = "", **directives: str) -> tuple[tuple[str, str], ...]:
@@ -123,4 +129,4 @@ def own_page(style_name: str, script_name: str = "", **directives: str) -> tuple
     """
     scripts = {"script_src": hashes(script(script_name))} if script_name else {}
     csp = policy(style(style_name), **scripts, **directives)
-    return *framed_page(csp), ("Cross-Origin-Opener-Policy", "same-origin")
+    return ("Content-Security-Policy", csp), PERMISSIONS, ("Cross-Origin-Opener-Policy", "same-origin")

@@ -27,8 +27,6 @@ from ratesvc.web.responses import Answer, Handler, weights
 ICON_FILE = asset("site/icon.svg")
 NOT_FOUND_HEADERS = own_page("site/rate", img_src="'self'")
 TEXT = "text/plain; charset=utf-8"
-NOINDEX = ("X-Robots-Tag", "noindex")
-"""What is embedded belongs to another page, so search engines should not list it by itself."""
 LONGEST_TAG = 35
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
 """Honest characters that `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
@@ -79,7 +77,7 @@ async def not_found(site: Site, request: web.Request) -> web.Response:
         return await problems.not_found(request, "/docs lists every address." if site.has("docs") else "")
     accepted = ",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ()))
     words = language_or_default(page_language(request.query.get("lang") or accepted))
-    uis = [language_or_default(tag) for tag in TRANSLATIONS]
+    uis = list(map(language_or_default, TRANSLATIONS))
     text = page("site/not_found.html", t=words.say, language=words, uis=uis, site=site)
     answer = uncached(404, text.encode(), HTML)
     answer.headers.update(NOT_FOUND_HEADERS)

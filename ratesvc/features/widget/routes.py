@@ -22,16 +22,8 @@ from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.features.rendering import Queue, rendered, workers_of
 from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language_or_default
-from ratesvc.features.site.page import (
-    FRAME_THEMES,
-    asset,
-    framed_page,
-    hashes,
-    policy,
-    script,
-    style,
-)
-from ratesvc.features.site.routes import NOINDEX, PICTURE_POLICY, LenientParams, fixed, html
+from ratesvc.features.site.page import FRAME_THEMES, NOINDEX, asset, framed_page, hashes, style
+from ratesvc.features.site.routes import PICTURE_POLICY, LenientParams, fixed, html
 from ratesvc.features.widget import card, markup, releases, rows
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.ground import colour
@@ -278,14 +270,8 @@ def _releases() -> dict[str, Handler]:
 
 def _framed(page: str, look: Look) -> Body:
     """A page that others may frame; its policy allows the rule of an own ground, too."""
-    csp = policy(
-        *map(style, ("widget/frame", "widget/widget")),
-        look.rule,
-        script_src=hashes(*map(script, ("site/frame", "widget/converter"))),
-        require_trusted_types_for="'script'",
-        frame_ancestors="*",
-    )
-    return html(page, *framed_page(csp), ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX)
+    styles = (*map(style, ("widget/frame", "widget/widget")), look.rule)
+    return html(page, *framed_page(*styles, scripts=("site/frame", "widget/converter")))
 
 
 def _svg(drawn: str) -> Body:
