@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property, lru_cache, partial
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -40,6 +39,8 @@ from ratesvc.web.problems import problem_of
 from ratesvc.web.responses import Answer, Handler
 
 TYPES_OF_THE_ELEMENT = asset("widget/rates.d.ts")
+WEB = re.compile(r"https?://\w", re.IGNORECASE)
+"""The beginning of an absolute address."""
 PICTURE_HEADERS = (PICTURE_POLICY, NOINDEX)
 
 
@@ -53,6 +54,7 @@ class WidgetParams(LenientParams):
 
     def view(self, known: Collection[str]) -> View:
         """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
+        href = self.text("href", views.LONGEST_ADDRESS)
         usual = views.USUAL[self.choice("layout", list(views.USUAL))]
         is_table, is_inline = usual.layout == "table", usual.layout == "inline"
         allowed, columns = views.COLUMNS_OF_A_SENTENCE if is_inline else views.COLUMNS, self.words("columns", 10)
@@ -64,7 +66,7 @@ class WidgetParams(LenientParams):
             unit=self.switch("unit", is_on=usual.unit),
             symbols=self.switch("symbols", is_on=usual.symbols),
             head=not is_table or self.switch("head", is_on=True),
-            href=self._address("href"),
+            href=href if WEB.match(href) else "",
             pending=self.switch("pending"),
             heading=self.text("heading", views.LONGEST_HEADING),
             spark=int(self.choice("spark", views.SPARKS)) if is_table else 0,
@@ -78,15 +80,6 @@ class WidgetParams(LenientParams):
         codes = tuple(code for code in codes if code in known) or codes
         # A sentence is a number without a name: that of another currency would pass for it.
         return asked[:1] if is_inline and asked[:1] != codes[:1] else codes
-
-    def _address(self, name: str) -> str:
-        """An absolute address of the web, or empty."""
-        text = self.text(name, views.LONGEST_ADDRESS)
-        try:
-            parts = urlsplit(text)
-        except ValueError:
-            return ""
-        return text if parts.scheme in ("http", "https") and parts.hostname else ""
 
 
 class Embedding:

@@ -331,8 +331,8 @@ class _Writer:
         units = view.units(nominal)
         trend_rates = recent(code, view.spark) if view.spark else ()
         points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in trend_rates], language)
-        values, exact, places = self._values(code, units)
-        move, changes = self._changes(code, units, places)
+        values, exact = zip(*(self._value(answer, code, units) for answer in self._shown), strict=True)
+        move, changes = self._changes(code, units)
         name = self._symbols.get(code, code)
         return Row(
             code=code,
@@ -347,29 +347,24 @@ class _Writer:
             exact=("", *exact, *("" for _ in view.changes)) if any(exact) else (),
         )
 
-    def _values(self, code: str, units: Decimal) -> tuple[list[str], list[str], int]:
-        """The rates of the days, their figures before they were rounded, and the decimals of the newest."""
-        texts, exact, places = [], [], PLACES
-        for answer in self._shown:
-            quote = answer.revision.sheet.by_code.get(code)
-            if quote is None:
-                texts.append(NOTHING)
-                exact.append("")
-                continue
-            amount = EXACT.multiply(quote.unit_rate, units)
-            places = self._view.places(amount)
-            shown = self._view.rounded(amount, places)
-            texts.append(self._language.number(shown, places))
-            exact.append(self._language.number(amount, places) if shown != amount else "")
-        return texts, exact, places
+    def _value(self, answer: InForce, code: str, units: Decimal) -> tuple[str, str]:
+        """The rate of a day, and its figures before they were rounded."""
+        quote, number = answer.revision.sheet.by_code.get(code), self._language.number
+        if quote is None:
+            return NOTHING, ""
+        amount = EXACT.multiply(quote.unit_rate, units)
+        places = self._view.places(amount)
+        shown = self._view.rounded(amount, places)
+        return number(shown, places), number(amount, places) if shown != amount else ""
 
-    def _changes(self, code: str, units: Decimal, places: int) -> tuple[str, dict[str, str]]:
+    def _changes(self, code: str, units: Decimal) -> tuple[str, dict[str, str]]:
         """The move, and the cells of change."""
         newest, view, language = self._shown[-1], self._view, self._language
         change = rate_change(newest.revision.sheet, newest.previous.sheet if newest.previous else None, code)
         if not change:
             return "", {"change": NOTHING, "percent": NOTHING}
         exact, percent = EXACT.multiply(change.absolute, units), change.percent(PERCENT_PLACES)
+        places = view.places(EXACT.multiply(newest.revision.sheet.by_code[code].unit_rate, units))
         # An arrow beside 0.00 would say both, so a change keeps digits that are not 0, and per cent have no arrow.
         places = places if view.rounded(exact, places) else view.places(exact)
         absolute = view.rounded(exact, places)
