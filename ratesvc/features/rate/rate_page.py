@@ -11,11 +11,11 @@ from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, InForce, Quote, Revi
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, usual_at
 from ratesvc.errors import BadRequest
 from ratesvc.features.ranges.conversion import convert
-from ratesvc.features.site.language import Language
+from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import page
 from ratesvc.features.site.reasons import SATURDAY, Kind, Reason, choices, of_sentences
 from ratesvc.render.json import source_url
-from ratesvc.render.language import OLD_ROUBLES, PLACES
+from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS
 from ratesvc.render.openapi import Site
 
 MONTH = 30
