@@ -21,32 +21,26 @@ LONG_POINTS = 2000
 
 
 class Queue(Enum):
-    """Where an answer waits until a thread renders it."""
+    """Where an answer waits until a thread renders it, and how many of it are rendered or wait at a time.
 
-    SMALL = "small answers"
-    WIDGETS = "widgets"
-    PAGES = "pages"
-    BUILDER = "pages of the builder"
-    PICTURES = "pictures"
-    LONG = "long answers"
+    A widget takes some 5 ms, a page 20, one of the builder 60, most pictures 100, and a long answer 300 at most.
+    Proxies wait two seconds, and longer for the last two.
+    """
+
+    SMALL = "small answers", 200
+    WIDGETS = "widgets", 200
+    PAGES = "pages", 60
+    BUILDER = "pages of the builder", 20
+    PICTURES = "pictures", 60
+    LONG = "long answers", 20
+
+    def __init__(self, label: str, most: int) -> None:
+        self.label, self.most = label, most
 
     @classmethod
     def of(cls, points: int) -> Queue:
         """The queue of an answer with so many points."""
         return cls.LONG if points >= LONG_POINTS else cls.SMALL
-
-
-MOST_WAITING = {
-    Queue.SMALL: 200,
-    Queue.WIDGETS: 200,
-    Queue.PAGES: 60,
-    Queue.BUILDER: 20,
-    Queue.LONG: 20,
-    Queue.PICTURES: 60,
-}
-"""So many are rendered or wait at a time. A widget takes some 5 ms, a page 20, one of the builder 60, most pictures
-100, and a long answer 300 at most. Proxies wait two seconds, and longer for the last two.
-"""
 
 
 class Workers:
@@ -65,8 +59,8 @@ class Workers:
 
     async def run(self, work: Callable[[], Made], queue: Queue) -> Made:
         """Run `work` and return its result. Raises Busy if too many wait."""
-        if self.waiting[queue] >= MOST_WAITING[queue]:
-            raise Busy(f"Too many {queue.value} are being rendered. Ask again in half a minute, or for less.")
+        if self.waiting[queue] >= queue.most:
+            raise Busy(f"Too many {queue.label} are being rendered. Ask again in half a minute, or for less.")
         self.waiting[queue] += 1
         try:
             # Only the first of each slow queue waits for their thread, so the two take turns.

@@ -29,7 +29,7 @@ from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, Revision
 from ratesvc.features.docs import openapi_json, reference
 from ratesvc.features.oembed.routes import OEMBED_SIZES
 from ratesvc.features.ranges.unit_rates import MOST_POINTS
-from ratesvc.features.rendering import MOST_WAITING, Queue
+from ratesvc.features.rendering import Queue
 from ratesvc.features.site import png
 from ratesvc.features.site.page import FRAME_THEMES
 from ratesvc.features.widget import card, releases, view
@@ -393,7 +393,7 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
     with monkeypatch.context() as busy:
         busy.setattr("ratesvc.features.rendering.LONG_POINTS", 0)
         for queue in (Queue.LONG, Queue.PICTURES):
-            busy.setitem(MOST_WAITING, queue, 0)
+            busy.setattr(queue, "most", 0)
         await ask(whole, split(BUSY), witnessed)
     for path in CALM:
         asked = address(path, CALM[path][0], whole.url)

@@ -21,7 +21,7 @@ from kit.dates import FRIDAY
 
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.features.ranges.unit_rates import MOST_POINTS, SeriesParams
-from ratesvc.features.rendering import MOST_WAITING, Queue, Workers, workers_of
+from ratesvc.features.rendering import Queue, Workers, workers_of
 from ratesvc.features.series import tables
 from ratesvc.features.widget import rows
 
@@ -79,7 +79,7 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 def bounded(monkeypatch: pytest.MonkeyPatch, bounds: Mapping[Queue, int]) -> None:
     for queue, most in bounds.items():
-        monkeypatch.setitem(MOST_WAITING, queue, most)
+        monkeypatch.setattr(queue, "most", most)
 
 
 async def test_too_many_long_answers_are_refused(
@@ -125,7 +125,7 @@ async def test_an_answer_waits_in_its_queue_which_has_a_bound(
     queue: Queue, path: str, whole: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond it the answer is refused with a time to retry, and that of no other queue."""
-    assert MOST_WAITING.keys() == QUEUES.keys() == {*Queue}
+    assert QUEUES.keys() == {*Queue}
     monkeypatch.setattr("ratesvc.features.rendering.LONG_POINTS", 20)
     monkeypatch.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 10**9)
     path = path.format(url=whole.url.replace("127.0.0.1", "localhost"))

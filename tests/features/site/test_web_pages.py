@@ -16,7 +16,7 @@ from kit.http import ask, get
 
 from ratesvc.features.docs import openapi_json
 from ratesvc.features.docs.reference import titles
-from ratesvc.features.rendering import MOST_WAITING, Queue
+from ratesvc.features.rendering import Queue
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget.view import TITLE
 from ratesvc.installed import FEATURES
@@ -193,7 +193,7 @@ async def test_the_reference_has_its_examples_while_long_answers_wait(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without them it would be kept so until the next sheet. A short archive is no long answer."""
-    monkeypatch.setitem(MOST_WAITING, Queue.LONG, 0)
+    monkeypatch.setattr(Queue.LONG, "most", 0)
     assert [(await served.get(f"/v1/history.csv{days}"))[0] for days in ("", "?since=today")] == [503, 200]
     _, _, body = await served.get("/docs/history")
     assert re.search(b">effective_date,code,nominal,value,unit_rate,revision,roubles,name\n2026-04-24,USD,1,", body)
