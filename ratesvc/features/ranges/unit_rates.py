@@ -13,7 +13,6 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
 from operator import mul
-from typing import TypeVar
 
 from ratesvc.domain.columns import SCALE, Days
 from ratesvc.domain.history import History
@@ -22,7 +21,6 @@ from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import TooManyPoints
 from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
 
-Number = TypeVar("Number", int, Decimal)
 MOST_POINTS = 75_000
 """The longest series: five currencies on every day since 1992, with a few years to come. Dialects have it, too."""
 
