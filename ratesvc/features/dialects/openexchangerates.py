@@ -34,7 +34,6 @@ ABOUT = {
     "disclaimer": "The Bank of Russia's official rates and what follows from them; not published by the Bank.",
     "license": "https://www.cbr.ru/eng/about/",
 }
-NO_RATES = "{}"
 _FUNCTION = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.]{0,99}")
 NOON = time(12)
 
@@ -80,11 +79,11 @@ def time_series(request: Request) -> Content:
     points = count_points(request.history, len(codes), days, daily=True)
 
     def write() -> bytes:
-        sheets = {day: json_object(codes, texts) for day, texts in request.per_base(base, codes, days)}
+        rows = request.per_base(base, codes, days)
+        sheets = {day: Raw(json_object(codes, texts).encode()) for day, texts in rows if any(texts)}
         every_day = range(start.toordinal(), days.until.toordinal() + 1)
         in_force = zip(every_day, carried(request.history, every_day, request.snapshot.today), strict=True)
-        texts = ((day, sheets.get(effective, NO_RATES)) for day, effective in in_force)
-        rates = {iso(day): Raw(text.encode()) for day, text in texts if text != NO_RATES}
+        rates = {iso(day): sheets[of] for day, of in in_force if of in sheets}
         return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": rates})
 
     return Content(("series", base, codes, start, end), JSON, write, end, points, start)
