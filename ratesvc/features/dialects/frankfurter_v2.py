@@ -119,12 +119,11 @@ def _records(request: Request) -> _Records:
     named = language_or_default(None).currency
     if invalid := [code for code in (base, *sorted(quotes)) if code not in known and named(code) == code]:
         raise Refused(422, f"invalid currency: {','.join(invalid)}")
-    codes, is_range = sorted(quotes & known) if _is_ours(request) else (), "from" in days
-    period = _PERIODS.get(given.get("group", "").lower()) if is_range else None
+    codes, period = sorted(quotes & known) if _is_ours(request) else (), _PERIODS.get(given.get("group", "").lower())
     held = _days(request, days, period)
     if held is None:
         return _Records(request, base, codes)
-    if not is_range:
+    if "from" not in days:
         return _Records(request, base, codes, held, until=days.get("date", date.max))
     points, until = count_points(request.history, len(codes), held), held.until if "to" in days else date.max
     return _Records(request, base, codes, held, period, until, points, held.since)

@@ -64,7 +64,7 @@ def summaries(
     # With the month before the first period, because its change is counted from the last rate of that month.
     wide = replace(params, days=replace(params.days, since=bounds(params.days.since).since - NEAR))
     ordinals, units, divisors = quotients(history, code, wide.quote, wide.days, new_roubles=wide.new_roubles)
-    numbers, until = rates_of(history, code, wide).numbers, last_set(history, params, today)
+    numbers, until = [*rates_of(history, code, wide).values()], last_set(history, params, today)
 
     def change(since: date, last: int) -> Change | None:
         first = bisect_left(ordinals, since.toordinal())

@@ -21,8 +21,12 @@ from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import TooManyPoints
 from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
 
+MOST_NOMINAL = 8
+"""As a power of ten: the parser takes no greater one."""
 MOST_POINTS = 75_000
 """The longest series: five currencies on every day since 1992, with a few years to come. Dialects have it, too."""
+_FACTORS = [10 ** (MOST_NOMINAL - power) for power in range(MOST_NOMINAL + 1)]
+"""By the power of ten of a nominal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,7 @@ def revisions(history: History) -> dict[date, int]:
 
 def series(history: History, code: str, params: SeriesParams) -> list[tuple[date, Decimal]]:
     """Effective dates and unit rates of a currency, oldest first."""
-    rates = rates_of(history, code, params)
-    return list(zip(map(date.fromordinal, rates.days), rates.numbers, strict=True))
+    return [(date.fromordinal(day), rate) for day, rate in rates_of(history, code, params).items()]
 
 
 def carried_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
@@ -95,24 +98,19 @@ def carried_rates(history: History, code: str, params: SeriesParams, today: date
     # The sheets between chosen days would cost as much as all others.
     parts = [Days(day, day if params.dates else sheets[-1]) for day in sheets]
     for part in parts if params.dates else parts[:1]:
-        rates = rates_of(history, code, replace(params, days=part))
-        texts |= zip(rates.days, rates.texts, strict=True)
+        texts |= texts_of(rates_of(history, code, replace(params, days=part)))
     return [(day, of, texts[of]) for day, of in zip(days, in_force, strict=True) if of in texts]
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Unit rates by effective date, oldest first: ordinals of days, and as many numbers, of which 100 may be 1E+2."""
+Rates = dict[int, Decimal]
+"""Unit rates by the ordinals of their effective dates, oldest first; 100 may be 1E+2."""
 
-    days: Sequence[int]
-    numbers: Sequence[Decimal]
 
-    @property
-    def texts(self) -> list[str]:
-        """Every number as a decimal literal."""
-        texts = list(map(str, self.numbers))
-        # str is three times as fast as plain and gives the same text if it writes no exponent.
-        return list(map(plain, self.numbers)) if "E" in "".join(texts) else texts
+def texts_of(rates: Rates) -> dict[int, str]:
+    """Every number as a decimal literal."""
+    texts = list(map(str, rates.values()))
+    # str is three times as fast as plain and gives the same text if it writes no exponent.
+    return dict(zip(rates, map(plain, rates.values()) if "E" in "".join(texts) else texts, strict=True))
 
 
 def rates_of(history: History, code: str, params: SeriesParams) -> Rates:
@@ -129,37 +127,36 @@ def rates_between(
     """
     ordinals, units, divisors = quotients(history, code, quote, days, new_roubles=new_roubles)
     if amount != ONE:
-        return Rates(ordinals, list(ratios(map(EXACT.multiply, repeat(amount), units), divisors, AMOUNT_SIGNIFICANT)))
-    return Rates(ordinals, list(map(EXACT.divide, units, divisors) if quote == "RUB" else ratios(units, divisors)))
+        found = ratios(map(EXACT.multiply, repeat(amount), units), divisors, AMOUNT_SIGNIFICANT)
+    else:
+        found = map(EXACT.divide, units, divisors) if quote == "RUB" else ratios(units, divisors)
+    return dict(zip(ordinals, found, strict=True))
 
 
 def quotients(
     history: History, code: str, quote: str, days: Days, *, new_roubles: bool = False
 ) -> tuple[Sequence[int], list[int], list[int]]:
     """The days of the sheets that have both, and for each what one unit of both costs, in one unit of account."""
-    columns = (*history.columns(code), *history.columns(quote))
-    nominals = (column.nominals[slice(*column.places(days))] for column in columns)
-    power = max((max(powers, default=0) for powers in nominals), default=0)
-    units, divisors = (_units(history, one, days, power, new_roubles=new_roubles) for one in (code, quote))
+    units, divisors = (_units(history, one, days, new_roubles=new_roubles) for one in (code, quote))
     ordinals = sorted(units.keys() & divisors.keys())
     return ordinals, [units[day] for day in ordinals], [divisors[day] for day in ordinals]
 
 
-def _units(history: History, code: str, days: Days, power: int, *, new_roubles: bool) -> dict[int, int]:
-    """What one unit costs on each day, in 10^-(4 + power) roubles; no nominal is above 10^power.
+def _units(history: History, code: str, days: Days, *, new_roubles: bool) -> dict[int, int]:
+    """What one unit costs on each day, in parts of a rouble that make every price whole.
 
     A rouble costs as much in every sheet, and a new one as much as the old ones before 1998. If a currency has several
     ids, the earliest id counts.
     """
     if code == "RUB":
-        new = 10 ** (SCALE + power)
+        new = 10**SCALE * _FACTORS[0]
         old = new * OLD_IN_NEW if new_roubles else new
         return {day.toordinal(): old if day < REDENOMINATION else new for day in sheets_of(history, days)}
-    factors, found = [10 ** (power - nominal) for nominal in range(power + 1)], dict[int, int]()
+    found: dict[int, int] = {}
     for column in reversed(history.columns(code)):
         places = slice(*column.places(days))
-        nominals = map(factors.__getitem__, column.nominals[places])
-        found |= zip(column.days[places], map(mul, column.values[places], nominals), strict=True)
+        factors = map(_FACTORS.__getitem__, column.nominals[places])
+        found |= zip(column.days[places], map(mul, column.values[places], factors), strict=True)
     return found
 
 

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from ratesvc.domain.history import History
 from ratesvc.features.ranges.periods import PERIODS, SUMMARY, summaries
-from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso, rates_of, revisions
+from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso, rates_of, revisions, texts_of
 from ratesvc.render.csv import TEXTS, Columns
 from ratesvc.render.json import denomination, encode, marks
 
@@ -43,8 +43,8 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
         days, effective = [iso(day) for day, _, _ in rows], [iso(day) for _, day, _ in rows]
         texts = [text for _, _, text in rows]
     else:
-        rates = rates_of(history, code, params)
-        texts, days = rates.texts, list(map(iso, rates.days))
+        rates = texts_of(rates_of(history, code, params))
+        texts, days = list(rates.values()), list(map(iso, rates))
         effective = days
     corrected = {str(day): str(number) for day, number in revisions(history).items()}
     return {
