@@ -9,13 +9,11 @@ import json
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from functools import cache
 from urllib.parse import urlencode
 
 import msgspec
 
-from ratesvc.domain.rates import plain, trimmed
 from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language, language_or_default
 from ratesvc.features.site.page import FRAME_STYLE, LINK, OLD_FRAME, asset, hashes, iframe, page
@@ -164,9 +162,9 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "jsx": _jsx,
         "jsx_style": _jsx_style,
         "iframe": iframe,
-        "frame_style": f"{FRAME_STYLE};height:{_reserved(choice, table, 'px')}" if is_bar else FRAME_STYLE,
+        "frame_style": f"{FRAME_STYLE};height:{_height(choice, table)}px" if is_bar else FRAME_STYLE,
         "size": size,
-        "frame_size": (choice.width, max(_heights(choice, table))),
+        "frame_size": (choice.width, _height(choice, table)),
         "image": f"{path}?{query(choice, **more)}",
         "embed_url": embed_url(choice, site, width=str(size[0]), height=str(size[1])),
         "ground_hash": hashes(choice.look.rule),
@@ -187,30 +185,22 @@ def _box(choice: Choice, table: Table) -> str:
     if choice.view.layout == "line":
         return "display:block;flex:1;height:2em;line-height:2em;overflow:hidden"
     # A ground of ours has pixels. Without one there is no padding, and the letters are the host's.
-    high = _reserved(choice, table, "em" if choice.look.theme == THEMES[0] else "px")
+    pixels = _height(choice, table)
+    high = _ems(pixels - PADDING) if choice.look.theme == THEMES[0] else f"{pixels}px"
     # Not every page has space above its paragraphs. A bar also stands in headers, where it must stay in the middle.
     margin = "margin:.5em 0" if choice.view.layout == "bar" else "margin-bottom:1em"
     return f"display:block;{margin};min-height:{high}{FLOATING if choice.floats else ''}"
 
 
-def _heights(choice: Choice, table: Table) -> tuple[int, int]:
-    """The heights on a desktop and on a phone: for a bar each its own, for others the larger, or a chosen one."""
-    if choice.height:
-        return choice.height, choice.height
-    wide, narrow = height(table, choice.width), height(table, PHONE)
-    return wide if choice.view.layout == "bar" else max(wide, narrow), max(wide, narrow)
+def _height(choice: Choice, table: Table) -> int:
+    """The pixels that the code reserves, for a phone, too. The script measures them, and writes both for a bar."""
+    return choice.height or max(height(table, choice.width), height(table, PHONE))
 
 
-def _reserved(choice: Choice, table: Table, unit: str) -> str:
-    """The height as a length of CSS. A window of 47 em or more has the first, a phone the second."""
-    low, high = (pixels - PADDING if unit == "em" else pixels for pixels in _heights(choice, table))
-    steps = [_length(pixels, unit) for pixels in (low, low + 2256, high)]
-    return "clamp({},{} - 300vw,{})".format(*steps) if low < high else steps[0]
-
-
-def _length(pixels: int, unit: str) -> str:
-    """Pixels, or tenths of an em of a page whose font has 16."""
-    return f"{plain(trimmed(Decimal(-(-pixels * 10 // 16)).scaleb(-1))) if unit == 'em' else pixels}{unit}"
+def _ems(pixels: int) -> str:
+    """Pixels as tenths of an em of a page whose font has 16."""
+    whole, tenths = divmod(-(-pixels * 10 // 16), 10)
+    return f"{whole}.{tenths}em"
 
 
 def _jsx(text: str, around: str = '"') -> str:
