@@ -72,7 +72,8 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
     notices = _notices(params, choice, words)
     # The page's script fetches this page, and takes the address from it. A form needs the address in the browser.
     if "was" in request.query and "live" not in request.query and not notices:
-        return _see_other(f"?{builder_page.address(choice, words)}")
+        headers = {"Cache-Control": "no-store", "Location": f"?{builder_page.address(choice, words)}"}
+        return web.Response(status=303, headers=COMMON | headers)
 
     def render() -> Body:
         table = shown.table_in(choice.language, choice.view)
@@ -116,11 +117,6 @@ def _notices(params: WidgetParams, choice: Choice, words: Language) -> tuple[str
         (params.text("height", 20) not in ("", height), "Height: {limits} pixels.", heights),
     )
     return tuple(words.say(text, limits=limits) for is_due, text, limits in notices if is_due)
-
-
-def _see_other(address: str) -> web.Response:
-    """A redirect of a form that was sent to the short address of what it asked for."""
-    return web.Response(status=303, headers={**COMMON, "Cache-Control": "no-store", "Location": address})
 
 
 FEATURE = Feature("builder", routes, needs=("widget",), embeds={"/": embedded})

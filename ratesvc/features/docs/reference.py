@@ -101,7 +101,7 @@ class Manual:
             },
             problems=self._problems,
             answers=answers,
-            schema=self._schema,
+            schema=lambda part: resolved(part, self._contract),
             kind=self._kind,
             coded=_coded,
             indented=_indented,
@@ -119,9 +119,6 @@ class Manual:
 
     def _address(self, name: str) -> str:
         return f"{self._site.public_url}/docs{name and f'/{name}'}?lang={self._tag}"
-
-    def _schema(self, part: Part) -> Part:
-        return resolved(part, self._contract)
 
     def _refusals(self, operation: Part) -> tuple[list[str], str]:
         """The problems of an address, and how its errors look where they are no problem documents."""

@@ -150,11 +150,6 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return title if self.titled else ""
 
     @property
-    def title_parts(self) -> tuple[str, str, str]:
-        """The words before the day of a line, the day, and the words after it."""
-        return self.title.rpartition(self.day)
-
-    @property
     def is_named(self) -> bool:
         """Whether the heading is all that names the source: that of a converter alone, which leads to the Bank."""
         return self.layout == "converter" and self.titled and not self.note
