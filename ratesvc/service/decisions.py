@@ -6,7 +6,7 @@ import zlib
 from dataclasses import replace
 from datetime import date
 
-from ratesvc.bank.admission import assess_beside
+from ratesvc.bank.admission import Admitted, assess_beside
 from ratesvc.bank.xml import parse_daily, unknown_parts
 from ratesvc.domain.rates import WITHDRAWAL, Revision, Sheet
 from ratesvc.errors import RatesvcError
@@ -24,8 +24,8 @@ async def release(refresher: Refresher, case: Case) -> Revision:
     if not (revision and revision.sheet.says_the_same_as(sheet)):
         flags = (*assess_beside(history, sheet).flags, "released")
         document = b"" if unknown_parts(case.raw) else zlib.compress(case.raw, 9)
-        number = history.next_number(sheet.effective_date)
-        revision = Revision(sheet, number, refresher.now(), flags, document)
+        admitted = Admitted(sheet, flags).revision(history.next_number(sheet.effective_date), refresher.moment())
+        revision = replace(admitted, document=document)
         await publish(refresher, revision)
     # Last: until the other replicas hold it, their polls put it into quarantine again.
     await refresher.store.quarantine.drop([case.name])
@@ -43,9 +43,9 @@ def withdrawal(refresher: Refresher, day: date) -> Revision:
         raise RatesvcError(f"no sheet of {day} is held")
     if len(standing) == 1 and day == history.days[0]:
         raise RatesvcError(f"no sheet before that of {day} is held, so nothing would be in force")
-    before = standing[-2] if len(standing) > 1 else Revision(Sheet(day, ()), 0, refresher.now())
+    before = standing[-2] if len(standing) > 1 else Admitted(Sheet(day, ())).revision(0, refresher.moment())
     flags = (*before.flags, WITHDRAWAL)
-    return replace(before, number=history.next_number(day), fetched_at=refresher.now(), flags=flags)
+    return replace(before, number=history.next_number(day), fetched_at=refresher.moment(), flags=flags)
 
 
 async def publish(refresher: Refresher, decided: Revision) -> None:

@@ -286,12 +286,12 @@ class Refresher:
             admission = await self._unconfirmed.ask_second(admission, at_once=settled or not self.scheduled)
         if isinstance(admission, Admitted):
             self._unconfirmed.sightings.pop(admission.sheet.effective_date, None)
-            draft.take(admission.revision(number, self.now()), raw)
+            draft.take(admission.revision(number, self.moment()), raw)
             await self._drop(raw)
             return
         draft.cycle.held_back[admission.effective_date] = admission
         if isinstance(admission, Quarantined):
-            case = Case(admission.effective_date, self.now(), (str(admission),), raw)
+            case = Case(admission.effective_date, self.moment(), (str(admission),), raw)
             await self._quarantine(case, admission.assessment.reason, draft)
 
     async def _store(self, draft: _Draft) -> None:
@@ -352,7 +352,7 @@ class Refresher:
     async def _quarantine_refused(self, failure: FetchFailed, draft: _Draft) -> None:
         for error in failure.refusals:
             if error.reason in SUSPICIOUS and error.raw:
-                await self._quarantine(Case(None, self.now(), (str(error),), error.raw), error.reason, draft)
+                await self._quarantine(Case(None, self.moment(), (str(error),), error.raw), error.reason, draft)
 
     async def _drop(self, raw: bytes) -> None:
         """An admitted document does not wait any more: its second one came late, or a person released it just now."""
@@ -366,7 +366,7 @@ class Refresher:
             if await self.store.quarantine.add(case):
                 draft.cycle.newly_quarantined.append(reason)
 
-    def now(self) -> datetime:
+    def moment(self) -> datetime:
         """The time in UTC, in whole seconds."""
         return self.clock().replace(microsecond=0)
 
