@@ -50,21 +50,8 @@ DAILY_LIMITS = Limits(512 * 1024, 15.0)
 SERIES_LIMITS = Limits(4 * 1024 * 1024, 60.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """The transport settings.
-
-    `proxy` is the address of an HTTP proxy; `trust_env` takes it from HTTP_PROXY, HTTPS_PROXY and NO_PROXY instead.
-    `ca_file` is in PEM and is trusted besides the system's authorities.
-    """
-
-    proxy: str | None = None
-    ca_file: str | None = None
-    trust_env: bool = False
-
-
 @cache
-def trusted(ca_file: str | None) -> ssl.SSLContext:
+def trusted(ca_file: str) -> ssl.SSLContext:
     """The trusted authorities, which take some milliseconds to read. The settings have read the file before."""
     context = ssl.create_default_context()
     if ca_file:
@@ -80,14 +67,20 @@ class BankClient:
         mirrors: Sequence[str],
         user_agent: str,
         *,
+        proxy: str = "",
+        ca_file: str = "",
+        trust_env: bool = False,
         daily: Limits = DAILY_LIMITS,
-        transport: Transport = Transport(),
     ) -> None:
-        """`mirrors` are base addresses such as https://www.cbr.ru, tried in this order."""
+        """`mirrors` are base addresses such as https://www.cbr.ru, tried in this order.
+
+        `proxy` is the address of an HTTP proxy; `trust_env` takes it from HTTP_PROXY, HTTPS_PROXY and NO_PROXY instead.
+        `ca_file` is in PEM and is trusted besides the system's authorities.
+        """
         self._mirrors = [URL(mirror.rstrip("/")) for mirror in mirrors]
-        self._daily = daily
-        self._transport = transport
         self._user_agent = user_agent
+        self._proxy, self._ca_file, self._trust_env = proxy or None, ca_file, trust_env
+        self._daily = daily
         self.last_date: tuple[str, float] | None = None
         """The Date header of the last answer, and the loop's time when it came."""
 
@@ -97,9 +90,9 @@ class BankClient:
             auto_decompress=False,
             cookie_jar=self._cookies,
             headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Accept": "text/xml, */*;q=0.1"},
-            connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False, ssl=trusted(self._transport.ca_file)),
-            proxy=self._transport.proxy,
-            trust_env=self._transport.trust_env,
+            connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False, ssl=trusted(self._ca_file)),
+            proxy=self._proxy,
+            trust_env=self._trust_env,
         )
         return self
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits, Transport
+from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History, snapshot
@@ -87,8 +87,10 @@ class Service:
         # The Bank
         cbr = settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
-        transport = Transport(cbr.proxy or None, cbr.ca_file or None, trust_env=not cbr.proxy and not demo)
-        self.client = BankClient(cbr.mirrors, cbr.user_agent, daily=limits, transport=transport)
+        by_env = not cbr.proxy and not demo
+        self.client = BankClient(
+            cbr.mirrors, cbr.user_agent, proxy=cbr.proxy, ca_file=cbr.ca_file, trust_env=by_env, daily=limits
+        )
         self.refresher = Refresher(
             self.client, self.store, self.history, clock, self._hold_and_announce, scheduled=scheduled
         )

@@ -16,7 +16,7 @@ from kit.front import END_OF_HEAD, Front
 from kit.service import run
 from kit.sheets import plausible
 
-from ratesvc.bank.client import BankClient, Transport, trusted
+from ratesvc.bank.client import BankClient, trusted
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, FetchFailed
@@ -42,7 +42,7 @@ async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: Bank
 def test_an_authority_is_trusted_besides_those_of_the_system(tmp_path: Path) -> None:
     """A network's proxy may open TLS for some addresses only."""
     own = trusted(str(Authority(tmp_path).ca_file))
-    assert own.cert_store_stats()["x509"] == trusted(None).cert_store_stats()["x509"] + 1
+    assert own.cert_store_stats()["x509"] == trusted("").cert_store_stats()["x509"] + 1
 
 
 async def test_no_error_repeats_the_password_of_a_mirror(bank: Bank) -> None:
@@ -157,17 +157,17 @@ async def ca_file(bank: Bank, proxy: Proxy, tmp_path: Path) -> AsyncIterator[str
         yield authority.ca_file
 
 
-async def effective(mirror: str, transport: Transport) -> date:
-    async with BankClient([mirror], "x", transport=transport) as client:
+async def effective(mirror: str, proxy: str, ca_file: str = "") -> date:
+    async with BankClient([mirror], "x", proxy=proxy, ca_file=ca_file) as client:
         return (await client.newest(date.min))[0].effective_date
 
 
 async def test_a_bank_with_tls_behind_a_proxy_and_an_authority_of_our_own(proxy: Proxy, ca_file: str) -> None:
     """CONNECT opens the tunnel; the client trusts the certificate only with cbr.ca_file."""
-    assert await effective(f"https://{NAME}", Transport(proxy.url, ca_file)) == FRIDAY
+    assert await effective(f"https://{NAME}", proxy.url, ca_file) == FRIDAY
     assert proxy.asked == [f"CONNECT {NAME}:443 HTTP/1.1"]
     with pytest.raises(FetchFailed) as caught:
-        await effective(f"https://{NAME}", Transport(proxy.url))
+        await effective(f"https://{NAME}", proxy.url)
     assert caught.value.kind == "tls"
 
 
@@ -175,9 +175,9 @@ async def test_a_bank_with_tls_behind_a_proxy_and_an_authority_of_our_own(proxy:
 async def test_a_proxy_that_asks_for_a_password(mirror: str, proxy: Proxy, ca_file: str) -> None:
     """The proxy gets the password of the address; an error about a wrong one does not repeat it."""
     proxy.password = "right"  # noqa: S105 -- of this proxy
-    assert await effective(mirror, Transport(proxy.url, ca_file)) == FRIDAY
+    assert await effective(mirror, proxy.url, ca_file) == FRIDAY
     with pytest.raises(FetchFailed) as caught:
-        await effective(mirror, Transport(proxy.url.replace("right", CANARY), ca_file))
+        await effective(mirror, proxy.url.replace("right", CANARY), ca_file)
     assert caught.value.kind in {"status", "http"}
     assert "407" in str(caught.value)
     assert CANARY not in str(caught.value)

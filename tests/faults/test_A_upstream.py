@@ -24,7 +24,7 @@ from kit.reader import watched
 from kit.sheets import plausible
 from kit.time import Lag, limit_s
 
-from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits, Transport
+from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits
 from ratesvc.config import Settings
 from ratesvc.errors import FetchFailed
 from ratesvc.service.app import Service
@@ -51,8 +51,7 @@ def authority(tmp_path: Path) -> Authority:
 
 def asking(front: Front, authority: Authority | None = None, limits: Limits = DAILY_LIMITS) -> BankClient:
     """A client that asks this front; with an authority, its certificates are trusted."""
-    transport = Transport(ca_file=str(authority.ca_file) if authority else None)
-    return BankClient([front.url], "x", daily=limits, transport=transport)
+    return BankClient([front.url], "x", daily=limits, ca_file=str(authority.ca_file) if authority else "")
 
 
 async def newest(client: BankClient) -> date:
