@@ -33,7 +33,7 @@ MOST_UNANSWERED = 5
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of `total` steps, a share that never falls in a run; `asking` names the next request."""
+    """`done` of `total` requests for series, and then for documents; `asking` names the next one."""
 
     done: int
     total: int
@@ -171,13 +171,12 @@ class Backfill:
         stored = await self._store.history()
         before = stored[0] if stored else None
         whole = requested.hull(before) if before else requested
-        done = 0
         figures = await self._continued(*stored, whole) if stored and stored[0].since <= requested.since else None
         is_stored = figures is not None
         if figures is None:
             # The columns of ids that nobody names any more are only in the store.
             columns = {column.currency.cbr_id: column for column in stored[1]} if stored else {}
-            done = await self._fetch_series(whole, columns, step)
+            await self._fetch_series(whole, columns, step)
             figures = await self._assessed(columns, whole, before)
         for day in figures.coverage.open_days:
             if document := self._history.document(day):
@@ -186,7 +185,7 @@ class Backfill:
             figures.withdraw(day)
         if not is_stored or figures.coverage != before:
             await self._save(figures)
-        await self._decide_open_days(figures, done, step)
+        await self._decide_open_days(figures, step)
 
     async def _continued(self, before: Coverage, stored: Iterable[Column], whole: Days) -> _Figures | None:
         """What the store holds, with the days of the sheets after that; None if the series must be asked for."""
@@ -238,18 +237,13 @@ class Backfill:
                 day = calendar.effective_date_after(day)
         return without
 
-    async def _fetch_series(self, whole: Days, columns: dict[str, Column], step: OnStep) -> int:
-        """Fetch the columns of all ids over a range that covers the stored one: the first half of the steps.
-
-        How many days must be confirmed afterwards is not known before the end, so they are the other half. Returns the
-        number of ids.
-        """
+    async def _fetch_series(self, whole: Days, columns: dict[str, Column], step: OnStep) -> None:
+        """Fetch the columns of all ids over a range that covers the stored one."""
         await step(Progress(0, 1, "the catalogue"))
         currencies = await self._currencies()
         for number, currency in enumerate(currencies):
-            await step(Progress(number, 2 * len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip()))
+            await step(Progress(number, len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip()))
             columns[currency.cbr_id] = await self._column(currency, whole, columns.get(currency.cbr_id))
-        return len(currencies)
 
     async def _currencies(self) -> list[Currency]:
         """The ids of the catalogue, of parents and of documents in memory: the most used first, the nameless last."""
@@ -296,7 +290,7 @@ class Backfill:
         row = {quote.cbr_id: quote for quote in document.quotes}.get(currency.cbr_id)
         return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
-    async def _decide_open_days(self, figures: _Figures, done: int, step: OnStep) -> None:
+    async def _decide_open_days(self, figures: _Figures, step: OnStep) -> None:
         """Decide about the open days, the oldest first, and store and announce what is admitted.
 
         A day that only waited for the days before it needs no document. Each admitted document is stored at once. The
@@ -306,7 +300,7 @@ class Backfill:
         scratch, newest = figures.history(self._history), self._history.days[-1]
         again = sorted(filter(self._asked.__getitem__, open_days), key=self._asked.__getitem__)
         days = [*(day for day in open_days if day not in again), *again[:MOST_ASKED_AGAIN]]
-        before, total, self._unanswered = figures.coverage, 2 * done or len(days), 0
+        before, self._unanswered = figures.coverage, 0
         try:
             for number, day in enumerate(days):
                 # A poll may have admitted it meanwhile.
@@ -317,8 +311,7 @@ class Backfill:
                     scratch.hold([revision])
                     figures.take(revision)
                     continue
-                place = done + number * (total - done) // len(days)
-                await step(Progress(place, total, f"the sheet of {day}"))
+                await step(Progress(number, len(days), f"the sheet of {day}"))
                 await self._decide_open_day(scratch, day, figures)
         finally:
             # A run that lost its turn leaves history to the process that has it.
@@ -326,7 +319,7 @@ class Backfill:
                 await self._save(figures)
         if figures.complete() is None:
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
-        await step(Progress(total, total, "nothing more"))
+        await step(Progress(len(days), len(days), "nothing more"))
 
     async def _save(self, figures: _Figures) -> None:
         """Store the figures, take them into memory, and tell the other replicas."""

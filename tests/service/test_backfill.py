@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from fractions import Fraction
 from functools import partial
 from typing import Any, Self
 
@@ -484,21 +483,6 @@ async def test_a_backfill_that_fails_is_tried_again_later(
         assert wait_s("poll") > 3540
         await running.service.poll()
         assert again_s - 40 < wait_s("backfill") < again_s
-
-
-async def test_the_share_of_a_first_run_that_is_done_never_falls(bank: Bank, replica: Replica) -> None:
-    """How many days need a document is known only when all series are there. A bar must not go back then."""
-    bank.series["R01335"] |= {day: (100, Decimal("99.9999")) for day in DAYS[5:20:3]}
-    await replica.read()
-    await replica.fetch(None)
-    seen = [progress async for progress in replica.steps()]
-    shares = [Fraction(progress.done, progress.total) for progress in seen]
-    assert shares == sorted(shares)
-    assert [shares[0], shares[-1]] == [Fraction(0), Fraction(1)]
-    assert sum("the sheet of" in progress.asking for progress in seen) > 3
-
-
-# Runs that meet, and runs that end
 
 
 async def test_of_two_runs_at_once_the_second_waits(bank: Bank, replica: Replica) -> None:
