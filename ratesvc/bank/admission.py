@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, Self
@@ -26,6 +26,7 @@ from ratesvc.domain.rates import (
     ONE,
     REDENOMINATION,
     Quote,
+    Revision,
     Sheet,
     rounded,
     unrounded,
@@ -139,6 +140,10 @@ class Admitted:
 
     sheet: Sheet
     flags: tuple[str, ...] = ()
+
+    def revision(self, number: int, fetched_at: datetime) -> Revision:
+        """The sheet under its number. `fetched_at` is UTC."""
+        return Revision(self.sheet, number, fetched_at, self.flags)
 
 
 @dataclass(frozen=True, slots=True)
