@@ -57,13 +57,13 @@ def dynamic(request: Request) -> Content:
         raise Refused(200, xml.ERROR)
     days = Days(since, until)
     request.check_no_gap(days)
-    columns = [column for column in request.history.columns() if column.currency.cbr_id == cbr_id]
+    columns = [column for column in request.history.every_column() if column.currency.cbr_id == cbr_id]
     points = sum(last - first for first, last in (column.places(days) for column in columns))
 
     def write() -> bytes:
-        places = ((column, slice(*column.places(days))) for column in columns)
-        held = {date.fromordinal(day): column for column, place in places for day in column.days[place]}
-        records = ((day, quote) for day, column in sorted(held.items()) if (quote := column.quote(day)))
+        parts = ((column, column.days[slice(*column.places(days))]) for column in columns)
+        held = ((column, date.fromordinal(day)) for column, part in parts for day in part)
+        records = ((day, quote) for column, day in held if (quote := column.quote(day)))
         return xml.write_dynamic(cbr_id, since, until, records)
 
     return Content(("dynamic", cbr_id, since, until), DYNAMIC, write, until, points, since)
@@ -77,13 +77,10 @@ def catalogue(request: Request, *, full: bool) -> Content:
     _refuse_monthly(request)
     if request.history.coverage is None:
         raise HistoryLoading(FIRST_DAY)
-    # If an id had several codes, its last one counts.
-    by_age = sorted(request.history.columns(), key=attrgetter("last_day"))
-    columns = {column.currency.cbr_id: column for column in by_age}
-    names = request.english_names()
+    names, columns = request.english_names(), filter(attrgetter("days"), request.history.every_column())
     rows = [
-        (replace(column.currency, english_name=names[column.currency.code]), last.nominal)
-        for _, column in sorted(columns.items())
+        (replace(column.named(column.last_day), english_name=names[last.code]), last.nominal)
+        for column in sorted(columns, key=attrgetter("currency.cbr_id"))
         if (last := column.quote(column.last_day))
     ]
     return Content(("catalogue", full), DAILY + xml.ENCODING, lambda: xml.write_catalogue(rows, full=full))
