@@ -11,10 +11,9 @@ import click
 from ratesvc.commands.running import language_for, opened
 from ratesvc.commands.show import stored_or_fetched
 from ratesvc.config import Settings
-from ratesvc.errors import BadRequest
 from ratesvc.features.convert.conversion import to_json, to_text
 from ratesvc.render.openapi import query_parameters
-from ratesvc.web.params import known
+from ratesvc.web.params import check_listed, known
 
 
 async def convert(  # noqa: PLR0913 -- the options of the command
@@ -29,9 +28,7 @@ async def convert(  # noqa: PLR0913 -- the options of the command
         answer = await stored_or_fetched(service, day)
         for code in pair:
             known(code, service)
-        sheet = answer.revision.sheet
-        if missing := {*pair} - sheet.costs.keys():
-            raise BadRequest(f"The sheet of {sheet.effective_date} has no {', '.join(sorted(missing))}.")
+        check_listed(answer, dict.fromkeys(pair, ""))
         if as_json:
             click.echo(to_json(answer, amount, pair[0], pair[1:], demo=demo))
         else:
