@@ -20,8 +20,8 @@ from ratesvc.render.csv import Columns
 from ratesvc.render.json import encode, marks, utc_time
 
 FIELDS = ("effective_date", "code", "nominal", "value", "unit_rate", "revision")
-Record = tuple[date, int, str, int, Decimal]
-"""Effective date, revision, code, nominal and value."""
+Figures = dict[tuple[date, int, str], tuple[int, Decimal]]
+"""Nominal and value by effective date, revision and code."""
 
 
 def tables(
@@ -32,33 +32,24 @@ def tables(
     `latest` has the revision of each corrected sheet, `earlier` are its revisions before. If a currency has two records
     on a day, that of the earlier column counts.
     """
-    for year in range(days.since.year, days.until.year + 1):
-        within = Days(max(days.since, date(year, 1, 1)), min(days.until, date(year, 12, 31)))
-        records = [*_earlier(columns, within, earlier), *_latest(columns, within, latest)]
-        distinct = {record[:3]: record for record in reversed(records)}
-        yield _table([distinct[key] for key in sorted(distinct)], all_new=all_new)
-
-
-def _latest(columns: Iterable[Column], days: Days, latest: Mapping[date, int]) -> Iterator[Record]:
-    for column in columns:
-        code, places = column.currency.code, slice(*column.places(days))
-        parts = column.days[places], column.nominals[places], column.values[places]
-        for ordinal, power, value in zip(*parts, strict=True):
-            day = date.fromordinal(ordinal)
-            yield day, latest.get(day, 1), code, 10**power, Decimal(value).scaleb(-SCALE)
-
-
-def _earlier(columns: Iterable[Column], days: Days, revisions: Iterable[Revision]) -> Iterator[Record]:
-    """Those of the currencies that these columns have."""
     codes = {column.currency.code for column in columns}
-    for revision in revisions:
-        quotes = revision.sheet.quotes if revision.effective_date in days else ()
-        yield from ((*revision.key, one.code, one.nominal, one.value) for one in quotes if one.code in codes)
+    for year in range(days.since.year, days.until.year + 1):
+        within, figures = Days(max(days.since, date(year, 1, 1)), min(days.until, date(year, 12, 31))), Figures()
+        for column in reversed(columns):
+            places = slice(*column.places(within))
+            parts = column.days[places], column.nominals[places], column.values[places]
+            for ordinal, power, value in zip(*parts, strict=True):
+                day = date.fromordinal(ordinal)
+                figures[day, latest.get(day, 1), column.currency.code] = 10**power, Decimal(value).scaleb(-SCALE)
+        for revision in earlier:
+            quotes = revision.sheet.quotes if revision.effective_date in within else ()
+            figures |= {(*revision.key, one.code): (one.nominal, one.value) for one in quotes if one.code in codes}
+        yield _table(figures, all_new=all_new)
 
 
-def _table(records: Iterable[Record], *, all_new: bool) -> Columns:
+def _table(figures: Figures, *, all_new: bool) -> Columns:
     rows = []
-    for day, revision, code, nominal, value in records:
+    for (day, revision, code), (nominal, value) in sorted(figures.items()):
         is_old = all_new and day < REDENOMINATION
         roubles = EXACT.divide(value, OLD_IN_NEW) if is_old else value
         rate = EXACT.normalize(EXACT.divide(roubles, nominal))

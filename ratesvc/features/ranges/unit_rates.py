@@ -95,9 +95,9 @@ def carried_rates(history: History, code: str, params: SeriesParams, today: date
     days = [day.toordinal() for day in params.dates] or range(since, until + 1)
     in_force = carried(history, days, today)
     sheets, texts = sorted(map(date.fromordinal, {*in_force} - {0})), dict[int, str]()
-    # The sheets between chosen days would cost as much as all others.
-    parts = [Days(day, day if params.dates else sheets[-1]) for day in sheets]
-    for part in parts if params.dates else parts[:1]:
+    # Between chosen days nothing is computed.
+    parts = [Days(day, day) for day in sheets] if params.dates else [Days(day, sheets[-1]) for day in sheets[:1]]
+    for part in parts:
         texts |= texts_of(rates_of(history, code, replace(params, days=part)))
     return [(day, of, texts[of]) for day, of in zip(days, in_force, strict=True) if of in texts]
 
