@@ -70,10 +70,10 @@ class Language(languages.Language):
         return str(ended.format(text, words[-1]))
 
     def period(self, first: date, last: date) -> str:
-        """Two different days for a narrow line; a common year is written once."""
+        """Two different days for a narrow line, which may break between them; a common year is written once."""
         begins = "MMMd" if first.year == last.year else "yMMMd"
         days = self._date(begins, first), self._date("yMMMd", last)
-        return " \u2013 ".join(days).replace(THIN_BLANK, HARD_BLANK)
+        return f"{HARD_BLANK}\u2013 ".join(re.sub(r"\s", HARD_BLANK, day) for day in days)
 
     def weekday(self, day: date) -> str:
         """A date in words, with the day of the week. Hard blanks have the usual width: many fonts have no thin one."""
