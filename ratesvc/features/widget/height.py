@@ -16,8 +16,9 @@ _HEADS, _NOTE, _CELL_GAP, _ONE_LINE = 44, 8, 8, 32
 _COLUMN = 90
 """The usual width of a column."""
 _WIDEST = 600 - PADDING
-_NARROW, _OWN_LINES = 240, 157
-"""Below these widths a table has no per cent beside the change, and changes have lines of their own."""
+_NO_TREND, _NARROW, _OWN_LINES = 330, 240, 157
+"""Below these widths per cent take the trend line's place, a bar has a line a rate and a table no per cent, and changes
+have lines of their own."""
 _CELL, _OUTSET = 93, 7
 _FIELDS = ((244, 127), (224, 157), (0, 220))
 """From this width on <cbr-converter> has that height with its margin, before its fields stand one by one."""
@@ -32,10 +33,13 @@ def height(table: Table, width: int) -> int:
     if table.converter:
         high += next(fields for least, fields in _FIELDS if width >= least)
     if table.layout == "bar":
-        across = _across(len(table.rows), room + _OUTSET)
-        units = max((_lines(row.unit, 16, room // across - 14) for row in table.rows), default=1)
-        cells = len({*table.kinds} - {"name", "trend"}) + units
-        high += -(-len(table.rows) // across) * (_LINE * cells + _CELL_GAP)
+        if room < _NARROW:
+            high += _LINE * sum(_lines(row.unit, 16, room // 2) for row in table.rows)
+        else:
+            across = _across(len(table.rows), room + _OUTSET)
+            units = max((_lines(row.unit, 16, room // across - 14) for row in table.rows), default=1)
+            cells = len({*table.kinds} - {"name", "trend"}) + units
+            high += -(-len(table.rows) // across) * (_LINE * cells + _CELL_GAP)
         return high + (_NOTE + _SMALL_LINE * _lines(table.note, 12, room) if table.note else 0)
     if not table.layout:
         high += _rows(table, min(room, _WIDEST))
@@ -62,20 +66,17 @@ def _rows(table: Table, room: int) -> int:
         return heads + sum(
             _ROW + _LINE + _SMALL_LINE * (_lines(row.name, 12, names) if row.name else 0) for row in table.rows
         )
-    is_narrow, has_own_lines = room < _NARROW, room < _OWN_LINES
-    shown = kinds - {"percent"} if is_narrow and "change" in kinds else kinds
-    beside, below = {"trend", "percent"} & kinds, {"change", "percent"} & shown
-    row_padding = _ROW + 6 * ("trend" in kinds)
+    has_own_lines = room < _OWN_LINES
+    # Per cent stand above the change, and in their place is no trend line.
+    kinds -= {"trend"} if "percent" in kinds and room < _NO_TREND else set()
+    kinds -= {"percent"} if room < _NARROW else set()
     # Where changes have lines of their own, a unit without a name stands beside its rate.
     is_beside = has_own_lines and not table.has_names
-    lines = 2 - is_beside + (len(below) if has_own_lines else {"trend", "percent"} <= shown and is_narrow)
-    names = room - 5 * _FONT * (is_beside if has_own_lines else min(len(beside), 1) if is_narrow else len(beside))
-    # The name stands below the code or beside it.
-    between = "\n" if is_narrow and {"trend", "percent"} <= kinds else " "
-    texts = [f"{row.unit}{between}{row.name}".strip().split("\n") for row in table.rows]
-    return heads + sum(
-        row_padding + _LINE * (lines - 1 + sum(_lines(one, 13, names) for one in text)) for text in texts
-    )
+    beside = is_beside if has_own_lines else len({"trend", "percent"} & kinds)
+    lines = 1 - is_beside + (has_own_lines and "change" in kinds)
+    row_padding, names = _ROW + 6 * ("trend" in kinds), room - 5 * _FONT * beside
+    texts = [f"{row.unit} {row.name}".strip() for row in table.rows]
+    return heads + sum(row_padding + _LINE * (lines + _lines(text, 13, names)) for text in texts)
 
 
 def _lines(text: str, size: int, room: int) -> int:

@@ -290,7 +290,8 @@ def _title(shown: Sequence[InForce], language: Language, view: View, exact: str,
 
 def _credit(answer: InForce, language: Language) -> str:
     """The Bank and the day of the newest figures, because a narrow table shows no others."""
-    return language.say("Bank of Russia, {day}", day=language.isolated(language.day(answer.revision.effective_date)))
+    day = language.day(answer.revision.effective_date).replace(" ", HARD_BLANK)
+    return language.say("Bank of Russia, {day}", day=language.isolated(day))
 
 
 def _note(answer: InForce, language: Language, view: View, today: date) -> str:
