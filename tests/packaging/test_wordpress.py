@@ -135,7 +135,7 @@ async def test_php_7_4_makes_the_same_rows(live: Live, tmp_path: Path) -> None:
 
 
 JSON = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n"
-CARD = ' style="display:table;padding:.5em;border:1px solid;color:inherit"'
+CARD = ' style="display:grid;place-content:center;min-height:inherit;text-align:center;background:#8881;color:inherit"'
 LINK = f'<a href="https://www.cbr.ru/currency_base/daily/"{CARD}>Bank of Russia exchange rates</a>'
 LINK_IN_RUSSIAN = LINK.replace("Bank of Russia exchange rates", "Официальные курсы валют Банка России")
 KEPT = b"Cache-Control: max-age=300"

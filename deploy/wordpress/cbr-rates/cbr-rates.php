@@ -193,7 +193,7 @@ function cbr_rates_html( $given ) {
 		$words  = CBR_RATES_WORDS[ preg_match( '/^ru\b/i', $chosen['lang'] ) ? 'ru' : 'en' ];
 		$words  = isset( $words[ $layout ] ) ? $words[ $layout ] : $words[''];
 		$is_text = in_array( $layout, array( 'line', 'inline' ), true );
-		$card    = $is_text ? '' : ' style="display:table;padding:.5em;border:1px solid;color:inherit"';
+		$card    = $is_text ? '' : ' style="display:grid;place-content:center;min-height:inherit;text-align:center;background:#8881;color:inherit"';
 		return "<a href=\"https://www.cbr.ru/currency_base/daily/\"$card>" . esc_html( $words ) . '</a>';
 	}
 	wp_enqueue_style( 'cbr-rates' );

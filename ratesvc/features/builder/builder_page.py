@@ -32,13 +32,13 @@ PHONE = 328
 DEFAULT_GROUND = "#0b5cad"
 """What the field for an own colour begins with."""
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
-CARD = "display:table;padding:.5em;border:1px solid;color:inherit"
+BOX = "display:grid;place-content:center;min-height:inherit;text-align:center;background:#8881;color:inherit"
 """The style of the link that stands where the rows will be, or where they could not be loaded."""
 FLOATING = ";contain:inline-size;contain-intrinsic-width:17em;max-width:100%"
 UNAVAILABLE = "These rates are not available right now."
 """The title of that link. The loader shows it where it gets no rates."""
 
-SENTENCE = "{unit} is {rate} at the Bank of Russia's rate."
+SENTENCE = "{unit} is {rate}."
 """What the preview of a rate in a sentence says."""
 PRESETS = {
     "Header": {"layout": "line", "codes": "USD,EUR,CNY"},
@@ -152,7 +152,7 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "bank": bank_page(choice.language),
         "link_text": choice.language.say(LINK),
         "fallback": _fallback(choice),
-        "link_style": "color:inherit" if choice.view.layout == "line" else CARD,
+        "link_style": "color:inherit" if choice.view.layout == "line" else BOX,
         "unavailable": choice.language.say(UNAVAILABLE),
         "box": _box(choice, table),
         "release": RELEASE,

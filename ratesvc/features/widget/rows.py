@@ -20,6 +20,7 @@ from ratesvc.domain.rates import (
 )
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
 from ratesvc.features.site.language import Language
+from ratesvc.features.site.text import text_width
 from ratesvc.features.widget.converter import converter_data
 from ratesvc.features.widget.view import (
     DATED_TITLE,
@@ -139,7 +140,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def threshold(self) -> int:
         """The width in em that all columns of a table need side by side, or the heading of a line before a currency."""
         if self.layout == "line":
-            return min(WIDEST_LINE, 12 + 4 * -(-len(self.title) * 3 // 20))
+            # Bold letters are 8 % wider, and the heading leaves 8.7 em to the first rate.
+            return min(WIDEST_LINE, 4 * -(-(8700 + text_width(self.title, 108)) // 4000))
         is_long = any(row.name or len(row.unit) > SHORT_UNIT for row in self.rows)
         return (LONG_WIDTHS if is_long else SHORT_WIDTHS)[len(self.columns) - 2]
 

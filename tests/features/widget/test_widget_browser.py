@@ -403,9 +403,9 @@ async def test_the_json_as_pasted(live: Live, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", first(1, ["503", "blocked", "integrity", "nonsense"]))
 async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: Host, fault: str) -> None:
-    """The link in a card in the reserved box, in the colour of the page, no shift, one cbr-error at most, no retry.
+    """The link in the middle of the reserved box, in the colour of the page, no shift, one cbr-error at most, no retry.
 
-    Where the loader runs, the card says so in the reader's language.
+    Where the loader runs, the box says so in the reader's language.
     """
     body = f'<div style="color:#e8eaed">{await pasted(live.url, "element", "lang=ru")}</div>{BELOW}'
     if fault == "integrity":
@@ -428,10 +428,10 @@ async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: 
     if loads:
         await settled(page)
     assert await page.is_visible("cbr-rates a")
-    card = """(link => [getComputedStyle(link).borderTopStyle, getComputedStyle(link).color,
+    box = """(link => [link.offsetHeight - link.parentNode.offsetHeight, getComputedStyle(link).color,
       getComputedStyle(link, "::after").content])(document.querySelector("cbr-rates a"))"""
-    said = '"Сейчас эти курсы недоступны."' if loads else "none"
-    assert await page.evaluate(card) == ["solid", "rgb(232, 234, 237)", said]
+    said = '" Сейчас эти курсы недоступны."' if loads else "none"
+    assert await page.evaluate(box) == [0, "rgb(232, 234, 237)", said]
     assert await page.evaluate("shift") == 0
     assert rows == (1 if loads else 0)
     assert await page.evaluate("states") == (["cbr-error"] if loads else [])
@@ -446,6 +446,8 @@ async def test_the_link_before_the_rows_fits_its_place(browser: Browser, live: L
     # It is pasted into a sentence, so nothing becomes a blank before the next comma.
     assert "\n" not in await pasted(live.url, "element", "lang=ru&layout=inline&code=USD")
     assert ">по курсу ЦБ</a>" in sentence
+    assert 'data-sentence="1\xa0USD — |."' in await got(f"{live.url}/?lang=ru&layout=inline&codes=USD")
+    assert "title=" not in line + sentence
     assert ">по курсу дня</a>" in own
     page = await opened(browser, host.put(f'<header style="background:#c00;color:#fff">{line}</header>'))
     assert await page.inner_text("header") == "Курсы ЦБ"
@@ -480,7 +482,7 @@ async def test_equal_widgets_ask_once(browser: Browser, live: Live, host: Host) 
     assert [address.removeprefix(live.url) for address in asked if live.url in address] == [
         "/widget/rates.js",
         "/widget/nodes.json?&lang=en",
-        "/widget/nodes.json?&codes=USD&lang=en&spark=30",
+        "/widget/nodes.json?&lang=en&codes=USD&spark=30",
     ]
     assert all(address.startswith((live.url, host.url)) for address in asked)
     assert await page.evaluate("localStorage.length + sessionStorage.length") == 0

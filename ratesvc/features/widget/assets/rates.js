@@ -6,9 +6,9 @@
 (() => {
 const of = (name, page = document) => Reflect.get(Document.prototype, name, page);
 const source = of("currentScript")?.src, jobs = { __proto__: null };
-const known = ["height", "refresh", "code", "codes", "columns", "converter", "date", "decimals", "head", "heading", "href", "lang", "layout", "pending", "spark", "symbols", "theme", "unit", "updown"];
-// Tags and attributes of rows, in the order that packs best; 2 is SVG. Looked up without a method, because a page may replace methods.
-const allowed = { __proto__: null, caption: 1, tbody: 1, class: 1, table: 1, title: 1, thead: 1, scope: 1, data: 1, dir: 1, tr: 1, p: 1, td: 1, bdi: 1, polyline: 2, a: 1, "cbr-converter": 1, "aria-hidden": 1, "aria-label": 1, lang: 1, points: 1, target: 1, slot: 1, role: 1, th: 1, strong: 1, viewBox: 1, svg: 2 };
+const known = ["height", "refresh", "href", "head", "heading", "lang", "layout", "updown", "unit", "pending", "decimals", "codes", "code", "date", "theme", "spark", "symbols", "columns", "converter"];
+// Tags and attributes of rows; 2 is SVG. Both lists are in the order that packs best. Looked up without a method, because a page may replace methods.
+const allowed = { __proto__: null, class: 1, "cbr-converter": 1, "aria-label": 1, "aria-hidden": 1, viewBox: 1, lang: 1, thead: 1, p: 1, tr: 1, points: 1, data: 1, dir: 1, polyline: 2, a: 1, scope: 1, target: 1, td: 1, bdi: 1, svg: 2, caption: 1, strong: 1, th: 1, slot: 1, role: 1, table: 1, tbody: 1, title: 1 };
 // Milliseconds before an element that is inserted asks: some pages insert one that failed again at once.
 let rest = 0;
 // A node is a text, or an array of its tag, an array of attributes and their values, and the nodes inside. Another tag
@@ -98,7 +98,7 @@ this.dispatchEvent(new CustomEvent("cbr-" + state, { __proto__: null, composed: 
 this.#states?.clear();
 this.#states?.add(state);
 // The link, whose title says that there are no rates. The rows stay if only their refresh fails.
-if (url != this.#shown) this.#draw({ style: "::slotted([title])::after{display:block;content:attr(title)}", content: ["slot", "", " "] });
+if (url != this.#shown) this.#draw({ style: "*{min-height:inherit}::slotted([title])::after{content:' 'attr(title)}", content: ["slot", "", " "] });
 } catch {}
 }
 });
