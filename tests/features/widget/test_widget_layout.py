@@ -50,8 +50,9 @@ FAULTS = f"""widths => {{ {SEEN}
     const source = box.querySelector("p a"), note = source?.parentNode;
     const dangling = source?.previousSibling && source.offsetWidth && source.offsetTop > note.offsetTop
       && Math.abs(source.getBoundingClientRect()[near] - note.getBoundingClientRect()[near]) < 2;
+    const fallen = heads.some(one => heads.some(other => other.offsetTop >= one.offsetTop + one.offsetHeight));
     const large = isHigh || outer.width > width + 1;
-    return [...faultsOf(box), ...askew, large && "too large", dangling && "dot at the end of a line"]
+    return [...faultsOf(box), ...askew, large && "too large", fallen && "heads in two rows", dangling && "dot at the end of a line"]
       .filter(Boolean).map(fault => [width, fault]);
   }}), heights];
 }}"""
