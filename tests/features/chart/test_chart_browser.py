@@ -235,8 +235,8 @@ BEGINS_OUTSIDE = """all => all.filter(name => {
 
 
 WIDTHS = (
-    *((180, "ru"), (240, "en"), (300, "ru"), (320, "zh-Hans"), (360, "de"), (390, "ru"), (500, "ar"), (720, "ru")),
-    (1200, "en"),
+    *((180, "ru"), (200, "en"), (240, "en"), (300, "ru"), (320, "zh-Hans"), (360, "de"), (390, "ru"), (500, "ar")),
+    *((720, "ru"), (1200, "en")),
 )
 TOUCHING = """all => all.map(one => one.getBoundingClientRect()).filter(box => box.width).some((one, at, boxes) =>
   boxes.some((other, place) => place > at && one.right > other.left && other.right > one.left
@@ -266,7 +266,8 @@ async def test_figures_have_their_space(browser: Browser, live: Live, codes: str
         spare = "innerHeight - document.querySelector('summary').getBoundingClientRect().bottom"
         assert 0 <= await page.evaluate(spare) < 24, (width, lang)
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0, (width, lang)
-        for texts in (".days text", ".end text", ".marks span", ".figures p:not(.soft), .figures b"):
+        apart = ".days text", ".end text", ".marks span", ".figures p:not(.soft), .figures b", "summary, .source a"
+        for texts in apart:
             assert not await page.eval_on_selector_all(texts, TOUCHING), (width, lang, texts)
         assert await page.eval_on_selector_all("main *", SMALLEST) >= 12, (width, lang)
         assert await page.eval_on_selector("figcaption :last-child", TORN) == [], (width, lang)
