@@ -41,7 +41,8 @@ FAULTS = f"""widths => {{ {SEEN}
     box.parentNode.style.width = width + "px";
     const outer = box.getBoundingClientRect(), isHigh = box.matches(".cbr-line") && outer.height > 34;
     heights.push(outer.height);
-    const [near, side] = box.dir === "rtl" ? ["right", "left"] : ["left", "right"], endOf = one => one.getBoundingClientRect()[side];
+    const [near, side] = box.dir === "rtl" ? ["right", "left"] : ["left", "right"];
+    const endOf = one => one.getBoundingClientRect()[side];
     const ends = [...box.querySelectorAll("tbody td")].map(endOf);
     const heads = box.matches(".cbr-line,.cbr-bar") ? [] : [...box.querySelectorAll(".cbr-head + .cbr-head")].filter(
       one => one.getClientRects().length && getComputedStyle(one).clipPath === "none");
@@ -52,8 +53,8 @@ FAULTS = f"""widths => {{ {SEEN}
       && Math.abs(source.getBoundingClientRect()[near] - note.getBoundingClientRect()[near]) < 2;
     const fallen = heads.some(one => heads.some(other => other.offsetTop >= one.offsetTop + one.offsetHeight));
     const large = isHigh || outer.width > width + 1;
-    return [...faultsOf(box), ...askew, large && "too large", fallen && "heads in two rows", dangling && "dot at the end of a line"]
-      .filter(Boolean).map(fault => [width, fault]);
+    const others = [large && "too large", fallen && "heads in two rows", dangling && "dot at the end of a line"];
+    return [...faultsOf(box), ...askew, ...others].filter(Boolean).map(fault => [width, fault]);
   }}), heights];
 }}"""
 
