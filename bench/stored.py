@@ -9,7 +9,7 @@ from kit.bank import TABLE, Bank
 
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.rates import FIRST_DAY, Quote, Sheet
-from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
+from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
@@ -26,17 +26,18 @@ TABLE_OF_ALL = (TABLE + MADE_UP)[:CURRENCIES]
 """The Bank's table, continued with made-up currencies."""
 
 
+def value(place: int, day: date) -> Decimal:
+    """A made-up figure of a currency, another one for each day."""
+    return Decimal(120000 + 7919 * place + 131 * (day.toordinal() % 997)).scaleb(-4)
+
+
 def sheet(day: date) -> Sheet:
-    """Made-up figures, other ones for each day."""
-    step = day.toordinal() % 997
-    rows = enumerate(TABLE_OF_ALL)
-    return Sheet(
-        day,
-        tuple(
-            Quote(code, number, cbr_id, nominal, Decimal(120000 + 7919 * place + 131 * step).scaleb(-4), name)
-            for place, (code, number, cbr_id, nominal, name) in rows
-        ),
+    """All of that day's figures."""
+    quotes = (
+        Quote(code, number, cbr_id, nominal, value(place, day), name)
+        for place, (code, number, cbr_id, nominal, name) in enumerate(TABLE_OF_ALL)
     )
+    return Sheet(day, tuple(quotes))
 
 
 def columns(days: list[date]) -> list[Column]:
@@ -45,19 +46,15 @@ def columns(days: list[date]) -> list[Column]:
     for place, (code, number, cbr_id, nominal, name) in enumerate(TABLE_OF_ALL):
         column = Column(Currency(cbr_id, cbr_id, code, number, name), utc_now())
         for day in days[len(days) * place // (2 * CURRENCIES) :]:
-            step = day.toordinal() % 997
-            column.put(day, nominal, Decimal(120000 + 7919 * place + 131 * step).scaleb(-4))
+            column.put(day, nominal, value(place, day))
         made.append(column)
     return made
 
 
 def sheet_days() -> list[date]:
     """The effective dates up to today's, according to the calendar."""
-    calendar, found, day = WorkCalendar(), [], TODAY
-    while day >= FIRST_DAY:
-        found.append(day)
-        day = calendar.effective_date_on_or_before(day - ONE_DAY)
-    return found[::-1]
+    days = map(date.fromordinal, range(FIRST_DAY.toordinal(), TODAY.toordinal() + 1))
+    return [*filter(WorkCalendar().is_effective_date, days)]
 
 
 async def fill(url: str, bank: Bank) -> None:
