@@ -9,20 +9,19 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator
-from io import BytesIO
 from itertools import chain
 from pathlib import Path
 
 from babel import Locale
-from babel.messages.pofile import read_po
 from fontTools import subset
 from fontTools.ttLib import TTFont
 
 from ratesvc.features.site import png
+from ratesvc.render.language import catalogue
 
-RENDER = Path(png.__file__).parent
-FONTS = RENDER / "assets" / "fonts"
-SPEAKING = ("card.py", "chart.py", "rows.py", "templates/card_empty.svg")
+FEATURES = Path(png.__file__).parents[1]
+FONTS = FEATURES / "site" / "assets" / "fonts"
+SPEAKING = ("chart/drawing.py", "widget/card.py", "widget/rows.py", "widget/view.py", "widget/templates/card_empty.svg")
 # Chinese in one weight: resvg takes a character that a font lacks from the first other font that has it.
 FACES = (
     ("noto-sans/400Regular/NotoSans_400Regular.ttf", "fe8c022f48d8dd29f17b744d16f9346f"),
@@ -41,9 +40,8 @@ LETTERS = (
 
 def chinese() -> Iterator[str]:
     """The characters of every currency's name, of dates and of the sentences that pictures have."""
-    said = "".join(RENDER.joinpath(name).read_text("utf-8") for name in SPEAKING)
-    catalogue = read_po(BytesIO((RENDER / "locales" / "zh-Hans.po").read_bytes()))
-    sentences = (str(message.string) for message in catalogue if message.id and str(message.id) in said)
+    said = "".join(FEATURES.joinpath(name).read_text("utf-8") for name in SPEAKING)
+    sentences = (text for sentence, text in catalogue("zh-Hans").items() if sentence in said)
     texts = chain(Locale.parse("zh_Hans").currencies.values(), sentences, ("年月日天▲▼≈",))
     return (character for text in texts for character in text)
 
