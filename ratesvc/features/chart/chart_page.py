@@ -24,8 +24,6 @@ USUAL_CODES, USUAL_PERIOD, USUAL_THEME = MOST_USED[:1], "year", "light"
 PERIODS = {"week": "{days} days", "month": "Month", "year": "Year", "5years": "5 years", "all": "All years"}
 _MONTHS = {"month": 1, "year": 12, "5years": 60}
 
-PREVIEW = "width=600&height=315&density=2"
-"""How a preview of the page shows the chart."""
 EMBED_WIDTHS = (360, 520, 720)
 """Pixels of a frame."""
 
@@ -160,7 +158,6 @@ def _page(view: View, codes: Collection[str], **values: object) -> str:
         site=site,
         theme=view.theme,
         rules=STYLE,
-        preview=PREVIEW,
         view=view,
         earliest=FIRST_DAY,
         others=others if len(view.codes) < MOST_CURRENCIES else [],

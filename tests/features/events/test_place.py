@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit import cases
 from kit.bank import sheet, workdays
-from kit.dates import FRIDAY, SATURDAY, THURSDAY
+from kit.dates import FRIDAY, THURSDAY
 
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.history import History, snapshot
@@ -22,7 +22,6 @@ from ratesvc.features.events.place import (
     MOST_SHEETS,
     Event,
     Place,
-    Stamp,
     can_go_on,
     missed,
 )
@@ -239,12 +238,6 @@ def test_a_missed_sheet_is_composed_only_when_it_is_told(monkeypatch: pytest.Mon
 
 
 # Ids
-
-
-def test_of_two_revisions_of_a_sheet_the_reader_knows_the_higher() -> None:
-    """In whatever order it was told of them."""
-    stamps = [Stamp.of(revision(SATURDAY, number)) for number in (2, 3, 1)]
-    assert Place.of(SATURDAY, stamps).sheets == (stamps[1],)
 
 
 def corrected_sheets(days: Iterable[date]) -> list[Revision]:

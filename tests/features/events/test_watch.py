@@ -111,17 +111,6 @@ def reader(http: aiohttp.ClientSession, url: str, codes: tuple[str, ...] = (), *
 
 
 @asynccontextmanager
-async def replying(**given: Any) -> AsyncIterator[str]:
-    """The address of a server that always answers so."""
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(**given)
-
-    async with answering(answer) as url:
-        yield url
-
-
-@asynccontextmanager
 async def receiving(*statuses: int) -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]:
     """A server that answers with these statuses, then with 200: its address, and the path and body of each request."""
     left, received = list(statuses), list[tuple[str, bytes]]()
@@ -359,7 +348,11 @@ async def test_what_keeps_a_message_from_telegram_is_said_in_a_line(
     status: int, text: str, variables: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     """In its own words, before the line of the watch, which says that the command failed."""
-    async with replying(status=status, text=text) as api:
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=text)
+
+    async with answering(answer) as api:
         given = {"TELEGRAM_API": api, "TELEGRAM_TOKEN": "123:abc", "TELEGRAM_CHAT": "@rates", **variables}
         variables = environment(tmp_path, **{name: value for name, value in given.items() if value})
         found = await finished(ROOT / "deploy/telegram.py", cwd=tmp_path, env=variables)
