@@ -39,14 +39,11 @@ def daily(request: Request, *, english: bool) -> Content:
         revision = request.on(until)
     else:
         revision = request.newest if request.newest.effective_date <= until else request.snapshot.in_force
-    if not english:
+    if english:
+        document = xml.write_daily(revision.sheet, request.english_names())
+    else:
         document = revision.raw or xml.write_daily(revision.sheet)
-        return Content(("daily", revision.key), DAILY + xml.charset_of(document), lambda: document, until)
-
-    def write() -> bytes:
-        return xml.write_daily(revision.sheet, request.english_names())
-
-    return Content(("english", revision.key), DAILY + xml.ENCODING, write, until)
+    return Content(("daily", english, revision.key), DAILY + xml.charset_of(document), lambda: document, until)
 
 
 def dynamic(request: Request) -> Content:

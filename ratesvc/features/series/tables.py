@@ -40,19 +40,15 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
         return {name: [period[name] for period in periods] for name in SUMMARY}
     if params.dates or params.daily:
         rows = carried_rates(history, code, params, today)
-        days, effective = [iso(day) for day, _, _ in rows], [iso(day) for _, day, _ in rows]
-        texts = [text for _, _, text in rows]
     else:
-        rates = texts_of(rates_of(history, code, params))
-        texts, days = list(rates.values()), list(map(iso, rates))
-        effective = days
-    corrected = {str(day): str(number) for day, number in revisions(history).items()}
+        rows = [(day, day, text) for day, text in texts_of(rates_of(history, code, params)).items()]
+    corrected = {day.toordinal(): str(number) for day, number in revisions(history).items()}
     return {
-        "date": days,
-        "code": [code] * len(days),
-        "unit_rate": texts,
-        "effective_date": effective,
-        "revision": [corrected.get(day, "1") for day in effective],
+        "date": [iso(day) for day, _, _ in rows],
+        "code": [code] * len(rows),
+        "unit_rate": [text for _, _, text in rows],
+        "effective_date": [iso(effective) for _, effective, _ in rows],
+        "revision": [corrected.get(effective, "1") for _, effective, _ in rows],
     }
 
 
