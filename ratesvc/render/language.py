@@ -121,14 +121,15 @@ class Language:
 
     def day(self, day: date) -> str:
         """A date in words."""
-        return self._date("day", day).replace(THIN_BLANK, HARD_BLANK)
+        return self.date_as("day", day).replace(THIN_BLANK, HARD_BLANK)
 
     def roubles(self, number: str) -> str:
         """A written number with the sign of the rouble, where this language puts it."""
         return str(self._words["roubles"].format(number))
 
-    def _date(self, form: str, moment: date) -> str:
-        """Fields with names are lists: of the months, of the days of the week, of the hours."""
+    def date_as(self, form: str, moment: date) -> str:
+        """A date, or the time of day in the moment's own zone, in a form of CLDR, such as MMMd."""
+        # Fields with names are lists: of the months, of the days of the week, of the hours.
         places = {**dict.fromkeys("ML", moment.month - 1), **dict.fromkeys("Ec", moment.weekday())}
         hour = moment.hour if isinstance(moment, datetime) else 0
         names = {name: of[places.get(name[0], hour)] for name, of in self._words["fields"].items()}

@@ -226,7 +226,7 @@ def day_marks(time: Axis, language: Language) -> list[tuple[int, str]]:
     """
 
     def month_or_year(day: date) -> str:
-        return str(day.year) if day.month == 1 else language.month(day)
+        return str(day.year) if day.month == 1 else language.date_as("MMM", day)
 
     first, last = date.fromordinal(int(time.low)), date.fromordinal(int(time.high))
     # Ordinal 1 is a Monday. The months are counted from January of year 0.

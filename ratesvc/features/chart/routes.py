@@ -78,7 +78,7 @@ def viewed(params: StrictParams, service: Service, site: Site) -> View:
     is_own = params.has("since") or params.has("until")
     period = "" if is_own else params.text("period")
     days = days_of(params, service) if is_own else chart_page.days_of(period, today, history.begins)
-    language = Language.of(params.language())
+    language = Language(params.language().tag)
     return View(codes, period, _with_a_sheet(days, history, today), language, site, params.text("theme"))
 
 
@@ -124,7 +124,7 @@ async def _picture(service: Service, path: str, request: web.Request) -> Answer:
     params, history, today = StrictParams(request, path), service.history, moscow_day(service.clock())
     series, scale = replace(series_params(params, service), new_roubles=True), params.text("scale")
     size, title = (params.number("width"), params.number("height")), params.text("title").strip()
-    chosen = drawing.ChartLook(Language.of(params.language()), params.text("theme"), *size, service.demo, title)
+    chosen = drawing.ChartLook(Language(params.language().tag), params.text("theme"), *size, service.demo, title)
     points = unit_rates.points_of(history, series, today)
     density = params.number("density") if path == PNG else 0
     if size[0] * size[1] * density**2 > png.MOST_PIXELS:

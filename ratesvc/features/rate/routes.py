@@ -46,7 +46,7 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
     now, history = service.clock(), service.history
     try:
         params = StrictParams(request, "/rate")
-        language, day, code = Language.of(params.language()), _day_asked(params, service), params.code("code")
+        language, day, code = Language(params.language().tag), _day_asked(params, service), params.code("code")
         question = Question(day, code, history.codes(), typed_amount(params, code, language))
     except BadRequest as error:
         return _rate_refused(request, service, site, error)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import Self
+from datetime import date
 
 from ratesvc.render import language as languages
 from ratesvc.render.language import DEFAULT, HARD_BLANK, THIN_BLANK, catalogue
@@ -21,11 +20,6 @@ class Language(languages.Language):
     """A reader's language. `is_of_widget` gives it the words of the widget, which has more catalogues than pages."""
 
     is_of_widget: bool = field(default=False, compare=False)
-
-    @classmethod
-    def of(cls, spoken: languages.Language) -> Self:
-        """The language of a request to the API."""
-        return cls(spoken.tag)
 
     @property
     def _sentences(self) -> Mapping[str, str]:
@@ -72,26 +66,22 @@ class Language(languages.Language):
     def period(self, first: date, last: date) -> str:
         """Two different days for a narrow line, which may break between them; a common year is written once."""
         begins = "MMMd" if first.year == last.year else "yMMMd"
-        days = self._date(begins, first), self._date("yMMMd", last)
+        days = self.date_as(begins, first), self.date_as("yMMMd", last)
         return f"{HARD_BLANK}\u2013 ".join(re.sub(r"\s", HARD_BLANK, day) for day in days)
 
     def weekday(self, day: date) -> str:
         """A date in words, with the day of the week. Hard blanks have the usual width: many fonts have no thin one."""
-        return self._date("weekday", day).replace(THIN_BLANK, HARD_BLANK)
+        return self.date_as("weekday", day).replace(THIN_BLANK, HARD_BLANK)
 
     def day_and_month(self, day: date) -> str:
         """A date for a narrow column."""
-        return self._date("MMMd", day)
+        return self.date_as("MMMd", day)
 
     def shortest_day(self, day: date, *, has_year: bool = False) -> str:
         """A date for a line of text: in figures where the day comes first, such as 19.11; 11/19 is ambiguous."""
         year = "y" * has_year
-        figures = self._date(f"{year}Md", day)
-        return figures if re.match(rf"0?{day.day}\b", figures) else self._date(f"{year}MMMd", day)
-
-    def time(self, moment: datetime) -> str:
-        """The time of day in the moment's own zone, without seconds."""
-        return self._date("time", moment)
+        figures = self.date_as(f"{year}Md", day)
+        return figures if re.match(rf"0?{day.day}\b", figures) else self.date_as(f"{year}MMMd", day)
 
     def symbols(self, codes: Sequence[str]) -> dict[str, str]:
         """CLDR's symbols, such as $ and €. Letters before a sign (CN¥) stay if two of the currencies have this sign.
@@ -104,15 +94,11 @@ class Language(languages.Language):
             full = {code: code if short[code] != symbol else symbol for code, symbol in full.items()}
         return {code: short[code] if list(short.values()).count(short[code]) == 1 else full[code] for code in codes}
 
-    def month(self, day: date) -> str:
-        """The name of the day's month, short, as it stands alone."""
-        return self._date("MMM", day)
-
 
 def language(tag: str | None) -> Language | None:
     """The language of a BCP 47 tag, its nearest parent (pt-BR → pt), or None."""
     spoken = languages.language(tag)
-    return Language.of(spoken) if spoken else None
+    return Language(spoken.tag) if spoken else None
 
 
 def language_or_default(tag: str | None) -> Language:

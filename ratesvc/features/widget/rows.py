@@ -304,7 +304,7 @@ def _note(answer: InForce, language: Language, view: View, today: date) -> str:
         return language.say("Not updated since {day}.", day=language.day(effective))
     is_awaited = view.pending and expected and not answer.following and not answer.next_overdue
     if is_awaited and expected and moscow_day(expected) == today:
-        usual, due = (language.time(moment.astimezone(MOSCOW)) for moment in (usual_at(expected), expected))
+        usual, due = (language.date_as("time", moment.astimezone(MOSCOW)) for moment in (usual_at(expected), expected))
         return language.say("Tomorrow: about {usual}, by {time}", usual=usual, time=due)
     return ""
 
