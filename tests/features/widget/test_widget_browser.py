@@ -322,7 +322,12 @@ async def test_the_frame_as_pasted(
 async def test_a_frame_in_a_narrow_column_is_whole(
     browser: Browser, live: Live, host: Host, layout: str, screen: int, widths: tuple[int, ...]
 ) -> None:
-    """Its height is that of a phone, or that of a bar on a desktop, so it leaves out names, and then changes."""
+    """Its height is that of a phone, or that of a bar on a desktop, so it leaves out names, and then changes.
+
+    A bar's rates end as far from the edge as its codes begin.
+    """
+    ends = """side => [...document.querySelectorAll(side === "left" ? ".cbr-code" : "td.cbr-value")]
+      .map(one => one.getBoundingClientRect()[side])"""
     code = await pasted(live.url, "frame", f"lang=ru&theme=light&layout={layout}")
     page = await opened(browser, host.put(code), viewport={"width": screen, "height": 900})
     for width in widths:
@@ -331,6 +336,8 @@ async def test_a_frame_in_a_narrow_column_is_whole(
         spare = "innerHeight - document.body.getBoundingClientRect().height"
         assert await page.frames[1].evaluate(spare) >= 0, width
         assert await page.frames[1].evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        left, right = [await page.frames[1].evaluate(ends, side) for side in ("left", "right")]
+        assert abs(min(left) + max(right) - width) <= 1 or layout != "bar" or width > 284
 
 
 @pytest.mark.parametrize("clipped", [True, False])
