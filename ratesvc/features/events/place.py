@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision, Sheet, Snapshot
 from ratesvc.domain.workdays import ONE_DAY, iso_day
+from ratesvc.features.ranges.unit_rates import revisions
 
 SHEET = "sheet"
 REVISION = "revision"
@@ -78,7 +79,7 @@ class Place:
     def at(cls, history: History, snapshot: Snapshot) -> Self:
         """The place of a reader that knows everything."""
         current = map(Stamp.of, (snapshot.in_force, snapshot.announced or snapshot.in_force))
-        return cls.of(snapshot.in_force.effective_date, [*current, *_stamps(history, _corrected(history))])
+        return cls.of(snapshot.in_force.effective_date, [*current, *_stamps(history, sorted(revisions(history)))])
 
     @classmethod
     def from_id(cls, text: str) -> Self | None:
@@ -141,7 +142,7 @@ def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event
     They follow the days of the sheets, so that a reader that leaves in between has missed only later ones.
     """
     newest, since = place.newest, place.corrected_since
-    days = [day for day in _corrected(history) if since <= day]
+    days = [day for day in revisions(history) if since <= day]
     for ours in _stamps(history, sorted({*days, *_days_after(history, newest)})):
         theirs = place.stamp(ours.day)
         if ours.day > newest or (ours.number > theirs.number and ours.check != theirs.check):
@@ -152,11 +153,6 @@ def missed(place: Place, history: History, snapshot: Snapshot) -> Iterator[Event
     theirs = place.stamp(ours.day)
     if ours.day > place.in_force and (ours.number >= theirs.number or ours.check == theirs.check):
         yield Event(IN_FORCE, ours, Place.of(ours.day, (*place.sheets, ours)))
-
-
-def _corrected(history: History) -> list[date]:
-    """The days whose sheet was corrected, oldest first."""
-    return sorted({revision.effective_date for revision in history.documents() if revision.number > 1})
 
 
 def _days_after(history: History, day: date) -> list[date]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Hashable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -11,7 +10,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading
-from ratesvc.features.ranges.unit_rates import SeriesParams
+from ratesvc.features.ranges.unit_rates import SeriesParams, sheets_of
 from ratesvc.features.rendering import Queue, rendered
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Headers, Render
@@ -98,7 +97,7 @@ def _usual_since(params: StrictParams, history: History, until: date) -> date:
     """The day of the sheet that is so many before `until`, or a year before it."""
     if not params.has("last"):
         return max(history.begins, until - USUAL_RANGE)
-    held = history.days[: bisect_right(history.days, until)][-params.number("last") :]
+    held = sheets_of(history, Days(history.begins, until))[-params.number("last") :]
     return held[0] if len(held) == params.number("last") else history.begins
 
 
