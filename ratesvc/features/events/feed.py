@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
-from itertools import islice
 
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Snapshot
@@ -12,7 +11,6 @@ from ratesvc.features.events.place import RESET, Event, Place, can_go_on, missed
 
 SPREAD_S = 0.2
 """Readers are told so long after a change: most fetch the event's address at once, from any replica."""
-BATCH = 50
 MOST_PLACES = 100
 
 
@@ -52,7 +50,7 @@ class EventFeed:
             self._wake()
 
     async def after(self, place: Place | None) -> list[Event]:
-        """The next events for a reader at `place`, as soon as there are any; none when this replica is about to stop.
+        """The events for a reader at `place`, as soon as there are any; none when this replica is about to stop.
 
         Without a place the reader gets a `reset`.
         """
@@ -68,7 +66,7 @@ class EventFeed:
             return []
         if place is None or not can_go_on(place, self._history, self._snapshot):
             return [Event(RESET, None, self.end)]
-        return list(islice(missed(place, self._history, self._snapshot), BATCH))
+        return list(missed(place, self._history, self._snapshot))
 
     def close(self) -> None:
         """Let every reader go, now and from now on."""

@@ -20,8 +20,8 @@ IN_FORCE = "in_force"
 RESET = "reset"
 """The reader fetches everything again, because this replica cannot tell what it missed."""
 
-MOST_SHEETS = 500
-"""About two years. A reader that missed more gets a reset."""
+MOST_SHEETS = 50
+"""Ten weeks. A reader that missed more gets a reset."""
 MOST_CORRECTED = 20
 """An id lists so many corrected sheets, the latest by their day. Corrections of earlier sheets get no event then."""
 
@@ -160,5 +160,5 @@ def _days_after(history: History, day: date) -> list[date]:
 
 
 def _stamps(history: History, days: Iterable[date]) -> Iterator[Stamp]:
-    """The stamps of these days' revisions, as far as they are held; one after another, because composing takes time."""
+    """The stamps of these days' revisions, as far as they are held."""
     return map(Stamp.of, filter(None, map(history.latest_or_withdrawal, days)))

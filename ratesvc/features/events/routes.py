@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
@@ -12,7 +11,7 @@ from weakref import WeakKeyDictionary
 from aiohttp import hdrs, web
 
 from ratesvc.features.events.feed import EventFeed
-from ratesvc.features.events.place import MOST_SHEETS, Event, Place
+from ratesvc.features.events.place import Event, Place
 from ratesvc.render.json import encode
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
@@ -25,7 +24,6 @@ HEARTBEAT_S = 15.0
 RETRY_S = 3.0
 FULL_RETRY_S = 30.0
 MOST_STREAMS = 1000
-BUFFER_BYTES = 16 * 1024
 HEARTBEAT = b":\n\n"
 """A comment: readers ignore it, and proxies see that the stream is alive."""
 
@@ -82,16 +80,11 @@ async def _stream(request: web.Request, feed: EventFeed, site: Site) -> web.Stre
     place = Place.from_id(last) if last else feed.end
     response = web.StreamResponse(headers=HEADERS)
     response.force_close()
-    if connection := request.get_extra_info("socket"):
-        # Else the kernel holds all that a reader can miss, so one that takes nothing would seem to take everything.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-    writer = await response.prepare(request)
-    assert writer is not None  # noqa: S101 -- None would mean that it was prepared before
+    await response.prepare(request)
     chunk = _pause(RETRY_S, place)
     with suppress(ConnectionError):
         while chunk:
-            await writer.write(chunk)
-            await writer.drain()
+            await response.write(chunk)
             place, chunk = await _next(feed, site, place)
     return response
 
@@ -107,7 +100,7 @@ async def _next(feed: EventFeed, site: Site, place: Place | None) -> tuple[Place
     return (events[-1].place if events else place), chunk
 
 
-@lru_cache(MOST_SHEETS)
+@lru_cache
 def _written(news: Event, site: Site) -> bytes:
     """One event. Its address names the revision, so that no cache on the way answers with an older one.
 

@@ -12,10 +12,10 @@ from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Revision
-from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
+from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.features.events import feed, place
 from ratesvc.features.events.feed import EventFeed
-from ratesvc.features.events.place import IN_FORCE, RESET, SHEET, Event, Place
+from ratesvc.features.events.place import RESET, SHEET, Event, Place
 
 
 class FeedUnderTest:
@@ -94,19 +94,6 @@ async def test_readers_at_one_place_cost_as_much_as_one(fed: FeedUnderTest, monk
     fed.holds(SATURDAY)
     assert {tuple(kinds(found)) for found in await asyncio.gather(*readers)} == {(SHEET,)}
     assert len(computed) <= 2
-
-
-async def test_many_events_come_in_parts(fed: FeedUnderTest) -> None:
-    """Each part goes on where the one before ended."""
-    for days in range(1, 121):
-        fed.history.hold([Revision(sheet(THURSDAY - days * ONE_DAY), 1, NOON)])
-    place, received = Place.from_id(str(THURSDAY - 120 * ONE_DAY)), []
-    while place != fed.end:
-        part = await fed.feed.after(place)
-        assert 0 < len(part) <= feed.BATCH
-        received += part
-        place = received[-1].place
-    assert kinds(received) == [SHEET] * 121 + [IN_FORCE]
 
 
 async def test_a_feed_that_closes_lets_its_readers_go(fed: FeedUnderTest) -> None:

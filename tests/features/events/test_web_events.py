@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import signal
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
@@ -16,7 +14,7 @@ from urllib.parse import urljoin
 import pytest
 import redis
 from conftest import Clock, Serve, Served, eventually
-from kit.bank import Bank, around_today, sheet, workdays
+from kit.bank import Bank, around_today, sheet
 from kit.dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
 from kit.http import Reader, reading, says
 from kit.service import serving
@@ -24,7 +22,7 @@ from kit.time import limit_s
 
 from ratesvc.config import Settings
 from ratesvc.features.events import routes
-from ratesvc.features.events.place import MOST_SHEETS, Event, Place, Stamp
+from ratesvc.features.events.place import Event, Place, Stamp
 from ratesvc.features.events.routes import feed_of
 from ratesvc.render.openapi import Site
 from ratesvc.web import connections
@@ -204,41 +202,6 @@ async def has_place(served: Served) -> bool:
     """Whether there is room for one more reader."""
     async with reading(served.url) as one_more:
         return "id" in one_more.blocks[0]
-
-
-async def stuck(served: Served, last_id: str) -> socket.socket:
-    """A reader that asks for hundreds of events and takes none of them."""
-    reader = socket.socket()
-    reader.setblocking(False)  # noqa: FBT003 -- as the standard library has it
-    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(reader, ("127.0.0.1", int(served.url.rsplit(":", 1)[1])))
-    request = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {last_id}\r\n\r\n"
-    await loop.sock_sendall(reader, request.encode())
-    return reader
-
-
-async def test_a_reader_that_reads_nothing_is_dropped(
-    bank: Bank, serve_whole: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its place becomes free and the rest is never sent; other readers do not wait meanwhile."""
-    days = list(workdays(date(2024, 5, 21), MOST_SHEETS - 1))
-    bank.publish(*map(sheet, days))
-    long_ago = str(days[0])
-    monkeypatch.setattr(connections, "LOOK_S", 0.05)
-    monkeypatch.setattr(routes, "MOST_STREAMS", 2)
-    async with serve_whole() as running, reading(running.url, long_ago) as other:
-        with await stuck(running, long_ago) as reader:
-            await other.receives(MOST_SHEETS)
-            monkeypatch.setattr(connections, "PATIENCE_S", 0.3)
-            await eventually(lambda: has_place(running))
-            taken = b""
-            with contextlib.suppress(ConnectionResetError):
-                while chunk := await asyncio.get_running_loop().sock_recv(reader, 65536):
-                    taken += chunk
-            assert other.ids[0].encode() in taken
-            assert other.ids[-1].encode() not in taken
-        assert not other.ended
 
 
 async def test_a_stop_ends_every_stream_at_once(serve_whole: Serve) -> None:
