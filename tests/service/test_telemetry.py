@@ -214,10 +214,10 @@ async def test_the_access_log_has_no_address_and_the_id_of_a_500(
     with capture_logs() as logged:
         async with serve(log={"access": True}) as served:
             await eventually(lambda: len(served.service.history.documents()) == 2)
-            for _ in range(2):
-                _, headers, _ = await served.get("/v1/rates", User_Agent="a reader")
-            monkeypatch.setattr("ratesvc.render.json.rates", broken)
-            _, _, body = await served.get("/v1/rates?codes=USD&quote_currency=EUR")
+            _, headers, _ = await served.get("/v1/rates/today/USD.txt", User_Agent="a reader")
+            monkeypatch.setattr("ratesvc.render.json.unit_rate", broken)
+            await served.get("/v1/rates/today/USD.txt", User_Agent="a reader")
+            _, _, body = await served.get("/v1/rates/today/EUR.txt")
             _, _, problem = await served.get(f"/{'x' * 1000}", User_Agent="y" * 1000)
     first, remembered, failed, last, long = (line for line in logged if line["event"].startswith("request"))
     assert (len(long["path"]), len(long["agent"]), long["bytes"]) == (200, 200, len(problem))
