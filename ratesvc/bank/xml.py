@@ -7,6 +7,7 @@ Writing uses the present layout: one line, windows-1251, VunitRate without trail
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -95,13 +96,18 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
 
 
 def unknown_parts(raw: bytes) -> list[str]:
-    """The elements and attributes of a daily document that this program does not know, as VunitRate was in 2023.
-
-    A document that has some is not repeated to anybody, because nobody can say what they would do there.
-    """
+    """The elements and attributes of a daily document that this program does not know, as VunitRate was in 2023."""
     root = _root(raw, "ValCurs")
     rows = [name for row in root.get("Valute") or () for name in row]
     return sorted({*root, *rows} - _DAILY_PARTS)
+
+
+def packed(raw: bytes) -> bytes:
+    """A daily document as a revision keeps it, to repeat it to readers.
+
+    It is empty if the document has unknown parts, because nobody can say what these would do there.
+    """
+    return b"" if unknown_parts(raw) else zlib.compress(raw, 9)
 
 
 def parse_date(text: object) -> date:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import replace
 from datetime import date
 
 from ratesvc.bank.admission import Admitted, assess_beside
-from ratesvc.bank.xml import parse_daily, unknown_parts
+from ratesvc.bank.xml import packed, parse_daily
 from ratesvc.domain.rates import WITHDRAWAL, Revision, Sheet
 from ratesvc.errors import RatesvcError
 from ratesvc.service.refresh import Cycle, Refresher
@@ -23,9 +22,8 @@ async def release(refresher: Refresher, case: Case) -> Revision:
     revision = history.of_date(sheet.effective_date)
     if not (revision and revision.sheet.says_the_same_as(sheet)):
         flags = (*assess_beside(history, sheet).flags, "released")
-        document = b"" if unknown_parts(case.raw) else zlib.compress(case.raw, 9)
         admitted = Admitted(sheet, flags).revision(history.next_number(sheet.effective_date), refresher.moment())
-        revision = replace(admitted, document=document)
+        revision = replace(admitted, document=packed(case.raw))
         await publish(refresher, revision)
     # Last: until the other replicas hold it, their polls put it into quarantine again.
     await refresher.store.quarantine.drop([case.name])

@@ -6,7 +6,6 @@ A sheet that is held back changes nothing: the last good one is still served.
 from __future__ import annotations
 
 import contextlib
-import zlib
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +26,7 @@ from ratesvc.bank.admission import (
     with_monthly,
 )
 from ratesvc.bank.client import BankClient
-from ratesvc.bank.xml import parse_daily, unknown_parts
+from ratesvc.bank.xml import packed, parse_daily, unknown_parts
 from ratesvc.domain.history import SETTLED_AFTER, History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
@@ -98,11 +97,9 @@ class _Draft:
         return admit(sheet, self.recent(day), held, withdrawn, settled=settled)
 
     def take(self, revision: Revision, raw: bytes) -> None:
-        """Take an admitted sheet. A document with unknown parts is not kept, so that nobody repeats them to readers."""
-        unknown = unknown_parts(raw)
-        self.cycle.unknown.update(unknown)
-        document = b"" if unknown else zlib.compress(raw, 9)
-        self.admitted[revision.effective_date] = replace(revision, document=document)
+        """Take an admitted sheet."""
+        self.cycle.unknown.update(unknown_parts(raw))
+        self.admitted[revision.effective_date] = replace(revision, document=packed(raw))
 
     def outcome(self) -> str:
         """The outcome of the cycle so far."""
