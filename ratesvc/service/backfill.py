@@ -18,7 +18,7 @@ from ratesvc.bank.admission import Decision, assess_beside, suspect_days
 from ratesvc.bank.xml import Record
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, sheet_days, with_revision
 from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision, Sheet
+from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, moscow_day
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service.refresh import Refresher
@@ -304,10 +304,11 @@ class Backfill:
         try:
             for number, day in enumerate(days):
                 # A poll may have admitted it meanwhile.
-                document = self._history.document(day)
-                revision = document or composed(figures.columns.values(), day)
+                revision = self._history.document(day)
                 # The series name no codes, so a day after the newest admitted sheet needs its document.
-                if revision and (document or (day <= newest and _has_no_finding(revision.sheet, scratch))):
+                if revision is None and day <= newest and (found := composed(figures.columns.values(), day)):
+                    revision = found if assess_beside(scratch, found.sheet).decision is Decision.ACCEPT else None
+                if revision:
                     scratch.hold([revision])
                     figures.take(revision)
                     continue
@@ -353,10 +354,6 @@ class Backfill:
             for revision in cycle.accepted:
                 scratch.hold([revision])
                 figures.take(revision)
-
-
-def _has_no_finding(sheet: Sheet, history: History) -> bool:
-    return assess_beside(history, sheet).decision is Decision.ACCEPT
 
 
 def _nothing_in(days: Days) -> RatesvcError:
