@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -95,6 +95,8 @@ class Embedding:
         self._service, self._publication = service, service.require_publication()
         self.params, self.language, self.look = params, params.language().of_widget(), params.look(themes)
         self.day = params.day() if dated else None
+        self.packing = params.choice("style", STYLES), params.switch("shadow")
+        self.size = params.number("width", 0, WIDTHS), params.number("height", 0, HEIGHTS)
         snapshot = self._publication.snapshot
         answers = [on_day(service.history, self.day, service.clock())] if self.day else [snapshot.for_today()]
         following = None if self.day else rows.for_next(snapshot)
@@ -129,7 +131,7 @@ class Embedding:
         """The finished body, rendered in a worker thread at the first request for it. Raises Busy."""
         # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
         days = tuple(answer.revision.effective_date for answer in self._shown)
-        key = kind, self.language.tag, self.view, self.look, self.day, days
+        key = kind, self.language.tag, self.view, self.look, self.day, days, self.packing, self.size
         body = await rendered(self._service, self._publication, key, render, queue)
         return Answer(body, caching)
 
@@ -138,21 +140,22 @@ class Embedding:
         params, view = self.params, self.view
         if first in view.codes:
             view = replace(view, codes=tuple(dict.fromkeys((first, *view.codes))))
-        width, height = params.number("width", WIDTH_OF[view.layout], WIDTHS), params.number("height", 0, HEIGHTS)
+        width, height = self.size
         switches = params.switch("csp"), params.switch("float")
-        return Choice(view, params.look(), self.language, width, height, *switches, self.day)
+        return Choice(view, params.look(), self.language, width or WIDTH_OF[view.layout], height, *switches, self.day)
 
 
 def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
+    form, data = partial(_form, service), (NOINDEX,)
     return {
-        "/widget": _form(service, partial(_fragment, site), _nothing),
-        "/widget/frame": _form(service, _frame, _empty_frame, FRAME_THEMES),
-        "/widget/rows.json": _form(service, _rows, _nothing),
-        "/widget/nodes.json": _form(service, _nodes, _nothing),
-        "/widget/card.svg": _form(service, _picture, _empty_card, card.THEMES, status=200),
+        "/widget": form(partial(_fragment, site), _nothing),
+        "/widget/frame": form(_frame, _empty_frame, FRAME_THEMES),
+        "/widget/rows.json": form(lambda shown: Body(rows.rows_json(shown.table), JSON, data), _nothing),
+        "/widget/nodes.json": form(lambda shown: Body(markup.nodes(shown.table, shown.look), JSON, data), _nothing),
+        "/widget/card.svg": form(_picture, _empty_card, card.THEMES, CARD, status=200),
         "/widget/card.png": partial(_pixels, service),
-        "/embed": _form(service, partial(_embed, site), _empty_frame, FRAME_THEMES),
+        "/embed": form(partial(_embed, site), _empty_frame, FRAME_THEMES),
         "/widget/rates.d.ts": fixed(Body(TYPES_OF_THE_ELEMENT.read_bytes(), "text/typescript; charset=utf-8"), HOURLY),
         "/widget/manifest.json": fixed(Body(encode(manifest()), JSON), MANIFEST),
         **_releases(),
@@ -161,9 +164,10 @@ def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
 
 def _form(
     service: Service,
-    drawn: Callable[[Embedding], Awaitable[Answer]],
+    drawn: Callable[[Embedding], Body],
     otherwise: Callable[[WidgetParams], Body],
     themes: Sequence[str] = views.THEMES,
+    caching: Caching = WIDGET,
     status: int = 0,
 ) -> Handler:
     """A form of the widget; where it has no rates to show, a body that does no harm in the page around it."""
@@ -171,44 +175,31 @@ def _form(
     async def answer(request: web.Request) -> Answer:
         params = WidgetParams(request)
         try:
-            return await drawn(Embedding(params, service, themes))
+            shown = Embedding(params, service, themes)
+            return await shown.answer(drawn, partial(drawn, shown), caching)
         except RatesvcError as error:
             return Answer(otherwise(params), NO_STORE, status or problem_of(error).status)
 
     return answer
 
 
-async def _fragment(site: Site, shown: Embedding) -> Answer:
-    style, shadow = shown.params.choice("style", STYLES), shown.params.switch("shadow")
-    return await shown.answer(
-        ("widget", style, shadow),
-        lambda: html(markup.fragment(shown.table, shown.look, style, site, shadow=shadow), NOINDEX),
-    )
+def _fragment(site: Site, shown: Embedding) -> Body:
+    style, shadow = shown.packing
+    return html(markup.fragment(shown.table, shown.look, style, site, shadow=shadow), NOINDEX)
 
 
-async def _frame(shown: Embedding) -> Answer:
-    return await shown.answer("frame", lambda: _framed(markup.frame(shown.table, shown.look), shown.look))
+def _frame(shown: Embedding, discovery: str = "") -> Body:
+    return _framed(markup.frame(shown.table, shown.look, discovery), shown.look)
 
 
-async def _embed(site: Site, shown: Embedding) -> Answer:
+def _embed(site: Site, shown: Embedding) -> Body:
     choice = shown.choice()
     address = URL(f"{site.public_url}/oembed").with_query(url=embed_url(choice, site, **choice.size), format="json")
-    discovery = str(address) if site.has("oembed") else ""
-    return await shown.answer(
-        ("embed", choice), lambda: _framed(markup.frame(shown.table, shown.look, discovery), shown.look)
-    )
+    return _frame(shown, str(address) if site.has("oembed") else "")
 
 
-async def _rows(shown: Embedding) -> Answer:
-    return await shown.answer("rows", lambda: Body(rows.rows_json(shown.table), JSON, (NOINDEX,)))
-
-
-async def _nodes(shown: Embedding) -> Answer:
-    return await shown.answer("nodes", lambda: Body(markup.nodes(shown.table, shown.look), JSON, (NOINDEX,)))
-
-
-async def _picture(shown: Embedding) -> Answer:
-    return await shown.answer("card", lambda: _svg(card.card(shown.table, shown.view, shown.look)), CARD)
+def _picture(shown: Embedding) -> Body:
+    return _svg(card.card(shown.table, shown.view, shown.look))
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
@@ -219,9 +210,8 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
     except RatesvcError:
         render = partial(_empty_pixels, params.language().tag, params.look(card.THEMES), scale)
         return Answer(await workers_of(service).run(render, Queue.PICTURES), NO_STORE)
-    return await shown.answer(
-        ("card", scale), lambda: _png(_cards(shown, shown.look), shown.look, scale), CARD, Queue.PICTURES
-    )
+    render = partial(_png, _cards(shown, shown.look), shown.look, scale)
+    return await shown.answer(("png", scale), render, CARD, Queue.PICTURES)
 
 
 def embedded(service: Service, site: Site, _: str, query: MultiMapping[str]) -> Embedded:
