@@ -16,7 +16,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import STATUSES, HistoryLoading, NotYetSet, RatesvcError
-from ratesvc.features.ranges.unit_rates import rates_between, sheets_of, texts_of
+from ratesvc.features.ranges.unit_rates import SeriesParams, rates_of, sheets_of, texts_of
 from ratesvc.render.json import encode
 from ratesvc.render.language import language_or_default
 
@@ -146,8 +146,8 @@ class Request:
         for start in range(0, len(held), SHEETS_AT_ONCE):
             part, texts = held[start : start + SHEETS_AT_ONCE], dict[str, dict[int, str]]()
             for code in {base, *codes}:
-                within = Days(min(part), max(part))
-                texts[code] = texts_of(rates_between(self.history, base, code, within, amount=amount))
+                params = SeriesParams((), Days(min(part), max(part)), code)
+                texts[code] = texts_of(rates_of(self.history, base, params, amount))
             for day in map(date.toordinal, part):
                 if day in texts[base]:
                     yield day, [texts[code].get(day, "") for code in codes]

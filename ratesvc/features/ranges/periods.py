@@ -63,7 +63,7 @@ def summaries(
     is_split = "RUB" in (code, params.quote) and not params.new_roubles
     # With the month before the first period, because its change is counted from the last rate of that month.
     wide = replace(params, days=replace(params.days, since=bounds(params.days.since).since - NEAR))
-    ordinals, units, divisors = quotients(history, code, wide.quote, wide.days, new_roubles=wide.new_roubles)
+    ordinals, units, divisors = quotients(history, code, wide)
     numbers, until = [*rates_of(history, code, wide).values()], last_set(history, params, today)
 
     def change(since: date, last: int) -> Change | None:

@@ -65,8 +65,7 @@ def points_of(history: History, params: SeriesParams, today: date, elsewhere: st
     """The greatest count of points of a series. Raises TooManyPoints, as `count_points` does."""
     if params.dates:
         return len(params.codes) * len(params.dates)
-    until = last_set(history, params, today) if params.daily else params.days.until
-    days = replace(params.days, until=until)
+    days = replace(params.days, until=last_set(history, params, today)) if params.daily else params.days
     return count_points(history, len(params.codes), days, daily=params.daily, elsewhere=elsewhere)
 
 
@@ -113,36 +112,27 @@ def texts_of(rates: Rates) -> dict[int, str]:
     return dict(zip(rates, map(plain, rates.values()) if "E" in "".join(texts) else texts, strict=True))
 
 
-def rates_of(history: History, code: str, params: SeriesParams) -> Rates:
-    """The unit rates of one currency in the range, in new roubles if the parameters say so."""
-    return rates_between(history, code, params.quote, params.days, new_roubles=params.new_roubles)
-
-
-def rates_between(
-    history: History, code: str, quote: str, days: Days, *, amount: Decimal = ONE, new_roubles: bool = False
-) -> Rates:
-    """Unit rates of the sheets in the range that have both: exact in roubles, else rounded once.
+def rates_of(history: History, code: str, params: SeriesParams, amount: Decimal = ONE) -> Rates:
+    """Unit rates of the sheets in the range that have the currency and the quote: exact in roubles, else rounded once.
 
     Another `amount` is converted instead of one unit, to AMOUNT_SIGNIFICANT digits in roubles, too.
     """
-    ordinals, units, divisors = quotients(history, code, quote, days, new_roubles=new_roubles)
+    ordinals, units, divisors = quotients(history, code, params)
     if amount != ONE:
         found = ratios(map(EXACT.multiply, repeat(amount), units), divisors, AMOUNT_SIGNIFICANT)
     else:
-        found = map(EXACT.divide, units, divisors) if quote == "RUB" else ratios(units, divisors)
+        found = map(EXACT.divide, units, divisors) if params.quote == "RUB" else ratios(units, divisors)
     return dict(zip(ordinals, found, strict=True))
 
 
-def quotients(
-    history: History, code: str, quote: str, days: Days, *, new_roubles: bool = False
-) -> tuple[Sequence[int], list[int], list[int]]:
+def quotients(history: History, code: str, params: SeriesParams) -> tuple[Sequence[int], list[int], list[int]]:
     """The days of the sheets that have both, and for each what one unit of both costs, in one unit of account."""
-    units, divisors = (_units(history, one, days, new_roubles=new_roubles) for one in (code, quote))
+    units, divisors = _units(history, code, params), _units(history, params.quote, params)
     ordinals = sorted(units.keys() & divisors.keys())
     return ordinals, [units[day] for day in ordinals], [divisors[day] for day in ordinals]
 
 
-def _units(history: History, code: str, days: Days, *, new_roubles: bool) -> dict[int, int]:
+def _units(history: History, code: str, params: SeriesParams) -> dict[int, int]:
     """What one unit costs on each day, in parts of a rouble that make every price whole.
 
     A rouble costs as much in every sheet, and a new one as much as the old ones before 1998. If a currency has several
@@ -150,11 +140,11 @@ def _units(history: History, code: str, days: Days, *, new_roubles: bool) -> dic
     """
     if code == "RUB":
         new = 10**SCALE * _FACTORS[0]
-        old = new * OLD_IN_NEW if new_roubles else new
-        return {day.toordinal(): old if day < REDENOMINATION else new for day in sheets_of(history, days)}
+        old = new * OLD_IN_NEW if params.new_roubles else new
+        return {day.toordinal(): old if day < REDENOMINATION else new for day in sheets_of(history, params.days)}
     found: dict[int, int] = {}
     for column in reversed(history.columns(code)):
-        places = slice(*column.places(days))
+        places = slice(*column.places(params.days))
         factors = map(_FACTORS.__getitem__, column.nominals[places])
         found |= zip(column.days[places], map(mul, column.values[places], factors), strict=True)
     return found
