@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from kit.service import free_port
+from kit.service import begun, free_port
 
 HERE = Path(__file__).parent
 CORES = sorted(os.sched_getaffinity(0))
@@ -61,20 +61,15 @@ async def started(name: str, port: int, *command: str, probe: str, **variables: 
     """The process, once `probe` answers; ended with the context."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE.parent), **variables}
     with (Path(os.environ["BENCH_FOLDER"]) / "servers.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=log, stderr=log)
-    pin(process.pid, SERVER_CORE)
-    server = Server(name, port, process.pid)
-    try:
-        async with aiohttp.ClientSession() as http, asyncio.timeout(60):
-            while not await _answers(http, server.url + probe):
-                if process.returncode is not None:
-                    raise RuntimeError(f"{name} ended; see {log.name}")
-                await asyncio.sleep(0.002)
-        yield server
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
+        async with begun(*command, out=log, err=log, end=signal.SIGTERM, env=environment) as process:
+            pin(process.pid, SERVER_CORE)
+            server = Server(name, port, process.pid)
+            async with aiohttp.ClientSession() as http, asyncio.timeout(60):
+                while not await _answers(http, server.url + probe):
+                    if process.returncode is not None:
+                        raise RuntimeError(f"{name} ended; see {log.name}")
+                    await asyncio.sleep(0.002)
+            yield server
 
 
 async def _answers(http: aiohttp.ClientSession, url: str) -> bool:
