@@ -149,7 +149,8 @@ class Refresher:
         """
         self._unconfirmed.poll += 1
         with contextlib.suppress(StoreUnavailable):
-            if not await self.store.poll_lease.take():
+            # A replica whose commands Redis refuses may never get what the holder of the lease stores.
+            if not await self.store.poll_lease.take() and not self.store.connection.refusing:
                 # The replica that polls counts for itself.
                 self._absences.clear()
                 return Cycle("skipped")

@@ -16,6 +16,7 @@ import redis
 from conftest import Clock, Serve, Served, eventually
 from kit.bank import Bank, sheet, unavailable
 from kit.dates import DAYS, EVENING, SATURDAY
+from structlog.testing import capture_logs
 
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
@@ -25,7 +26,7 @@ from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service import sync
 from ratesvc.service.app import Service
 from ratesvc.storage.records import encode_coverage, unseal
-from ratesvc.storage.store import Glance
+from ratesvc.storage.store import Glance, Store
 
 HUGE = 2**26
 MOST_OF_A_TICK = 1000
@@ -181,6 +182,21 @@ async def test_two_ticks_repair_what_redis_lost(lost: str, quiet: Served, client
     assert await repairs(quiet) == counted
     async with Service(quiet.service.settings, clock=quiet.service.clock, scheduled=False) as cold:
         assert days_of(cold) == held_before
+
+
+async def test_a_replica_that_cannot_read_redis_asks_the_bank_itself(
+    quiet: Served, client: redis.Redis, store: Store, bank: Bank, clock: Clock
+) -> None:
+    """Another program has used a key. What the holder of the lease stores does not come, and the log names the key."""
+    client.delete(key(quiet, "sheets"))
+    _ = client.set(key(quiet, "sheets"), "foreign")
+    assert await store.poll_lease.take()
+    clock.moment = EVENING
+    bank.publish(sheet(SATURDAY))
+    with capture_logs() as logged:
+        await quiet.service.poll()
+    assert quiet.held(SATURDAY)
+    assert key(quiet, "sheets") in str(logged)
 
 
 async def test_after_a_reconnection_every_value_is_compared(held: Served, client: redis.Redis) -> None:
