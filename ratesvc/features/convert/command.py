@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from decimal import Decimal
 
 import click
 
@@ -32,4 +31,4 @@ async def convert(  # noqa: PLR0913 -- the options of the command
         if as_json:
             click.echo(to_json(answer, amount, pair[0], pair[1:], demo=demo))
         else:
-            click.echo(to_text(answer, Decimal(amount), *pair, language, demo=demo))
+            click.echo(to_text(answer, amount, *pair, language, demo=demo))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from ratesvc.domain.rates import InForce, plain
+from ratesvc.domain.rates import InForce, minor_places, plain
 from ratesvc.features.ranges.conversion import convert
 from ratesvc.render import terminal
 from ratesvc.render.json import encode, marks_of
@@ -37,17 +37,12 @@ def to_json(answer: InForce, amount: str, base: str, quotes: Sequence[str], *, d
     )
 
 
-def to_text(answer: InForce, amount: Decimal, base: str, quote: str, language: Language, *, demo: bool) -> str:
+def to_text(answer: InForce, amount: str, base: str, quote: str, language: Language, *, demo: bool) -> str:
     """The result in the minor unit, with «=» if it is exact; the rate of one unit; the sheet. Raises KeyError."""
-    converted = convert(answer.revision.sheet, amount, base, quote)
-    given = language.number(amount, max(_places(amount), 0))
+    converted = convert(answer.revision.sheet, Decimal(amount), base, quote)
+    given = language.number(Decimal(amount), len(amount.partition(".")[2]))
     sign = "=" if converted.result == converted.rounded else "≈"
-    result = language.number(converted.rounded, _places(converted.rounded))
+    result = language.number(converted.rounded, minor_places(quote))
     rate = language.number(converted.unit_rate, PLACES)
     title = terminal.title(answer, language, base, quote, demo=demo)
     return f"{given} {base} {sign} {result} {quote}\n1 {base} = {rate} {quote}\n{title}"
-
-
-def _places(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    return -exponent if isinstance(exponent, int) else 0
