@@ -87,8 +87,9 @@ def days_of(params: StrictParams, service: Service, usual_since: date | None = N
             raise BeforeHistory(until, service.history.recorded_from)
     since = named("since", usual_since or _usual_since(params, service.history, until))
     if since > until:
-        hint = "" if params.has("until") else f", which is {until} by default: give until, too"
-        raise BadRequest(f"since must not be later than until{hint}.", "since", params.text("since"))
+        usual = f"since must not be later than until, which is {until} by default: give until, too."
+        text = "since must not be later than until." if params.has("until") else usual
+        raise BadRequest(text, "since", params.text("since"))
     return Days(max(since, begins), until)
 
 
