@@ -52,7 +52,8 @@ def look(tag: str = "en", **others: Any) -> ChartLook:
 
 OLD = sheets(date(1992, 7, 1), 8400, 300_000, 3)
 
-AROUND_1998 = [(date(1997, 12, 30), Decimal("1.1")), (date(1998, 1, 1), Decimal(1))]
+# From the first of a month, and too low for a figure below the lowest point.
+AROUND_1998 = [(date(1997, 7, 1), Decimal(9)), (date(1998, 1, 1), Decimal("0.01")), (date(1998, 6, 30), Decimal(5))]
 
 DRAWINGS = {
     "one-month-en-light": lambda: chart(several(CODES[:1], date(2024, 7, 2), 24), look(theme="light")),
