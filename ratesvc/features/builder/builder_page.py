@@ -176,7 +176,7 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
 
 def _fallback(choice: Choice) -> str:
     """The words of the link that stands where the rows will be."""
-    usual = {"line": views.SHORT_TITLE, "inline": LINK_IN_A_SENTENCE}.get(choice.view.layout, LINK)
+    usual = {"line": views.HEADINGS["short"], "inline": LINK_IN_A_SENTENCE}.get(choice.view.layout, LINK)
     return choice.view.own_heading or choice.language.say(usual)
 
 

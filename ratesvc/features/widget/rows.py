@@ -8,31 +8,12 @@ from decimal import Decimal
 
 import msgspec
 
-from ratesvc.domain.rates import (
-    EXACT,
-    REDENOMINATION,
-    InForce,
-    Snapshot,
-    plain,
-    rate_change,
-    rounded,
-    trimmed,
-)
+from ratesvc.domain.rates import EXACT, REDENOMINATION, InForce, Snapshot, plain, rate_change, rounded, trimmed
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.text import text_width
 from ratesvc.features.widget.converter import converter_data
-from ratesvc.features.widget.view import (
-    DATED_TITLE,
-    FULL_HEADING,
-    FULL_TITLE,
-    HEADS,
-    NO_HEADING,
-    SHORT_HEADING,
-    SHORT_TITLE,
-    TITLE,
-    View,
-)
+from ratesvc.features.widget.view import DATED_TITLE, HEADINGS, HEADS, View
 from ratesvc.render.json import encode, source_url
 from ratesvc.render.language import HARD_BLANK, NOTHING, OLD_ROUBLES, PLACES
 
@@ -44,7 +25,6 @@ LONG_WIDTHS, SHORT_WIDTHS, WIDEST_LINE, EVEN_BAR = (12, 18, 24, 30, 36), (12, 16
 """What widget.css has rules for: thresholds in em by the number of columns, with names or long units and without them,
 and of lines; cells of a bar in even rows."""
 SHORT_UNIT = len("100 JPY")
-TITLES = {SHORT_HEADING: SHORT_TITLE, FULL_HEADING: FULL_TITLE}
 STOPS = ".\u3002\u0589"
 
 Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
@@ -195,7 +175,7 @@ def table(
     if not quoted:
         codes = ", ".join(view.shown)
         note = language.say("The Bank of Russia has no rate for {codes}.", codes=codes)
-    has_credit = view.has_heads or (view.layout == "converter" and view.heading == NO_HEADING)
+    has_credit = view.has_heads or (view.layout == "converter" and view.heading == "none")
     # A line is cut at its end, so there a warning stands in the heading's place.
     is_warning = is_line and (not quoted or shown[0].stale)
     if is_warning:
@@ -204,7 +184,7 @@ def table(
         tag=language.tag,
         direction=language.direction,
         title=f"{title} · {note}" if is_inline and note else title,
-        titled=view.heading != NO_HEADING or (not view.has_heads and view.layout in ("table", "line", "bar")),
+        titled=view.heading != "none" or (not view.has_heads and view.layout in ("table", "line", "bar")),
         headless=not view.has_heads,
         layout="" if is_table else view.layout,
         href=view.link(view.codes[0] if is_inline else "") or ("" if is_table else source),
@@ -279,11 +259,11 @@ def _title(shown: Sequence[InForce], language: Language, view: View, exact: str,
         return f"{hint}, {language.roubles(exact)}" if exact else hint
     if view.layout == "line" and shown[0].stale:
         return language.say("Not updated since {day}.", day=day).rstrip(STOPS)
-    title = view.own_heading or language.say(TITLES.get(view.heading, TITLE))
-    if view.has_heads or (view.layout == "converter" and view.heading == NO_HEADING):
+    title = view.own_heading or language.say(HEADINGS[view.heading])
+    if view.has_heads or (view.layout == "converter" and view.heading == "none"):
         return title
     dated = f"{title}, {day}" if view.own_heading else language.say(DATED_TITLE, day=day)
-    title = day if view.heading == NO_HEADING else dated
+    title = day if view.heading == "none" else dated
     is_tomorrows = (
         view.layout == "bar" and not language.foreign and shown[-1].revision.effective_date == today + ONE_DAY
     )

@@ -14,16 +14,19 @@ from ratesvc.features.widget import ground
 from ratesvc.render.language import PLACES
 from ratesvc.render.openapi import Site
 
-FULL_TITLE = "The Bank of Russia official exchange rates of foreign currencies"
 TITLE = LINK
-SHORT_TITLE = "Bank of Russia rates"
+HEADINGS = {
+    **dict.fromkeys(("", "none"), TITLE),
+    "short": "Bank of Russia rates",
+    "full": "The Bank of Russia official exchange rates of foreign currencies",
+}
+"""What `heading` says if it is not the host's own words, and the title then; `none` hides it."""
 DATED_TITLE = "Bank of Russia rates for {day}"
 MOST_CODES = 20
 COLUMNS = ("name", "today", "next", "change", "percent")
 COLUMNS_OF_A_SENTENCE = ("today", "next")
 DECIMALS = ("2", "4")
 SPARKS = ("0", "7", "30")
-NO_HEADING, SHORT_HEADING, FULL_HEADING = "none", "short", "full"
 LONGEST_ADDRESS = 500
 LONGEST_HEADING = 120
 HEADS = {"change": "Change", "percent": "Change, %"}
@@ -42,8 +45,8 @@ class View:
 
     A sentence shows the first of `codes`, and the builder keeps the others. `decimals` 0 keeps every printed digit.
     `unit` shows the price of one unit, `head` the row of heads. `href` is the host's own page about rates, or about
-    each of them if it contains {code}. `pending` says when to expect tomorrow's rates. `heading` is empty for our own,
-    «none» for a hidden, «short» for a short and «full» for a long one. `converter` adds fields for an amount.
+    each of them if it contains {code}. `pending` says when to expect tomorrow's rates. `heading` is one of HEADINGS or
+    the host's own words. `converter` adds fields for an amount.
     """
 
     layout: str = "table"
@@ -72,7 +75,7 @@ class View:
     @property
     def own_heading(self) -> str:
         """The host's own words, if any."""
-        return "" if self.heading in (NO_HEADING, SHORT_HEADING, FULL_HEADING) else self.heading
+        return "" if self.heading in HEADINGS else self.heading
 
     @property
     def changes(self) -> list[tuple[str, str]]:
