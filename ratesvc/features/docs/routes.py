@@ -18,7 +18,7 @@ from ratesvc.features.docs import openapi_json, reference
 from ratesvc.features.docs.reference import Manual
 from ratesvc.features.rendering import Queue, rendered, workers_of
 from ratesvc.features.site.page import own_page
-from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language, not_found
+from ratesvc.features.site.routes import TEXT, LenientParams, html, in_the_readers_language, not_found
 from ratesvc.render.json import JSON
 from ratesvc.render.openapi import Part, Site
 from ratesvc.service.app import Service
@@ -31,7 +31,6 @@ from ratesvc.web.responses import Answer, Handler
 DOCS_HEADERS = own_page("docs/docs", "docs/docs", img_src="'self'", connect_src="'self'")
 DOCUMENT, CATALOGUE = "/openapi.json", "/.well-known/api-catalog"
 LINKSET = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
-TEXT = "text/plain; charset=utf-8"
 EXAMPLES = {JSON, "text/plain", "text/csv"}
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
-from functools import cache, partial
+from functools import partial
 
 from aiohttp import web
 
@@ -38,10 +39,12 @@ LONGEST_AMOUNT = 30
 
 def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
-    return {"/rate": in_the_readers_language(partial(_rate, service, site))}
+    # Its pictures have the public address, under which not everybody may have opened it.
+    headers = own_page("site/rate", img_src=f"'self' {site.public_url}/", form_action="'self'")
+    return {"/rate": in_the_readers_language(partial(_rate, service, site, headers))}
 
 
-async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
+async def _rate(service: Service, site: Site, headers: Sequence[tuple[str, str]], request: web.Request) -> Answer:
     """Which rate applies to a document dated X, or why there is none."""
     now, history = service.clock(), service.history
     try:
@@ -49,9 +52,9 @@ async def _rate(service: Service, site: Site, request: web.Request) -> Answer:
         language, day, code = Language(params.language().tag), _day_asked(params, service), params.code("code")
         question = Question(day, code, history.codes(), typed_amount(params, code, language))
     except BadRequest as error:
-        return _rate_refused(request, service, site, error)
+        return Answer(html(_refusal(request, service, site, error), *headers), NO_STORE, 400)
     outcome = _outcome(question, service)
-    why, headers = reason(outcome, code, now, history.calendar), _rate_headers(site)
+    why = reason(outcome, code, now, history.calendar)
     if isinstance(outcome, InForce) and code in outcome.revision.sheet.by_code:
         days = Days(day - timedelta(days=rate_page.MONTH), day)
         has_line = site.has("chart") and history.first_loading(days) is None
@@ -87,12 +90,6 @@ def _day_asked(params: StrictParams, service: Service) -> date:
         return moscow_day(service.clock())
 
 
-@cache
-def _rate_headers(site: Site) -> tuple[tuple[str, str], ...]:
-    """Its pictures have the public address, under which not everybody may have opened it."""
-    return own_page("site/rate", img_src=f"'self' {site.public_url}/", form_action="'self'")
-
-
 def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
     try:
         service.require_publication()
@@ -102,15 +99,14 @@ def _outcome(question: Question, service: Service) -> InForce | RatesvcError:
     return answer if question.code in service.history.codes() else UnknownCurrency(question.code)
 
 
-def _rate_refused(request: web.Request, service: Service, site: Site, error: BadRequest) -> Answer:
+def _refusal(request: web.Request, service: Service, site: Site, error: BadRequest) -> str:
     """The form with the well-formed parts of the question and the amount as it was typed, and the error."""
     params = LenientParams(request)
     day, code = iso_day(request.query.get("date", "")) or moscow_day(service.clock()), "USD"
     with suppress(BadRequest):
         code = one_code(request.query.get("code", ""))
     question = Question(day, code, service.history.codes(), unread=params.text("amount", 200)[:LONGEST_AMOUNT])
-    page = rate_page.refused(question, error, params.language(), site)
-    return Answer(html(page, *_rate_headers(site)), NO_STORE, 400)
+    return rate_page.refused(question, error, params.language(), site)
 
 
 FEATURE = Feature("rate", routes, needs=("site",), robots=("Disallow: /rate?",))
