@@ -38,7 +38,10 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """One representation: its bytes, their type, and the headers that every encoding shares. Equal is only the same."""
+    """One representation: its bytes, their type, and the headers that every encoding shares.
+
+    A body equals only itself, so it can be the key of what belongs to it.
+    """
 
     content: bytes
     content_type: str

@@ -80,7 +80,7 @@ class Route:
         self.seconds = 0.0
 
     def add(self, status: int, seconds: float = 0.0) -> None:
-        """Count one more answer. That of the fast path takes less than a look at the clock is worth."""
+        """Count one more answer. The fast path gives no seconds, because measuring them costs too much there."""
         self.by_status[status] += 1
         self.durations[bisect_left(BOUNDS_S, seconds)] += 1
         self.seconds += seconds

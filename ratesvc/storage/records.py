@@ -20,7 +20,7 @@ from ratesvc.domain.rates import Quote, Revision, Sheet
 
 NAME_LENGTH = 12
 _MAGIC = b"ratesvc1" if array("H", [1]).tobytes() == b"\1\0" else b"ratesvcB"
-"""Columns are in this machine's order of bytes, so for a machine of the other order its values are damaged."""
+"""Columns have this machine's byte order. A machine of the other order has another word, and takes them for damaged."""
 _CHECKSUM_BYTES = 16
 _COVERAGE = "coverage"
 
