@@ -31,7 +31,8 @@ from ratesvc.render.language import PLACES, Language
 
 SILENCE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=40)
 """A stream has a heartbeat every 15 seconds."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 3.0, 60.0
+PAUSES_S = 3, 3, 6, 12, 24, 48, 60
+"""After no failure, after one, after two in a row, and so on."""
 SHOWN = ("USD", "EUR", "CNY")
 STREAM = "text/event-stream"
 DAMAGED = "damaged"
@@ -99,7 +100,7 @@ class _Watch:
                 failing_since, self.failures = failing_since if self.failures else now, self.failures + 1
                 if give_up_s and now - failing_since >= give_up_s:
                     raise GaveUp(f"gave up after {self.failures} failures in a row") from None
-            await asyncio.sleep(pause_s(self.failures))
+            await asyncio.sleep(PAUSES_S[min(self.failures, len(PAUSES_S) - 1)])
 
     async def read(self) -> None:
         """Deliver events until the stream ends.
@@ -188,12 +189,6 @@ class _Watch:
                 process.wait()
         if process.returncode:
             raise _NotDelivered(f"the command ended with {process.returncode}")
-
-
-def pause_s(failures: int) -> float:
-    """How long to wait after so many failures in a row."""
-    doublings = min(max(failures - 1, 0), 10)
-    return min(FIRST_PAUSE_S * (1 << doublings), LONGEST_PAUSE_S)
 
 
 def _news(event: _Event, known: Place | None, place: Place) -> Iterator[tuple[str, Stamp | None]]:

@@ -148,9 +148,7 @@ async def test_it_gives_up_after_failures_for_so_long(tmp_path: Path) -> None:
     assert err.endswith("ratesvc: gave up after 2 failures in a row\n")
 
 
-def test_it_tries_again_within_a_minute() -> None:
-    """After three seconds, and then later each time; also after days. Two heartbeats may fail to come."""
-    assert [watch.pause_s(failures) for failures in (0, 1, 2, 3, 4, 5, 6, 1500)] == [3, 3, 6, 12, 24, 48, 60, 60]
+def test_two_heartbeats_may_fail_to_come() -> None:
     assert 2 * HEARTBEAT_S < (watch.SILENCE.sock_read or 0) <= 40
 
 
@@ -162,7 +160,7 @@ async def test_a_command_that_goes_on_failing_gets_its_event_later_each_time(
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) == 4:
+        if len(pauses) == 9:
             raise EOFError
 
     monkeypatch.setattr(watch, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
@@ -171,7 +169,7 @@ async def test_a_command_that_goes_on_failing_gets_its_event_later_each_time(
     async with aiohttp.ClientSession() as http:
         with pytest.raises(EOFError):
             await reader(http, url, command=command, place="2026-04-23").go_on(None)
-    assert pauses == [3, 6, 3, 6]
+    assert pauses == [3, 6, 3, 6, 12, 24, 48, 60, 60]
     said = [line.partition("/v1")[0] for line in capsys.readouterr().err.splitlines()]
     failed = "ratesvc: the command ended with 1; trying again"
     assert said == [f"ratesvc: watching {url}", failed, f"ratesvc: watching {url}", failed]
