@@ -239,16 +239,14 @@ def manifest() -> dict[str, object]:
 
 def _releases() -> dict[str, Handler]:
     """Every release under its own address for ever, and the newest scripts under a second address."""
-    bodies = {
-        f"/widget/{version}/{name}": Body(content, releases.TYPES[name])
-        for version, release in releases.releases().items()
-        for name, content in release.items()
-    }
-    newest = {name: bodies[f"/widget/{releases.RELEASE}/{name}"] for name in releases.TYPES if name.endswith(".js")}
-    return {
-        **{path: fixed(body, FOR_EVER) for path, body in bodies.items()},
-        **{f"/widget/{name}": fixed(body, HOURLY) for name, body in newest.items()},
-    }
+    served: dict[str, Handler] = {}
+    for version, files in releases.releases().items():
+        for name, content in files.items():
+            body = Body(content, releases.TYPES[name])
+            served[f"/widget/{version}/{name}"] = fixed(body, FOR_EVER)
+            if version == releases.RELEASE and name.endswith(".js"):
+                served[f"/widget/{name}"] = fixed(body, HOURLY)
+    return served
 
 
 def _framed(page: str, look: Look) -> Body:
