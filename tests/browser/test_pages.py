@@ -105,8 +105,8 @@ async def test_a_result_of_the_search_leads_to_its_place_in_a_page(browser: Brow
         # The contents show where the reader is.
         here = spy.page.locator(".contents [aria-current=location]")
         await here.and_(spy.page.get_by_text("Excel")).wait_for()
-        await spy.page.evaluate("document.getElementById('события-без-redis').scrollIntoView()")
-        await here.and_(spy.page.get_by_text("без Redis")).wait_for()
+        await spy.page.evaluate("document.getElementById('в-вебхук-в-канал').scrollIntoView()")
+        await here.and_(spy.page.get_by_text("вебхук")).wait_for()
         for shown in (here, spy.page.locator("#find")):
             assert 0 <= await shown.evaluate("one => one.getBoundingClientRect().top") < 720
         assert spy.reported == []
