@@ -11,10 +11,10 @@ const known = ["height", "refresh", "href", "updown", "head", "heading", "unit",
 const allowed = { __proto__: null, caption: 1, "cbr-converter": 1, "aria-hidden": 1, "aria-label": 1, class: 1, tr: 1, thead: 1, p: 1, td: 1, bdi: 1, points: 1, data: 1, dir: 1, th: 1, polyline: 2, a: 1, tbody: 1, lang: 1, strong: 1, svg: 2, viewBox: 1, scope: 1, role: 1, title: 1, table: 1, target: 1, slot: 1 };
 // Milliseconds before an element that is inserted asks: some pages insert one that failed again at once.
 let rest = 0;
-// A node is a text, which is no object, or an array of its tag, an array of attributes and their values, and the nodes inside. Another tag
+// A node is a text, or an array of its tag, an array of attributes and their values, and the nodes inside. Another tag
 // becomes a span, another attribute is left out, and a link to anything but http and https, too.
 const built = node => {
-if (Object(node) !== node) return of("createTextNode").call(document, node);
+if (node === "" + node) return of("createTextNode").call(document, node);
 const tag = node[0], attributes = node[1];
 const element = of("createElementNS").call(document, "http://www.w3.org/" + (allowed[tag] > 1 ? "2000/svg" : "1999/xhtml"), allowed[tag] ? tag : "span");
 for (let at = 0; at < attributes.length; at += 2) {
