@@ -324,8 +324,9 @@ async def test_a_frame_in_a_narrow_column_is_whole(
 ) -> None:
     """Its height is that of a phone, or that of a bar on a desktop, so it leaves out names, and then changes.
 
-    A bar's rates end as far from the edge as its codes begin.
+    A bar's rates end as far from the edge as its codes begin, and no code is torn.
     """
+    torn = "[...document.querySelectorAll('.cbr-code')].filter(one => one.getClientRects().length > 1).length"
     ends = """side => [...document.querySelectorAll(side === "left" ? ".cbr-code" : "td.cbr-value")]
       .map(one => one.getBoundingClientRect()[side])"""
     code = await pasted(live.url, "frame", f"lang=ru&theme=light&layout={layout}")
@@ -336,6 +337,7 @@ async def test_a_frame_in_a_narrow_column_is_whole(
         spare = "innerHeight - document.body.getBoundingClientRect().height"
         assert await page.frames[1].evaluate(spare) >= 0, width
         assert await page.frames[1].evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        assert await page.frames[1].evaluate(torn) == 0, width
         left, right = [await page.frames[1].evaluate(ends, side) for side in ("left", "right")]
         assert abs(min(left) + max(right) - width) <= 1 or layout != "bar" or width > 284
 
