@@ -119,8 +119,7 @@ class Embedding:
         service, last, today = self._service, self._shown[-1].revision.effective_date, self._publication.snapshot.today
 
         def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
-            within = Days(last - timedelta(days=days), last)
-            wanted = SeriesParams((code,), within, new_roubles=last >= REDENOMINATION)
+            wanted = SeriesParams((code,), Days(last - timedelta(days), last), new_roubles=last >= REDENOMINATION)
             return series(service.history, code, wanted)
 
         return rows.table(self._shown, language, view, recent, today=today, demo=service.demo)

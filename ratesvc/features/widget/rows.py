@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from ratesvc.domain.rates import EXACT, REDENOMINATION, InForce, Snapshot, plain, rate_change, rounded, trimmed
+from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, InForce, Snapshot, plain, rate_change, rounded, trimmed
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.text import text_width
@@ -306,7 +306,7 @@ class _Writer:
         """The row; its first cell is the trend."""
         view, language = self._view, self._language
         nominal = _nominal(self._shown, code) or 1
-        units = view.units(nominal)
+        units = ONE if view.unit else Decimal(nominal)
         trend_rates = recent(code, view.spark) if view.spark else ()
         points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in trend_rates], language)
         values, exact = zip(*(self._value(answer, code, units) for answer in self._shown), strict=True)

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from urllib.parse import urlencode
 
-from ratesvc.domain.rates import MOST_USED, ONE, rounded
+from ratesvc.domain.rates import MOST_USED, rounded
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import LINK
 from ratesvc.features.widget import ground
@@ -85,10 +85,6 @@ class View:
     def link(self, code: str = "") -> str:
         """The address for a row, or for the heading."""
         return "" if not code and "{code}" in self.href else self.href.replace("{code}", code)
-
-    def units(self, nominal: int) -> Decimal:
-        """The number of units whose price is shown."""
-        return ONE if self.unit else Decimal(nominal)
 
     def places(self, amount: Decimal) -> int:
         """Decimals for an amount. Below 1 it keeps that many significant digits instead, because 0.00 says nothing."""
