@@ -106,17 +106,18 @@ class Connection(RequestHandler):
 async def accepting(
     app: web.Application,
     listener: socket.socket,
+    wrap: Callable[[Respond], Respond] | None = None,
     install: Callable[[Connection, web.Server], None] | None = None,
 ) -> AsyncIterator[None]:
     """Answer on this socket while the context lasts. At its end finish the answers that are being sent.
 
-    `install` may change each new connection.
+    `wrap` wraps the application's handler, behind the limits. `install` may change each new connection.
     """
     # A client that leaves a stream gives up its place at once, by the cancellation of its handler.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=FINISH_S, handler_cancellation=True)
     await runner.setup()
     server, loop = cast("web.Server", runner.server), asyncio.get_running_loop()
-    server.request_handler = guarded(server.request_handler)
+    server.request_handler = guarded(wrap(server.request_handler) if wrap else server.request_handler)
 
     def connect() -> Connection:
         limits = {"keepalive_timeout": KEEP_ALIVE_S, "lingering_time": LINGER_S}

@@ -275,3 +275,19 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
         return Response(finished, request, service.clock())
 
     return respond
+
+
+def remembering(service: Service, routed: Respond) -> Respond:
+    """The application, called only for targets that this publication has not answered yet. The others need no route."""
+
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
+        now = service.clock()
+        publication = service.served(now)
+        answer = publication.answers.get(request.raw_path) if publication else None
+        if answer is None or request.method not in ("GET", "HEAD"):
+            return await routed(request)
+        response = Response(answer, request, now)
+        answer.route.add(response.status)
+        return response
+
+    return respond

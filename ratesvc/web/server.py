@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -17,9 +18,9 @@ from ratesvc.config import Server
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.web import fast_path, features, probes, problems, rates
-from ratesvc.web.connections import Connection, accepting
+from ratesvc.web.connections import accepting
 from ratesvc.web.problems import preflight, wrong_method
-from ratesvc.web.responses import Handler, Respond, answering, counted
+from ratesvc.web.responses import Handler, Respond, answering, counted, remembering
 
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
 
@@ -91,19 +92,19 @@ async def listening(service: Service) -> AsyncIterator[str]:
             admin = stack.enter_context(_bound(server, server.admin_port))
             service.admin_url = _address(server, admin)
             await stack.enter_async_context(accepting(_application(service, public_url, probes.routes(service)), admin))
-        await stack.enter_async_context(accepting(app, listener, install=_fast_path(service)))
+        await stack.enter_async_context(accepting(app, listener, **_shortcuts(service)))
         stack.callback(service.drain)
         yield address
 
 
-def _fast_path(service: Service) -> Callable[[Connection, web.Server], None] | None:
-    """What lets a connection take the fast path. Routes write the access log, so with it there is none."""
+def _shortcuts(service: Service) -> dict[str, Any]:
+    """The shortcuts of remembered answers past their routes. Routes write the access log, so with it there are none."""
     if service.settings.log.access:
-        return None
+        return {}
     if not fast_path.is_known():
         structlog.get_logger("ratesvc").warning("fast_path_off", aiohttp=aiohttp.__version__)
-        return None
-    return partial(fast_path.install, service)
+        return {"wrap": partial(remembering, service)}
+    return {"wrap": partial(remembering, service), "install": partial(fast_path.install, service)}
 
 
 def _address(server: Server, listener: socket.socket) -> str:
