@@ -284,7 +284,7 @@ def remembering(service: Service, routed: Respond) -> Respond:
         now = service.clock()
         publication = service.served(now)
         answer = publication.answers.get(request.raw_path) if publication else None
-        if answer is None or request.method not in ("GET", "HEAD"):
+        if answer is None or service.draining or request.method not in ("GET", "HEAD"):
             return await routed(request)
         response = Response(answer, request, now)
         answer.route.add(response.status)
