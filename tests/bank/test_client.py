@@ -1,4 +1,4 @@
-"""Requests to the Bank: which mirror is next, the pace, and networks with a proxy. Wrong answers are faults A."""
+"""Requests to the Bank: which mirror is next, and networks with a proxy. Wrong answers are faults A."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ label:has(span){display:flex;flex-wrap:wrap;gap:0 .3em;height:1.35em;overflow:hi
 label:nth-of-type(2){margin-top:.4em}
 input,select,output,button{box-sizing:border-box;min-width:0;min-height:2.2em;margin:0;padding:.2em .5em;border:1px solid color-mix(in srgb,currentColor 60%,transparent);border-radius:.3em;background:none;color:inherit;font:inherit;line-height:1.6;font-variant-numeric:tabular-nums}
 input,output{flex:1 1 4em;width:4em;overflow-wrap:anywhere}
-output{flex-basis:5.6em;min-height:1.8em;padding:.1em .4em;font-size:1.25em;font-weight:600}
+output{flex-basis:5.6em;min-height:1.76em;padding:.1em .4em;font-size:1.25em;line-height:1.4;font-weight:600}
 select{flex:0 0 5.4em}
 output+select{flex:1 0 5.4em;max-width:8em}
 option{background:Canvas;color:CanvasText}
