@@ -16,9 +16,9 @@ _HEADS, _NOTE, _CELL_GAP, _ONE_LINE = 44, 8, 8, 32
 _COLUMN = 90
 """The usual width of a column."""
 _WIDEST = 600 - PADDING
-_NO_TREND, _NARROW, _OWN_LINES = 330, 240, 157
-"""Below these widths per cent take the trend line's place, a bar has a line a rate and a table no per cent, and changes
-have lines of their own."""
+_NO_TREND, _LIST, _NARROW, _OWN_LINES = 330, 255, 240, 157
+"""Below these widths per cent take the trend line's place, a bar has a line a rate, a table has no per cent, and
+changes have lines of their own."""
 _CELL, _OUTSET = 93, 7
 _FIELDS = ((244, 127), (224, 157), (0, 220))
 """From this width on <cbr-converter> has that height with its margin, before its fields stand one by one."""
@@ -33,7 +33,7 @@ def height(table: Table, width: int) -> int:
     if table.converter:
         high += next(fields for least, fields in _FIELDS if width >= least)
     if table.layout == "bar":
-        if room < _NARROW:
+        if room < _LIST:
             high += _LINE * sum(_lines(row.unit, 16, room // 2) for row in table.rows)
         else:
             across = _across(len(table.rows), room + _OUTSET)

@@ -339,10 +339,12 @@ class _Writer:
         """The move, and the cells of change."""
         newest, view, language = self._shown[-1], self._view, self._language
         change = rate_change(newest.revision.sheet, newest.previous.sheet if newest.previous else None, code)
-        if not change:
+        quote = newest.revision.sheet.by_code.get(code)
+        # The rouble has a change, and no rate.
+        if not (change and quote):
             return "", {"change": NOTHING, "percent": NOTHING}
         exact, percent = EXACT.multiply(change.absolute, units), change.percent(PERCENT_PLACES)
-        places = view.places(EXACT.multiply(newest.revision.sheet.by_code[code].unit_rate, units))
+        places = view.places(EXACT.multiply(quote.unit_rate, units))
         # An arrow beside 0.00 would say both, so a change keeps digits that are not 0, and per cent have no arrow.
         places = places if view.rounded(exact, places) else view.places(exact)
         absolute = view.rounded(exact, places)
