@@ -1,70 +1,69 @@
-"""The address of Redis, parsed. Pure and without redis-py, because small commands read the configuration, too.
-
-    redis://[user:password@]host[:port][/db]             rediss:// for TLS
-    unix://[user:password@]/path/to/socket[?db=1]
-    redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]
-    redis+cluster://[user:password@]host[:port],host[:port]
-
-`rediss+sentinel` and `rediss+cluster` are the same with TLS. User and password are those of Redis itself. No error
-repeats any part of the address, because it may be a secret.
-"""
+"""The address of Redis, parsed. Pure and without redis-py, because small commands read the configuration, too."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-KINDS = {"redis": "server", "unix": "socket", "redis+sentinel": "sentinel", "redis+cluster": "cluster"}
-SCHEMES = (*KINDS, "rediss", "rediss+sentinel", "rediss+cluster")
-PORTS = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 AUTHORITIES = "ssl_ca_certs"
 TLS_OPTIONS = (AUTHORITIES, "ssl_certfile", "ssl_keyfile")
 OPTIONS = ("db", *TLS_OPTIONS, "sentinel_username", "sentinel_password")
+PORTS = {"redis": 6379, "redis+sentinel": 26379, "redis+cluster": 6379}
+
+_LOGIN = "(?:(?P<username>[^:/#]*)(?::(?P<password>[^/#]*))?@)?"
+_HOST = r"(?:\[[^]]+\]|[^]\s:/@#,[]+)(?::[0-9]+)?"
+_HOSTS = f"{_LOGIN}(?P<hosts>{_HOST}(?:,{_HOST})*)"
+_DB = "(?:/(?P<db>[0-9]*))?"
+FORMS = {
+    "redis": ("[user:password@]host[:port][/db]", f"{_LOGIN}(?P<hosts>{_HOST})?{_DB}"),
+    "unix": ("[user:password@]/path/to/socket[?db=1]", f"{_LOGIN}(?P<path>/.+)"),
+    "redis+sentinel": ("[user:password@]host[:port],host[:port]/service[/db]", f"{_HOSTS}/(?P<service>[^/]+){_DB}"),
+    "redis+cluster": ("[user:password@]host[:port],host[:port]", f"{_HOSTS}(?:/0?)?"),
+}
+"""What follows `redis://` and the others; `rediss` means TLS. User and password are those of Redis itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """`kind` is server, socket, sentinel or cluster; `nodes` are its hosts and ports, or those of the sentinels."""
+    """`kind` is its scheme without TLS; `nodes` are its hosts and ports, or those of the sentinels."""
 
     kind: str
-    nodes: tuple[tuple[str, int], ...] = ()
-    path: str = ""
-    service: str = ""
-    db: int = 0
-    username: str | None = None
-    password: str | None = None
-    tls: bool = False
+    nodes: tuple[tuple[str, int], ...]
+    path: str
+    service: str
+    db: int
+    username: str | None
+    password: str | None
+    tls: bool
     options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Parse an address. Raises ValueError, whose text continues "The address …"."""
+        """Parse an address. Raises ValueError, whose text continues "The address …", and repeats no part of it."""
         scheme, _, rest = url.partition("://")
-        if scheme not in SCHEMES:
-            raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
-        kind = KINDS[scheme.replace("rediss", "redis")]
+        kind = scheme.replace("rediss", "redis")
+        if kind not in FORMS:
+            raise ValueError(f"must begin with one of {', '.join(f'{kind}://' for kind in FORMS)}, or rediss for TLS")
+        form, pattern = FORMS[kind]
         rest, _, query = rest.partition("?")
-        options = _options(query)
-        authority, slash, path = rest.partition("/")
-        secrets, _, hosts = authority.rpartition("@")
-        username, _, password = secrets.partition(":")
-        names = [unquote(name) for name in path.split("/") if name and kind != "socket"]
-        service = names.pop(0) if kind == "sentinel" and names else ""
-        db = names.pop(0) if names else options.pop("db", "")
-        _check(kind, path, service, db, names)
-        return cls(
-            kind,
-            () if kind == "socket" else _nodes(kind, hosts),
-            unquote(slash + path) if kind == "socket" else "",
-            service,
-            int(db or 0),
-            username=unquote(username) or None,
-            password=unquote(password) or None,
-            tls=scheme.startswith("rediss"),
-            options=options,
-        )
+        options: dict[str, str] = dict(parse_qsl(query, keep_blank_values=True))
+        if not options.keys() <= set(OPTIONS):
+            raise ValueError(f"has an unknown option; known are {', '.join(OPTIONS)}")
+        wrong = ValueError(f"must be like {scheme}://{form}; in a password, / ? # @ are written %2F %3F %23 %40")
+        if not (found := re.fullmatch(pattern, rest)):
+            raise wrong
+        parts = {name: unquote(text or "") for name, text in found.groupdict().items()}
+        hosts = parts["hosts"].split(",") if "hosts" in parts else ()
+        try:
+            nodes = tuple(_node(host or "localhost", PORTS[kind]) for host in hosts)
+            db = int(parts.get("db") or options.pop("db", "0"))
+        except ValueError:
+            raise wrong from None
+        login = parts["username"] or None, parts["password"] or None
+        return cls(kind, nodes, parts.get("path", ""), parts.get("service", ""), db, *login, scheme != kind, options)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -72,41 +71,6 @@ class RedisAddress:
         return tuple(filter(None, (self.password, self.options.get("sentinel_password"))))
 
 
-def _options(query: str) -> dict[str, str]:
-    try:
-        options = dict(parse_qsl(query, strict_parsing=True)) if query else {}
-    except ValueError:
-        options = {"": ""}
-    if not options.keys() <= set(OPTIONS):
-        raise ValueError(f"has an unknown option; known are {', '.join(OPTIONS)}")
-    return options
-
-
-def _check(kind: str, path: str, service: str, db: str, names: list[str]) -> None:
-    """`names` are the parts of the path that are left."""
-    if kind == "socket" and not path:
-        raise ValueError("lacks the path of the socket")
-    if kind == "sentinel" and not service:
-        raise ValueError("lacks the name of the service: redis+sentinel://host:port,host:port/service/db")
-    if db and not (db.isascii() and db.isdigit()):
-        raise ValueError("has a database that is not a number")
-    if names or (kind == "cluster" and int(db or 0)):
-        raise ValueError("has too many parts behind the host")
-
-
-def _nodes(kind: str, hosts: str) -> tuple[tuple[str, int], ...]:
-    parts = hosts.split(",")
-    if len(parts) > 1 and kind == "server":
-        raise ValueError("names several hosts, which only redis+sentinel:// and redis+cluster:// take")
-    return tuple(_node(part or ("localhost" if kind == "server" else ""), PORTS[kind]) for part in parts)
-
-
 def _node(text: str, port: int) -> tuple[str, int]:
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname or "", parts.port or port
-    except ValueError:
-        host = ""
-    if not host:
-        raise ValueError("has an invalid host or port; in a password, / ? # @ are written %2F %3F %23 %40")
-    return host, port
+    parts = urlsplit(f"//{text}")
+    return parts.hostname or "", parts.port or port

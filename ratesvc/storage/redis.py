@@ -74,14 +74,14 @@ def connect(url: str) -> Redis:
     """
     address = RedisAddress.from_url(url)
     options = _options(address)
-    if address.kind == "cluster":
+    if address.kind == "redis+cluster":
         nodes = [ClusterNode(host, port) for host, port in address.nodes]
         cluster = RedisCluster(startup_nodes=nodes, max_connections=MOST_CONNECTIONS, ssl=address.tls, **options)
         # It has the same commands, without a common type.
         return cast("Redis", cluster)
-    if address.kind == "sentinel":
+    if address.kind == "redis+sentinel":
         return _by_sentinel(address, options)
-    if address.kind == "socket":
+    if address.kind == "unix":
         options |= {"connection_class": UnixDomainSocketConnection, "path": address.path}
     else:
         host, port = address.nodes[0]

@@ -107,7 +107,7 @@ def test_the_service_understands_the_addresses_of_redis_in_the_handbook() -> Non
     """The code that reads the setting parses each form."""
     block = PAGES["operating.md"].partition("## Addresses of Redis\n")[2].split("```")[1].removeprefix("text\n")
     kinds = [RedisAddress.from_url(line).kind for line in block.splitlines()]
-    assert kinds == ["server", "server", "socket", "sentinel", "cluster"]
+    assert kinds == ["redis", "redis", "unix", "redis+sentinel", "redis+cluster"]
 
 
 @pytest.mark.parametrize("name", ["api", "deploying"])
