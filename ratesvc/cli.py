@@ -92,18 +92,10 @@ def _explained(error: Exception) -> tuple[str, int]:
         return str(error), CONFIG if isinstance(error, ConfigError | EngineError) else FAILED
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
-        return f"{named}{error.strerror or error}{_hint(error)}", AGAIN if error.errno in PASSING else CONFIG
+        return f"{named}{error.strerror or error}", AGAIN if error.errno in PASSING else CONFIG
     place = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"internal error, please report it: {text} ({place.filename}, line {place.lineno})", INTERNAL
-
-
-def _hint(error: OSError) -> str:
-    """The setting of an address that is refused; asyncio's text for that holds these words."""
-    if "to bind on address" not in str(error):
-        return ""
-    is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
-    return f"; {'RATESVC_PORT or RATESVC_ADMIN_PORT sets the port' if is_port else 'RATESVC_HOST sets the address'}"
 
 
 # Commands

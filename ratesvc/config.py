@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -192,7 +191,7 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
     given = sorted(name for name in environment if name.startswith(PREFIX) and name != CONFIG_FILE_VARIABLE)
     for variable in given:
         if variable not in known:
-            raise ConfigError(f"{variable}: no such setting{_nearest(variable, known)}")
+            raise ConfigError(f"{variable}: no such setting")
         path, kind = known[variable]
         _put(tree, path, _from_text(environment[variable], kind))
     if "data_dir" not in tree:
@@ -321,8 +320,3 @@ def _in_words(kind: Any, nothing: str) -> str:
     if origin is tuple:
         return f"a list, each entry {_in_words(arguments[0], nothing)}"
     return f"{_in_words(arguments[0], nothing)}, or {nothing}" if arguments else _IN_WORDS[kind]
-
-
-def _nearest(variable: str, known: Mapping[str, object]) -> str:
-    near = get_close_matches(variable.replace("SERVER_", ""), known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""

@@ -32,7 +32,6 @@ DAILY_PATH = "/scripts/XML_daily.asp"
 DEMO_HEADER = "X-Ratesvc-Demo"
 """On every answer of a ratesvc that serves recorded figures."""
 MOST_REDIRECTS = 3
-LONGEST_PAUSE_S = 600.0
 LONG_BYTES = 64 * 1024
 MOST_COOKIES, LONGEST_COOKIES = 20, 4096
 
@@ -246,12 +245,12 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
     """The pause that the mirror asks for: seconds, or a date, which is compared with the mirror's own clock."""
     text = response.headers.get("Retry-After", "")
     if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST_PAUSE_S)
+        return float(text[:9])
     try:
         pause = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("Date", ""))
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(pause.total_seconds(), 0.0), LONGEST_PAUSE_S)
+    return max(pause.total_seconds(), 0.0)
 
 
 def _printed(day: date) -> str:

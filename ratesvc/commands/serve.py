@@ -24,7 +24,9 @@ from ratesvc.web.server import listening
 async def serve(settings: Settings, *, demo: bool) -> None:
     """Serve until SIGTERM, SIGHUP or SIGINT, then drain. Raises ConfigError, EngineError and OSError.
 
-    During the start SIGTERM and SIGHUP end it without an error, and SIGINT cancels it like any command.
+    A drain answers for `drain_seconds` more. Then the port closes, and answers that are being sent have FINISH_S of
+    web/connections.py. During the start SIGTERM and SIGHUP end it without an error, and SIGINT cancels it like any
+    command.
     """
     _give_back_memory()
     features.load(settings.features)

@@ -172,7 +172,7 @@ class Service:
         """Fetch the missing part of history. After a failure, plan the next run."""
 
         async def on_step(progress: Progress) -> None:
-            self.telemetry.backfilling(progress, begins=self.backfilling is None)
+            self.telemetry.backfilling(progress)
 
         if self._backfill.is_needed():
             # Another replica may have stored it.
@@ -297,12 +297,6 @@ class Service:
         self.drain()
         await self.schedule.stop()
         await self.store.release_leases()
-
-    def not_ready_because(self) -> str | None:
-        """Why this replica cannot answer, from its own memory alone."""
-        if self.draining:
-            return "draining"
-        return None if self.publication else "no_sheet"
 
     def health(self) -> dict[str, Check]:
         """The checks of application/health+json."""

@@ -73,17 +73,13 @@ class _Figures:
 
     def complete(self) -> Coverage | None:
         """The complete days; None if no sheet is admitted. They end before the first open day after the last."""
-        since, open_days = self.coverage.since, self.coverage.open_days
+        open_days = self.coverage.open_days
         admitted = (day for day in sheet_days(self.columns.values()) if day in self.coverage and day not in open_days)
         newest = max(admitted, default=None)
         if newest is None:
             return None
-        later = [day for day in open_days if day > newest]
-        return Coverage(
-            since,
-            later[0] - ONE_DAY if later else self.coverage.until,
-            tuple(day for day in open_days if day < newest),
-        )
+        until = next((day - ONE_DAY for day in open_days if day > newest), self.coverage.until)
+        return Coverage(self.coverage.since, until, tuple(day for day in open_days if day < newest))
 
     def history(self, memory: History) -> History:
         """A history of the admitted days, and of every document in memory."""
@@ -109,7 +105,6 @@ class Backfill:
         self._running = asyncio.Lock()
         self._asked: Counter[date] = Counter()
         """How often the document of each open day was asked for."""
-        self._unanswered = 0
         self.progress: Progress | None = None
         """The current step, while a run goes on."""
 
@@ -148,20 +143,13 @@ class Backfill:
                 await self._store.backfill_lease.release()
 
     def _checked(self, since: date, until: date | None) -> Days:
-        tomorrow = self._today() + ONE_DAY
-        requested = Days(max(since, FIRST_DAY), min(until or tomorrow, tomorrow))
-        if requested.since > requested.until:
-            refusal = _nothing_in(Days(since, until or tomorrow))
-            raise RatesvcError(f"{refusal}; those from {FIRST_DAY} to {tomorrow} can be asked for")
         if not self._history.days:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
-        newest = max(self._history.days[-1], self._history.asked_until(self._today()))
-        if requested.since > newest:
-            raise _nothing_in(requested)
-        return replace(requested, until=min(requested.until, newest))
-
-    def _today(self) -> date:
-        return moscow_day(self._refresher.clock())
+        newest = max(self._history.days[-1], self._history.asked_until(moscow_day(self._refresher.clock())))
+        requested = Days(max(since, FIRST_DAY), min(until or newest, newest))
+        if requested.since > requested.until:
+            raise _nothing_in(Days(since, until or newest))
+        return requested
 
     async def _check_turn(self) -> None:
         if not await self._store.backfill_lease.take():
@@ -293,14 +281,15 @@ class Backfill:
     async def _decide_open_days(self, figures: _Figures, step: OnStep) -> None:
         """Decide about the open days, the oldest first, and store and announce what is admitted.
 
-        A day that only waited for the days before it needs no document. Each admitted document is stored at once. The
-        columns are stored once, at the end, because all of them are written.
+        A day that only waited for the days before it needs no document, and one whose document does not come stays
+        open. Each admitted document is stored at once. The columns are stored once, at the end, because all are
+        written.
         """
         open_days = figures.coverage.open_days
         scratch, newest = figures.history(self._history), self._history.days[-1]
         again = sorted(filter(self._asked.__getitem__, open_days), key=self._asked.__getitem__)
         days = [*(day for day in open_days if day not in again), *again[:MOST_ASKED_AGAIN]]
-        before, self._unanswered = figures.coverage, 0
+        before, unanswered = figures.coverage, 0
         try:
             for number, day in enumerate(days):
                 # A poll may have admitted it meanwhile.
@@ -308,12 +297,18 @@ class Backfill:
                 # The series name no codes, so a day after the newest admitted sheet needs its document.
                 if revision is None and day <= newest and (found := composed(figures.columns.values(), day)):
                     revision = found if assess_beside(scratch, found.sheet).decision is Decision.ACCEPT else None
+                if revision is None:
+                    await step(Progress(number, len(days), f"the sheet of {day}"))
+                    try:
+                        revision = await self._ask_for_open_day(scratch, day, figures)
+                        unanswered = 0
+                    except FetchFailed:
+                        unanswered += 1
+                        if unanswered >= MOST_UNANSWERED:
+                            raise
                 if revision:
                     scratch.hold([revision])
                     figures.take(revision)
-                    continue
-                await step(Progress(number, len(days), f"the sheet of {day}"))
-                await self._decide_open_day(scratch, day, figures)
         finally:
             # A run that lost its turn leaves history to the process that has it.
             if figures.coverage != before and self._store.backfill_lease.held:
@@ -329,31 +324,18 @@ class Backfill:
             self._hold((), list(figures.columns.values()), coverage)
             await self._store.announce()
 
-    async def _decide_open_day(self, scratch: History, day: date, figures: _Figures) -> None:
-        """Ask for the document of an open day. If it is admitted, the scratch history and the figures get it.
-
-        The day of a document that does not come stays open. Raises FetchFailed if many in a row do not come.
-        """
+    async def _ask_for_open_day(self, scratch: History, day: date, figures: _Figures) -> Revision | None:
+        """Ask for the document of an open day, and return it if it is admitted. Raises FetchFailed."""
         await asyncio.sleep(self._gap_s)
         self._asked[day] += 1
-        revision = composed(figures.columns.values(), day)
-        try:
-            cycle = await self._refresher.decide_open_day(scratch, day, revision.sheet if revision else None)
-            if cycle is None:
-                await asyncio.sleep(self._gap_s)
-                if not await self._client.dynamic(USD, day, day):
-                    # The series have no sheet of that day any more.
-                    figures.forget(day)
-            self._unanswered = 0
-        except FetchFailed:
-            self._unanswered += 1
-            if self._unanswered >= MOST_UNANSWERED:
-                raise
-            return
-        if cycle:
-            for revision in cycle.accepted:
-                scratch.hold([revision])
-                figures.take(revision)
+        given = composed(figures.columns.values(), day)
+        cycle = await self._refresher.decide_open_day(scratch, day, given.sheet if given else None)
+        if cycle is None:
+            await asyncio.sleep(self._gap_s)
+            if not await self._client.dynamic(USD, day, day):
+                # The series have no sheet of that day any more.
+                figures.forget(day)
+        return cycle.accepted[0] if cycle and cycle.accepted else None
 
 
 def _nothing_in(days: Days) -> RatesvcError:

@@ -1,4 +1,4 @@
-"""What healthy means: the checks of application/health+json, made from facts. Pure."""
+"""What ready and healthy mean: the answer of /readyz, and the checks of /health. Made from facts, pure."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ LONGEST_SILENCE_S = 10.0
 MOST_NAMED = 20
 MOST_SKEW_S = 30.0
 CALENDAR_NOTICE = timedelta(days=31)
+
+
+def not_ready_because(*, draining: bool, has_sheet: bool) -> str | None:
+    """Why this replica cannot answer, from its own memory alone; None if it can."""
+    return "draining" if draining else None if has_sheet else "no_sheet"
 
 
 def sheet(snapshot: Snapshot | None, newest: Revision | None, taken_back: Collection[date] = ()) -> Check:

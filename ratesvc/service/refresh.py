@@ -89,7 +89,7 @@ class _Draft:
         """The sheets before that day, those of this cycle among them."""
         return Recent.before(self.history, effective, (new.sheet for new in self.admitted.values()))
 
-    def decide(self, sheet: Sheet, *, settled: bool) -> Admission:
+    def judge(self, sheet: Sheet, *, settled: bool) -> Admission:
         """Apply the rules of admission to a sheet. The arguments are those of `admit`."""
         day = sheet.effective_date
         current, withdrawn = self.current(day), [revision.sheet for revision in self.history.standing(day)[1]]
@@ -257,12 +257,13 @@ class Refresher:
                 # At a first start, today's and the newest sheet need earlier ones to be compared with.
                 with contextlib.suppress(FetchFailed):
                     await self._ask_for(effective - ONE_DAY, draft)
-            await self._decide_about(sheet, raw, draft)
+            await self._receive(sheet, raw, draft)
         # Otherwise the next poll asks again, and may confirm it.
         if day and not self._note_absence(day, effective) and effective not in draft.cycle.held_back:
             self._asked[day] = self._today()
 
-    async def _decide_about(self, sheet: Sheet, raw: bytes, draft: _Draft) -> None:
+    async def _receive(self, sheet: Sheet, raw: bytes, draft: _Draft) -> None:
+        """Judge a daily document, unless it says what is held."""
         effective = sheet.effective_date
         current = draft.current(effective)
         if current and current.sheet.says_the_same_as(sheet):
@@ -274,10 +275,10 @@ class Refresher:
             return
         # A backfill compares an open day with the series.
         settled = self.history.is_settled(effective, self._today()) and effective not in self.history.open_days
-        await self._decide(draft.decide(sheet, settled=settled), raw, draft, settled=settled)
+        await self._act_on(draft.judge(sheet, settled=settled), raw, draft, settled=settled)
 
-    async def _decide(self, admission: Admission, raw: bytes, draft: _Draft, *, settled: bool) -> None:
-        """Take the decision about a document into the draft. The second address may confirm an unconfirmed sheet."""
+    async def _act_on(self, admission: Admission, raw: bytes, draft: _Draft, *, settled: bool) -> None:
+        """Take an admitted sheet into the draft, or hold it back. The second address may confirm an unconfirmed one."""
         # While that address is asked, a backfill may admit the same sheet. Redis keeps one revision under a number.
         number = draft.history.next_number(admission.sheet.effective_date)
         if isinstance(admission, Unconfirmed):
@@ -329,23 +330,19 @@ class Refresher:
             if document.effective_date != day:
                 return None
             whole = with_monthly(document, composed, draft.recent(day)) if composed else document
-            agrees = composed is not None and composed.says_the_same_as(whole)
-            # Of three documents that differ one errs, and nothing says which.
-            settled = settled and (agrees or composed is None)
-            admission = self._admission(whole if agrees else document, draft, settled=settled, agrees=agrees)
-        await self._decide(admission, raw, draft, settled=settled)
+            if composed and composed.says_the_same_as(whole):
+                admission = draft.judge(whole, settled=settled)
+                if settled and isinstance(admission, Unconfirmed):
+                    admission = admission.compared_with(composed)
+            elif (rows := len(document.quotes)) < FEWEST_ROWS:
+                admission = Quarantined.because(document, ("rows", f"{rows} rows, and not what the series say"))
+            else:
+                # Of three documents that differ one errs, and nothing says which.
+                settled = settled and composed is None
+                admission = draft.judge(document, settled=settled)
+        await self._act_on(admission, raw, draft, settled=settled)
         await self._store(draft)
         return draft.cycle
-
-    @staticmethod
-    def _admission(sheet: Sheet, draft: _Draft, *, settled: bool, agrees: bool) -> Admission:
-        """Decide about a daily document. On a settled day the series, if it `agrees` with them, are the second one."""
-        if not agrees and len(sheet.quotes) < FEWEST_ROWS:
-            return Quarantined.because(sheet, ("rows", f"{len(sheet.quotes)} rows, and not what the series say"))
-        admission = draft.decide(sheet, settled=settled)
-        if agrees and settled and isinstance(admission, Unconfirmed):
-            return admission.compared_with(sheet)
-        return admission
 
     async def _quarantine_refused(self, failure: FetchFailed, draft: _Draft) -> None:
         for error in failure.refusals:

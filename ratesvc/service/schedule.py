@@ -39,8 +39,8 @@ Job = Callable[[], Coroutine[Any, Any, None]]
 def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: Cycle, failures: int) -> float:
     """Seconds until the next poll, without jitter: few while a sheet is awaited or a request has failed, or an hour.
 
-    `fixed_s`, when configured, decides once a sheet is held, unless a mirror asks for a longer pause. `failures` counts
-    those in a row, with `cycle` as the last.
+    `fixed_s`, when configured, decides once a sheet is held, unless a mirror asks for a longer pause by Retry-After.
+    `failures` counts those in a row, with `cycle` as the last.
     """
     newest = history.awaited_after if history.days else None
     if newest is None and cycle.outcome == "skipped":
@@ -53,7 +53,7 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
     is_retried = cycle.has_failed or (cycle.failure and cycle.outcome == "new")
     if is_retried and (fixed_s is None or newest is None):
         pace = min(pace, FIRST_RETRY_S * 2.0 ** min(max(failures, 1) - 1, 10), LONGEST_RETRY_S)
-    return max(pace, cycle.failure.retry_after_s if cycle.failure else 0.0)
+    return max(pace, min(cycle.failure.retry_after_s, LONGEST_RETRY_S) if cycle.failure else 0.0)
 
 
 def _pace_s(calendar: WorkCalendar, newest: date | None, now: datetime, cycle: Cycle) -> float:

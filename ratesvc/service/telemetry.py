@@ -239,12 +239,9 @@ class Telemetry:
         if self._is_due("backfill_failed"):
             self.log.warning("backfill_failed", error=str(failure))
 
-    def backfilling(self, progress: Progress, *, begins: bool) -> None:
-        """A backfill begins its next step: logged when a run begins, then once a minute."""
-        if begins:
-            self.log.info("backfill_started")
-            self._is_due("backfill_progress")
-        elif self._is_due("backfill_progress"):
+    def backfilling(self, progress: Progress) -> None:
+        """A backfill begins its next step: logged once a minute."""
+        if self._is_due("backfill_progress"):
             self.log.info("backfill_progress", done=progress.done, total=progress.total, asking=progress.asking)
 
     def backfilled(self, coverage: Coverage | None, sheets: int, missing: int) -> None:

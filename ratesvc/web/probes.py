@@ -13,6 +13,7 @@ from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.domain.workdays import at
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
+from ratesvc.service.health import not_ready_because
 from ratesvc.service.telemetry import CONTENT_TYPE
 from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Handler
@@ -32,7 +33,8 @@ def routes(service: Service) -> dict[str, Handler]:
         return _plain(None, "ok")
 
     async def readyz(_: web.Request) -> web.Response:
-        return _plain(service.not_ready_because(), "ready")
+        trouble = not_ready_because(draining=service.draining, has_sheet=service.publication is not None)
+        return _plain(trouble, "ready")
 
     async def health(_: web.Request) -> web.Response:
         checks = service.health()

@@ -129,5 +129,6 @@ def _bound(server: Server, port: int) -> socket.socket:
         bound.bind((server.host, port))
     except OSError as error:
         bound.close()
-        raise OSError(error.errno, f"{error.strerror} (to bind on address {server.host}, port {port})") from None
+        settings = "RATESVC_HOST, RATESVC_PORT and RATESVC_ADMIN_PORT set the address"
+        raise OSError(error.errno, f"{error.strerror}: {server.host}, port {port}; {settings}") from None
     return bound

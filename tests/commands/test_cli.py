@@ -151,7 +151,7 @@ def test_an_address_that_is_not_this_machines_is_named_with_its_setting(
     """An unknown name is a mistake. An address may come later, so whoever started the program tries again."""
     code, out, err = command("serve", "--demo", RATESVC_HOST=host, RATESVC_PORT="0")
     assert (code, out) == (status, "")
-    assert err.splitlines()[-1].endswith("; RATESVC_HOST sets the address")
+    assert err.splitlines()[-1].endswith("; RATESVC_HOST, RATESVC_PORT and RATESVC_ADMIN_PORT set the address")
 
 
 @pytest.mark.nightly

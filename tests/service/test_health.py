@@ -130,13 +130,17 @@ async def test_readiness_says_why_it_fails(settings: Settings, bank: Bank, clock
     """A service is ready with a sheet, and not ready without one or while it drains."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with Service(settings, clock=clock, scheduled=False) as service:
-        assert service.not_ready_because() == "no_sheet"
+
+        def why() -> str | None:
+            return health.not_ready_because(draining=service.draining, has_sheet=service.publication is not None)
+
+        assert why() == "no_sheet"
         assert service.served(clock()) is None
         assert service.health()["cbr:fetch"]["observedValue"] == "not yet asked"
         await service.refresher.ask_without_lease()
-        assert service.not_ready_because() is None
+        assert why() is None
         service.drain()
-        assert service.not_ready_because() == "draining"
+        assert why() == "draining"
 
 
 def test_the_difference_of_the_clocks_comes_from_the_banks_date() -> None:

@@ -178,13 +178,17 @@ def holding(*days: date) -> History:
     return History(WorkCalendar(), [Revision(sheet(day), 1, NOON) for day in days])
 
 
-FAILED = Cycle("failed", failure=FetchFailed([("cbr", SourceError("timeout", "x"))]))
+def failed(pause_s: float | None = None, outcome: str = "failed") -> Cycle:
+    return Cycle(outcome, failure=FetchFailed([("cbr", SourceError("status", "503", pause_s))]))
+
+
 CYCLES = {
     "new": Cycle("new"),
-    "failed": FAILED,
+    "failed": failed(),
     "crashed": Cycle("crashed"),
-    "new with a failure": Cycle("new", failure=FAILED.failure),
-    "failed and asks for a pause": Cycle("failed", failure=FetchFailed([("cbr", SourceError("status", "503", 300))])),
+    "new with a failure": failed(outcome="new"),
+    "asked to wait 300 s": failed(300),
+    "asked to wait 86400 s": failed(86400),
     "skipped": Cycle("skipped"),
     "confirming": Cycle("confirming", held_back={SATURDAY: Unconfirmed(sheet(SATURDAY), Assessment())}),
 }

@@ -289,9 +289,8 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
             telemetry = Telemetry(utc_now)
             for _ in range(2):
                 telemetry.refreshed(failed, nothing_held=False)
-            for begins in (True, False):
-                telemetry.backfilling(Progress(1, 9, "EUR"), begins=begins)
-        events = [*["fetch_failed"] * times, "backfill_started", *["backfill_progress"] * (times - 1)]
+                telemetry.backfilling(Progress(1, 9, "EUR"))
+        events = ["fetch_failed", "backfill_progress"] * times
         assert [line["event"] for line in logged] == events
         assert b'ratesvc_fetches_total{outcome="dns"} 2.0' in telemetry.metrics.text()
 
@@ -309,8 +308,7 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says() -> N
         (partial(telemetry.held_back, (), Cycle(held_back={SATURDAY: other}, unknown={"x"})), "sheet_held_back"),
         (partial(telemetry.taken_back, [FRIDAY]), "sheet_taken_back(hint)"),
         (partial(telemetry.taken_back, []), ""),
-        (partial(telemetry.backfilling, Progress(0, 9, "USD"), begins=True), "backfill_started backfill_started"),
-        (partial(telemetry.backfilling, Progress(1, 9, "EUR"), begins=False), ""),
+        (partial(telemetry.backfilling, Progress(1, 9, "EUR")), "backfill_progress"),
         (partial(telemetry.backfill_failed, RatesvcError("x")), "backfill_failed"),
         (partial(telemetry.backfilled, complete, 9, 1), "backfill_incomplete backfill_incomplete"),
         (partial(telemetry.backfilled, complete, 9, 0), "backfill_finished backfill_finished"),
