@@ -138,7 +138,7 @@ def serve(file: Path | None, *, port: str | None, host: str | None, check_config
 
 
 @main.command()
-@options.code_argument("codes", nargs=-1)
+@click.argument("codes", nargs=-1, type=str.upper)
 @options.day_option("date", "A day instead of today.")
 @options.json_option("The API's JSON: that of /v1/rates.")
 @options.lang_option
@@ -182,7 +182,7 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
 
 
 @main.command()
-@click.argument("day", metavar="YYYY-MM-DD", callback=options.to_day)
+@click.argument("day", metavar="YYYY-MM-DD", type=options.to_day)
 @options.yes_option
 @options.json_option("The same as JSON; it needs --yes.")
 @click.pass_obj

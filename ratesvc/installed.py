@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from importlib.resources import files
 
-_HOUSE = Path(__file__).with_name("features")
+_HOUSE = files("ratesvc").joinpath("features")
 _PARTS = list(_HOUSE.iterdir()) if _HOUSE.is_dir() else []
 FOLDERS = tuple(sorted(part.name for part in _PARTS if part.joinpath("routes.py").is_file()))
 _FILES = [file.name for file in _HOUSE.joinpath("dialects").iterdir()] if "dialects" in FOLDERS else []

@@ -32,33 +32,21 @@ def settings_of(file: Path | None) -> Settings:
     return load(file, os.environ)
 
 
-def to_day(_context: click.Context, _parameter: click.Parameter, text: str | None) -> date | None:
+def to_day(text: str) -> date:
     """A day as click wants it."""
     from ratesvc.domain.workdays import iso_day
 
-    if text is None:
-        return None
     if day := iso_day(text):
         return day
     raise click.BadParameter("Give an existing day in the form YYYY-MM-DD.")
 
 
-def to_codes(_context: click.Context, _parameter: click.Parameter, text: Any) -> Any:
-    """One code or several, in capital letters."""
-    return text.upper() if isinstance(text, str) else tuple(code.upper() for code in text)
-
-
 Command = Callable[..., None]
-
-
-def code_argument(name: str, **more: Any) -> Callable[[Command], Command]:
-    """An argument that takes codes of currencies."""
-    return click.argument(name, callback=to_codes, **more)
 
 
 def day_option(name: str, text: str) -> Callable[[Command], Command]:
     """An option that takes a day."""
-    return click.option(f"--{name}", metavar="YYYY-MM-DD", callback=to_day, help=text)
+    return click.option(f"--{name}", metavar="YYYY-MM-DD", type=to_day, help=text)
 
 
 def json_option(text: str) -> Callable[[Command], Command]:

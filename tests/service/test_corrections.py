@@ -59,24 +59,6 @@ async def test_todays_sheet_is_corrected_in_the_evening(bank: Bank, held: Served
         assert reader.received == [("revision", str(FRIDAY), 2)]
 
 
-async def test_health_and_metrics_name_a_correction(bank: Bank, held: Served, clock: Clock) -> None:
-    """Until it is confirmed, like every sheet that is held back; then it is news."""
-    clock.moment = EVENING
-    bank.publish(plausible(SATURDAY))
-    await held.service.poll()
-    corrects(bank, FRIDAY)
-    await held.service.poll()
-    check = held.service.health()["cbr:fetch"]
-    assert (check["status"], check["observedValue"]) == ("warn", "confirming")
-    assert check["output"].startswith(f"{FRIDAY} confirm: corrected: ")
-    before = await held.samples()
-    await held.service.poll()
-    assert held.service.health()["cbr:fetch"] == {"status": "pass", "observedValue": "new"}
-    after, name = await held.samples(), 'ratesvc_fetches_total{{outcome="{}"}}'.format
-    counted = [float(after[name(outcome)]) - float(before[name(outcome)]) for outcome in ("new", "confirming")]
-    assert counted == [1, 0]
-
-
 async def test_a_restored_backup_gets_its_corrections_back(
     bank: Bank, settings: Settings, serve: Serve, serve_whole: Serve, store: Store, clock: Clock
 ) -> None:

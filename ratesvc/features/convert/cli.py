@@ -13,8 +13,8 @@ from ratesvc.commands import options
 
 @click.command("convert")
 @click.argument("amount")
-@options.code_argument("base", metavar="FROM")
-@options.code_argument("quote", metavar="[TO]", default="RUB")
+@click.argument("base", metavar="FROM", type=str.upper)
+@click.argument("quote", metavar="[TO]", type=str.upper, default="RUB")
 @options.day_option("date", "A day instead of today.")
 @options.json_option("The API's JSON: that of /v1/convert.")
 @options.lang_option

@@ -13,7 +13,7 @@ EVENTS = ("sheet", "revision", "in_force", "reset")
 
 
 @click.command("watch")
-@options.code_argument("codes", nargs=-1)
+@click.argument("codes", nargs=-1, type=str.upper)
 @click.option("--url", help="The address of the service; by default the one with these settings on this machine.")
 @click.option("--only", multiple=True, type=click.Choice(EVENTS), help="These events; by default all.")
 @click.option("--exec", "command", metavar="COMMAND", help="A command of the shell that reads each event.")
