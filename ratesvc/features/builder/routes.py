@@ -61,14 +61,14 @@ def _of_preview(site: Site) -> tuple[tuple[str, str], ...]:
 
 async def _home(service: Service, site: Site, request: web.Request) -> Answer | web.Response:
     params = WidgetParams(_of_form(request.query))
-    ui, first = params.text("ui", 10), params.text("first", 3).upper()
+    ui = params.text("ui", 10)
     try:
         shown = Embedding(params, service, dated=False)
     except NoSheet:
         page = builder_page.not_ready(builder_page.words_of(ui, params.language()), site)
         return Answer(html(page, *BUILDER_HEADERS), NO_STORE, 503)
-    choice = shown.choice(first)
-    words, codes = builder_page.words_of(ui, choice.language), service.history.codes()
+    choice, codes = shown.choice, service.history.codes()
+    words = builder_page.words_of(ui, choice.language)
     notices = _notices(params, choice, words)
     # The page's script fetches this page, and takes the address from it. A form needs the address in the browser.
     if "was" in request.query and "live" not in request.query and not notices:
@@ -76,18 +76,18 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
         return web.Response(status=303, headers=COMMON | headers)
 
     def render() -> Body:
-        table = shown.table_in(choice.language, choice.view)
         drawn = replace(choice, picture=picture_size(shown))
-        return html(builder_page.builder(drawn, words, table, codes, site, notices), *BUILDER_HEADERS)
+        return html(builder_page.builder(drawn, words, shown.table, codes, site, notices), *BUILDER_HEADERS)
 
     # It costs as much as twenty widgets, so none of them waits behind it.
-    return await shown.answer(("home", choice, words.tag, notices), render, queue=Queue.BUILDER)
+    return await shown.answer(("home", words.tag, notices), render, queue=Queue.BUILDER)
 
 
 def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
     """What a form means: a switch that it does not send is off, and choices for another layout do not count.
 
-    It says in `was` which layout it was made for, and has fields of its own for the host's words and colour.
+    It says in `was` which layout it was made for, in `first` which currency moves to the front, and has fields of its
+    own for the host's words and colour.
     """
     if "was" not in query:
         return query
@@ -95,7 +95,8 @@ def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
     meant = [(name, query.get(own if query.get(name) == "own" else name, "")) for name, own in OWN.items()]
     is_other = query["was"] != layout
     off = () if is_other else tuple((name, "0") for name in SWITCHES if name not in query)
-    kept = [*((name, value) for name, value in query.items() if name not in OWN), *off, *meant]
+    items = sorted(query.items(), key=lambda item: item != ("codes", query.get("first")))
+    kept = [*(item for item in items if item[0] not in OWN), *off, *meant]
     left_out = {*(OF_ONE_LAYOUT if is_other else ()), *(NO_SENTENCE_HAS if layout == "inline" else ())}
     return MultiDict([(name, value) for name, value in kept if name not in left_out])
 

@@ -1,4 +1,4 @@
-"""The widget's HTML: a fragment for server-side includes, a page for a frame, and nodes for `<cbr-rates>`.
+"""The widget's HTML: a fragment for server-side includes, and nodes for `<cbr-rates>`.
 
 A released loader is pinned for ever, so it knows no table, no layout and no class, but the format of the nodes: a text,
 or an array of a tag, an array of attributes and their values, and the nodes inside.
@@ -10,12 +10,11 @@ import re
 from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
-from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import lines, page
 from ratesvc.features.widget.releases import RELEASE, lock
 from ratesvc.features.widget.rows import Table
-from ratesvc.features.widget.view import TITLE, Look
-from ratesvc.render.json import bank_page, encode
+from ratesvc.features.widget.view import Look
+from ratesvc.render.json import encode
 from ratesvc.render.openapi import Site
 
 _NAMES = re.compile(r"(?:\.cbr-|layout=)([\w-]+)")
@@ -28,16 +27,6 @@ def fragment(table: Table, look: Look, style: str, site: Site, *, shadow: bool) 
     """
     release = {"release_url": f"{site.public_url}/widget/{RELEASE}", "pin": lock()[RELEASE]["converter.js"]}
     return page("widget/widget.html", table=table, look=look, packing=style, parts=shadow, **release)
-
-
-def frame(table: Table, look: Look, discovery: str = "") -> str:
-    """A complete page for an iframe; `discovery` is the address that oEmbed consumers ask about it."""
-    return page("widget/frame.html", table=table, look=look, discovery=discovery, parts=False)
-
-
-def empty_frame(language: Language, look: Look) -> str:
-    """The page of a frame without rates: a sentence and a link to the Bank's own page."""
-    return page("widget/frame_empty.html", language=language, title=TITLE, bank=bank_page(language), look=look)
 
 
 def nodes(table: Table, look: Look) -> bytes:

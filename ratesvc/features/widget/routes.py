@@ -21,14 +21,14 @@ from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.features.rendering import Queue, rendered, workers_of
 from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language_or_default
-from ratesvc.features.site.page import FRAME_THEMES, NOINDEX, asset, framed_page, hashes, style
+from ratesvc.features.site.page import FRAME_THEMES, NOINDEX, asset, framed_page, hashes, page, style
 from ratesvc.features.site.routes import PICTURE_POLICY, LenientParams, fixed, html
 from ratesvc.features.widget import card, markup, releases, rows
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.ground import colour
 from ratesvc.features.widget.height import height
 from ratesvc.features.widget.view import HEIGHTS, STYLES, TITLE, WIDTH_OF, WIDTHS, Choice, Look, View, embed_url
-from ratesvc.render.json import JSON, encode
+from ratesvc.render.json import JSON, bank_page, encode
 from ratesvc.render.language import TRANSLATIONS
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
@@ -92,30 +92,29 @@ class Embedding:
         self, params: WidgetParams, service: Service, themes: Sequence[str] = views.THEMES, *, dated: bool = True
     ) -> None:
         """`dated=False` is for the builder: no `date=`, and always a rate."""
-        self._service, self._publication = service, service.require_publication()
-        self.params, self.language, self.look = params, params.language().of_widget(), params.look(themes)
-        self.day = params.day() if dated else None
+        self._service, self._publication, self.params = service, service.require_publication(), params
         self.packing = params.choice("style", STYLES), params.switch("shadow")
-        self.size = params.number("width", 0, WIDTHS), params.number("height", 0, HEIGHTS)
-        snapshot = self._publication.snapshot
-        answers = [on_day(service.history, self.day, service.clock())] if self.day else [snapshot.for_today()]
-        following = None if self.day else rows.for_next(snapshot)
+        snapshot, day = self._publication.snapshot, params.day() if dated else None
+        answers = [on_day(service.history, day, service.clock())] if day else [snapshot.for_today()]
+        following = None if day else rows.for_next(snapshot)
         sheets = [answer.revision.sheet for answer in (*answers, following) if answer]
-        known = {code for sheet in sheets for code in sheet.by_code}
-        self.view = params.view(known)
-        self._shown: Sequence[InForce] = answers if self.day else rows.columns_of(snapshot, self.view)
-        if self.view.layout == "inline" and self.view.codes[0] not in self._shown[-1].revision.sheet.by_code:
+        view = params.view({code for sheet in sheets for code in sheet.by_code})
+        self._shown: Sequence[InForce] = answers if day else rows.columns_of(snapshot, view)
+        if view.layout == "inline" and view.codes[0] not in self._shown[-1].revision.sheet.by_code:
             if dated:
                 raise NotEmbeddable("The sheet has no rate of the currency of this sentence.")
-            self.view = replace(self.view, codes=View().codes)
+            view = replace(view, codes=View().codes)
+        size = params.number("width", WIDTH_OF[view.layout], WIDTHS), params.number("height", 0, HEIGHTS)
+        switches = params.switch("csp"), params.switch("float")
+        self.choice = Choice(view, params.look(themes), params.language().of_widget(), *size, *switches, day)
 
     @cached_property
     def table(self) -> rows.Table:
         """The rows, formatted; only a body that is not finished yet needs them."""
-        return self.table_in(self.language, self.view)
+        return self.table_in(self.choice.language, self.choice.view)
 
     def table_in(self, language: Language, view: View) -> rows.Table:
-        """The rows in another language, or with another heading."""
+        """The rows in another language, or of another view."""
         service, last, today = self._service, self._shown[-1].revision.effective_date, self._publication.snapshot.today
 
         def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
@@ -130,18 +129,9 @@ class Embedding:
         """The finished body, rendered in a worker thread at the first request for it. Raises Busy."""
         # The day too, because a sheet that is asked for by its date looks different, and today it may be stale.
         days = tuple(answer.revision.effective_date for answer in self._shown)
-        key = kind, self.language.tag, self.view, self.look, self.day, days, self.packing, self.size
+        key = kind, self.choice, days, self.packing
         body = await rendered(self._service, self._publication, key, render, queue)
         return Answer(body, caching)
-
-    def choice(self, first: str = "") -> Choice:
-        """The choices of the builder, with one currency moved to the front."""
-        params, view = self.params, self.view
-        if first in view.codes:
-            view = replace(view, codes=tuple(dict.fromkeys((first, *view.codes))))
-        width, height = self.size
-        switches = params.switch("csp"), params.switch("float")
-        return Choice(view, params.look(), self.language, width or WIDTH_OF[view.layout], height, *switches, self.day)
 
 
 def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
@@ -151,7 +141,9 @@ def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
         "/widget": form(partial(_fragment, site), _nothing),
         "/widget/frame": form(_frame, _empty_frame, FRAME_THEMES),
         "/widget/rows.json": form(lambda shown: Body(rows.rows_json(shown.table), JSON, data), _nothing),
-        "/widget/nodes.json": form(lambda shown: Body(markup.nodes(shown.table, shown.look), JSON, data), _nothing),
+        "/widget/nodes.json": form(
+            lambda shown: Body(markup.nodes(shown.table, shown.choice.look), JSON, data), _nothing
+        ),
         "/widget/card.svg": form(_picture, _empty_card, card.THEMES, CARD, status=200),
         "/widget/card.png": partial(_pixels, service),
         "/embed": form(partial(_embed, site), _empty_frame, FRAME_THEMES),
@@ -184,21 +176,23 @@ def _form(
 
 def _fragment(site: Site, shown: Embedding) -> Body:
     style, shadow = shown.packing
-    return html(markup.fragment(shown.table, shown.look, style, site, shadow=shadow), NOINDEX)
+    return html(markup.fragment(shown.table, shown.choice.look, style, site, shadow=shadow), NOINDEX)
 
 
 def _frame(shown: Embedding, discovery: str = "") -> Body:
-    return _framed(markup.frame(shown.table, shown.look, discovery), shown.look)
+    """`discovery` is the address that oEmbed consumers ask about the page."""
+    return _framed("widget/frame.html", shown.choice.look, table=shown.table, discovery=discovery, parts=False)
 
 
 def _embed(site: Site, shown: Embedding) -> Body:
-    choice = shown.choice()
+    # A consumer asks about the address as it was given: a frame that names no ground is light.
+    choice = replace(shown.choice, look=shown.params.look())
     address = URL(f"{site.public_url}/oembed").with_query(url=embed_url(choice, site, **choice.size), format="json")
     return _frame(shown, str(address) if site.has("oembed") else "")
 
 
 def _picture(shown: Embedding) -> Body:
-    return _svg(card.card(shown.table, shown.view, shown.look))
+    return _svg(card.card(shown.table, shown.choice.view, shown.choice.look))
 
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
@@ -209,14 +203,14 @@ async def _pixels(service: Service, request: web.Request) -> Answer:
     except RatesvcError:
         render = partial(_empty_pixels, params.language().tag, params.look(card.THEMES), scale)
         return Answer(await workers_of(service).run(render, Queue.PICTURES), NO_STORE)
-    render = partial(_png, _cards(shown, shown.look), shown.look, scale)
+    render = partial(_png, _cards(shown, shown.choice.look), shown.choice.look, scale)
     return await shown.answer(("png", scale), render, CARD, Queue.PICTURES)
 
 
 def embedded(service: Service, site: Site, _: str, query: MultiMapping[str]) -> Embedded:
     """A frame as high as title and rows need in its width."""
     shown = Embedding(WidgetParams(query), service)
-    choice = shown.choice()
+    choice = shown.choice
 
     def height_at(width: int) -> int:
         more = choice.height - height(shown.table, choice.width) if choice.height else 0
@@ -248,10 +242,10 @@ def _releases() -> dict[str, Handler]:
     return served
 
 
-def _framed(page: str, look: Look) -> Body:
+def _framed(template: str, look: Look, **values: object) -> Body:
     """A page that others may frame; its policy allows the rule of an own ground, too."""
     styles = (*map(style, ("widget/frame", "widget/widget")), look.rule)
-    return html(page, *framed_page(*styles, scripts=("site/frame", "widget/converter")))
+    return html(page(template, look=look, **values), *framed_page(*styles, scripts=("site/frame", "widget/converter")))
 
 
 def _svg(drawn: str) -> Body:
@@ -263,8 +257,8 @@ def _nothing(_: WidgetParams) -> Body:
 
 
 def _empty_frame(params: WidgetParams) -> Body:
-    look = params.look(FRAME_THEMES)
-    return _framed(markup.empty_frame(params.language().of_widget(), look), look)
+    look, language = params.look(FRAME_THEMES), params.language().of_widget()
+    return _framed("widget/frame_empty.html", look, language=language, title=TITLE, bank=bank_page(language))
 
 
 def _empty_card(params: WidgetParams) -> Body:
@@ -279,8 +273,9 @@ def picture_size(shown: Embedding) -> tuple[int, int]:
 
 def _cards(shown: Embedding, look: Look) -> Iterator[str]:
     """The picture, and what is drawn where the fonts of a PNG lack a character: with our heading, or in English."""
-    for language in (shown.language, language_or_default(None)):
-        for view in (shown.view, replace(shown.view, heading="")):
+    choice = shown.choice
+    for language in (choice.language, language_or_default(None)):
+        for view in (choice.view, replace(choice.view, heading="")):
             yield card.card(shown.table_in(language, view), view, look)
 
 

@@ -184,7 +184,7 @@ async def test_a_new_layout_begins_with_its_own_defaults(served: Served, was: st
 
 async def test_a_currency_that_is_moved_to_the_front_stands_there_alone(served: Served) -> None:
     """In the code to copy, too."""
-    _, _, body = await served.get("/?codes=USD,EUR,CNY&first=EUR&lang=en")
+    _, _, body = await served.get("/?was=table&live=1&codes=USD&codes=EUR&codes=CNY&first=EUR&lang=en")
     assert set(re.findall("[A-Z]{3}(?:,[A-Z]{3})+", body.decode())) >= {"EUR,USD,CNY"}
     assert b"EUR,USD,EUR" not in body
 
