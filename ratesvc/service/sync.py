@@ -29,9 +29,9 @@ class Repairs(NamedTuple):
 class Sync:
     """Compares memory and Redis. Its owner sets `in_sync` to False after each trouble of Redis.
 
-    A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read. If
-    more was written, the names of all values are compared. At the start, after an error or a reconnection, and in a
-    Redis that was born again or has fewer writes, all values are read.
+    A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read.
+    Otherwise the names of all values are compared. At the start, and after an error or a reconnection, all values are
+    read.
     """
 
     def __init__(
@@ -79,8 +79,7 @@ class Sync:
         glance = await self._store.glance()
         repaired = Repairs()
         if last != (glance, self._history.version):
-            is_same_redis = last is not None and last[0].born == glance.born and last[0].writes <= glance.writes
-            repaired = await self._exchange(glance, read_all=not is_same_redis)
+            repaired = await self._exchange(glance, read_all=last is None)
         if not any(repaired):
             # Else the glance is older than the repair, and Redis may lose the same again.
             self._last = glance, self._history.version

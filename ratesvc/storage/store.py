@@ -5,7 +5,7 @@
 | `{namespace}:v2:sheets` | hash | `2026-04-25.1` → envelope of one revision with the Bank's raw bytes |
 | `{namespace}:v2:columns` | hash | `R01235` → envelope of the backfilled history of one currency id |
 | `{namespace}:v2:coverage` | string | envelope of the coverage, and how many columns belong to it |
-| `{namespace}:v2:version` | hash | `born` → a random word; `writes` → how often sheets or history were written |
+| `{namespace}:v2:written` | string | the version: a random word, another one after each write of sheets or history |
 | `{namespace}:v2:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
 | `{namespace}:v2:lease:{name}` | string | the replica that may poll, or backfill |
 | `{namespace}:v2:announce` | channel | `changed` and the replica that wrote something |
@@ -21,7 +21,6 @@ The version changes with every write, so that replicas compare only counts while
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,7 +44,6 @@ MOST_CASES = 50
 AT_ONCE = 10  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
 LARGEST = 2**20
 """Bytes of a value. Ours are shorter: a document has at most 512 KiB, a coverage 11 bytes for each unconfirmed day."""
-_COUNT = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 Announcement = Literal["connected", "changed"]
 
@@ -55,14 +53,12 @@ class Glance:
     """How much Redis holds, read in one round trip of a few hundred bytes.
 
     `coverage` has the number of its columns. It is None if it is damaged, or if it or one of its columns is missing.
-    `born` is None in an empty Redis.
     """
 
     sheets: int
     columns: int
     coverage: tuple[Coverage, int] | None
-    born: bytes | None
-    writes: int
+    version: bytes
 
 
 class Quarantine:
@@ -122,7 +118,7 @@ class Store:
         self._coverage = prefix + "coverage"
         self._sheets = prefix + "sheets"
         self._columns = prefix + "columns"
-        self._version = prefix + "version"
+        self._written = prefix + "written"
         self._channel = prefix + "announce"
         self._nothing = prefix + "nothing"
         self._name = uuid4().hex
@@ -140,7 +136,7 @@ class Store:
     # Reading
 
     async def glance(self) -> Glance:
-        """Counts, the coverage and the version. A coverage or a version that cannot be ours is deleted.
+        """Counts, the coverage and the version. A coverage that cannot be ours is deleted.
 
         If Redis refused a command, a write is tried that changes nothing.
         """
@@ -149,24 +145,20 @@ class Store:
             for key in (self._sheets, self._columns, self.quarantine.key):
                 pipeline.hlen(key)
             pipeline.getrange(self._coverage, 0, LARGEST)
-            pipeline.hmget(self._version, ["born", "writes"])
+            pipeline.getrange(self._written, 0, 31)  # a word has 32 letters, a foreign value may have more
             if is_refusing := self.connection.refusing:
                 pipeline.set(self._nothing, b"", xx=True, px=1)
             answers = await pipeline.execute()
             sheets, columns, self.quarantine.count = (checked(count, int) for count in answers[:3])
-            born, writes = checked(answers[4], list, 2)
+            version = checked(answers[4], bytes)
             if is_refusing:
                 self.connection.refusing = False
-        if not _COUNT.fullmatch(writes or b"0"):
-            # HINCRBY would refuse to count it up, at every write.
-            born, writes = None, None
-            await self._drop(self._version)
         coverage = records.decode_coverage(answers[3])
         if answers[3] and coverage is None:
             await self._drop(self._coverage)
         if coverage and columns < coverage[1]:
             coverage = None
-        return Glance(sheets, columns, coverage, born, int(writes or 0))
+        return Glance(sheets, columns, coverage, version)
 
     async def _drop(self, key: str) -> None:
         """Delete a value that cannot be ours: a replica that holds it writes it again."""
@@ -175,7 +167,7 @@ class Store:
             async with self.connection.call("drop") as redis:
                 pipeline = redis.pipeline(transaction=False)
                 pipeline.unlink(key)
-                self._count_a_write(pipeline)
+                self._change_version(pipeline)
                 await pipeline.execute()
                 self.dropped += 1
 
@@ -253,7 +245,7 @@ class Store:
                 pipeline = redis.pipeline(transaction=False)
                 for field in chunk:
                     pipeline.hsetnx(self._sheets, field, envelopes[field])
-                self._count_a_write(pipeline)
+                self._change_version(pipeline)
                 written += sum((await pipeline.execute())[: len(chunk)])
         return written
 
@@ -265,13 +257,12 @@ class Store:
                 await redis.hset(self._columns, mapping={field: envelopes[field] for field in chunk})
             pipeline = redis.pipeline(transaction=False)
             pipeline.set(self._coverage, records.encode_coverage(coverage, len(columns)))
-            self._count_a_write(pipeline)
+            self._change_version(pipeline)
             await pipeline.execute()
 
-    def _count_a_write(self, pipeline: Pipeline) -> None:
-        """Change the version, which tells all replicas that they may lack something."""
-        pipeline.hsetnx(self._version, "born", uuid4().hex)
-        pipeline.hincrby(self._version, "writes", 1)
+    def _change_version(self, pipeline: Pipeline) -> None:
+        """Tell all replicas that they may lack something."""
+        pipeline.set(self._written, uuid4().hex)
 
     # Announcements
 

@@ -381,7 +381,7 @@ async def test_a_run_asks_for_what_is_missing_and_admits_what_is_right(
     question: str, bank: Bank, clock: Clock, replica: Replica, other: Replica
 ) -> None:
     """golden/backfill.txt has the stories of a replica, and of the `other` on the same Redis; `=` notes the state."""
-    noted, store, writes = list[str](), replica.store, 0
+    noted, store, version = list[str](), replica.store, b""
     others = {"other": other, "command": replica.command(), "person": other.command()}
     for step in (*question.split("; "), "="):
         if step != "=":
@@ -397,8 +397,8 @@ async def test_a_run_asks_for_what_is_missing_and_admits_what_is_right(
             noted.append(f"Redis is complete {complete(kept)}")
         if waiting := [case.effective_date for case in await store.quarantine.cases() if case.effective_date]:
             noted.append(f"quarantine {named(sorted(waiting))}")
-        before, writes = writes, (await store.glance()).writes
-        noted += ["nothing is written"] * (before == writes)
+        before, version = version, (await store.glance()).version
+        noted += ["nothing is written"] * (before == version)
     cases.check_one("backfill.txt", question, "\n".join(noted))
 
 
