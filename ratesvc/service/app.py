@@ -106,29 +106,24 @@ class Service:
         )
 
     async def __aenter__(self) -> Self:
-        """Open everything, downward first, and serve the stored sheets."""
-        try:
-            await self._open()
-        except BaseException:
-            await self.stack.aclose()
-            raise
+        """Open everything, downward first, and serve the stored sheets. Neither Redis nor the Bank needs to answer."""
+        async with self.stack as opened:
+            opened.callback(sys.setswitchinterval, sys.getswitchinterval())
+            sys.setswitchinterval(SWITCH_S)
+            if self.engine:
+                await self.engine.open()
+                opened.push_async_callback(self.engine.close)
+            opened.push_async_callback(self.store.close)
+            await opened.enter_async_context(self.client)
+            await self._surviving("load", self._compare())
+            if self.scheduled:
+                opened.push_async_callback(self.schedule.stop)
+                self.schedule.start()
+            self.stack = opened.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stack.aclose()
-
-    async def _open(self) -> None:
-        self.stack.callback(sys.setswitchinterval, sys.getswitchinterval())
-        sys.setswitchinterval(SWITCH_S)
-        if self.engine:
-            await self.engine.open()
-            self.stack.push_async_callback(self.engine.close)
-        self.stack.push_async_callback(self.store.close)
-        await self.stack.enter_async_context(self.client)
-        await self._surviving("load", self._compare())
-        if self.scheduled:
-            self.stack.push_async_callback(self.schedule.stop)
-            self.schedule.start()
 
     @property
     def engine_name(self) -> str:
@@ -174,9 +169,8 @@ class Service:
         async def on_step(progress: Progress) -> None:
             self.telemetry.backfilling(progress)
 
-        if self._backfill.is_needed():
-            # Another replica may have stored it.
-            await self._compare()
+        # Another replica may have stored it.
+        await self._compare()
         try:
             if self._backfill.is_needed():
                 await self._backfill.run(on_step)

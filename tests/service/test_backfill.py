@@ -104,7 +104,9 @@ class Replica:
     async def begins(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """A run that has fetched three columns, and goes on when it is told to."""
         await self.fetch(None)
-        self.begun_run = await self.begun(since, until)
+        self.begun_run = self.steps(since, until)
+        while (await anext(self.begun_run)).done < 3:
+            pass
 
     async def reaches(self, day: date) -> None:
         """A run that is about to ask for the document of that day."""
@@ -123,13 +125,6 @@ class Replica:
         self.history = History(WorkCalendar())
         self.__post_init__()
         await self.read()
-
-    async def begun(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncGenerator[Progress]:
-        """A run that has fetched three columns."""
-        steps = self.steps(since, until)
-        while (await anext(steps)).done < 3:
-            pass
-        return steps
 
     async def steps(self, since: date = FIRST_DAY, until: date | None = None) -> AsyncGenerator[Progress]:
         """The steps of one run, which waits at each until the next one is asked for."""
@@ -499,12 +494,11 @@ async def test_a_moment_without_redis_ends_no_run(
     async def troubled() -> bool:
         raise StoreUnavailable("Redis: no answer", "timeout")
 
-    await replica.fetch(None)
-    steps = await replica.begun()
+    await replica.begins()
     with monkeypatch.context() as patch:
         patch.setattr(replica.store.backfill_lease, "take", troubled)
-        await anext(steps)
-    await finished(steps)
+        await anext(replica.begun_run)
+    await replica.ends()
     assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
 
 

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 from conftest import Clock, Serve, Served, eventually, stored
 from kit.bank import Bank, workdays
-from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY, TUESDAY
-from kit.http import reading
+from kit.dates import DAYS, SATURDAY, THURSDAY, TUESDAY
 from kit.sheets import OF_THE_BANK, changed, plausible, ranges_name, times
 
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import RatesvcError
-from ratesvc.features.events.routes import feed_of
 from ratesvc.features.verify.command import verify
 from ratesvc.storage.store import Store
 
@@ -42,21 +40,6 @@ async def answered(served: Served, day: date) -> tuple[str, int]:
     document: dict[str, Any] = json.loads(body, parse_float=str)
     assert status == 200, document
     return document["rates"]["PLN"]["unit_rate"], document["revision"]
-
-
-@pytest.mark.slow
-async def test_todays_sheet_is_corrected_in_the_evening(bank: Bank, held: Served, clock: Clock) -> None:
-    """Tomorrow's is held already. The correction is served two polls later, and announced to readers."""
-    clock.moment = EVENING
-    bank.publish(plausible(SATURDAY))
-    await held.service.poll()
-    await eventually(lambda: str(SATURDAY) in str(feed_of(held.service).end))
-    async with reading(held.url) as reader:
-        corrected = corrects(bank, FRIDAY)
-        await poll_twice(held)
-        assert await answered(held, FRIDAY) == (corrected, 2)
-        await reader.receives(1)
-        assert reader.received == [("revision", str(FRIDAY), 2)]
 
 
 async def test_a_restored_backup_gets_its_corrections_back(

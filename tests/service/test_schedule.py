@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from conftest import Clock, Serve, Served, eventually, patience_s
+from conftest import Serve, Served, eventually, patience_s
 from kit import cases
 from kit.bank import Bank, sheet
-from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
+from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from kit.time import block
 from structlog.testing import capture_logs
 
@@ -21,11 +21,9 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, SourceError
-from ratesvc.service.health import LONGEST_SILENCE_S
 from ratesvc.service.refresh import Cycle
-from ratesvc.service.schedule import WINDOW_PACE_S, Schedule, next_poll_s
+from ratesvc.service.schedule import Schedule, next_poll_s
 from ratesvc.storage.redis import cancel
-from ratesvc.storage.store import Glance
 
 NEXT = "ratesvc_refresh_next_timestamp_seconds"
 DAY_S = 86_400
@@ -144,40 +142,6 @@ async def test_long_polls_and_ticks_are_waited_for(served: Served, bank: Bank, m
     assert ("ratesvc_task_restarts_total" in str(told), ticks, len(polls)) == (False, [1], 1)
 
 
-@pytest.mark.usefixtures("hurried")
-async def test_an_unforeseen_error_does_not_end_the_ticks(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the heartbeat ends, health fails."""
-    calls = []
-
-    async def broken() -> Glance:
-        calls.append(1)
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(served.service.store, "glance", broken)
-    await eventually(lambda: len(calls) > 1)
-    assert served.service.health()["scheduler:lastRun"]["status"] == "pass"
-    ticks = served.service.schedule
-    monkeypatch.setattr(type(ticks), "silent_s", LONGEST_SILENCE_S + 1)
-    assert served.service.health()["scheduler:lastRun"]["status"] == "fail"
-
-
-async def test_polls_are_rare_once_tomorrows_sheet_is_held(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
-    """The poll that finds it plans the late one itself, although its announcement comes back later."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with serve_whole(poll_seconds=None) as served:
-        await served.ready()
-        bank.publish(sheet(SATURDAY))
-        clock.moment = EVENING
-        await served.service.poll()
-        job = served.service.schedule._scheduler.get_job("poll")  # noqa: SLF001 -- nobody else knows when
-        assert job is not None
-        assert job.next_run_time > utc_now() + timedelta(seconds=2 * WINDOW_PACE_S)
-
-
-def holding(*days: date) -> History:
-    return History(WorkCalendar(), [Revision(sheet(day), 1, NOON) for day in days])
-
-
 def failed(pause_s: float | None = None, outcome: str = "failed") -> Cycle:
     return Cycle(outcome, failure=FetchFailed([("cbr", SourceError("status", "503", pause_s))]))
 
@@ -198,7 +162,8 @@ def planned(question: str) -> str:
     """The seconds until the next poll at that time in Moscow, after one such cycle, after two in a row and so on."""
     moment, held, outcome, *fixed_s = question.split(", ")
     now = datetime.fromisoformat(f"2026-04-{moment}+03:00")
-    history = holding(*(date(2026, 4, int(day)) for day in held.removeprefix("holds ").split() if day != "nothing"))
+    days = [date(2026, 4, int(day)) for day in held.removeprefix("holds ").split() if day != "nothing"]
+    history = History(WorkCalendar(), [Revision(sheet(day), 1, NOON) for day in days])
     outcome, _, times = outcome.partition(" ×")
     every_s = float(fixed_s[0].removeprefix("every ").removesuffix(" s")) if fixed_s else None
     counts = range(1, int(times or 1) + 1)
