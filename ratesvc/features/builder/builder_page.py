@@ -83,16 +83,6 @@ def builder(
     )
 
 
-def not_ready(words: Language, site: Site) -> str:
-    """The page while nothing is stored yet."""
-    return page("builder/not_ready.html", t=words.say, language=words, site=site)
-
-
-def preview() -> str:
-    """The page of a preview."""
-    return page("builder/preview.html")
-
-
 def words_of(tag: str, of_widget: Language) -> Language:
     """The page's own language: the requested one, else the widget's if the page is translated, else English."""
     wanted = (language(tag) or of_widget).primary

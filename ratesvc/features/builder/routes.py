@@ -12,7 +12,7 @@ from ratesvc.errors import NoSheet
 from ratesvc.features.builder import builder_page
 from ratesvc.features.rendering import Queue
 from ratesvc.features.site.language import Language
-from ratesvc.features.site.page import NOINDEX, PERMISSIONS, hashes, own_page, policy, script
+from ratesvc.features.site.page import NOINDEX, PERMISSIONS, hashes, own_page, page, policy, script
 from ratesvc.features.site.routes import fixed, html, in_the_readers_language
 from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, picture_size
 from ratesvc.features.widget.view import HEIGHTS, LONGEST_ADDRESS, MOST_CODES, WIDTHS, Choice
@@ -38,7 +38,7 @@ def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
     return {
         "/": in_the_readers_language(partial(_home, service, site)),
-        "/widget/preview": fixed(html(builder_page.preview(), *_of_preview(site)), HOURLY),
+        "/widget/preview": fixed(html(page("builder/preview.html"), *_of_preview(site)), HOURLY),
     }
 
 
@@ -65,8 +65,9 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
     try:
         shown = Embedding(params, service, dated=False)
     except NoSheet:
-        page = builder_page.not_ready(builder_page.words_of(ui, params.language()), site)
-        return Answer(html(page, *BUILDER_HEADERS), NO_STORE, 503)
+        words = builder_page.words_of(ui, params.language())
+        not_ready = page("builder/not_ready.html", t=words.say, language=words, site=site)
+        return Answer(html(not_ready, *BUILDER_HEADERS), NO_STORE, 503)
     choice, codes = shown.choice, service.history.codes()
     words = builder_page.words_of(ui, choice.language)
     notices = _notices(params, choice, words)

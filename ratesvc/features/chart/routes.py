@@ -34,7 +34,6 @@ from ratesvc.web.responses import Answer, Handler
 
 CHART_POLICY = ("Content-Security-Policy", policy(drawing.STYLE, frame_ancestors="*"))
 PAGE, FRAME, SVG, PNG = "/chart", "/chart/frame", "/chart.svg", "/chart.png"
-REFUSED: tuple[type[RatesvcError], ...] = (BadRequest, *reasons.EXPLAINED)
 
 
 def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
@@ -49,25 +48,21 @@ def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
 
 async def page(service: Service, site: Site, path: str, request: web.Request) -> Answer:
     """The page, or its frame."""
+    history, headers = service.history, _headers(site, path)
     try:
-        return await _answered(service, site, path, request)
-    except REFUSED as error:
-        refusal = html(_refusal(service, site, path, request, error), *_headers(site, path))
-        return Answer(refusal, NO_STORE, problem_of(error).status)
+        view = viewed(StrictParams(request, path), service, site)
+        wanted = SeriesParams(view.codes, view.days, new_roubles=True)
 
+        def render() -> Body:
+            rates = {code: unit_rates.series(history, code, wanted) for code in view.codes}
+            unconfirmed = history.missing_days(view.days, moscow_day(service.clock()))
+            return html(chart_page.answered(view, history.codes(), rates, unconfirmed), *headers)
 
-async def _answered(service: Service, site: Site, path: str, request: web.Request) -> Answer:
-    view, history = viewed(StrictParams(request, path), service, site), service.history
-    wanted = SeriesParams(view.codes, view.days, new_roubles=True)
-
-    def render() -> Body:
-        rates = {code: unit_rates.series(history, code, wanted) for code in view.codes}
-        unconfirmed = history.missing_days(view.days, moscow_day(service.clock()))
-        return html(chart_page.answered(view, history.codes(), rates, unconfirmed), *_headers(site, path))
-
-    # It lays out all pictures, so no widget waits behind it.
-    key, queue = ("page", path, view), Queue.PICTURES
-    return await long_answer(service, key, view.days, render, queue)
+        # It lays out all pictures, so no widget waits behind it.
+        return await long_answer(service, ("page", path, view), view.days, render, Queue.PICTURES)
+    except RatesvcError as error:
+        refusal = _refusal(service, site, path, request, error)
+        return Answer(html(refusal, *headers), NO_STORE, problem_of(error).status)
 
 
 def viewed(params: StrictParams, service: Service, site: Site) -> View:
@@ -89,7 +84,7 @@ def _with_a_sheet(days: Days, history: History, today: date) -> Days:
 
 
 def _refusal(service: Service, site: Site, path: str, request: web.Request, error: RatesvcError) -> str:
-    """The page with the well-formed parts of the request in its form, and the error."""
+    """The page with what is well-formed in the request, and the error; raises it if no day explains it."""
     params, now, history = LenientParams(request), service.clock(), service.history
     given = [code.upper() for code in params.words("codes", drawing.MOST_CURRENCIES)]
     codes = tuple(code for code in dict.fromkeys(given) if code in history.codes()) or chart_page.USUAL_CODES

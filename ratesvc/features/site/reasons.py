@@ -43,8 +43,6 @@ _WITHOUT_RATE: Mapping[type[RatesvcError], Kind] = {
     Busy: Kind.BUSY,
     NoSheet: Kind.NOTHING_STORED,
 }
-EXPLAINED: tuple[type[RatesvcError], ...] = (NotYetSet, BeforeHistory, *_WITHOUT_RATE)
-"""The errors that have a reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,26 +76,20 @@ def empty_card(language: Language, look: Look) -> str:
 
 def colours(look: Look) -> list[str]:
     """The colours of a card, the ground first, with the edges of its letters."""
-    ground, ink, _, line = _ground(look)
-    moves = own.moves(ground, ink, look.updown)
+    ground, line, ink, up, down = (_paints(look)[name] for name in ("ground", "line", "ink", "up", "down"))
     letters = [_blend(ink, ground, eighths) for eighths in (8, 6, 4, 2)]
-    return [ground, line, *letters, *(_blend(move, ground, eighths) for move in moves for eighths in (8, 4))]
+    return [ground, line, *letters, *(_blend(move, ground, eighths) for move in (up, down) for eighths in (8, 4))]
 
 
-def _ground(look: Look) -> tuple[str, str, str, str]:
-    """The colours of ground, letters, small letters and lines."""
-    if not look.is_own:
-        return GROUNDS[look.theme]
-    ink = own.ink(look.theme)
-    return look.theme, ink, ink, _blend(ink, look.theme, 2)
-
-
-def _paints(look: Look) -> dict[str, object]:
-    """The colours for a template; `moves` are those of changes."""
-    ground, ink, soft, line = _ground(look)
+def _paints(look: Look) -> dict[str, str]:
+    """The colours of ground, letters, small letters, lines, rises and falls, by their names in the templates."""
+    if look.is_own:
+        ground, ink = look.theme, own.ink(look.theme)
+        soft, line = ink, _blend(ink, ground, 2)
+    else:
+        ground, ink, soft, line = GROUNDS[look.theme]
     up, down = own.moves(ground, ink, look.updown)
-    moves = {"up": up, "down": down, "same": ink, "": ink}
-    return {"ground": ground, "ink": ink, "soft": soft, "line": line, "moves": moves}
+    return {"ground": ground, "ink": ink, "soft": soft, "line": line, "up": up, "down": down}
 
 
 def _lines(text: str, size: int, width: int) -> list[str]:
