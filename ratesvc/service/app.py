@@ -8,7 +8,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import date, datetime
-from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -91,16 +90,12 @@ class Service:
         self.client = BankClient(
             cbr.mirrors, cbr.user_agent, proxy=cbr.proxy, ca_file=cbr.ca_file, trust_env=by_env, daily=limits
         )
-        self.refresher = Refresher(
-            self.client, self.store, self.history, clock, self._hold_and_announce, scheduled=scheduled
-        )
+        self.refresher = Refresher(self.client, self.store, self.history, clock, self._hold_new, scheduled=scheduled)
         self._backfill = Backfill(self.refresher, cbr.backfill_gap_seconds, self.hold)
         self.schedule = Schedule(
             poll=self.poll,
             tick=self.tick,
-            listen=partial(self._sync.listen, self._compare),
             backfill=self._fill_gaps,
-            out_of_sync=lambda: not self._sync.in_sync,
             clock_jumped=self._clock_jumped,
             died=self.telemetry.task_died,
         )
@@ -214,13 +209,10 @@ class Service:
         self.telemetry.refreshed(cycle, nothing_held=not self.history.days)
         return cycle
 
-    async def _hold_and_announce(self, new: Sequence[Revision], cycle: Cycle) -> None:
-        """Hold new revisions, and tell the other replicas if they are stored. Log which sheets are held back."""
+    def _hold_new(self, new: Sequence[Revision], cycle: Cycle) -> None:
+        """Hold new revisions. Log which sheets are held back."""
         self.telemetry.held_back(new, cycle)
         self.hold(new)
-        if new and cycle.stored:
-            with contextlib.suppress(StoreUnavailable):
-                await self.store.announce()
 
     def hold(
         self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None

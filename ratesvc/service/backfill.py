@@ -279,7 +279,7 @@ class Backfill:
         return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
     async def _decide_open_days(self, figures: _Figures, step: OnStep) -> None:
-        """Decide about the open days, the oldest first, and store and announce what is admitted.
+        """Decide about the open days, the oldest first, and store what is admitted.
 
         A day that only waited for the days before it needs no document, and one whose document does not come stays
         open. Each admitted document is stored at once. The columns are stored once, at the end, because all are
@@ -318,11 +318,10 @@ class Backfill:
         await step(Progress(len(days), len(days), "nothing more"))
 
     async def _save(self, figures: _Figures) -> None:
-        """Store the figures, take them into memory, and tell the other replicas."""
+        """Store the figures, and take them into memory."""
         if coverage := figures.complete():
             await self._store.put_history(figures.columns.values(), coverage)
             self._hold((), list(figures.columns.values()), coverage)
-            await self._store.announce()
 
     async def _ask_for_open_day(self, scratch: History, day: date, figures: _Figures) -> Revision | None:
         """Ask for the document of an open day, and return it if it is admitted. Raises FetchFailed."""

@@ -25,7 +25,7 @@ async def release(refresher: Refresher, case: Case) -> Revision:
         admitted = Admitted(sheet, flags).revision(history.next_number(sheet.effective_date), refresher.moment())
         revision = replace(admitted, document=packed(case.raw))
         await publish(refresher, revision)
-    # Last: until the other replicas hold it, their polls put it into quarantine again.
+    # Last, because a poll of a replica that does not hold the sheet puts it into quarantine again.
     await refresher.store.quarantine.drop([case.name])
     return revision
 
@@ -47,7 +47,7 @@ def withdrawal(refresher: Refresher, day: date) -> Revision:
 
 
 async def publish(refresher: Refresher, decided: Revision) -> None:
-    """Store, hold and announce a revision.
+    """Store and hold a revision.
 
     Raises StoreUnavailable, and RatesvcError if another revision has come since the person looked.
     """
@@ -55,4 +55,4 @@ async def publish(refresher: Refresher, decided: Revision) -> None:
     if stored != decided:
         day, number = stored.key
         raise RatesvcError(f"revision {number} of the sheet of {day} has come meanwhile: nothing was changed")
-    await refresher.hold_and_announce([decided], Cycle("new"))
+    refresher.hold_new([decided], Cycle("new"))

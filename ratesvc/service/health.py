@@ -75,7 +75,7 @@ def redis(engine: str, trouble: StoreUnavailable | None) -> Check:
 
 
 def scheduler(silent_s: float, last_run: datetime | None) -> Check:
-    """Whether the schedule runs; `silent_s` are the seconds since the heartbeat, which is due each second."""
+    """Whether the schedule runs; `silent_s` are the seconds since the heartbeat."""
     observed = last_run.isoformat() if last_run else None
     if silent_s > LONGEST_SILENCE_S:
         return {"status": "fail", "observedValue": observed, "output": f"no heartbeat for {silent_s:.0f} s"}

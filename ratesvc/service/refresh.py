@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
@@ -47,10 +47,10 @@ class Cycle:
     """One refresh, and its outcome.
 
     `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
-    `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis and
-    announced. `held_back` are sheets by effective date. `newly_quarantined` has the reason, in one word, of each
-    document that is new in quarantine and not counted yet. `unknown` are the elements and attributes of admitted
-    documents that this program does not know.
+    `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis.
+    `held_back` are sheets by effective date. `newly_quarantined` has the reason, in one word, of each document that is
+    new in quarantine and not counted yet. `unknown` are the elements and attributes of admitted documents that this
+    program does not know.
     """
 
     outcome: str = "unchanged"
@@ -122,11 +122,11 @@ class Refresher:
         store: Store,
         history: History,
         clock: Callable[[], datetime],
-        hold_and_announce: Callable[[Sequence[Revision], Cycle], Awaitable[None]],
+        hold_new: Callable[[Sequence[Revision], Cycle], None],
         *,
         scheduled: bool,
     ) -> None:
-        """`clock` gives UTC. `hold_and_announce` gets the revisions that are new, and the cycle so far.
+        """`clock` gives UTC. `hold_new` gets the revisions that are new, and the cycle so far.
 
         A `scheduled` refresher decides about an unconfirmed sheet at the next poll; that of a command decides at once.
         """
@@ -135,7 +135,7 @@ class Refresher:
         self.history = history
         self.clock = clock
         self.scheduled = scheduled
-        self.hold_and_announce = hold_and_announce
+        self.hold_new = hold_new
         self._unconfirmed = UnconfirmedSheets(client)
         self._asked: dict[date, date] = {}
         """On which day each day was last asked for by its date, and answered with a sheet that is held."""
@@ -294,7 +294,7 @@ class Refresher:
             await self._quarantine(case, admission.assessment.reason, draft)
 
     async def _store(self, draft: _Draft) -> None:
-        """Store the admitted sheets, the newest first; then hold and announce them."""
+        """Store the admitted sheets, the newest first; then hold them."""
         new, cycle = list[Revision](), draft.cycle
         for effective in sorted(draft.admitted, reverse=True):
             current, revision = draft.history.of_date(effective), draft.admitted[effective]
@@ -311,7 +311,7 @@ class Refresher:
         cycle.accepted += new
         draft.has_answer = draft.has_answer or not cycle.failure or bool(cycle.accepted)
         cycle.outcome = draft.outcome()
-        await self.hold_and_announce(new, cycle)
+        self.hold_new(new, cycle)
         cycle.newly_quarantined.clear()
 
     async def decide_open_day(self, history: History, day: date, composed: Sheet | None) -> Cycle | None:

@@ -24,8 +24,8 @@ FIRST_RETRY_S = 10.0
 LONGEST_RETRY_S = 600.0
 LONGEST_FIRST_SHEET_RETRY_S = 60.0
 
-HEARTBEAT_S = 1.0
-TICK_S = 3.0
+HEARTBEAT_S = 1.5
+"""Another replica serves a new sheet so long after it was stored, at most."""
 CLOCK_JUMP_S = 2.0
 LATE = timedelta(seconds=2)
 """The scheduler has lost a poll that has not begun so long after its time."""
@@ -72,15 +72,13 @@ class Schedule:
     """Runs these jobs from `start` to `stop`.
 
     `poll` and `backfill` plan their next runs themselves. `tick` follows the clock and compares memory with Redis, at
-    every beat while `out_of_sync` returns True. `listen` never ends. `clock_jumped` gets the seconds; `died` gets the
-    name of a task that will be started again, and its error.
+    every beat. `clock_jumped` gets the seconds; `died` gets the name of a task that will be started again, and its
+    error.
     """
 
     poll: Job
     tick: Job
-    listen: Job
     backfill: Job
-    out_of_sync: Callable[[], bool]
     clock_jumped: Callable[[float], None]
     died: Callable[[str, BaseException | str], None]
     next_poll_at: datetime = field(init=False, default_factory=utc_now)
@@ -100,7 +98,6 @@ class Schedule:
         self._scheduler.start()
         # Not by APScheduler: if the start fails at once, it would complain that its job was cancelled.
         self._start("poll", self.poll)
-        self._start("listen", self.listen)
         self._start("heartbeat", self._heartbeat)
 
     async def stop(self) -> None:
@@ -151,23 +148,22 @@ class Schedule:
         return {task.get_name() for task in self._tasks}
 
     def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
-        """Start a job again that was to go on for ever, or has failed."""
+        """Start a job again that has failed."""
         self._tasks.discard(task)
-        name, is_endless = task.get_name(), job in (self.listen, self._heartbeat)
-        error = "was cancelled" if task.cancelled() else task.exception() or ("returned" if is_endless else None)
+        name, error = task.get_name(), "was cancelled" if task.cancelled() else task.exception()
         if self._open and error:
             self.died(name, error)
             if name == "poll":
                 self.poll_in(RESTART_S)
             elif name == "backfill":
                 self.backfill_in(BACKFILL_AGAIN_S)
-            elif is_endless:
+            elif job == self._heartbeat:
                 asyncio.get_running_loop().call_later(RESTART_S, self._start, name, job)
 
     async def _heartbeat(self) -> None:
         """Compare the wall clock with the monotonic one, and memory with Redis."""
         loop = asyncio.get_running_loop()
-        last_wall, last_now, last_tick = utc_now(), loop.time(), loop.time()
+        last_wall, last_now = utc_now(), loop.time()
         while True:
             asleep_at = loop.time()
             await asyncio.sleep(HEARTBEAT_S)
@@ -180,8 +176,6 @@ class Schedule:
             if "poll" not in self._running and self.next_poll_at + LATE < wall:
                 self.died("poll", "was not scheduled any more")
                 self._start("poll", self.poll)
-            if "tick" not in self._running and (now - last_tick >= TICK_S or self.out_of_sync()):
-                # Not awaited: with a slow Redis it may take longer than the silence that health allows.
-                last_tick = now
-                self._start("tick", self.tick)
+            # Not awaited: with a slow Redis it may take longer than the silence that health allows.
+            self._start("tick", self.tick)
             last_wall, last_now = wall, now

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
-from ratesvc.errors import StoreUnavailable
 from ratesvc.storage.records import field_of
 from ratesvc.storage.store import Glance, Store
-
-RECONNECT_S = 1.0
 
 
 class Repairs(NamedTuple):
@@ -30,8 +26,7 @@ class Sync:
     """Compares memory and Redis. Its owner sets `in_sync` to False after each trouble of Redis.
 
     A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read.
-    Otherwise the names of all values are compared. At the start, and after an error or a reconnection, all values are
-    read.
+    Otherwise the names of all values are compared. At the start, and after an error, all values are read.
     """
 
     def __init__(
@@ -49,31 +44,13 @@ class Sync:
         self._last: tuple[Glance, int] | None = None
         """The last glance, and the version of history after the exchange that followed it."""
 
-    async def listen(self, compare: Callable[[], Awaitable[None]]) -> None:
-        """Compare at each announcement, for ever."""
-        while True:
-            with contextlib.suppress(StoreUnavailable):
-                async for announcement in self._store.announcements():
-                    if announcement == "connected":
-                        # Redis may have restarted, or be another server.
-                        self.in_sync = False
-                    await compare()
-            await asyncio.sleep(RECONNECT_S)
-
     async def compare(self) -> Repairs:
-        """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable.
-
-        What was written is announced, because other replicas may lack the same.
-        """
+        """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable."""
         async with self._lock:
-            repaired = await self._compare()
-        if any(repaired):
-            with contextlib.suppress(StoreUnavailable):
-                await self._store.announce()
-        return repaired
+            return await self._compare()
 
     async def _compare(self) -> Repairs:
-        # Set first, so that an error or a reconnection during this comparison makes the next one read everything.
+        # Set first, so that an error during this comparison makes the next one read everything.
         last, self._last = (self._last if self.in_sync else None), None
         self.in_sync = True
         glance = await self._store.glance()

@@ -41,7 +41,6 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # t
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 REDIS_BOUNDS_S = BOUNDS_S[1:]
-LISTENING = "listen"
 LOG_AGAIN_S = 60.0
 LASTING_S = 5.0
 
@@ -127,8 +126,7 @@ class Metrics(Collector):
         """Count one call to Redis."""
         if call.trouble:
             self.redis_errors.labels(call.trouble.kind).inc()
-        if call.operation != LISTENING:
-            self._redis.labels(call.operation).observe(call.seconds)
+        self._redis.labels(call.operation).observe(call.seconds)
 
     def route(self, template: str) -> Route:
         """The counts of one route."""

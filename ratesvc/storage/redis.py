@@ -122,14 +122,13 @@ def _by_sentinel(address: RedisAddress, options: dict[str, Any]) -> Redis:
 
 
 class RedisConnection:
-    """One Redis. `up`: it answered the last call; `refusing`: as in `Call`; `outage`: why it last did not answer."""
+    """One Redis. `up`: it answered the last call; `refusing`: as in `Call`."""
 
     def __init__(self, url: str, observe: Callable[[Call], None] = lambda _: None) -> None:
         """Connects at the first call; `observe` gets every call. Raises ValueError as RedisAddress does."""
         self.client = connect(url)
         self.up = False
         self.refusing = False
-        self.outage: StoreUnavailable | None = None
         self._secrets = RedisAddress.from_url(url).secrets
         self._observe = observe
 
@@ -175,7 +174,6 @@ class RedisConnection:
         trouble = StoreUnavailable(f"Redis: {self._text_of(error)}", kind_of(error))
         # A Redis that forbids this user one command still answers the others.
         self.up = trouble.kind not in _GONE or isinstance(error, errors.NoPermissionError)
-        self.outage = self.outage if self.up else trouble
         self.refusing = self.refusing or self.up
         # After a demotion, or an answer that makes no sense, the next command needs a new connection.
         if trouble.kind in ("readonly", "answer") and isinstance(self.client, Redis):

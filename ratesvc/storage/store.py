@@ -8,7 +8,6 @@
 | `{namespace}:v2:written` | string | the version: a random word, another one after each write of sheets or history |
 | `{namespace}:v2:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
 | `{namespace}:v2:lease:{name}` | string | the replica that may poll, or backfill |
-| `{namespace}:v2:announce` | channel | `changed` and the replica that wrote something |
 | `{namespace}:v2:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
 The braces keep all keys in one slot of a Cluster. Sheets are only added, so every order of writes, repeated or not,
@@ -21,10 +20,10 @@ The version changes with every write, so that replicas compare only counts while
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 from redis.asyncio.client import Pipeline, Redis
@@ -39,13 +38,10 @@ from ratesvc.storage.redis import Lease, RedisConnection, checked
 T = TypeVar("T")
 
 SCHEMA = "v2"
-LISTEN_S = 1.0
 MOST_CASES = 50
 AT_ONCE = 10  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
 LARGEST = 2**20
 """Bytes of a value. Ours are shorter: a document has at most 512 KiB, a coverage 11 bytes for each unconfirmed day."""
-
-Announcement = Literal["connected", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +115,7 @@ class Store:
         self._sheets = prefix + "sheets"
         self._columns = prefix + "columns"
         self._written = prefix + "written"
-        self._channel = prefix + "announce"
         self._nothing = prefix + "nothing"
-        self._name = uuid4().hex
 
     async def close(self) -> None:
         """Release the leases and close the connection."""
@@ -263,29 +257,6 @@ class Store:
     def _change_version(self, pipeline: Pipeline) -> None:
         """Tell all replicas that they may lack something."""
         pipeline.set(self._written, uuid4().hex)
-
-    # Announcements
-
-    async def announce(self) -> None:
-        """Tell the other replicas that something was written. One that misses it notices by a glance."""
-        async with self.connection.call("announce") as redis:
-            await redis.publish(self._channel, f"changed {self._name}")
-
-    async def announcements(self) -> AsyncIterator[Announcement]:
-        """Those of other replicas, and "connected" after each connection, because some may have been lost before it."""
-        async with self.connection.call("listen") as redis, redis.pubsub() as listener:
-            await listener.subscribe(self._channel)
-            outage = self.connection.outage
-            while True:
-                message = await listener.get_message(timeout=LISTEN_S)
-                if message is None:
-                    # Silence says nothing about a connection. If another call failed meanwhile, so did this one.
-                    if (failed := self.connection.outage) and failed is not outage:
-                        raise StoreUnavailable(str(failed), failed.kind)
-                elif message["type"] != "message":
-                    yield "connected"
-                elif not message["data"].endswith(self._name.encode()):
-                    yield "changed"
 
 
 async def _values(redis: Redis, key: str, fields: list[str]) -> dict[str, bytes | None]:

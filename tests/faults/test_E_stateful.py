@@ -98,13 +98,6 @@ class Happenings(RuleBasedStateMachine):
         self.served = await self.running.enter_async_context(service_running(own, self.clock, HASTY))
         self.reader = Invariant(self.bank.truth, self.clock)
         await eventually(lambda: not any(task.get_name() == "poll" for task in asyncio.all_tasks()))
-        await self.announced()
-
-    async def announced(self) -> None:
-        """Wait until the announcement of the sheets that the last refresh stored has come back."""
-        cycle, history = self.served.service.telemetry.last_cycle, self.served.service.history
-        keys = {one.key for one in cycle.accepted} if cycle else set()
-        await eventually(lambda: keys <= {one.key for one in history.documents()})
 
     def teardown(self) -> None:
         try:
@@ -180,7 +173,6 @@ class Happenings(RuleBasedStateMachine):
     @rule()
     def the_service_polls(self) -> None:
         self.do(self.served.service.poll())
-        self.do(self.announced())
 
     @rule()
     def a_person_fetches(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -31,7 +31,7 @@ from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service import decisions
 from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
-from ratesvc.service.refresh import Cycle, Refresher
+from ratesvc.service.refresh import Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
 from ratesvc.storage.records import encode_coverage
@@ -67,15 +67,12 @@ class Replica:
     scheduled: bool = True
 
     def __post_init__(self) -> None:
-        self.refresher = Refresher(
-            self.client, self.store, self.history, self.clock, self.hold, scheduled=self.scheduled
-        )
         hold: Any = self.history.hold
+        self.refresher = Refresher(
+            self.client, self.store, self.history, self.clock, lambda new, _: hold(new), scheduled=self.scheduled
+        )
         self.backfill = Backfill(self.refresher, 0, hold)
         self.sync = Sync(self.store, self.history, hold)
-
-    async def hold(self, new: Sequence[Revision], _: Cycle) -> None:
-        self.history.hold(new)
 
     def command(self) -> Self:
         """What a person runs beside it."""

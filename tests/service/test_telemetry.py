@@ -29,7 +29,7 @@ from ratesvc.errors import FetchFailed, RatesvcError, SourceError, StoreUnavaila
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.sync import Repairs
-from ratesvc.service.telemetry import LISTENING, Metrics, Telemetry
+from ratesvc.service.telemetry import Metrics, Telemetry
 from ratesvc.storage.records import Case
 from ratesvc.storage.redis import Call
 from ratesvc.storage.store import Store
@@ -277,8 +277,6 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
     telemetry.repaired(Repairs(sheets=1, columns=2, dropped=3))
     for what, count in (("sheets", 1), ("columns", 2), ("dropped", 3)):
         assert f'ratesvc_repaired_total{{what="{what}"}} {count}.0' in telemetry.metrics.text().decode()
-    telemetry.redis_call(Call(LISTENING, 100.0, None))
-    assert b'operation="listen"' not in telemetry.metrics.text(), "it waits for what others announce"
     counted = re.findall(rb'redis_errors_total{kind="([a-z]+)"} ([0-9.]+)', telemetry.metrics.text())
     assert dict(counted) == {b"timeout": b"5.0", b"memory": b"2.0"}
 

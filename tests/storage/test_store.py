@@ -174,35 +174,6 @@ async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(
     assert await other.history() == (Coverage(DAY, DAY), [column])
 
 
-async def test_every_replica_gets_an_announcement(store: Store, other: Store) -> None:
-    """After "connected", since some may have been lost before it. A replica does not get its own."""
-    received: list[str] = []
-
-    async def listen() -> None:
-        async for announcement in other.announcements():
-            received.append(announcement)  # noqa: PERF401 -- each one when it comes
-
-    listening = asyncio.create_task(listen())
-    await eventually(lambda: received == ["connected"])
-    await other.announce()
-    await store.announce()
-    await eventually(lambda: received == ["connected", "changed"])
-    listening.cancel()
-    await asyncio.gather(listening, return_exceptions=True)
-
-
-async def test_who_listens_gives_up_when_another_call_got_no_answer(store: Store) -> None:
-    """A connection whose other end has vanished is silent for ever. The error is that of the call."""
-    announcements = store.announcements()
-    assert await anext(announcements) == "connected"
-    with pytest.raises(StoreUnavailable):
-        async with store.connection.call("glance"):
-            raise TimeoutError("no answer")
-    async with asyncio.timeout(patience_s()):
-        with pytest.raises(StoreUnavailable, match="no answer"):
-            await anext(announcements)
-
-
 async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, namespace: str) -> None:
     """Counts, the coverage and the version, of a Redis that is empty and of one that is not."""
     assert await store.glance() == Glance(0, 0, None, b"")

@@ -9,7 +9,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import Snapshot
 from ratesvc.features.events.place import RESET, Event, Place, can_go_on, missed
 
-SPREAD_S = 0.2
+SPREAD_S = 2.0
 """Readers are told so long after a change: most fetch the event's address at once, from any replica."""
 MOST_PLACES = 100
 
@@ -28,24 +28,24 @@ class EventFeed:
         """How many are open."""
         self._history = history
         self._snapshot: Snapshot | None = None
-        self._spreading = 0
+        self._latest: Place | None = None
+        """What `end` becomes when the last change has spread."""
         self._woken = asyncio.Event()
         # Most readers are at the same place.
         self._missed = lru_cache(MOST_PLACES)(self._compute)
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Tell the readers of a change a moment later, when the other replicas have loaded it, too."""
-        self._snapshot = snapshot
-        self._spreading += 1
-        if self.end is None:
-            self._tell()
+        """Tell the readers of a change later, when the other replicas have loaded it, too."""
+        place = Place.at(self._history, snapshot)
+        self._snapshot, self._latest = snapshot, place
+        if self.end in (None, place):
+            self._tell(place)
         else:
-            asyncio.get_running_loop().call_later(SPREAD_S, self._tell)
+            asyncio.get_running_loop().call_later(SPREAD_S, self._tell, place)
 
-    def _tell(self) -> None:
-        self._spreading -= 1
-        if self._snapshot and not self._spreading:
-            self.end = Place.at(self._history, self._snapshot)
+    def _tell(self, place: Place) -> None:
+        if place == self._latest:
+            self.end = place
             self._missed.cache_clear()
             self._wake()
 
@@ -56,7 +56,7 @@ class EventFeed:
         """
         while not self.closed:
             # A reader that comes while a change spreads waits like the others.
-            if not self._spreading and (events := self._missed(place)):
+            if self.end == self._latest and (events := self._missed(place)):
                 return events
             await self._woken.wait()
         return []

@@ -16,6 +16,7 @@ from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.features.events import feed, place
 from ratesvc.features.events.feed import EventFeed
 from ratesvc.features.events.place import RESET, SHEET, Event, Place
+from ratesvc.service.schedule import HEARTBEAT_S
 
 
 class FeedUnderTest:
@@ -43,7 +44,9 @@ def kinds(found: list[Event]) -> list[str]:
 
 
 @pytest.fixture
-async def fed() -> FeedUnderTest:
+async def fed(monkeypatch: pytest.MonkeyPatch) -> FeedUnderTest:
+    assert feed.SPREAD_S > HEARTBEAT_S, "by then every replica has looked into Redis"
+    monkeypatch.setattr(feed, "SPREAD_S", 0.2)
     made = FeedUnderTest()
     while made.end.newest != FRIDAY:
         await made.feed.after(made.end)
@@ -61,6 +64,15 @@ async def test_a_change_is_told_a_moment_later(fed: FeedUnderTest) -> None:
     assert kinds(await returning) == kinds(await waiting) == [SHEET]
     assert asyncio.get_running_loop().time() - begun >= feed.SPREAD_S * 0.99
     assert fed.end.newest == SATURDAY
+
+
+async def test_a_sheet_that_nobody_is_told_of_delays_nothing(fed: FeedUnderTest) -> None:
+    """A backfill brings an earlier one every second."""
+    loop, ends = asyncio.get_running_loop(), asyncio.Queue[Place]()
+    fed.holds(SATURDAY)
+    loop.call_later(feed.SPREAD_S / 2, fed.holds, date(2026, 4, 21))
+    loop.call_later(feed.SPREAD_S * 1.2, lambda: ends.put_nowait(fed.end))
+    assert (await ends.get()).newest == SATURDAY
 
 
 async def test_changes_in_one_moment_are_told_together(fed: FeedUnderTest) -> None:
