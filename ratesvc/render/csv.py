@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from io import StringIO
 
 from ratesvc.domain.rates import REDENOMINATION, InForce
 from ratesvc.render.json import FIGURES, figures
@@ -37,32 +39,16 @@ def for_readers(columns: Columns, language: Language, quote: str, *, all_new: bo
     return {**columns, "roubles": roubles, "name": [names[code] for code in codes]}
 
 
-def _separators_of(locale: Language | None) -> tuple[str, str]:
-    """The decimal mark and the separator that spreadsheets in this language expect; without it, those of programs."""
-    decimal = locale.decimal_mark if locale else "."
-    return decimal, ";" if decimal == "," else ","
-
-
 def lines(parts: Iterable[Columns], locale: Language | None) -> Iterator[bytes]:
     """A heading with the fields, and a line for each row, a part at a time; with a language, as its Excel reads it."""
-    decimal, separator = _separators_of(locale)
+    decimal = locale.decimal_mark if locale else "."
     for number, part in enumerate(parts):
-        heading = "" if number else f"{BOM if locale else ''}{separator.join(part)}\r\n"
-        rows = map(separator.join, _cells(part, separator, decimal))
-        yield (heading + "".join(f"{row}\r\n" for row in rows)).encode()
-
-
-def _cells(columns: Columns, separator: str, decimal: str) -> Iterator[Sequence[str]]:
-    """The cells of each row."""
-    written = dict(columns)
-    for name in columns.keys() - TEXTS if decimal != "." else ():
-        written[name] = [text.replace(".", decimal) for text in columns[name]]
-    if "name" in columns:
-        written["name"] = [_quoted(text, separator) for text in columns["name"]]
-    return zip(*written.values(), strict=True)
-
-
-def _quoted(text: str, separator: str) -> str:
-    """A cell of CSV (RFC 4180)."""
-    doubled = text.replace('"', '""')
-    return f'"{doubled}"' if separator in text or '"' in text else text
+        text = StringIO()
+        writer = csv.writer(text, delimiter=";" if decimal == "," else ",")
+        if not number:
+            text.write(BOM if locale else "")
+            writer.writerow(part)
+        numbers = part.keys() - TEXTS if decimal != "." else ()
+        cells = {name: [cell.replace(".", decimal) for cell in part[name]] for name in numbers}
+        writer.writerows(zip(*{**part, **cells}.values(), strict=True))
+        yield text.getvalue().encode()

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
-from ratesvc.domain.columns import SCALE, Column, Days
+from ratesvc.domain.columns import SCALE, Column, Days, with_revision
 from ratesvc.domain.history import History, certain_date
-from ratesvc.domain.rates import EXACT, OLD_IN_NEW, REDENOMINATION, Revision, plain
+from ratesvc.domain.rates import EXACT, REDENOMINATION, Revision, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive.changes import Cursor
-from ratesvc.features.ranges.unit_rates import sheets_of
+from ratesvc.features.ranges.unit_rates import iso, sheets_of
 from ratesvc.render.csv import Columns
 from ratesvc.render.json import encode, marks, utc_time
 
 FIELDS = ("effective_date", "code", "nominal", "value", "unit_rate", "revision")
-Figures = dict[tuple[date, int, str], tuple[int, Decimal]]
-"""Nominal and value by effective date, revision and code."""
+Figures = dict[tuple[str, int, str], tuple[int, int]]
+"""The nominal as a power of ten and the value in 1/10000 roubles, by effective date, revision and code."""
 
 
 def tables(
@@ -32,29 +31,29 @@ def tables(
     `latest` has the revision of each corrected sheet, `earlier` are its revisions before. If a currency has two records
     on a day, that of the earlier column counts.
     """
-    codes = {column.currency.code for column in columns}
+    codes, numbers = {column.currency.code for column in columns}, {str(day): number for day, number in latest.items()}
+    held = [(column, numbers) for column in reversed(columns)]
+    for revision in earlier:
+        found, numbers = with_revision({}, revision).values(), {str(revision.effective_date): revision.number}
+        held += [(column, numbers) for column in found if column.currency.code in codes]
     for year in range(days.since.year, days.until.year + 1):
         within, figures = Days(max(days.since, date(year, 1, 1)), min(days.until, date(year, 12, 31))), Figures()
-        for column in reversed(columns):
-            places = slice(*column.places(within))
+        for column, numbers in held:
+            places, code = slice(*column.places(within)), column.currency.code
             parts = column.days[places], column.nominals[places], column.values[places]
             for ordinal, power, value in zip(*parts, strict=True):
-                day = date.fromordinal(ordinal)
-                figures[day, latest.get(day, 1), column.currency.code] = 10**power, Decimal(value).scaleb(-SCALE)
-        for revision in earlier:
-            quotes = revision.sheet.quotes if revision.effective_date in within else ()
-            figures |= {(*revision.key, one.code): (one.nominal, one.value) for one in quotes if one.code in codes}
+                day = iso(ordinal)
+                figures[day, numbers.get(day, 1), code] = power, value
         yield _table(figures, all_new=all_new)
 
 
 def _table(figures: Figures, *, all_new: bool) -> Columns:
     rows = []
-    for (day, revision, code), (nominal, value) in sorted(figures.items()):
-        is_old = all_new and day < REDENOMINATION
-        roubles = EXACT.divide(value, OLD_IN_NEW) if is_old else value
-        rate = EXACT.normalize(EXACT.divide(roubles, nominal))
-        printed = f"{roubles:.{SCALE + 3 if is_old else SCALE}f}"
-        rows.append((str(day), code, str(nominal), printed, plain(rate), str(revision)))
+    for (day, revision, code), (power, value) in sorted(figures.items()):
+        places = SCALE + 3 if all_new and day < str(REDENOMINATION) else SCALE
+        printed = f"{value // 10**places}.{value % 10**places:0{places}}"
+        rate = plain(EXACT.divide(value, 10 ** (places + power)))
+        rows.append((day, code, str(10**power), printed, rate, str(revision)))
     return {name: [row[place] for row in rows] for place, name in enumerate(FIELDS)}
 
 

@@ -85,8 +85,10 @@ def series(history: History, code: str, params: SeriesParams) -> list[tuple[date
     return [(date.fromordinal(day), rate) for day, rate in rates_of(history, code, params).items()]
 
 
-def carried_rates(history: History, code: str, params: SeriesParams, today: date) -> list[tuple[int, int, str]]:
-    """Each day that is set, or each of the `dates`; the effective date of the sheet in force on it, and its rate.
+def carried_rates(
+    history: History, code: str, params: SeriesParams, today: date
+) -> tuple[dict[int, int], dict[int, str]]:
+    """Each day that is set, or each of the `dates`, with the effective date of its sheet; and the rates by those dates.
 
     Days on which that sheet lacks the currency are left out.
     """
@@ -98,7 +100,7 @@ def carried_rates(history: History, code: str, params: SeriesParams, today: date
     parts = [Days(day, day) for day in sheets] if params.dates else [Days(day, sheets[-1]) for day in sheets[:1]]
     for part in parts:
         texts |= texts_of(rates_of(history, code, replace(params, days=part)))
-    return [(day, of, texts[of]) for day, of in zip(days, in_force, strict=True) if of in texts]
+    return {day: of for day, of in zip(days, in_force, strict=True) if of in texts}, texts
 
 
 Rates = dict[int, Decimal]
@@ -128,7 +130,8 @@ def rates_of(history: History, code: str, params: SeriesParams, amount: Decimal 
 def quotients(history: History, code: str, params: SeriesParams) -> tuple[Sequence[int], list[int], list[int]]:
     """The days of the sheets that have both, and for each what one unit of both costs, in one unit of account."""
     units, divisors = _units(history, code, params), _units(history, params.quote, params)
-    ordinals = sorted(units.keys() & divisors.keys())
+    # They are almost in order, which a set would lose.
+    ordinals = [day for day in sorted(units) if day in divisors]
     return ordinals, [units[day] for day in ordinals], [divisors[day] for day in ordinals]
 
 

@@ -39,16 +39,17 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
         periods = list(summaries(history, code, params, PERIODS[params.group], today))
         return {name: [period[name] for period in periods] for name in SUMMARY}
     if params.dates or params.daily:
-        rows = carried_rates(history, code, params, today)
+        effective, texts = carried_rates(history, code, params, today)
     else:
-        rows = [(day, day, text) for day, text in texts_of(rates_of(history, code, params)).items()]
+        texts = texts_of(rates_of(history, code, params))
+        effective = {day: day for day in texts}
     corrected = {day.toordinal(): str(number) for day, number in revisions(history).items()}
     return {
-        "date": [iso(day) for day, _, _ in rows],
-        "code": [code] * len(rows),
-        "unit_rate": [text for _, _, text in rows],
-        "effective_date": [iso(effective) for _, effective, _ in rows],
-        "revision": [corrected.get(effective, "1") for _, effective, _ in rows],
+        "date": list(map(iso, effective)),
+        "code": [code] * len(effective),
+        "unit_rate": [texts[day] for day in effective.values()],
+        "effective_date": list(map(iso, effective.values())),
+        "revision": [corrected.get(day, "1") for day in effective.values()],
     }
 
 
