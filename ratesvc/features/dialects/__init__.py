@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
+from msgspec import Raw
+
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, Revision, Snapshot
@@ -152,6 +154,14 @@ class Request:
                 if day in texts[base]:
                     yield day, [texts[code].get(day, "") for code in codes]
 
+    def objects(self, base: str, codes: Sequence[str], days: Days, *, amount: Decimal = ONE) -> dict[int, Raw]:
+        """For each sheet of the range that has a rate, by its day's ordinal: `{"EUR":0.92,"RUB":91.5}`."""
+        rows = self.per_base(base, codes, days, amount=amount)
+        shown = (
+            (day, [f'"{code}":{text}' for code, text in zip(codes, texts, strict=True) if text]) for day, texts in rows
+        )
+        return {day: Raw(f"{{{','.join(fields)}}}".encode()) for day, fields in shown if fields}
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -223,8 +233,3 @@ def split(text: str) -> frozenset[str]:
 def with_point(text: str) -> str:
     """1.0 for 1: a number that clients take for a float."""
     return text if "." in text else f"{text}.0"
-
-
-def json_object(codes: Sequence[str], texts: Sequence[str]) -> str:
-    """`{"EUR":0.92,"RUB":91.5}`, without the codes that have no text."""
-    return "{" + ",".join([f'"{code}":{text}' for code, text in zip(codes, texts, strict=True) if text]) + "}"

@@ -1,16 +1,16 @@
 """The Bank of Russia's own scripts, for programs that read its XML: https://www.cbr.ru/development/sxml/.
 
 Like the Bank, this dialect answers a day without a sheet with the earlier sheet under its own date, a future day with
-the newest sheet, and a wrong parameter with 200 and «Error in parameters». It refuses the obsolete monthly list (d=1),
-and a day in a parameter that the Bank does not know: such a client wants that day, not the newest sheet. Names of
-parameters may have any case, as at the Bank.
+the newest sheet, and a wrong parameter with 200 and «Error in parameters». It refuses a day in a parameter that the
+Bank does not know: such a client wants that day, not the newest sheet. Names of parameters may have any case, as at the
+Bank.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from operator import attrgetter
 
@@ -30,15 +30,11 @@ _DAY_TEXT = re.compile(r"[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}|[0-9]{4}[./-][0-
 
 def daily(request: Request, *, english: bool) -> Content:
     """XML_daily: the Bank's own bytes of a fetched sheet. XML_daily_eng is written here, with the catalogue's names."""
-    _refuse_monthly(request)
     text = _text(request, "date_req")
     if text is None and _has_misspelt_day(request):
         raise Refused(200, xml.ERROR)
     until = date.max if text is None else _day(text)
-    if until <= request.snapshot.today:
-        revision = request.on(until)
-    else:
-        revision = request.newest if request.newest.effective_date <= until else request.snapshot.in_force
+    revision = request.on(until, ahead=timedelta.max)
     if english:
         document = xml.write_daily(revision.sheet, request.english_names())
     else:
@@ -48,7 +44,7 @@ def daily(request: Request, *, english: bool) -> Content:
 
 def dynamic(request: Request) -> Content:
     """XML_dynamic: the records of one id, none for an unknown id. Raises HistoryLoading."""
-    cbr_id = _text(request, "VAL_NM_RQ") or ""
+    cbr_id = _text(request, "val_nm_rq") or ""
     since, until = _day(_text(request, "date_req1") or ""), _day(_text(request, "date_req2") or "")
     if not _CBR_ID.fullmatch(cbr_id):
         raise Refused(200, xml.ERROR)
@@ -58,8 +54,9 @@ def dynamic(request: Request) -> Content:
     points = sum(last - first for first, last in (column.places(days) for column in columns))
 
     def write() -> bytes:
-        parts = ((column, column.days[slice(*column.places(days))]) for column in columns)
-        held = ((column, date.fromordinal(day)) for column, part in parts for day in part)
+        held = (
+            (column, date.fromordinal(day)) for column in columns for day in column.days[slice(*column.places(days))]
+        )
         records = ((day, quote) for column, day in held if (quote := column.quote(day)))
         return xml.write_dynamic(cbr_id, since, until, records)
 
@@ -71,7 +68,6 @@ def catalogue(request: Request, *, full: bool) -> Content:
 
     Raises HistoryLoading until all of history is loaded, because a mirror would take a part of it for the whole.
     """
-    _refuse_monthly(request)
     if request.history.coverage is None:
         raise HistoryLoading(FIRST_DAY)
     names, columns = request.english_names(), filter(attrgetter("days"), request.history.every_column())
@@ -84,9 +80,8 @@ def catalogue(request: Request, *, full: bool) -> Content:
 
 
 def _text(request: Request, name: str) -> str | None:
-    """The parameter, whatever the case of its name."""
-    spelt = [given for given in request.given if given.lower() == name.lower()]
-    return next(filter(None, map(request.given.get, [name, *spelt])), None)
+    """The parameter with this name in small letters, whatever its case."""
+    return {given.lower(): text for given, text in request.given.items() if text}.get(name)
 
 
 def _has_misspelt_day(request: Request) -> bool:
@@ -101,11 +96,6 @@ def _day(text: str) -> date:
         return xml.parse_date(_ONE_DIGIT.sub(r"0\g<0>", text))
     except BadDocument:
         raise Refused(200, xml.ERROR) from None
-
-
-def _refuse_monthly(request: Request) -> None:
-    if _text(request, "d") == "1":
-        raise Refused(200, xml.ERROR)
 
 
 def refuse(_: int, error: RatesvcError) -> bytes:

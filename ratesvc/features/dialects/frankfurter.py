@@ -15,9 +15,9 @@ from decimal import Decimal
 from msgspec import Raw
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import FIRST_DAY, plain
+from ratesvc.domain.rates import plain
 from ratesvc.errors import RatesvcError, TooManyPoints
-from ratesvc.features.dialects import JSON, Content, Dialect, Refused, Request, json_object, split, with_point
+from ratesvc.features.dialects import JSON, Content, Dialect, Refused, Request, split, with_point
 from ratesvc.features.ranges.unit_rates import count_points, iso
 from ratesvc.render.json import encode
 
@@ -87,7 +87,7 @@ def history(request: Request) -> Content:
 
 
 def _range(request: Request, query: _Query, names: tuple[str, str], since: date, until: date | None = None) -> Content:
-    since, end = max(since, FIRST_DAY), until or request.snapshot.today
+    since, end = max(since, request.history.begins), until or request.snapshot.today
     if since > end:
         raise Refused(404, NOT_FOUND)
     return _rates(request, query, request.complete(since, end), names, until or date.max)
@@ -100,8 +100,7 @@ def _rates(request: Request, query: _Query, days: Days, names: Sequence[str], un
     points = count_points(request.history, len(codes), days) if is_range else 0
 
     def write() -> bytes:
-        rows = request.per_base(base, codes, days, amount=amount)
-        shown = {iso(day): Raw(json_object(codes, texts).encode()) for day, texts in rows if any(texts)}
+        shown = {iso(day): rates for day, rates in request.objects(base, codes, days, amount=amount).items()}
         if not shown:
             raise Refused(404, NOT_FOUND)
         ends = dict(zip(names, (min(shown), max(shown)), strict=False))

@@ -7,17 +7,16 @@ as in /v1/series.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import FIRST_DAY
-from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
+from ratesvc.errors import NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.features.dialects import JSON, Content, Dialect, Refused, Request, split, with_point
-from ratesvc.features.ranges.periods import PERIODS, Bounds, summaries
+from ratesvc.features.ranges.periods import PERIODS, summaries
 from ratesvc.features.ranges.unit_rates import SeriesParams, count_points, iso
 from ratesvc.render.json import ROUBLE, bank_page, encode
 from ratesvc.render.language import language_or_default
@@ -27,69 +26,24 @@ NOT_FOUND = "not found"
 PROVIDER = "CBR"
 LOOKBACK, ACTIVE = timedelta(days=14), timedelta(days=30)
 _PARAMS = ("base", "quotes", "providers", "date", "from", "to", "group", "expand")
-
-
-@dataclass(frozen=True, slots=True)
-class _Records:
-    """What the parameters ask for: rates of one base in each of `codes`, on these days, or the means of these periods.
-
-    Without `days` there is none. The last fields are those of Content.
-    """
-
-    request: Request
-    base: str
-    codes: Sequence[str]
-    days: Days | None = None
-    period: Bounds | None = None
-    until: date = date.max
-    points: int = 0
-    since: date = date.max
-
-    def __iter__(self) -> Iterator[tuple[str, str, str]]:
-        """Day, quote and rate of each record, by day, then by quote."""
-        request, days, period, today = self.request, self.days, self.period, self.request.snapshot.today
-        if days and period:
-            means = (
-                (one["since"], code, with_point(one["mean_rate"]))
-                for code in self.codes
-                for one in summaries(request.history, self.base, SeriesParams((), days, code), period, today)
-            )
-            yield from sorted(means)
-        elif days:
-            for day, texts in request.per_base(self.base, self.codes, days):
-                pairs = zip(self.codes, texts, strict=True)
-                yield from ((iso(day), code, with_point(text)) for code, text in pairs if text)
-
-    def objects(self) -> Iterator[str]:
-        """Each record as a JSON object."""
-        for day, code, rate in self:
-            source = f',"providers":[{{"key":"{PROVIDER}","date":"{day}","rate":{rate}}}]'
-            more = source if "expand" in self.request.given and code != self.base else ""
-            yield f'{{"date":"{day}","base":"{self.base}","quote":"{code}","rate":{rate}{more}}}'
-
-    def lines(self) -> Iterator[str]:
-        """A table with a line for each record."""
-        is_long = "expand" in self.request.given
-        yield "date,base,quote,rate,providers" if is_long else "date,base,quote,rate"
-        for day, code, rate in self:
-            source = f"{PROVIDER}:{rate}" if code != self.base else ""
-            yield ",".join((day, self.base, code, rate, source) if is_long else (day, self.base, code, rate))
+NONE = Days(date.max, date.max)
 
 
 def rates(request: Request, *, media: str = "") -> Content:
     """rates, rates.csv, providers/cbr/rates: a list, a table or lines of JSON, as the header Accept says."""
-    records = _records(request)
+    base, params, until = _params(request)
+    is_range, since = "from" in request.given, params.days.since
+    points = count_points(request.history, len(params.codes), params.days) if is_range else 0
     chosen = media or next((known for known in (CSV, NDJSON) if known in request.accept), JSON)
 
     def write() -> bytes:
-        if chosen == JSON:
-            return f"[{','.join(records.objects())}]".encode()
-        return "".join(f"{line}\n" for line in (records.lines() if chosen == CSV else records.objects())).encode()
+        lines = (_lines if chosen == CSV else _objects)(request, base, params)
+        return f"[{','.join(lines)}]".encode() if chosen == JSON else "".join(f"{line}\n" for line in lines).encode()
 
     # Not the texts of codes, which may be long.
     texts = tuple(request.given.get(name, "") for name in ("date", "from", "to", "group", "expand"))
-    key = ("rates", chosen, records.base, tuple(records.codes), texts)
-    return Content(key, chosen, write, records.until, records.points, records.since, by_accept=not media)
+    key = ("rates", chosen, base, params.codes, texts)
+    return Content(key, chosen, write, until, points, since if is_range else date.max, by_accept=not media)
 
 
 def rate(request: Request) -> Content:
@@ -98,35 +52,68 @@ def rate(request: Request) -> Content:
     quote = given.pop("quote")
     if "," in quote:
         raise Refused(422, f"invalid currency: {quote}")
-    records = _records(replace(request, given={**given, "quotes": quote}))
-    if first := next(records.objects(), None):
-        return Content(("rate", first), JSON, first.encode, records.until)
+    request = replace(request, given={**given, "quotes": quote})
+    base, params, until = _params(request)
+    if first := next(_objects(request, base, params), None):
+        return Content(("rate", first), JSON, first.encode, until)
     raise Refused(404, NOT_FOUND)
 
 
-def _records(request: Request) -> _Records:
-    """What the parameters ask for. Raises Refused."""
+def _objects(request: Request, base: str, params: SeriesParams) -> Iterator[str]:
+    """Each record as a JSON object."""
+    for day, code, rate in _records(request, base, params):
+        source = f',"providers":[{{"key":"{PROVIDER}","date":"{day}","rate":{rate}}}]'
+        more = source if "expand" in request.given and code != base else ""
+        yield f'{{"date":"{day}","base":"{base}","quote":"{code}","rate":{rate}{more}}}'
+
+
+def _lines(request: Request, base: str, params: SeriesParams) -> Iterator[str]:
+    """A table with a line for each record."""
+    is_long = "expand" in request.given
+    yield "date,base,quote,rate,providers" if is_long else "date,base,quote,rate"
+    for day, code, rate in _records(request, base, params):
+        source = f"{PROVIDER}:{rate}" if code != base else ""
+        yield ",".join((day, base, code, rate, source) if is_long else (day, base, code, rate))
+
+
+def _records(request: Request, base: str, params: SeriesParams) -> Iterator[tuple[str, str, str]]:
+    """Day, quote and rate of each record, by day, then by quote."""
+    if params.group:
+        means = []
+        for code in params.codes:
+            of_code, period, today = replace(params, quote=code), PERIODS[params.group], request.snapshot.today
+            found = summaries(request.history, base, of_code, period, today)
+            means += [(one["since"], code, with_point(one["mean_rate"])) for one in found]
+        yield from sorted(means)
+        return
+    for day, texts in request.per_base(base, params.codes, params.days):
+        pairs = zip(params.codes, texts, strict=True)
+        yield from ((iso(day), code, with_point(text)) for code, text in pairs if text)
+
+
+def _params(request: Request) -> tuple[str, SeriesParams, date]:
+    """What the parameters ask for: a base, the series of its rates, and the last day of the answer. Raises Refused."""
     given, known = request.given, request.known()
     if unknown := [name for name in given if name not in _PARAMS]:
         raise Refused(422, f"unknown parameter: {', '.join(unknown)}")
     days = {name: request.iso_day(given[name], "invalid date", 422) for name in ("date", "from", "to") if name in given}
     if "date" in days and len(days) > 1:
         raise Refused(422, "conflicting params")
-    for name, allowed in (("group", _PERIODS), ("expand", ("providers",))):
+    if "from" not in days:
+        # As in the original.
+        days.pop("to", None)
+    for name, allowed in (("group", ("week", "month")), ("expand", ("providers",))):
         if name in given and given[name].lower() not in allowed:
             raise Refused(422, f"invalid {name}")
     base, quotes = given.get("base", "EUR").upper(), split(given["quotes"]) if "quotes" in given else known
     named = language_or_default(None).currency
     if invalid := [code for code in (base, *sorted(quotes)) if code not in known and named(code) == code]:
         raise Refused(422, f"invalid currency: {','.join(invalid)}")
-    codes, period = sorted(quotes & known) if _is_ours(request) else (), _PERIODS.get(given.get("group", "").lower())
-    held = _days(request, days, period)
-    if held is None:
-        return _Records(request, base, codes)
-    if "from" not in days:
-        return _Records(request, base, codes, held, until=days.get("date", date.max))
-    points, until = count_points(request.history, len(codes), held), held.until if "to" in days else date.max
-    return _Records(request, base, codes, held, period, until, points, held.since)
+    group = given.get("group", "").lower() if "from" in days else ""
+    held = _days(request, days, group)
+    codes = tuple(sorted(quotes & known)) if _is_ours(request) and held != NONE else ()
+    until = held.until if "to" in days or held == NONE else days.get("date", date.max)
+    return base, SeriesParams(codes, held, group=group), until
 
 
 def _is_ours(request: Request) -> bool:
@@ -134,31 +121,25 @@ def _is_ours(request: Request) -> bool:
     return "providers" not in request.given or PROVIDER in split(request.given["providers"])
 
 
-def _days(request: Request, given: Mapping[str, date], period: Bounds | None) -> Days | None:
-    """The days of the sheets; of whole weeks or months, as in the original. None if there is no rate."""
+def _days(request: Request, given: Mapping[str, date], group: str) -> Days:
+    """The days of the sheets, of whole weeks or months as in the original; or NONE."""
+    today, newest, begins = request.snapshot.today, request.newest.effective_date, request.history.begins
     if "from" not in given:
-        # `to` without `from` is ignored, and without a day it is the newest sheet, as in the original.
-        try:
-            sheet = request.on(given["date"], ahead=LOOKBACK) if "date" in given else request.newest
-        except BeforeHistory:
-            return None
-        return Days(sheet.effective_date, sheet.effective_date)
-    today = request.snapshot.today
-    since, until = max(given["from"], FIRST_DAY), given.get("to", today)
-    if since > until or (period and since > today):
-        return None
-    if period:
-        last = min(until, max(today, request.newest.effective_date))
-        days = Days(max(period(since).since, FIRST_DAY), period(last).until)
+        day = given.get("date", newest)
+        held = request.on(day, ahead=LOOKBACK).effective_date if day >= begins else date.max
+        return Days(held, held)
+    since, until = max(given["from"], begins), given.get("to", today)
+    if since > until or (group and since > today):
+        return NONE
+    if group:
+        first, last = map(PERIODS[group], (since, min(until, max(today, newest))))
+        days = Days(max(first.since, begins), last.until)
         request.check_no_gap(days)
         return days
     try:
         return request.complete(since, until, ahead=LOOKBACK)
     except NotYetSet:
-        return None
-
-
-_PERIODS: Mapping[str, Bounds] = {name: PERIODS[name] for name in ("week", "month")}
+        return NONE
 
 
 def currency(request: Request) -> Content:

@@ -11,21 +11,9 @@ import re
 from collections.abc import Callable
 from datetime import date, time
 
-from msgspec import Raw
-
 from ratesvc.domain.rates import ONE, Revision, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
-from ratesvc.features.dialects import (
-    JSON,
-    SCRIPT,
-    Content,
-    Dialect,
-    Refused,
-    Request,
-    json_object,
-    split,
-    unix,
-)
+from ratesvc.features.dialects import JSON, SCRIPT, Content, Dialect, Refused, Request, split, unix
 from ratesvc.features.ranges.conversion import convert, per_unit
 from ratesvc.features.ranges.unit_rates import carried, count_points, iso
 from ratesvc.render.json import encode, literal
@@ -79,8 +67,7 @@ def time_series(request: Request) -> Content:
     points = count_points(request.history, len(codes), days, daily=True)
 
     def write() -> bytes:
-        rows = request.per_base(base, codes, days)
-        sheets = {day: Raw(json_object(codes, texts).encode()) for day, texts in rows if any(texts)}
+        sheets = request.objects(base, codes, days)
         every_day = range(start.toordinal(), days.until.toordinal() + 1)
         in_force = zip(every_day, carried(request.history, every_day, request.snapshot.today), strict=True)
         rates = {iso(day): sheets[of] for day, of in in_force if of in sheets}
