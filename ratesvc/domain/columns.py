@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -146,42 +145,33 @@ class Column:
         """This column, or if the id had several codes, a copy of the records of each."""
         if not self.others:
             return [self]
-        names: dict[tuple[str, str], Currency] = {}
-        days: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
-        for day in self.days:
+        parts: dict[tuple[str, str], Column] = {}
+        # While a record is added, its day comes last.
+        for day, value, nominal in zip(self.days, self.values, self.nominals, strict=False):
             currency = self.others.get(day, self.currency)
-            names.setdefault(currency.codes, currency)
-            days[currency.codes].add(day)
-        parts = [replace(self.copy(), currency=currency, others={}) for currency in names.values()]
-        for part in parts:
-            part.keep_only(frozenset(days[part.currency.codes]))
-        return parts
+            part = parts.setdefault(currency.codes, Column(currency, self.fetched_at))
+            part.days.append(day)
+            part.values.append(value)
+            part.nominals.append(nominal)
+        return list(parts.values())
 
     def put(self, day: date, nominal: int, value: Decimal, currency: Currency | None = None) -> None:
         """Set the record of a day, in its place. The id may have the codes of another `currency` on it."""
-        scaled, power = int(value.scaleb(SCALE, EXACT)), len(str(nominal)) - 1
-        self._name(day.toordinal(), currency or self.currency)
-        first, last = self.places(Days(day, day))
-        if first < last:
-            self.values[first], self.nominals[first] = scaled, power
-        else:
-            # The day comes last, so that a thread that finds the day finds its value and nominal.
-            self.values.insert(first, scaled)
-            self.nominals.insert(first, power)
-            self.days.insert(first, day.toordinal())
-
-    def _name(self, ordinal: int, currency: Currency) -> None:
-        """Set the codes of a day. Threads read `others`, so another mapping takes its place."""
+        currency, ordinal, place = currency or self.currency, day.toordinal(), slice(*self.places(Days(day, day)))
         if not self.currency.code:
             self.rename(currency)
-        if self.others.get(ordinal, self.currency).codes != currency.codes:
+        if self.named(day).codes != currency.codes:
+            # Threads read the mapping, so another one takes its place.
             self.others = {**self.others, ordinal: currency}
+        self.values[place] = array("q", [int(value.scaleb(SCALE, EXACT))])
+        self.nominals[place] = array("b", [len(str(nominal)) - 1])
+        # Last, so that a thread that finds the day finds its value and nominal.
+        self.days[place] = array("i", [ordinal])
 
     def forget(self, days: Days) -> None:
         """Remove the records of these days."""
-        first, last = self.places(days)
-        if first < last:
-            del self.days[first:last], self.values[first:last], self.nominals[first:last]
+        place = slice(*self.places(days))
+        del self.days[place], self.values[place], self.nominals[place]
 
     def keep_only(self, ordinals: frozenset[int]) -> None:
         """Remove the records of all other days."""
@@ -198,9 +188,8 @@ class Column:
     # Threads read columns while sheets are added. A record at the end does not disturb them; any other change is made
     # to a copy.
 
-    def with_record(self, day: date, nominal: int, value: Decimal, currency: Currency | None = None) -> Column:
+    def with_record(self, day: date, nominal: int, value: Decimal, currency: Currency) -> Column:
         """This column with that record; a copy unless the record comes last or is there already."""
-        currency = currency or self.currency
         if self.record(day) == (nominal, value) and self.named(day).codes == currency.codes:
             return self
         column = self.copy() if self.days and day <= self.last_day else self
@@ -208,7 +197,7 @@ class Column:
         return column
 
     def without(self, day: date) -> Column:
-        """This column without a record of that day; a copy unless there is none."""
+        """A copy without a record of that day; this column if it has none."""
         if self.record(day) is None:
             return self
         column = self.copy()

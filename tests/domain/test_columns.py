@@ -85,7 +85,7 @@ def test_a_column_that_threads_read_does_not_change(records: Records, day: date,
     less = made.without(day)
     assert held(less) == {one: record for one, record in records.items() if one != day}
     assert (less is made) is (day not in records)
-    more = made.with_record(day, 10**power, value)
+    more = made.with_record(day, 10**power, value, USD)
     assert held(more) == {**records, day: (10**power, value)}
     is_last = all(day > earlier for earlier in records)
     assert (more is made) is (is_last or records.get(day) == (10**power, value))
