@@ -181,15 +181,13 @@ class History:
         The previous sheet is shown as it was known when the revision was fetched, whatever was corrected later.
         """
         revision, previous = self.revision(answer.revision.effective_date, number), answer.previous
-        while previous:
+        if previous:
             numbers = self._revisions.get(previous.effective_date, {previous.number: previous})
             known = [n for n, held in numbers.items() if held.fetched_at <= revision.fetched_at]
             then = numbers[max(known, default=min(numbers))]
-            if then.sheet.quotes:
-                return replace(answer, revision=revision, previous=then)
-            # That day's sheet was withdrawn at that time.
-            previous = self.before(previous.effective_date)
-        return replace(answer, revision=revision, previous=None)
+            # None if it was withdrawn at that time.
+            previous = then if then.sheet.quotes else None
+        return replace(answer, revision=revision, previous=previous)
 
     # What is in force
 

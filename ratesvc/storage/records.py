@@ -21,7 +21,7 @@ from ratesvc.domain.rates import Quote, Revision, Sheet
 NAME_LENGTH = 12
 _MAGIC = b"ratesvc1" if array("H", [1]).tobytes() == b"\1\0" else b"ratesvcB"
 """Columns have this machine's byte order. A machine of the other order has another word, and takes them for damaged."""
-_CHECKSUM_BYTES = 16
+_HEAD_BYTES = len(_MAGIC) + 16
 _COVERAGE = "coverage"
 
 
@@ -92,20 +92,13 @@ def name_of(raw: bytes) -> str:
 
 def seal(field: str, payload: bytes) -> bytes:
     """The envelope of this payload for a field of this name."""
-    return _MAGIC + _checksum(field, payload) + payload
+    return _MAGIC + hashlib.blake2b(field.encode() + b"\0" + payload, digest_size=16).digest() + payload
 
 
 def unseal(field: str, envelope: bytes | str | None) -> bytes | None:
     """The payload, or None for anything but an undamaged envelope of this field."""
-    if not isinstance(envelope, bytes) or not envelope.startswith(_MAGIC):
-        return None
-    start = len(_MAGIC) + _CHECKSUM_BYTES
-    payload = envelope[start:]
-    return payload if envelope[len(_MAGIC) : start] == _checksum(field, payload) else None
-
-
-def _checksum(field: str, payload: bytes) -> bytes:
-    return hashlib.blake2b(field.encode() + b"\0" + payload, digest_size=_CHECKSUM_BYTES).digest()
+    payload = envelope[_HEAD_BYTES:] if isinstance(envelope, bytes) else b""
+    return payload if envelope == seal(field, payload) else None
 
 
 def as_text(field: object) -> str:

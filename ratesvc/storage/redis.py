@@ -136,13 +136,8 @@ class RedisConnection:
         """Close every connection, also to a Redis that does not answer."""
         with suppress(*_TROUBLE):
             await self.client.aclose()
-        if isinstance(self.client, RedisCluster):
-            # After an error redis-py's own close leaves connections open, because it would look for the nodes first.
-            for nodes in ("nodes_cache", "startup_nodes"):
-                with suppress(*_TROUBLE):
-                    await self.client.nodes_manager.aclose(nodes)
-        elif isinstance(pool := self.client.connection_pool, SentinelConnectionPool):
-            # It leaves its connections to the sentinels open, too.
+        if isinstance(pool := getattr(self.client, "connection_pool", None), SentinelConnectionPool):
+            # It leaves its connections to the sentinels open.
             with suppress(*_TROUBLE):
                 await pool.sentinel_manager.aclose()
 

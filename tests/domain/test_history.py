@@ -402,13 +402,13 @@ def test_a_revision_is_shown_beside_what_was_known_then() -> None:
 
 
 def test_a_revision_is_shown_beside_no_sheet_that_was_withdrawn_then() -> None:
-    """Friday's sheet was withdrawn when Saturday's was fetched, and came again; so Saturday's followed Thursday's."""
+    """Friday's sheet was withdrawn when Saturday's was fetched, and came again."""
     withdrawal = Revision(Sheet(FRIDAY, ()), 2, FETCHED + timedelta(hours=1))
     fridays = [dollar(FRIDAY), withdrawal, dollar(FRIDAY, 3, hour=3)]
     saturdays = [dollar(SATURDAY, hour=2), dollar(SATURDAY, 2, hour=4)]
     held = History(CALENDAR, [dollar(THURSDAY), *fridays, *saturdays])
     usual = on_day(held, SATURDAY, moscow(SATURDAY, "12:00"))
-    assert [held.in_revision(usual, number).previous for number in (1, 2)] == [dollar(THURSDAY), fridays[-1]]
+    assert [held.in_revision(usual, number).previous for number in (1, 2)] == [None, fridays[-1]]
 
 
 def test_a_revision_that_stands_in_for_a_missing_sheet_is_stale() -> None:

@@ -21,7 +21,7 @@ from kit.certificates import Authority
 from kit.front import ChaosProxy
 from kit.http import says
 from kit.reader import shared_by
-from kit.redis import RealRedis, cluster_nodes, joined, running
+from kit.redis import RealRedis, running
 from kit.service import free_port, serving
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import DataError, InvalidResponse
@@ -74,31 +74,6 @@ async def test_tls_trusts_only_the_configured_authority(
             await store.glance()
         assert caught.value.kind == "connection"
     await store.close()
-
-
-@pytest.mark.nightly
-@pytest.mark.breaks_redis
-async def test_a_cluster_is_closed_after_an_error(tmp_path: Path) -> None:
-    """While one node does not answer, the connections to the others are closed too."""
-    nodes = cluster_nodes(tmp_path)
-    with running(*nodes):
-        connection = RedisConnection(await asyncio.to_thread(joined, nodes))
-        for key in "abcdef":
-            async with connection.call("get") as cluster:
-                await cluster.get(key)
-        assert all(map(_has_us, nodes))
-        nodes[0].signal(signal.SIGSTOP)
-        with pytest.raises(StoreUnavailable):
-            async with connection.call("ping") as cluster:
-                await cluster.ping(target_nodes="all")
-        await connection.close()
-        nodes[0].signal(signal.SIGCONT)
-        await eventually(lambda: not any(map(_has_us, nodes)))
-
-
-def _has_us(node: RealRedis) -> bool:
-    with node.client() as client:
-        return any(one["name"] == "ratesvc" for one in client.client_list())
 
 
 @asynccontextmanager
