@@ -33,7 +33,6 @@ from kit.service import Program, serving
 from kit.sheets import plausible
 from kit.time import eventually, patience_s
 
-from ratesvc.bank.client import DAILY_LIMITS, Limits
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
@@ -354,10 +353,10 @@ def foreign(service: Service) -> set[str]:
 
 
 @asynccontextmanager
-async def service_running(settings: Settings, clock: Clock, limits: Limits = DAILY_LIMITS) -> AsyncIterator[Served]:
+async def service_running(settings: Settings, clock: Clock) -> AsyncIterator[Served]:
     """A service in this process, without a limit on how often it asks the Bank. It stops with the context."""
     async with (
-        Service(settings, clock=clock, limits=limits) as service,
+        Service(settings, clock=clock) as service,
         listening(service) as url,
         aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"}) as http,
     ):

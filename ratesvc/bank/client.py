@@ -69,7 +69,6 @@ class BankClient:
         proxy: str = "",
         ca_file: str = "",
         trust_env: bool = False,
-        daily: Limits = DAILY_LIMITS,
     ) -> None:
         """`mirrors` are base addresses such as https://www.cbr.ru, tried in this order.
 
@@ -79,7 +78,7 @@ class BankClient:
         self._mirrors = [URL(mirror.rstrip("/")) for mirror in mirrors]
         self._user_agent = user_agent
         self._proxy, self._ca_file, self._trust_env = proxy or None, ca_file, trust_env
-        self._daily = daily
+        self.daily_limits = DAILY_LIMITS
         self.last_date: tuple[str, float] | None = None
         """The Date header of the last answer, and the loop's time when it came."""
 
@@ -104,7 +103,7 @@ class BankClient:
         For a day without a sheet the Bank answers with the earlier one in force: compare its date. `read` raises
         BadDocument. Raises FetchFailed.
         """
-        return (await self._ask(DAILY_PATH, {"date_req": _printed(day)}, read, self._daily))[-1]
+        return (await self._ask(DAILY_PATH, {"date_req": _printed(day)}, read, self.daily_limits))[-1]
 
     async def newest(self, due: date, read: Read = parse_daily) -> tuple[Sheet, bytes]:
         """The newest sheet and its bytes, from the first mirror that has the sheet of `due` or a later one.
@@ -112,14 +111,14 @@ class BankClient:
         If none has it, the newest of all their sheets. `read` is as in `daily`. Raises FetchFailed.
         """
         answers = await self._ask(
-            DAILY_PATH, {}, read, self._daily, is_enough=lambda sheet: sheet.effective_date >= due
+            DAILY_PATH, {}, read, self.daily_limits, is_enough=lambda sheet: sheet.effective_date >= due
         )
         return max(answers, key=lambda answer: answer[0].effective_date)
 
     async def daily_in_english(self, day: date) -> Sheet:
         """The same sheet from another address of the Bank, with other names. Raises FetchFailed."""
         query = {"date_req": _printed(day)}
-        return (await self._ask("/scripts/XML_daily_eng.asp", query, parse_daily, self._daily))[-1][0]
+        return (await self._ask("/scripts/XML_daily_eng.asp", query, parse_daily, self.daily_limits))[-1][0]
 
     async def catalogue(self) -> tuple[Currency, ...]:
         """Every currency id that the Bank quotes, or quoted, each working day. Raises FetchFailed."""

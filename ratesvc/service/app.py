@@ -11,7 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Self
 
-from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits
+from ratesvc.bank.client import BankClient
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History, snapshot
@@ -51,12 +51,10 @@ class Service:
         clock: Callable[[], datetime] = utc_now,
         demo: bool = False,
         scheduled: bool = True,
-        limits: Limits = DAILY_LIMITS,
     ) -> None:
         """`clock` gives UTC; nothing below asks another one. A demo has an embedded store apart from live data.
 
-        `limits` hold for one daily document. A command is not `scheduled`: nothing happens by itself, and it shares the
-        engine of a running service.
+        A command is not `scheduled`: nothing happens by itself, and it shares the engine of a running service.
         """
         self.settings = settings
         self.clock = clock
@@ -87,9 +85,7 @@ class Service:
         cbr = settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
         by_env = not cbr.proxy and not demo
-        self.client = BankClient(
-            cbr.mirrors, cbr.user_agent, proxy=cbr.proxy, ca_file=cbr.ca_file, trust_env=by_env, daily=limits
-        )
+        self.client = BankClient(cbr.mirrors, cbr.user_agent, proxy=cbr.proxy, ca_file=cbr.ca_file, trust_env=by_env)
         self.refresher = Refresher(self.client, self.store, self.history, clock, self._hold_new, scheduled=scheduled)
         self._backfill = Backfill(self.refresher, cbr.backfill_gap_seconds, self.hold)
         self.schedule = Schedule(

@@ -47,8 +47,6 @@ _WATCHDOG = (
     'exec 3<&0 4>&1 </dev/null >/dev/null; "$@" 3<&- & engine=$!; exec 4>&-; '
     "(read -r _ <&3; kill -TERM $engine) & watch=$!; exec 3<&-; wait $engine; end=$?; kill $watch; wait; exit $end"
 )
-_BY_SIGNAL = 128
-"""A shell reports the end of a program by a signal as this number plus the signal's."""
 
 
 def find_server() -> Path:
@@ -247,7 +245,7 @@ class Engine:
                 pause = longer if has_ended else 0.0
                 if has_ended:
                     if (code := await self._end(STOP_TIMEOUT_S)) is not None:
-                        self._died("engine", _describe_end(code))
+                        self._died("engine", f"ended with exit code {code}")
                     await self._reach()
             except Exception as error:  # noqa: BLE001 -- any error is reported, and the next attempt may succeed
                 pause = longer
@@ -265,13 +263,6 @@ class Engine:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         return await ending
-
-
-def _describe_end(code: int) -> str:
-    number = -code if code < 0 else code - _BY_SIGNAL
-    if number <= 0:
-        return f"ended with exit code {code}"
-    return f"ended by {signal.Signals(number).name if number in list(signal.Signals) else f'signal {number}'}"
 
 
 async def is_answering(socket: Path) -> bool:

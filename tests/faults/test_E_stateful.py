@@ -95,7 +95,8 @@ class Happenings(RuleBasedStateMachine):
         )
         server = Server(port=0, drain_seconds=0)
         own = Settings(server=server, data_dir=str(self.folder), redis=redis, cbr=bank, poll_seconds=3600)
-        self.served = await self.running.enter_async_context(service_running(own, self.clock, HASTY))
+        self.served = await self.running.enter_async_context(service_running(own, self.clock))
+        self.served.service.client.daily_limits = HASTY
         self.reader = Invariant(self.bank.truth, self.clock)
         await eventually(lambda: not any(task.get_name() == "poll" for task in asyncio.all_tasks()))
 

@@ -33,7 +33,6 @@ from kit.http import client, says
 from kit.proxies import UNLIMITED
 from kit.service import Program, free_port, serving_by
 from kit.time import STRICT, eventually, patience_s
-from ratesvc.bank.client import DAILY_LIMITS, Limits
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Sheet
 
@@ -373,14 +372,12 @@ class Watched(Served):
 
 
 @asynccontextmanager
-async def watched(
-    settings: Settings, bank: Bank, clock: Clock, limits: Limits = DAILY_LIMITS, every_s: float = 0.1
-) -> AsyncIterator[Watched]:
+async def watched(settings: Settings, bank: Bank, clock: Clock, every_s: float = 0.1) -> AsyncIterator[Watched]:
     """It holds all sheets of the Bank, and a reader checks the invariant I on every answer while the context lasts.
 
     It polls every `every_s` seconds.
     """
-    async with service_running(but(settings, poll_seconds=every_s), clock, limits) as running:
+    async with service_running(but(settings, poll_seconds=every_s), clock) as running:
         served = Watched(running.service, running.url, running.http)
         await served.ready()
         history = served.service.history
