@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -36,6 +36,8 @@ class History:
         """When the latest of the revisions and columns was fetched."""
         self.days: list[date] = []
         self.coverage: Coverage | None = None
+        self.on_change: Callable[[list[Revision]], None] | None = None
+        """Gets the revisions that were not held, after each change."""
         self._revisions: dict[date, dict[int, Revision]] = {}
         self._columns: Mapping[str, Column] = {}
         self._by_code: tuple[Mapping[str, Column], list[Column]] = {}, []
@@ -55,6 +57,7 @@ class History:
 
         The columns of a `coverage` are taken if it has every day that is complete here.
         """
+        before = self.version
         if coverage and (self.coverage is None or coverage.covers(self.coverage)):
             self._hold_columns(columns, coverage)
         # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
@@ -72,6 +75,8 @@ class History:
                 self.days = held[1]
             self._columns, self.days, self.coverage = held
             self.version += 1
+        if self.on_change and self.version != before:
+            self.on_change(new)
         return new
 
     def _add(self, revision: Revision) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import date, datetime
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Self
 
 from ratesvc.bank.client import BankClient
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
@@ -68,6 +67,7 @@ class Service:
         # What readers ask
         self.telemetry = Telemetry(clock)
         self.history = History(WorkCalendar(settings.calendar.extra_off, settings.calendar.extra_work))
+        self.history.on_change = self._held
         self.publication: Publication | None = None
         """Every answer of the moment; a new one takes its place by one assignment."""
         self.on_publication: list[Callable[[Snapshot], None]] = []
@@ -80,14 +80,15 @@ class Service:
         url = self.engine.url if self.engine else settings.redis.url
         self.store = Store(RedisConnection(url, self._redis_called), settings.redis.namespace)
         self.quarantine = self.store.quarantine
-        self._sync = Sync(self.store, self.history, self.hold)
+        self._sync = Sync(self.store, self.history)
         # The Bank
         cbr = settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
         by_env = not cbr.proxy and not demo
         self.client = BankClient(cbr.mirrors, cbr.user_agent, proxy=cbr.proxy, ca_file=cbr.ca_file, trust_env=by_env)
-        self.refresher = Refresher(self.client, self.store, self.history, clock, self._hold_new, scheduled=scheduled)
-        self._backfill = Backfill(self.refresher, cbr.backfill_gap_seconds, self.hold)
+        tell = self.telemetry.held_back
+        self.refresher = Refresher(self.client, self.store, self.history, clock, tell, scheduled=scheduled)
+        self._backfill = Backfill(self.refresher, cbr.backfill_gap_seconds)
         self.schedule = Schedule(
             poll=self.poll,
             tick=self.tick,
@@ -205,16 +206,8 @@ class Service:
         self.telemetry.refreshed(cycle, nothing_held=not self.history.days)
         return cycle
 
-    def _hold_new(self, new: Sequence[Revision], cycle: Cycle) -> None:
-        """Hold new revisions. Log which sheets are held back."""
-        self.telemetry.held_back(new, cycle)
-        self.hold(new)
-
-    def hold(
-        self, revisions: Iterable[Revision], columns: Sequence[Column] = (), coverage: Coverage | None = None
-    ) -> None:
-        """Take sheets into memory and publish them: the only way in. `columns` have all sheets of the `coverage`."""
-        new = self.history.hold(revisions, columns, coverage)
+    def _held(self, new: Iterable[Revision]) -> None:
+        """Memory has changed: log and publish it."""
         self.telemetry.holds(new)
         self.publish()
         if any(revision.is_withdrawal for revision in new):

@@ -91,17 +91,11 @@ class _Figures:
 class Backfill:
     """Fetches the Bank's series into the store: one run at a time in this process, and one over all replicas."""
 
-    def __init__(
-        self,
-        refresher: Refresher,
-        gap_s: float,
-        hold: Callable[[Iterable[Revision], Sequence[Column], Coverage | None], None],
-    ) -> None:
-        """`gap_s` is the pause between two requests. `hold` takes the columns of complete days into memory."""
+    def __init__(self, refresher: Refresher, gap_s: float) -> None:
+        """`gap_s` is the pause between two requests."""
         self._refresher = refresher
         self._client, self._store, self._history = refresher.client, refresher.store, refresher.history
         self._gap_s = gap_s
-        self._hold = hold
         self._running = asyncio.Lock()
         self._asked: Counter[date] = Counter()
         """How often the document of each open day was asked for."""
@@ -321,7 +315,7 @@ class Backfill:
         """Store the figures, and take them into memory."""
         if coverage := figures.complete():
             await self._store.put_history(figures.columns.values(), coverage)
-            self._hold((), list(figures.columns.values()), coverage)
+            self._history.hold((), figures.columns.values(), coverage)
 
     async def _ask_for_open_day(self, scratch: History, day: date, figures: _Figures) -> Revision | None:
         """Ask for the document of an open day, and return it if it is admitted. Raises FetchFailed."""

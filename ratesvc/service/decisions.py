@@ -9,7 +9,7 @@ from ratesvc.bank.admission import Admitted, assess_beside
 from ratesvc.bank.xml import packed, parse_daily
 from ratesvc.domain.rates import WITHDRAWAL, Revision, Sheet
 from ratesvc.errors import RatesvcError
-from ratesvc.service.refresh import Cycle, Refresher
+from ratesvc.service.refresh import Refresher
 from ratesvc.storage.records import Case
 
 
@@ -55,4 +55,4 @@ async def publish(refresher: Refresher, decided: Revision) -> None:
     if stored != decided:
         day, number = stored.key
         raise RatesvcError(f"revision {number} of the sheet of {day} has come meanwhile: nothing was changed")
-    refresher.hold_new([decided], Cycle("new"))
+    refresher.history.hold([decided])

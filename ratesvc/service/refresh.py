@@ -122,11 +122,11 @@ class Refresher:
         store: Store,
         history: History,
         clock: Callable[[], datetime],
-        hold_new: Callable[[Sequence[Revision], Cycle], None],
+        tell: Callable[[Cycle], None],
         *,
         scheduled: bool,
     ) -> None:
-        """`clock` gives UTC. `hold_new` gets the revisions that are new, and the cycle so far.
+        """`clock` gives UTC. `tell` gets the cycle so far.
 
         A `scheduled` refresher decides about an unconfirmed sheet at the next poll; that of a command decides at once.
         """
@@ -135,7 +135,7 @@ class Refresher:
         self.history = history
         self.clock = clock
         self.scheduled = scheduled
-        self.hold_new = hold_new
+        self._tell = tell
         self._unconfirmed = UnconfirmedSheets(client)
         self._asked: dict[date, date] = {}
         """On which day each day was last asked for by its date, and answered with a sheet that is held."""
@@ -311,7 +311,8 @@ class Refresher:
         cycle.accepted += new
         draft.has_answer = draft.has_answer or not cycle.failure or bool(cycle.accepted)
         cycle.outcome = draft.outcome()
-        self.hold_new(new, cycle)
+        self.history.hold(new)
+        self._tell(cycle)
         cycle.newly_quarantined.clear()
 
     async def decide_open_day(self, history: History, day: date, composed: Sheet | None) -> Cycle | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import Revision
 from ratesvc.storage.records import field_of
 from ratesvc.storage.store import Glance, Store
 
@@ -29,17 +27,10 @@ class Sync:
     Otherwise the names of all values are compared. At the start, and after an error, all values are read.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        history: History,
-        hold: Callable[[Iterable[Revision], Sequence[Column], Coverage | None], None],
-    ) -> None:
-        """`hold(revisions, columns, coverage)` takes them into memory and publishes."""
+    def __init__(self, store: Store, history: History) -> None:
         self.in_sync = False
         self._store = store
         self._history = history
-        self._hold = hold
         self._lock = asyncio.Lock()
         self._last: tuple[Glance, int] | None = None
         """The last glance, and the version of history after the exchange that followed it."""
@@ -70,7 +61,8 @@ class Sync:
         theirs, columns = glance.coverage[0] if glance.coverage else None, list[Column]()
         if glance.coverage and (read_all or self._is_more(*glance.coverage)):
             theirs, columns = await self._store.history() or (None, [])
-        self._hold(revisions.values(), columns, theirs if theirs and self._is_more(theirs, len(columns)) else None)
+        is_more = theirs is not None and self._is_more(theirs, len(columns))
+        self._history.hold(revisions.values(), columns, theirs if is_more else None)
         # A value that could not be read has been deleted.
         stored = fields - wanted | revisions.keys()
         sheets = await self._store.add(sheet for sheet in self._history.documents() if field_of(sheet) not in stored)

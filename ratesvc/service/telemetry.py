@@ -202,10 +202,8 @@ class Telemetry:
             for host, error in cycle.failure.failures:
                 self.log.warning("fetch_failed", host=host, error=str(error), **hint)
 
-    def held_back(self, new: Iterable[Revision], cycle: Cycle) -> None:
+    def held_back(self, cycle: Cycle) -> None:
         """Log once why each sheet is held back, and each unknown part. Count documents that are new in quarantine."""
-        for revision in new:
-            self._held_back.pop(revision.effective_date, None)
         for day, sheet in cycle.held_back.items():
             if self._held_back.get(day) != sheet:
                 self.log.warning("sheet_held_back", effective_date=str(day), to=sheet.decision, why=str(sheet))
@@ -225,6 +223,7 @@ class Telemetry:
     def holds(self, new: Iterable[Revision]) -> None:
         """This replica holds these revisions more."""
         for revision in new:
+            self._held_back.pop(revision.effective_date, None)
             facts = {"effective_date": str(revision.effective_date), "revision": revision.number}
             facts |= {"flags": ",".join(revision.flags)} if revision.flags else {}
             if revision.is_withdrawal:

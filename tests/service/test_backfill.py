@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 import pytest
 from conftest import Clock, Serve, eventually
@@ -67,12 +67,11 @@ class Replica:
     scheduled: bool = True
 
     def __post_init__(self) -> None:
-        hold: Any = self.history.hold
         self.refresher = Refresher(
-            self.client, self.store, self.history, self.clock, lambda new, _: hold(new), scheduled=self.scheduled
+            self.client, self.store, self.history, self.clock, lambda *_: None, scheduled=self.scheduled
         )
-        self.backfill = Backfill(self.refresher, 0, hold)
-        self.sync = Sync(self.store, self.history, hold)
+        self.backfill = Backfill(self.refresher, 0)
+        self.sync = Sync(self.store, self.history)
 
     def command(self) -> Self:
         """What a person runs beside it."""

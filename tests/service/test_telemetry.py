@@ -288,10 +288,10 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says(monkey
     failed = Cycle("failed", failure=FetchFailed([("h", SourceError("dns", "x"))]))
     for tell, said in (
         (
-            partial(telemetry.held_back, (), Cycle("quarantined", held_back={SATURDAY: held}, unknown={"x"})),
+            partial(telemetry.held_back, Cycle("quarantined", held_back={SATURDAY: held}, unknown={"x"})),
             "sheet_held_back unknown_part",
         ),
-        (partial(telemetry.held_back, (), Cycle(held_back={SATURDAY: other}, unknown={"x"})), "sheet_held_back"),
+        (partial(telemetry.held_back, Cycle(held_back={SATURDAY: other}, unknown={"x"})), "sheet_held_back"),
         (partial(telemetry.taken_back, [FRIDAY]), "sheet_taken_back(hint)"),
         (partial(telemetry.taken_back, []), ""),
         (partial(telemetry.backfilling, Progress(1, 9, "EUR")), "backfill_progress"),
