@@ -56,10 +56,6 @@ class Days:
         """Whether every day of the other range lies in this one."""
         return self.since <= other.since and other.until <= self.until
 
-    def hull(self, other: Days) -> Days:
-        """The smallest range that covers both, with all days between them."""
-        return Days(min(self.since, other.since), max(self.until, other.until))
-
 
 @dataclass(frozen=True)
 class Coverage(Days):
@@ -108,11 +104,6 @@ class Column:
     def age(self) -> tuple[int, str]:
         """Sorts columns, the earliest first, in one order on every replica. Raises IndexError for an empty column."""
         return self.days[0], self.currency.cbr_id
-
-    def last_within(self, days: Days) -> date | None:
-        """The day of the latest record in that range."""
-        first, last = self.places(days)
-        return date.fromordinal(self.days[last - 1]) if last > first else None
 
     def places(self, days: Days) -> tuple[int, int]:
         """Where the records of these days begin and end."""

@@ -122,10 +122,6 @@ class WorkCalendar:
             day += step
         return day
 
-    def holds(self, effective: date, day: date) -> bool:
-        """Whether a sheet is certainly still in force on `day`: no working day in [effective, day − 1]."""
-        return effective <= day < self.may_end(effective)
-
     def may_end(self, effective: date) -> date:
         """The first day on which another sheet than this one may be in force."""
         return self.effective_date_after(effective) if effective >= RULE_SINCE else effective + ONE_DAY

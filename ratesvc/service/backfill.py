@@ -152,7 +152,8 @@ class Backfill:
     async def _fetch_missing(self, requested: Days, step: OnStep) -> None:
         stored = await self._store.history()
         before = stored[0] if stored else None
-        whole = requested.hull(before) if before else requested
+        ends = before or requested
+        whole = Days(min(requested.since, ends.since), max(requested.until, ends.until))
         figures = await self._continued(*stored, whole) if stored and stored[0].since <= requested.since else None
         is_stored = figures is not None
         if figures is None:
@@ -192,7 +193,7 @@ class Backfill:
 
     async def _assessed(self, columns: dict[str, Column], whole: Days, before: Coverage | None) -> _Figures:
         """The figures of all series. Days with findings are open, as are those that were open before."""
-        newest = columns[USD].last_within(whole)
+        newest = max((day for day in sheet_days([columns[USD]]) if day in whole), default=None)
         if newest is None:
             raise _nothing_in(whole)
         figures = _Figures(columns, Coverage(whole.since, newest))

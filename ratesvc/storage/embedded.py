@@ -16,7 +16,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, files
 from itertools import count
 from pathlib import Path
@@ -38,7 +38,6 @@ ABORT_TIMEOUT_S = 1.0
 CHECK_S = 0.25
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 LONGEST_SOCKET_PATH = 100
-FEWEST_BYTES = 4096
 
 # $@ is the command line of the server. Standard input is a pipe to the process that starts it. When that process is
 # gone, even by kill -9, `read` ends, and the server gets SIGTERM and writes everything to disk. Standard output is the
@@ -104,29 +103,22 @@ class EngineFolder:
         _make_private(self.path)
         _make_private(self.socket.parent)
 
-    def take_lock(self) -> int | None:
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[int | None]:
         """The lock as a file descriptor, for a server to inherit; None while a server or another process has it."""
-        lock = os.open(self.path / "engine.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        return lock
-
-    def is_free(self) -> bool:
-        """Whether no server lives over this folder."""
-        lock = self.take_lock()
-        if lock is None:
-            return False
-        os.close(lock)
-        return True
+        with (self.path / "engine.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+            else:
+                yield file.fileno()
 
     def check_room(self) -> None:
         """Check that a file can be written: on a full disk the server's log stays empty, too. Raises EngineError."""
         try:
             with tempfile.TemporaryFile(dir=self.path) as file:
-                file.write(bytes(FEWEST_BYTES))
+                file.write(bytes(4096))
         except OSError as error:
             kind = EngineNotReady if error.errno in (errno.ENOSPC, errno.EDQUOT) else EngineError
             raise kind(f"the embedded engine cannot write into {self.path}: {error.strerror}") from None
@@ -181,11 +173,9 @@ class Engine:
             async with asyncio.timeout(START_TIMEOUT_S):
                 while not await is_answering(self.folder.socket):
                     # Slow or loading is not dead: files may be changed only under the lock.
-                    if (lock := self.folder.take_lock()) is not None:
-                        try:
+                    with self.folder.locked() as lock:
+                        if lock is not None:
                             await self._start(next(attempts), lock)
-                        finally:
-                            os.close(lock)
                     await asyncio.sleep(0.01)
         except TimeoutError:
             text = f"the embedded engine does not answer within {START_TIMEOUT_S:g} s; see {self.folder.log}"
@@ -241,7 +231,8 @@ class Engine:
             await asyncio.sleep(max(pause, CHECK_S))
             longer = min(max(2 * pause, FIRST_PAUSE_S), LONGEST_PAUSE_S)
             try:
-                has_ended = self.folder.is_free()
+                with self.folder.locked() as lock:
+                    has_ended = lock is not None
                 pause = longer if has_ended else 0.0
                 if has_ended:
                     if (code := await self._end(STOP_TIMEOUT_S)) is not None:

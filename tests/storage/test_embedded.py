@@ -9,7 +9,7 @@ import pwd
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -244,7 +244,7 @@ async def test_a_server_that_dies_after_each_start_is_started_after_longer_pause
         if seconds == LONGEST_PAUSE_S:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr(engine.folder, "is_free", lambda: True)
+    monkeypatch.setattr(engine.folder, "locked", lambda: nullcontext(0))
     monkeypatch.setattr(engine, "_reach", reached)
     monkeypatch.setattr("ratesvc.storage.embedded.asyncio.sleep", slept)
     with pytest.raises(asyncio.CancelledError):

@@ -94,7 +94,7 @@ def _applies(answer: InForce, now: datetime, calendar: WorkCalendar) -> Reason:
         return Reason(Kind.ANNOUNCED if effective > moscow_day(now) else Kind.OWN_DAY, effective, set_on)
     if answer.stale:
         return Reason(Kind.STALE, effective)
-    if not (is_regular and calendar.holds(effective, day)):
+    if not (is_regular and day < calendar.may_end(effective)):
         return Reason(Kind.HELD, effective, set_on)
     until = calendar.may_end(effective) - ONE_DAY  # the next working day
     last = until - ONE_DAY
