@@ -156,11 +156,11 @@ class Request:
 
     def objects(self, base: str, codes: Sequence[str], days: Days, *, amount: Decimal = ONE) -> dict[int, Raw]:
         """For each sheet of the range that has a rate, by its day's ordinal: `{"EUR":0.92,"RUB":91.5}`."""
-        rows = self.per_base(base, codes, days, amount=amount)
-        shown = (
-            (day, [f'"{code}":{text}' for code, text in zip(codes, texts, strict=True) if text]) for day, texts in rows
-        )
-        return {day: Raw(f"{{{','.join(fields)}}}".encode()) for day, fields in shown if fields}
+        return {
+            day: Raw(f"{{{','.join(fields)}}}".encode())
+            for day, texts in self.per_base(base, codes, days, amount=amount)
+            if (fields := [f'"{code}":{text}' for code, text in zip(codes, texts, strict=True) if text])
+        }
 
 
 @dataclass(frozen=True, slots=True)

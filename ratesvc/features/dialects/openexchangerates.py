@@ -69,8 +69,8 @@ def time_series(request: Request) -> Content:
     def write() -> bytes:
         sheets = request.objects(base, codes, days)
         every_day = range(start.toordinal(), days.until.toordinal() + 1)
-        in_force = zip(every_day, carried(request.history, every_day, request.snapshot.today), strict=True)
-        rates = {iso(day): sheets[of] for day, of in in_force if of in sheets}
+        in_force = carried(request.history, every_day, request.snapshot.today)
+        rates = {iso(day): sheets[of] for day, of in in_force.items() if of in sheets}
         return encode({**ABOUT, "start_date": start, "end_date": end, "base": base, "rates": rates})
 
     return Content(("series", base, codes, start, end), JSON, write, end, points, start)

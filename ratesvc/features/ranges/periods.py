@@ -17,8 +17,6 @@ from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.ranges.unit_rates import SeriesParams, iso, last_set, quotients, rates_of
 from ratesvc.render.json import PERCENT_PLACES
 
-_NEW_SINCE = REDENOMINATION.toordinal()
-
 Bounds = Callable[[date], Days]
 """The first and the last day of a day's period."""
 
@@ -72,7 +70,7 @@ def summaries(
         known = certain_date(history.days, history.calendar, history.coverage, since - ONE_DAY)
         if before < 0 or known is None or ordinals[first] - ordinals[before] > NEAR.days:
             return None
-        if is_split and ordinals[before] < _NEW_SINCE <= ordinals[first]:
+        if is_split and ordinals[before] < REDENOMINATION.toordinal() <= ordinals[first]:
             return None
         now, then = units[last] * divisors[before], units[before] * divisors[last]
         return Change(trimmed(EXACT.subtract(numbers[last], numbers[before])), Decimal(now - then), Decimal(then))

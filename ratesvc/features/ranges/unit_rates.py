@@ -6,7 +6,7 @@ Numbers become text thousands at a time, at the speed of C.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -95,12 +95,12 @@ def carried_rates(
     since, until = params.days.since.toordinal(), last_set(history, params, today).toordinal()
     days = [day.toordinal() for day in params.dates] or range(since, until + 1)
     in_force = carried(history, days, today)
-    sheets, texts = sorted(map(date.fromordinal, {*in_force} - {0})), dict[int, str]()
+    sheets, texts = sorted(map(date.fromordinal, {*in_force.values()})), dict[int, str]()
     # Between chosen days nothing is computed.
     parts = [Days(day, day) for day in sheets] if params.dates else [Days(day, sheets[-1]) for day in sheets[:1]]
     for part in parts:
         texts |= texts_of(rates_of(history, code, replace(params, days=part)))
-    return {day: of for day, of in zip(days, in_force, strict=True) if of in texts}, texts
+    return {day: of for day, of in in_force.items() if of in texts}, texts
 
 
 Rates = dict[int, Decimal]
@@ -153,14 +153,14 @@ def _units(history: History, code: str, params: SeriesParams) -> dict[int, int]:
     return found
 
 
-def carried(history: History, days: Sequence[int], today: date) -> list[int]:
-    """The effective date of the sheet in force on each of these days, oldest first, as ordinals.
+def carried(history: History, days: Iterable[int], today: date) -> dict[int, int]:
+    """The effective date of the sheet in force on each of these days, as ordinals; none before the first sheet.
 
-    0 before the first sheet. A sheet that is lacking counts, although it has no rates: no earlier rate applies then.
+    A sheet that is lacking counts, although it has no rates: no earlier rate applies then.
     """
     lacking = history.missing_days(Days(FIRST_DAY, date.fromordinal(max(days, default=1))), today)
     held = sorted(day.toordinal() for day in {*history.days, *lacking})
-    return [held[place - 1] if (place := bisect_right(held, day)) else 0 for day in days]
+    return {day: held[place - 1] for day in days if (place := bisect_right(held, day))}
 
 
 @lru_cache(maxsize=16384)

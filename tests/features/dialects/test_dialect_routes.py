@@ -105,17 +105,6 @@ async def test_any_site_may_read_refusals_and_no_cache_keeps_them(served: Served
         assert body, path
 
 
-async def test_before_the_first_sheet_every_dialect_answers_503_with_retry_after(bank: Bank, serve: Serve) -> None:
-    """In the dialect's own media type, and never an empty table."""
-    bank.documents.clear()
-    bank.series.clear()
-    async with serve() as running:
-        for path in (*(path for path, _ in addresses()), *ALIASES):
-            status, headers, _ = await running.get(path)
-            found = status, headers.get("Retry-After"), headers["Access-Control-Allow-Origin"]
-            assert found == (503, "30", "*"), path
-
-
 @pytest.mark.parametrize("layout", [INDENTED, UTF_8], ids=["2017", "UTF-8"])
 async def test_a_fetched_document_is_served_byte_for_byte(
     layout: Any, bank: Bank, serve: Serve, serve_whole: Serve

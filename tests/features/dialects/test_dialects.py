@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from importlib import import_module
 from zipfile import ZipFile
 
 import pytest
@@ -23,7 +22,6 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetSet, RatesvcError, TooManyPoints
-from ratesvc.features import dialects
 from ratesvc.features.dialects import Content, Refused
 from ratesvc.installed import DIALECTS
 
@@ -157,10 +155,3 @@ def test_a_long_file_is_the_same_in_however_many_parts_it_is_made(parts: int, mo
     whole = content("ecb", "/eurofxref-hist.csv")
     monkeypatch.setattr("ratesvc.features.dialects.SHEETS_AT_ONCE", parts)
     assert content("ecb", "/eurofxref-hist.csv") == whole
-
-
-@pytest.mark.parametrize("name", DIALECTS)
-def test_no_dialect_keeps_an_exception(name: str) -> None:
-    """An exception that is raised again and again keeps the frames of every request."""
-    room = import_module(f"ratesvc.features.dialects.{name.replace('-', '_')}")
-    assert not [key for key, kept in {**vars(room), **vars(dialects)}.items() if isinstance(kept, BaseException)]
