@@ -16,8 +16,7 @@ from operator import attrgetter
 
 from ratesvc.bank import xml
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import FIRST_DAY
-from ratesvc.errors import BadDocument, BeforeHistory, HistoryLoading, RatesvcError
+from ratesvc.errors import BadDocument, BeforeHistory, RatesvcError
 from ratesvc.features.dialects import Content, Dialect, Refused, Request
 
 DAILY = "text/xml; charset="
@@ -68,8 +67,7 @@ def catalogue(request: Request, *, full: bool) -> Content:
 
     Raises HistoryLoading until all of history is loaded, because a mirror would take a part of it for the whole.
     """
-    if request.history.coverage is None:
-        raise HistoryLoading(FIRST_DAY)
+    request.check_no_gap(Days(request.history.begins, request.newest.effective_date))
     names, columns = request.english_names(), filter(attrgetter("days"), request.history.every_column())
     rows = [
         (replace(column.named(column.last_day), english_name=names[last.code]), last.nominal)

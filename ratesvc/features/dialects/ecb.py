@@ -14,7 +14,7 @@ from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import FIRST_DAY, plain
+from ratesvc.domain.rates import plain
 from ratesvc.features.dialects import TEXT, Content, Dialect, Request, in_one_line
 from ratesvc.features.ranges.conversion import per_unit
 from ratesvc.features.ranges.unit_rates import iso, sheets_of
@@ -40,11 +40,8 @@ Lines = Callable[[Request, str, Days], Iterator[str]]
 def history(request: Request, media: str, lines: Lines, *, recent: bool = False) -> Content:
     """A file of all of history, or of the last 90 days. Raises HistoryLoading while a sheet is missing."""
     base = request.base("EUR", request.known(), NO_BASE, 404)
-    held = request.history.coverage
-    since = held.since if held else FIRST_DAY
-    if recent:
-        since = max(since, request.snapshot.today - RECENT)
-    days = Days(since, request.snapshot.in_force.effective_date)
+    begins, today = request.history.begins, request.snapshot.today
+    days = Days(max(begins, today - RECENT) if recent else begins, request.snapshot.in_force.effective_date)
     request.check_no_gap(days)
     # At most: the file always has all of its days.
     points = len(request.known()) * len(sheets_of(request.history, days))

@@ -10,8 +10,7 @@ from __future__ import annotations
 from datetime import date
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.rates import FIRST_DAY, Quote, plain
-from ratesvc.errors import HistoryLoading
+from ratesvc.domain.rates import Quote, plain
 from ratesvc.features.dialects import TEXT, Content, Dialect, Refused, Request, in_one_line
 
 TSV = "text/tab-separated-values; charset=utf-8"
@@ -31,10 +30,8 @@ def one_day(request: Request) -> Content:
 
 def all_days(request: Request) -> Content:
     """cb/840.tsv: `yyyyMMdd⇥nominal⇥rate` of every sheet that has the currency, oldest first. Raises HistoryLoading."""
-    number, held = _number(request), request.history.coverage
-    if held is None:
-        raise HistoryLoading(FIRST_DAY)
-    request.check_no_gap(Days(held.since, request.newest.effective_date))
+    number, since = _number(request), request.history.begins
+    request.check_no_gap(Days(since, request.newest.effective_date))
     columns = [column for column in request.history.columns() if column.currency.numeric_code == number]
     if not columns:
         raise Refused(404, NO_CURRENCY)
@@ -46,7 +43,7 @@ def all_days(request: Request) -> Content:
         return "".join(f"{day:%Y%m%d}\t{_fields(quote)}\n" for day, quote in quotes if quote).encode()
 
     points = sum(len(column.days) for column in columns)
-    return Content(("days", number), TSV, write, points=points, since=held.since)
+    return Content(("days", number), TSV, write, points=points, since=since)
 
 
 def _number(request: Request) -> str:

@@ -77,9 +77,11 @@ def replayed(name: str, line: str, whole: History) -> str:
 
 
 def holding(state: str) -> History:
-    """A history of one sheet while all others are fetched, one that lacks a day, or one that goes on until a day."""
+    """A history of one day while all others are fetched, one that lacks a day, or one that goes on until a day."""
     if state == "loading":
-        return History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
+        held = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
+        held.hold((), (), Coverage(FRIDAY, FRIDAY))
+        return held
     day = date.fromisoformat(state.partition(" ")[0])
     if state.endswith("held back"):
         return history(day)
@@ -119,6 +121,7 @@ def test_an_error_in_the_words_of_each_dialect(name: str) -> None:
 def held_by_ids(**codes: str) -> History:
     """A history of three days; `R2="TRL TRY -"` is the code of an id on each of them. Its value is its own number."""
     held, columns = History(WorkCalendar()), []
+    held.recorded_from = date(2026, 4, 21)
     for cbr_id, text in codes.items():
         of_days = text.split()
         column = Column(Currency(cbr_id, cbr_id, max(of_days), NUMBERS[max(of_days)], cbr_id), FETCHED)
