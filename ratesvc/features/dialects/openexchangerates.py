@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable
 from datetime import date, time
 
-from ratesvc.domain.rates import ONE, Revision, plain
+from ratesvc.domain.columns import Days
+from ratesvc.domain.rates import Revision, plain
 from ratesvc.errors import BeforeHistory, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.features.dialects import JSON, SCRIPT, Content, Dialect, Refused, Request, split, unix
-from ratesvc.features.ranges.conversion import convert, per_unit
+from ratesvc.features.ranges.conversion import convert
 from ratesvc.features.ranges.unit_rates import carried, count_points, iso
 from ratesvc.render.json import encode, literal
 
@@ -46,12 +47,11 @@ def _symbols(request: Request) -> tuple[str, ...]:
 
 def _rates(request: Request, revision: Revision, timestamp: int, until: date) -> Content:
     base = request.base("USD", {"RUB", *revision.sheet.by_code}, "invalid_base", 400)
-    symbols = _symbols(request)
+    symbols, day = _symbols(request), revision.effective_date
 
     def write() -> bytes:
-        rates = {base: ONE, **per_unit(revision.sheet, base)}
-        shown = {code: literal(rate) for code, rate in sorted(rates.items()) if code in symbols}
-        return encode({**ABOUT, "timestamp": timestamp, "base": base, "rates": shown})
+        rates = request.objects(base, symbols, Days(day, day)).get(day.toordinal(), {})
+        return encode({**ABOUT, "timestamp": timestamp, "base": base, "rates": rates})
 
     return Content(("rates", revision.key, timestamp, base, symbols), JSON, write, until)
 
