@@ -14,8 +14,6 @@ from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso,
 from ratesvc.render.csv import TEXTS, Columns
 from ratesvc.render.json import denomination, encode, marks
 
-Part = Mapping[str, Any]
-
 
 def about(params: SeriesParams, history: History, today: date, *, demo: bool) -> dict[str, Any]:
     """A series without its rows."""
@@ -53,7 +51,7 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
     }
 
 
-def to_json(head: Part, parts: Iterable[Columns]) -> bytes:
+def to_json(head: Mapping[str, Any], parts: Iterable[Columns]) -> bytes:
     """The document `head` with all rows in `rows`, or in `periods`, which a `group` has: each list has one type."""
     rows = b",".join(",".join(part).encode() for part in map(_objects, parts) if part)
     lists = {"rows": [], "periods": Raw(b"[%b]" % rows)} if "group" in head else {"rows": Raw(b"[%b]" % rows)}
