@@ -50,8 +50,8 @@ def _rates(request: Request, revision: Revision, timestamp: int, until: date) ->
     symbols, day = _symbols(request), revision.effective_date
 
     def write() -> bytes:
-        rates = request.objects(base, symbols, Days(day, day)).get(day.toordinal(), {})
-        return encode({**ABOUT, "timestamp": timestamp, "base": base, "rates": rates})
+        rates = request.objects(base, symbols, Days(day, day)).get(day.toordinal())
+        return encode({**ABOUT, "timestamp": timestamp, "base": base, "rates": rates or {}})
 
     return Content(("rates", revision.key, timestamp, base, symbols), JSON, write, until)
 
