@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import Self
 
 from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import (
@@ -26,7 +26,6 @@ from ratesvc.domain.rates import (
     ONE,
     REDENOMINATION,
     Quote,
-    Revision,
     Sheet,
     rounded,
     unrounded,
@@ -135,24 +134,18 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """A sheet that may be served; `flags` are the kinds of its findings."""
+class Admission:
+    """What is decided about a sheet, and why: it is admitted, needs a second document, or waits for a person."""
 
     sheet: Sheet
-    flags: tuple[str, ...] = ()
-
-    def revision(self, number: int, fetched_at: datetime) -> Revision:
-        """The sheet under its number. `fetched_at` is UTC."""
-        return Revision(self.sheet, number, fetched_at, self.flags)
-
-
-@dataclass(frozen=True, slots=True)
-class HeldBack:
-    """A sheet that is not published, or not yet, and why."""
-
-    sheet: Sheet
+    decision: Decision
     assessment: Assessment
-    decision: ClassVar[Decision]
+
+    @classmethod
+    def refusal(cls, sheet: Sheet, *reasons: tuple[str, str]) -> Self:
+        """Refuse a sheet for other reasons than the rules': each is a kind and a text."""
+        findings = tuple(Finding(kind, Decision.QUARANTINE, text) for kind, text in reasons)
+        return cls(sheet, Decision.QUARANTINE, Assessment(findings))
 
     @property
     def effective_date(self) -> date:
@@ -162,37 +155,13 @@ class HeldBack:
     def __str__(self) -> str:
         return str(self.assessment)
 
-
-class Quarantined(HeldBack):
-    """A sheet that waits for a person."""
-
-    __slots__ = ()
-    decision = Decision.QUARANTINE
-
-    @classmethod
-    def because(cls, sheet: Sheet, *reasons: tuple[str, str]) -> Quarantined:
-        """Refuse a sheet for other reasons than the rules': each is a kind and a text."""
-        return cls(sheet, Assessment(tuple(Finding(kind, Decision.QUARANTINE, text) for kind, text in reasons)))
-
-
-class Unconfirmed(HeldBack):
-    """A sheet that needs a second document."""
-
-    __slots__ = ()
-    decision = Decision.CONFIRM
-
-    def compared_with(self, second: Sheet) -> Admitted | Quarantined:
+    def compared_with(self, second: Sheet) -> Self:
         """Decide with a second document of the same day."""
-        if second.says_the_same_as(self.sheet):
-            return Admitted(self.sheet, self.assessment.flags)
-        return self.refused()
+        return replace(self, decision=Decision.ACCEPT) if second.says_the_same_as(self.sheet) else self.refused()
 
-    def refused(self) -> Quarantined:
+    def refused(self) -> Self:
         """Decide without a second document, or where the first one changes."""
-        return Quarantined(self.sheet, self.assessment)
-
-
-Admission = Admitted | Unconfirmed | Quarantined
+        return replace(self, decision=Decision.QUARANTINE)
 
 
 def admit(
@@ -208,11 +177,9 @@ def admit(
     `settled` says that its day is long past.
     """
     assessment = assess(sheet, recent, current, withdrawn)
-    if assessment.decision is Decision.ACCEPT:
-        return Admitted(sheet, assessment.flags)
-    if assessment.decision is Decision.QUARANTINE and (not settled or WITHDRAWN in assessment.flags):
-        return Quarantined(sheet, assessment)
-    return Unconfirmed(sheet, assessment)
+    if settled and assessment.decision is Decision.QUARANTINE and WITHDRAWN not in assessment.flags:
+        return Admission(sheet, Decision.CONFIRM, assessment)
+    return Admission(sheet, assessment.decision, assessment)
 
 
 def with_monthly(document: Sheet, composed: Sheet, recent: Recent) -> Sheet:

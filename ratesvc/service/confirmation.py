@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from datetime import date
 
-from ratesvc.bank.admission import Admission, Unconfirmed
+from ratesvc.bank.admission import Admission
 from ratesvc.bank.client import BankClient
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import FetchFailed
@@ -34,7 +34,7 @@ class UnconfirmedSheets:
         self.poll = 0
         """Counts the polls: each allows one more decision about a sheet."""
 
-    async def ask_second(self, first: Unconfirmed, *, at_once: bool) -> Admission:
+    async def ask_second(self, first: Admission, *, at_once: bool) -> Admission:
         """Decide about an unconfirmed sheet. It stays unconfirmed if the Bank must be asked again at the next poll.
 
         `at_once` asks only the second address: for commands, which have no next poll, and for settled days, which the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from ratesvc.bank.admission import Admitted, assess_beside
+from ratesvc.bank.admission import assess_beside
 from ratesvc.bank.xml import packed, parse_daily
 from ratesvc.domain.rates import WITHDRAWAL, Revision, Sheet
 from ratesvc.errors import RatesvcError
@@ -22,7 +22,7 @@ async def release(refresher: Refresher, case: Case) -> Revision:
     revision = history.of_date(sheet.effective_date)
     if not (revision and revision.sheet.says_the_same_as(sheet)):
         flags = (*assess_beside(history, sheet).flags, "released")
-        admitted = Admitted(sheet, flags).revision(history.next_number(sheet.effective_date), refresher.moment())
+        admitted = Revision(sheet, history.next_number(sheet.effective_date), refresher.moment(), flags)
         revision = replace(admitted, document=packed(case.raw))
         await publish(refresher, revision)
     # Last, because a poll of a replica that does not hold the sheet puts it into quarantine again.
@@ -41,7 +41,7 @@ def withdrawal(refresher: Refresher, day: date) -> Revision:
         raise RatesvcError(f"no sheet of {day} is held")
     if len(standing) == 1 and day == history.days[0]:
         raise RatesvcError(f"no sheet before that of {day} is held, so nothing would be in force")
-    before = standing[-2] if len(standing) > 1 else Admitted(Sheet(day, ())).revision(0, refresher.moment())
+    before = standing[-2] if len(standing) > 1 else Revision(Sheet(day, ()), 0, refresher.moment())
     flags = (*before.flags, WITHDRAWAL)
     return replace(before, number=history.next_number(day), fetched_at=refresher.moment(), flags=flags)
 

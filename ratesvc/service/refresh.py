@@ -16,11 +16,8 @@ from itertools import pairwise
 from ratesvc.bank.admission import (
     FEWEST_ROWS,
     Admission,
-    Admitted,
-    HeldBack,
-    Quarantined,
+    Decision,
     Recent,
-    Unconfirmed,
     admit,
     check_sheet,
     with_monthly,
@@ -57,7 +54,7 @@ class Cycle:
     accepted: list[Revision] = field(default_factory=list)
     stored: bool = True
     failure: FetchFailed | None = None
-    held_back: dict[date, HeldBack] = field(default_factory=dict)
+    held_back: dict[date, Admission] = field(default_factory=dict)
     newly_quarantined: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
 
@@ -106,7 +103,7 @@ class _Draft:
         cycle = self.cycle
         if cycle.failure and not self.has_answer:
             return "failed"
-        if any(isinstance(sheet, Quarantined) for sheet in cycle.held_back.values()):
+        if any(sheet.decision is Decision.QUARANTINE for sheet in cycle.held_back.values()):
             return "quarantined"
         if cycle.held_back:
             return "confirming"
@@ -280,16 +277,16 @@ class Refresher:
     async def _act_on(self, admission: Admission, raw: bytes, draft: _Draft, *, settled: bool) -> None:
         """Take an admitted sheet into the draft, or hold it back. The second address may confirm an unconfirmed one."""
         # While that address is asked, a backfill may admit the same sheet. Redis keeps one revision under a number.
-        number = draft.history.next_number(admission.sheet.effective_date)
-        if isinstance(admission, Unconfirmed):
+        number = draft.history.next_number(admission.effective_date)
+        if admission.decision is Decision.CONFIRM:
             admission = await self._unconfirmed.ask_second(admission, at_once=settled or not self.scheduled)
-        if isinstance(admission, Admitted):
-            self._unconfirmed.sightings.pop(admission.sheet.effective_date, None)
-            draft.take(admission.revision(number, self.moment()), raw)
+        if admission.decision is Decision.ACCEPT:
+            self._unconfirmed.sightings.pop(admission.effective_date, None)
+            draft.take(Revision(admission.sheet, number, self.moment(), admission.assessment.flags), raw)
             await self._drop(raw)
             return
         draft.cycle.held_back[admission.effective_date] = admission
-        if isinstance(admission, Quarantined):
+        if admission.decision is Decision.QUARANTINE:
             case = Case(admission.effective_date, self.moment(), (str(admission),), raw)
             await self._quarantine(case, admission.assessment.reason, draft)
 
@@ -333,10 +330,10 @@ class Refresher:
             whole = with_monthly(document, composed, draft.recent(day)) if composed else document
             if composed and composed.says_the_same_as(whole):
                 admission = draft.judge(whole, settled=settled)
-                if settled and isinstance(admission, Unconfirmed):
+                if settled and admission.decision is Decision.CONFIRM:
                     admission = admission.compared_with(composed)
             elif (rows := len(document.quotes)) < FEWEST_ROWS:
-                admission = Quarantined.because(document, ("rows", f"{rows} rows, and not what the series say"))
+                admission = Admission.refusal(document, ("rows", f"{rows} rows, and not what the series say"))
             else:
                 # Of three documents that differ one errs, and nothing says which.
                 settled = settled and composed is None
@@ -383,4 +380,4 @@ def _unreadable(day: date, failure: FetchFailed) -> tuple[Admission, bytes]:
     errors = failure.refusals
     if not failure.is_answered or any(error.reason in NO_DOCUMENT for error in errors):
         raise failure
-    return Quarantined.because(Sheet(day, ()), *((error.reason, str(error)) for error in errors)), errors[0].raw
+    return Admission.refusal(Sheet(day, ()), *((error.reason, str(error)) for error in errors)), errors[0].raw

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from structlog.tracebacks import ExceptionDictTransformer
 
 from ratesvc import __version__
-from ratesvc.bank.admission import HeldBack
+from ratesvc.bank.admission import Admission
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import RatesvcError, StoreUnavailable
@@ -170,7 +170,7 @@ class Telemetry:
         """The kind of trouble that the log had last; empty while all is well."""
         self._clock = clock
         self._logged_at: dict[str, float] = {}
-        self._held_back: dict[date, HeldBack] = {}
+        self._held_back: dict[date, Admission] = {}
         self._unknown: set[str] = set()
         self._taken_back: set[date] = set()
         self._lateness = ""

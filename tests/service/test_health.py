@@ -14,7 +14,7 @@ from conftest import Clock, Serve, Served, but, golden
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 
-from ratesvc.bank.admission import Quarantined
+from ratesvc.bank.admission import Admission
 from ratesvc.commands.serve import _announce
 from ratesvc.config import Calendar, Settings
 from ratesvc.domain.columns import Coverage
@@ -35,7 +35,7 @@ SEEN = snapshot(History(WorkCalendar(), [IN_FORCE]), NOON)
 
 
 LATE = replace(SEEN, next_late=True)
-HELD_BACK = Quarantined.because(Sheet(SATURDAY, ROWS), ("shrunk", "11 of 30 currencies are gone"))
+HELD_BACK = Admission.refusal(Sheet(SATURDAY, ROWS), ("shrunk", "11 of 30 currencies are gone"))
 FAILURE = FetchFailed([("www.cbr.ru", SourceError("timeout", "no answer"))])
 COVERAGE = Coverage(FIRST_DAY, FRIDAY)
 CHECKS: dict[str, list[Check]] = {

@@ -16,7 +16,7 @@ from kit.dates import DAYS, FRIDAY, SATURDAY, THURSDAY
 from kit.http import fetched, reading
 from kit.sheets import all_times, changed, plausible, times
 
-from ratesvc.bank.admission import Admitted, Recent, Unconfirmed, admit
+from ratesvc.bank.admission import Admission, Decision, Recent, admit
 from ratesvc.bank.client import BankClient
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Sheet
@@ -205,9 +205,9 @@ def odd(factor: str, day: date = SATURDAY) -> Sheet:
     return changed(plausible(day), PLN=times(factor))
 
 
-def unconfirmed(sheet: Sheet) -> Unconfirmed:
+def unconfirmed(sheet: Sheet) -> Admission:
     found = admit(sheet, Recent([plausible(sheet.effective_date - ONE_DAY)]))
-    assert isinstance(found, Unconfirmed)
+    assert found.decision is Decision.CONFIRM
     return found
 
 
@@ -229,8 +229,8 @@ async def decided(sheets: UnconfirmedSheets, bank: Bank, step: str) -> str:
             sheets.poll += word == "poll"
             first = unconfirmed(odd(factor, *map(date.fromisoformat, days)))
             found = await sheets.ask_second(first, at_once=word == "command")
-            assert found in (first, first.refused()) or isinstance(found, Admitted)
-            return f"{step}: {type(found).__name__.lower()}, asked {bank.asked_in_english}"
+            assert replace(found, decision=first.decision) == first
+            return f"{step}: {found.decision}, asked {bank.asked_in_english}"
     return ""
 
 

@@ -16,7 +16,7 @@ from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from kit.time import block
 from structlog.testing import capture_logs
 
-from ratesvc.bank.admission import Assessment, Unconfirmed
+from ratesvc.bank.admission import Admission
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar, utc_now
@@ -151,7 +151,7 @@ CYCLES = {
     "asked to wait 300 s": failed(300),
     "asked to wait 86400 s": failed(86400),
     "skipped": Cycle("skipped"),
-    "confirming": Cycle("confirming", held_back={SATURDAY: Unconfirmed(sheet(SATURDAY), Assessment())}),
+    "confirming": Cycle("confirming", held_back={SATURDAY: Admission.refusal(sheet(SATURDAY))}),
 }
 
 

@@ -21,7 +21,7 @@ from kit.dates import FRIDAY, SATURDAY, THURSDAY
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from ratesvc.bank.admission import Quarantined
+from ratesvc.bank.admission import Admission
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import at, utc_now
@@ -284,7 +284,7 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
 async def test_each_event_is_said_as_often_as_the_page_about_the_log_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is told twice within a minute. What repeats itself is said once, until it changes or the minute is over."""
     telemetry, complete, flagged = Telemetry(utc_now), Coverage(THURSDAY, FRIDAY), Revision(sheet(FRIDAY), 1, utc_now())
-    held, other = (Quarantined.because(sheet(SATURDAY), ("rows", text)) for text in ("one", "another"))
+    held, other = (Admission.refusal(sheet(SATURDAY), ("rows", text)) for text in ("one", "another"))
     failed = Cycle("failed", failure=FetchFailed([("h", SourceError("dns", "x"))]))
     for tell, said in (
         (
