@@ -178,7 +178,6 @@ class Service:
         self.telemetry.log.warning("clock_jumped", seconds=round(seconds))
         # While a machine sleeps, the loop's clock stands, so the last comparison may be wrong by the whole sleep.
         self.client.last_date = None
-        self.publish()
 
     def _redis_called(self, call: Call) -> None:
         if call.trouble:
@@ -190,7 +189,7 @@ class Service:
         try:
             await work
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is logged with its traceback
-            self.telemetry.failed_by_mistake(name, error)
+            self.telemetry.task_died(name, error)
 
     # The path of a number
 

@@ -38,20 +38,17 @@ class Sync:
     async def compare(self) -> Repairs:
         """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable."""
         async with self._lock:
-            return await self._compare()
-
-    async def _compare(self) -> Repairs:
-        # Set first, so that an error during this comparison makes the next one read everything.
-        last, self._last = (self._last if self.in_sync else None), None
-        self.in_sync = True
-        glance = await self._store.glance()
-        repaired = Repairs()
-        if last != (glance, self._history.version):
-            repaired = await self._exchange(glance, read_all=last is None)
-        if not any(repaired):
-            # Else the glance is older than the repair, and Redis may lose the same again.
-            self._last = glance, self._history.version
-        return repaired
+            # Set first, so that an error during this comparison makes the next one read everything.
+            last, self._last = (self._last if self.in_sync else None), None
+            self.in_sync = True
+            glance = await self._store.glance()
+            repaired = Repairs()
+            if last != (glance, self._history.version):
+                repaired = await self._exchange(glance, read_all=last is None)
+            if not any(repaired):
+                # Else the glance is older than the repair, and Redis may lose the same again.
+                self._last = glance, self._history.version
+            return repaired
 
     async def _exchange(self, glance: Glance, *, read_all: bool) -> Repairs:
         """Take into memory what it lacks, then write what Redis lacks."""

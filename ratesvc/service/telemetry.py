@@ -299,16 +299,8 @@ class Telemetry:
     # The process
 
     def task_died(self, name: str, error: BaseException | str) -> None:
-        """A background task has ended, by an exception or as the text says, and is started again."""
+        """Work that is repeated has ended, by an exception or as the text says. Log it once a minute."""
         self.metrics.restarts.labels(name).inc()
-        if isinstance(error, str):
-            self.log.error("task_died", task=name, error=error)
-        else:
-            self.log.error("task_died", task=name, error=repr(error), exc_info=error)
-
-    def failed_by_mistake(self, name: str, error: Exception) -> None:
-        """A bug of ours ended work that is repeated anyway; its traceback is logged once a minute at most."""
-        if self._is_due(name):
-            self.task_died(name, error)
-        else:
-            self.metrics.restarts.labels(name).inc()
+        if self._is_due(f"task_died {name}"):
+            cause = error if isinstance(error, BaseException) else None
+            self.log.error("task_died", task=name, error=repr(error) if cause else error, exc_info=cause)

@@ -307,7 +307,7 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says(monkey
         (partial(telemetry.holds, (replace(flagged, flags=("released",)),)), "sheet(flags) sheet(flags)"),
         (partial(telemetry.holds, (flagged,)), "sheet sheet"),
         (partial(telemetry.repaired, Repairs(sheets=1)), "repaired repaired"),
-        (partial(telemetry.failed_by_mistake, "tick", ValueError()), "task_died"),
+        (partial(telemetry.task_died, "tick", ValueError()), "task_died"),
     ):
         with capture_logs() as logged:
             for _ in range(2):
