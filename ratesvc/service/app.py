@@ -164,7 +164,7 @@ class Service:
         # Another replica may have stored it.
         await self._compare()
         try:
-            if self._backfill.is_needed():
+            if self.history.days and self.history.needs_backfill(self.clock()):
                 await self._backfill.run(on_step)
                 missing = len(self.history.days_to_backfill(self.clock()))
                 self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)

@@ -89,30 +89,23 @@ class _Figures:
 
 
 class Backfill:
-    """Fetches the Bank's series into the store: one run at a time in this process, and one over all replicas."""
+    """Fetches the Bank's series into the store: one run at a time over all replicas."""
 
     def __init__(self, refresher: Refresher, gap_s: float) -> None:
         """`gap_s` is the pause between two requests."""
         self._refresher = refresher
         self._client, self._store, self._history = refresher.client, refresher.store, refresher.history
         self._gap_s = gap_s
-        self._running = asyncio.Lock()
         self._asked: Counter[date] = Counter()
         """How often the document of each open day was asked for."""
         self.progress: Progress | None = None
         """The current step, while a run goes on."""
 
-    def is_needed(self) -> bool:
-        """Whether a sheet may be missing, and nobody in this process fetches it."""
-        may_run = bool(self._history.days) and not self._running.locked()
-        return may_run and self._history.needs_backfill(self._refresher.clock())
-
     async def run(self, on_step: OnStep, since: date = FIRST_DAY, until: date | None = None) -> None:
         """Fetch the missing part of the closed range, and the days between it and the coverage.
 
         Nothing is asked for beyond the newest sheet in memory, because later ones are not admitted yet, or yesterday,
-        for which the Bank may have no sheet. A run that is cut off while it asks for the series begins anew. A command
-        goes first: a run of another process ends at its next step.
+        for which the Bank may have no sheet. A run that is cut off while it asks for the series begins anew.
 
         Raises FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError if the Bank has no sheet in the range.
         """
@@ -125,16 +118,13 @@ class Backfill:
             with suppress(StoreUnavailable):
                 await self._check_turn()
 
-        async with self._running:
-            try:
-                while not self._refresher.scheduled and not await self._store.backfill_lease.take():
-                    await self._store.backfill_lease.revoke()
-                await self._check_turn()
-                await step(Progress(0, 1, "which days are missing"))
-                await self._fetch_missing(requested, step)
-            finally:
-                self.progress = None
-                await self._store.backfill_lease.release()
+        try:
+            await self._check_turn()
+            await step(Progress(0, 1, "which days are missing"))
+            await self._fetch_missing(requested, step)
+        finally:
+            self.progress = None
+            await self._store.backfill_lease.release()
 
     def _checked(self, since: date, until: date | None) -> Days:
         if not self._history.days:

@@ -251,11 +251,6 @@ class Lease:
                         await redis.delete(self._key)
         self.held = False
 
-    async def revoke(self) -> None:
-        """End the lease, whichever replica holds it. Raises StoreUnavailable."""
-        async with self._connection.call("lease") as redis:
-            await redis.delete(self._key)
-
 
 async def cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancel tasks that may be using Redis, and wait for their end; their errors no longer matter."""

@@ -275,7 +275,7 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             await getattr(who, word)(day_of(day))
         case ("seizes",):
             while not await who.store.backfill_lease.take():  # its holder may renew it between the two
-                await who.store.backfill_lease.revoke()
+                await who.store.connection.client.delete(who.columns.replace("columns", "lease:backfill"))
         case "renames", day:
             new, named = sheet(day_of(day)), bank.currencies.copy()
             bank.publish(replace(new, quotes=(replace(new.quotes[0], code="NEW"), *new.quotes[1:])))
@@ -474,12 +474,6 @@ async def test_a_backfill_that_fails_is_tried_again_later(
         assert wait_s("poll") > 3540
         await running.service.poll()
         assert again_s - 40 < wait_s("backfill") < again_s
-
-
-async def test_of_two_runs_at_once_the_second_waits(bank: Bank, replica: Replica) -> None:
-    """It finds that everything is held, and asks for nothing."""
-    await asyncio.gather(replica.run(), replica.run())
-    assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
 
 
 async def test_a_moment_without_redis_ends_no_run(
