@@ -5,7 +5,7 @@
 const form = document.querySelector("form");
 const all = (root, selector) => [...root.querySelectorAll(selector)];
 const byId = id => document.getElementById(id);
-let open = location.hash.slice(1), turn = 0, drawn = 0, timer, typing, width;
+let open = location.hash.slice(1), turn = 0, drawn = 0, held = 0, timer, typing, width;
 
 const select = id => {
 const panels = all(byId("code"), "[role=tabpanel]");
@@ -131,14 +131,14 @@ const frame = document.createElement("iframe");
 Object.assign(frame.dataset, { code: code.replace(' loading="lazy"', ""), ground });
 frame.title = byId("result").dataset[ground];
 frame.style.width = width ? width + "px" : "100%";
+// A page is at least as high as its window.
+frame.style.height = 0;
 frame.addEventListener("load", async () => {
 const page = frame.contentDocument, element = page?.querySelector("cbr-rates");
 if (element && !element.matches(":state(load),:state(error)")) await new Promise(shown => {
 for (const name of ["cbr-load", "cbr-error"]) page.addEventListener(name, shown);
 setTimeout(shown, 9500);
 });
-// A page is at least as high as its window.
-frame.style.height = 0;
 if (page) frame.style.height = page.documentElement.scrollHeight + "px";
 done(frame);
 });
@@ -168,6 +168,8 @@ return code
 const preview = async () => {
 const mine = ++drawn, panel = all(byId("code"), "[role=tabpanel]").find(one => !one.hidden), code = panel.querySelector("code");
 const box = byId("preview"), grounds = box.querySelector(".grounds.scripted"), said = byId("result").dataset;
+// The place of what is drawn anew stays as high as it was, or the tabs below would move under a pointer.
+box.style.minHeight = held + "px";
 const radios = all(box, "[name=at]"), chosen = radios.find(one => one.value === width);
 if (chosen) chosen.checked = true;
 const at = Number(radios.find(one => one.checked).value), sentence = box.dataset.sentence?.split("|");
@@ -199,13 +201,15 @@ return [figure, caption, framed(text, ground, at, figure)];
 });
 grounds.replaceChildren(...figures.map(([figure]) => figure));
 for (const [figure, caption] of figures) figure.append(caption);
-const frame = await figures[0][2], line = frame.contentDocument?.querySelector("cbr-rates[layout=line]")?.shadowRoot?.querySelector(".cbr-rates");
+const [frame] = await Promise.all(figures.map(one => one[2])), line = frame.contentDocument?.querySelector("cbr-rates[layout=line]")?.shadowRoot?.querySelector(".cbr-rates");
 const rows = line ? all(line, "tbody tr") : [], end = line?.getBoundingClientRect().bottom - 9;
 const seen = rows.filter(one => one.getBoundingClientRect().top < end);
 const fits = byId("fits");
 if (!fits || mine !== drawn) return;
 fits.hidden = seen.length === rows.length;
 fits.textContent = said.fits.replace("{shown}", seen.length).replace("{all}", rows.length).replace("{width}", frame.clientWidth);
+box.style.minHeight = "";
+held = box.getBoundingClientRect().height;
 };
 
 const search = () => {
