@@ -9,13 +9,12 @@ from urllib.parse import urlencode
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import EXACT, FIRST_DAY, MOST_USED, REDENOMINATION, Change, trimmed
-from ratesvc.errors import RatesvcError
 from ratesvc.features.chart.axes import Point, px
 from ratesvc.features.chart.drawing import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed, plot
 from ratesvc.features.ranges.periods import month
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import LINK, iframe, page, picture_of
-from ratesvc.features.site.reasons import Reason, choices, of_sentences
+from ratesvc.features.site.reasons import choices, of_sentences
 from ratesvc.features.site.text import PIXEL
 from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS
 from ratesvc.render.openapi import Site
@@ -117,15 +116,9 @@ def answered(
     )
 
 
-def refused(view: View, codes: Collection[str], error: RatesvcError, why: Reason | None) -> str:
-    """The page with its form and the reason why there is no chart, or the error of a parameter."""
-    say, detail = view.language.say, ""
-    if why:
-        begins = of_sentences(view.language).day(why.effective) if why.effective else ""
-        problem = say(why.kind.value, effective=begins, code=getattr(error, "code", ""))
-    else:
-        problem = say("The request was not understood. Please choose currencies and days.")
-        detail = view.language.translated(str(error))
+def refused(view: View, codes: Collection[str], why: str = "", detail: str = "") -> str:
+    """The page with its form and the reason why there is no chart, or the `detail` of a parameter's refusal."""
+    problem = why or view.language.say("The request was not understood. Please choose currencies and days.")
     return _page(view, codes, problem=problem, detail=detail)
 
 

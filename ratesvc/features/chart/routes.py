@@ -93,9 +93,11 @@ def _refusal(service: Service, site: Site, path: str, request: web.Request, erro
     usual = chart_page.days_of(period or chart_page.USUAL_PERIOD, moscow_day(now), history.begins)
     days = Days(since or usual.since, until or usual.until)
     theme = params.choice("theme", FRAME_THEMES) if path == FRAME else ""
-    why = None if isinstance(error, BadRequest) else reasons.reason(error, "", now, history.calendar)
     view = View(codes, period, days, params.language(), site, theme)
-    return chart_page.refused(view, history.codes(), error, why)
+    if isinstance(error, BadRequest):
+        return chart_page.refused(view, history.codes(), detail=view.language.translated(str(error)))
+    why = reasons.reason(error, "", now, history.calendar, view.language)
+    return chart_page.refused(view, history.codes(), why.sentences[0])
 
 
 @cache

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, InForce, Quote, Revision, minor_places, plain
-from ratesvc.domain.workdays import MOSCOW, ONE_DAY, usual_at
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import BadRequest
 from ratesvc.features.ranges.conversion import convert
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import page
-from ratesvc.features.site.reasons import SATURDAY, Kind, Reason, choices, of_sentences
+from ratesvc.features.site.reasons import Reason, choices, in_moscow, of_sentences
 from ratesvc.render.json import source_url
 from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS
 from ratesvc.render.openapi import Site
@@ -77,8 +77,8 @@ def answered(
     shown = {
         "headline": language.weekday(question.day),
         "equations": _equations(quote, question.amount, answer, language) if quote and answer else [],
-        "sentences": [*_sentences(why, question, language), *([language.say(OLD_ROUBLES)] if is_old else [])],
-        "facts": _facts(why, answer.revision, language) if answer else [],
+        "sentences": [*why.sentences, *([language.say(OLD_ROUBLES)] if is_old else [])],
+        "facts": _facts(why.set_on, answer.revision, language) if answer else [],
         "bank": source_url(answer.revision.effective_date, language) if answer else "",
         "json": site.public_url + exact if quote else "",
     }
@@ -129,42 +129,15 @@ def _equations(quote: Quote, amount: Decimal | None, answer: InForce, language: 
     ]
 
 
-def _sentences(why: Reason, question: Question, language: Language) -> Iterator[str]:
-    """The reason, then what else a reader should know."""
-    say, day = language.say, of_sentences(language).day
-    dates = {"effective": why.effective, "first": why.effective, "last": why.until and why.until - ONE_DAY}
-    words = {name: day(dated) for name, dated in dates.items() if dated}
-    names = ", ".join(map(say, why.holidays))
-    yield say(why.kind.value, code=question.code, names=say(" ({names})", names=names) if names else "", **words)
-    if why.until:
-        yield say("It applies until {until} inclusive.", until=day(why.until))
-    if why.kind is Kind.OWN_DAY and why.set_on and why.set_on.isoweekday() >= SATURDAY:
-        yield say("It was set on {day}, a working day at the weekend.", day=day(why.set_on))
-    if why.due_at:
-        expected = "It usually comes at about {usual}, by {time} Moscow time on {day}."
-        sentence = "It was expected by {time} Moscow time on {day}." if why.kind is Kind.LATE else expected
-        yield _at(sentence, why.due_at, language)
-        if why.effective and why.effective != question.day:
-            yield say("The rate of {effective} will apply.", effective=day(why.effective))
-    if why.kind is Kind.STALE:
-        yield say("Please check it on the Bank's page.")
-
-
-def _at(sentence: str, moment: datetime, language: Language) -> str:
-    local = moment.astimezone(MOSCOW)
-    usual, clock = (time.strftime("%H:%M") for time in (usual_at(moment), local))
-    return language.say(sentence, day=of_sentences(language).day(local.date()), time=clock, usual=usual)
-
-
-def _facts(why: Reason, revision: Revision, language: Language) -> list[tuple[str, str, bool]]:
+def _facts(set_on: date | None, revision: Revision, language: Language) -> list[tuple[str, str, bool]]:
     """What an accountant writes down, as name, fact, and whether the fact is in the language of days."""
     say, days = language.say, {"Effective date": revision.effective_date}
-    if why.set_on:
-        days["Set on"] = why.set_on
+    if set_on:
+        days["Set on"] = set_on
     rules = [rule for since, rule in LEGAL_BASES if revision.effective_date >= since]
     return [
         *((say(name), language.weekday(day), True) for name, day in days.items()),
         (say("Revision"), language.whole(revision.number), True),
-        (say("Received"), _at("{day} at {time} Moscow time", revision.fetched_at, language), False),
+        (say("Received"), in_moscow("{day} at {time} Moscow time", revision.fetched_at, language), False),
         *((say("Legal basis"), say(rule), False) for rule in rules[:1]),
     ]

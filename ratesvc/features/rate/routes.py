@@ -54,7 +54,7 @@ async def _rate(service: Service, site: Site, headers: Sequence[tuple[str, str]]
     except BadRequest as error:
         return Answer(html(_refusal(request, service, site, error), *headers), NO_STORE, 400)
     outcome = _outcome(question, service)
-    why = reason(outcome, code, now, history.calendar)
+    why = reason(outcome, code, now, history.calendar, language)
     if isinstance(outcome, InForce) and code in outcome.revision.sheet.by_code:
         days = Days(day - timedelta(days=rate_page.MONTH), day)
         has_line = site.has("chart") and history.first_loading(days) is None

@@ -2,105 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
-from enum import Enum
+from typing import NamedTuple
 
 from ratesvc.domain.rates import FIRST_DAY, MOST_USED, REDENOMINATION, InForce
-from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day
+from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, moscow_day, usual_at
 from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownCurrency
 from ratesvc.features.site.language import Language, language_or_default
 
 SATURDAY = 6
 
 
-class Kind(Enum):
-    """The reason why a rate applies, or none, and the sentence for it."""
+class Reason(NamedTuple):
+    """Why a rate applies, or why there is none, and the working day on which it was set, if the calendar knows it."""
 
-    OWN_DAY = "The Bank of Russia set this rate for that very day."
-    ANNOUNCED = "The Bank of Russia has already set this rate; it comes into force on {effective}."
-    WEEKEND = "Saturday's rate ({effective}) also applies on Sunday and Monday: the Bank sets no rates at the weekend."
-    DAYS_OFF = "This rate has been in force since {effective}: {first} to {last} are days off{names} without new rates."
-    ONE_DAY_OFF = "This rate has been in force since {effective}: {first} is a day off{names} without new rates."
-    HELD = "This rate has been in force since {effective}: the Bank has set no other rate since then."
-    STALE = "The rate for this day has not been received. This is the last known rate, in force since {effective}."
-    ABSENT = "The Bank's list in force since {effective} has no rate for {code}."
-    NOT_YET_SET = "The Bank of Russia has not set the rate for this day yet."
-    LATE = "The Bank of Russia's rate for this day is late."
-    LOADING = "The rates are still loading. Please try again in a minute."
-    LACKING = "The rates of {effective} have not been received or confirmed yet."
-    BEFORE_HISTORY = "The Bank of Russia's official rates begin on {effective}."
-    BEFORE_RECORDING = "The recorded rates begin on {effective}."
-    UNKNOWN_CURRENCY = "This service knows no rate of the Bank of Russia for {code}."
-    BUSY = "Too many readers want long answers right now. Please try again in a minute."
-    NOTHING_STORED = "No rates have been received yet. Please try again in a minute."
-
-
-_WITHOUT_RATE: Mapping[type[RatesvcError], Kind] = {
-    HistoryLoading: Kind.LOADING,
-    UnknownCurrency: Kind.UNKNOWN_CURRENCY,
-    Busy: Kind.BUSY,
-    NoSheet: Kind.NOTHING_STORED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """The kind and its facts.
-
-    `effective` is the date of the sheet, or of the awaited sheet; `set_on` is the working day before it, if the
-    calendar knows it. `until` is the last day of the sheet, if all days from `effective` to the one before are days
-    off. `holidays` are their names; "weekend" stands among them for days of a weekend that are no holidays. `due_at`
-    belongs to an awaited sheet.
-    """
-
-    kind: Kind
-    effective: date | None = None
+    sentences: list[str]
     set_on: date | None = None
-    holidays: tuple[str, ...] = ()
-    until: date | None = None
-    due_at: datetime | None = None
 
 
-def reason(outcome: InForce | RatesvcError, code: str, now: datetime, calendar: WorkCalendar) -> Reason:
+def reason(
+    outcome: InForce | RatesvcError, code: str, now: datetime, calendar: WorkCalendar, language: Language
+) -> Reason:
     """Why `outcome` applies to `code`: the answer for a day, or the error in its place.
 
     Raises the error if no day explains it.
     """
-    if isinstance(outcome, NotYetSet):
-        effective = calendar.effective_date_on_or_before(outcome.day)
-        kind = Kind.LATE if outcome.due_at <= now else Kind.NOT_YET_SET
-        return Reason(kind, effective, effective - ONE_DAY, due_at=outcome.due_at)
-    if isinstance(outcome, BeforeHistory):
-        kind = Kind.BEFORE_RECORDING if outcome.recorded_from else Kind.BEFORE_HISTORY
-        return Reason(kind, outcome.recorded_from or FIRST_DAY)
-    if isinstance(outcome, HistoryLoading) and outcome.lacking:
-        return Reason(Kind.LACKING, outcome.lacking)
-    if isinstance(outcome, RatesvcError):
-        if type(outcome) not in _WITHOUT_RATE:
+    say, day = language.say, of_sentences(language).day
+    match outcome:
+        case InForce():
+            return _applies(outcome, code, now, calendar, language)
+        case NotYetSet():
+            return Reason(_awaited(outcome, now, calendar, language))
+        case BeforeHistory(recorded_from=date() as begins):
+            said = say("The recorded rates begin on {effective}.", effective=day(begins))
+        case BeforeHistory():
+            said = say("The Bank of Russia's official rates begin on {effective}.", effective=day(FIRST_DAY))
+        case HistoryLoading(lacking=date() as lacking):
+            said = say("The rates of {effective} have not been received or confirmed yet.", effective=day(lacking))
+        case HistoryLoading():
+            said = say("The rates are still loading. Please try again in a minute.")
+        case UnknownCurrency():
+            said = say("This service knows no rate of the Bank of Russia for {code}.", code=outcome.code)
+        case Busy():
+            said = say("Too many readers want long answers right now. Please try again in a minute.")
+        case NoSheet():
+            said = say("No rates have been received yet. Please try again in a minute.")
+        case _:
             raise outcome
-        return Reason(_WITHOUT_RATE[type(outcome)])
-    if code not in outcome.revision.sheet.by_code:
-        return Reason(Kind.ABSENT, outcome.revision.effective_date)
-    return _applies(outcome, now, calendar)
+    return Reason([said])
 
 
-def _applies(answer: InForce, now: datetime, calendar: WorkCalendar) -> Reason:
+def _awaited(error: NotYetSet, now: datetime, calendar: WorkCalendar, language: Language) -> list[str]:
+    late = "The Bank of Russia's rate for this day is late.", "It was expected by {time} Moscow time on {day}."
+    expected = "It usually comes at about {usual}, by {time} Moscow time on {day}."
+    awaited = "The Bank of Russia has not set the rate for this day yet.", expected
+    said = [in_moscow(sentence, error.due_at, language) for sentence in (late if error.due_at <= now else awaited)]
+    effective = calendar.effective_date_on_or_before(error.day)
+    applies = language.say("The rate of {effective} will apply.", effective=of_sentences(language).day(effective))
+    return said if effective == error.day else [*said, applies]
+
+
+def _applies(answer: InForce, code: str, now: datetime, calendar: WorkCalendar, language: Language) -> Reason:
+    say, in_words = language.say, of_sentences(language).day
     day, effective = answer.requested_date, answer.revision.effective_date
     is_regular = effective >= REDENOMINATION and calendar.is_effective_date(effective)
     set_on = effective - ONE_DAY if is_regular else None
+    since = {"effective": in_words(effective)}
+    if code not in answer.revision.sheet.by_code:
+        return Reason([say("The Bank's list in force since {effective} has no rate for {code}.", code=code, **since)])
+    if day == effective > moscow_day(now):
+        announced = "The Bank of Russia has already set this rate; it comes into force on {effective}."
+        return Reason([say(announced, **since)], set_on)
     if day == effective:
-        return Reason(Kind.ANNOUNCED if effective > moscow_day(now) else Kind.OWN_DAY, effective, set_on)
+        said = [say("The Bank of Russia set this rate for that very day.")]
+        if set_on and set_on.isoweekday() >= SATURDAY:
+            said += [say("It was set on {day}, a working day at the weekend.", day=in_words(set_on))]
+        return Reason(said, set_on)
     if answer.stale:
-        return Reason(Kind.STALE, effective)
+        stale = "The rate for this day has not been received. This is the last known rate, in force since {effective}."
+        return Reason([say(stale, **since), say("Please check it on the Bank's page.")])
     if not (is_regular and day < calendar.may_end(effective)):
-        return Reason(Kind.HELD, effective, set_on)
+        held = "This rate has been in force since {effective}: the Bank has set no other rate since then."
+        return Reason([say(held, **since)], set_on)
     until = calendar.may_end(effective) - ONE_DAY  # the next working day
     last = until - ONE_DAY
-    is_weekend = effective.isoweekday() == SATURDAY and last == effective + ONE_DAY
-    kind = Kind.WEEKEND if is_weekend else Kind.ONE_DAY_OFF if effective == last else Kind.DAYS_OFF
-    return Reason(kind, effective, set_on, _names(effective, last, calendar), until)
+    names = ", ".join(map(say, _names(effective, last, calendar)))
+    words = since | {"first": in_words(effective), "last": in_words(last)}
+    words["names"] = say(" ({names})", names=names) if names else ""
+    if effective.isoweekday() == SATURDAY and last == effective + ONE_DAY:
+        why = "Saturday's rate ({effective}) also applies on Sunday and Monday: the Bank sets no rates at the weekend."
+    elif effective == last:
+        why = "This rate has been in force since {effective}: {first} is a day off{names} without new rates."
+    else:
+        why = "This rate has been in force since {effective}: {first} to {last} are days off{names} without new rates."
+    return Reason([say(why, **words), say("It applies until {until} inclusive.", until=in_words(until))], set_on)
 
 
 def _names(first: date, last: date, calendar: WorkCalendar) -> tuple[str, ...]:
@@ -109,6 +105,13 @@ def _names(first: date, last: date, calendar: WorkCalendar) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name for day in days for name in calendar.holidays_of(day)))
     is_mixed = any(day.isoweekday() >= SATURDAY and not calendar.holidays_of(day) for day in days)
     return (*names, "weekend") if names and is_mixed else names
+
+
+def in_moscow(sentence: str, moment: datetime, language: Language) -> str:
+    """A sentence with the {day} and {time} of a moment in Moscow, and the time at which sheets {usual}ly come."""
+    local = moment.astimezone(MOSCOW)
+    usual, clock = (time.strftime("%H:%M") for time in (usual_at(moment), local))
+    return language.say(sentence, day=of_sentences(language).day(local.date()), time=clock, usual=usual)
 
 
 def choices(codes: Collection[str], language: Language) -> list[tuple[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from html import unescape
@@ -20,12 +19,12 @@ from ratesvc.demo import recorded_sheets
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import MOSCOW, WorkCalendar, at
-from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, RatesvcError, UnknownCurrency, UnknownRevision
+from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, RatesvcError, UnknownCurrency, UnknownRevision
 from ratesvc.features.rate import rate_page as rate
 from ratesvc.features.rate.rate_page import Question
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.site.page import policy, style
-from ratesvc.features.site.reasons import Kind, Reason, reason
+from ratesvc.features.site.reasons import reason
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.web import server
@@ -38,7 +37,6 @@ JPY = Quote("JPY", "392", "R01820", 100, Decimal("60.9301"), "Иен")
 Client = TestClient[web.Request, web.Application]
 
 RUSSIAN = language_or_default("ru")
-WITHOUT_SHEET = ("NOT_YET_SET", "LATE", "BEFORE_HISTORY", "BEFORE_RECORDING")
 
 
 def moment(day: date, clock: str = "12:00") -> datetime:
@@ -51,17 +49,23 @@ def received(sheet: Sheet) -> Revision:
 
 
 def held(*days: str) -> History:
-    """A history of the sheets of these days."""
-    return History(CALENDAR, (received(Sheet(date.fromisoformat(day), (USD, JPY))) for day in days))
+    """A history of the second revisions of the sheets of these days."""
+    sheets = (Sheet(date.fromisoformat(day), (USD, JPY)) for day in days)
+    return History(CALENDAR, (Revision(sheet, 2, moment(date(2024, 3, 4), "17:05")) for sheet in sheets))
 
 
-def words(why: Reason, day: str, tag: str = "en", code: str = "USD", quote: Quote | None = USD) -> str:
-    question, found = Question(date.fromisoformat(day), code, {"USD", "JPY"}), None
-    if why.effective and why.kind.name not in WITHOUT_SHEET:
-        sheet = Sheet(why.effective, (quote,) if quote else ())
-        found = InForce(question.day, Revision(sheet, 2, moment(date(2024, 3, 4), "17:05")), None, None)
-    page = rate.answered(question, why, found, language_or_default(tag), SITE)
+def words(outcome: InForce | RatesvcError, day: str, now: datetime, tag: str = "en", code: str = "USD") -> str:
+    """The text of the page about this outcome."""
+    language, found = language_or_default(tag), outcome if isinstance(outcome, InForce) else None
+    why = reason(outcome, code, now, CALENDAR, language)
+    page = rate.answered(Question(date.fromisoformat(day), code, {"USD", "JPY"}), why, found, language, SITE)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page[page.index("<section") :])).split())
+
+
+def check_russian(text: str) -> None:
+    """It has no English word except codes and addresses, and no sentence ends with two full stops."""
+    assert not set(re.findall("[A-Za-z]+", re.sub(r"https://\S+", "", text))) - {"USD", "DEM", "ABC", "JSON", "API"}
+    assert ".." not in text
 
 
 def explained(question: str) -> str:
@@ -75,8 +79,9 @@ def explained(question: str) -> str:
         outcome = on_day(held(*sheets.split()), date.fromisoformat(day), clock)
     except RatesvcError as error:
         outcome = error
-    why, quote = reason(outcome, code or "USD", clock, CALENDAR), None if code else USD
-    return words(why, day, tag or "en", code or "USD", quote).partition(" ←")[0]
+    code = code or "USD"
+    check_russian(words(outcome, day, clock, "ru", code))
+    return words(outcome, day, clock, tag or "en", code).partition(" ←")[0]
 
 
 def test_the_page_says_which_rate_applies_and_why() -> None:
@@ -88,37 +93,46 @@ def test_a_day_off_by_decree_has_no_name() -> None:
     """30 March to 3 April 2020 were days off by decree: the calendar knows the days but no name for them."""
     decreed = WorkCalendar([date(2020, 3, 30) + timedelta(days=number) for number in range(5)])
     answer = InForce(date(2020, 4, 1), received(Sheet(date(2020, 3, 28), (USD,))), None, None)
-    why = reason(answer, "USD", moment(date(2020, 5, 1)), decreed)
-    assert (why.kind, why.holidays, why.until) == (Kind.DAYS_OFF, (), date(2020, 4, 6))
-    assert "March 28, 2020 to April 5, 2020 are days off without new rates" in words(why, "2020-04-01")
+    first, second = reason(answer, "USD", moment(date(2020, 5, 1)), decreed, language_or_default("en")).sentences
+    assert first.endswith("March 28, 2020 to April 5, 2020 are days off without new rates.")
+    assert second == "It applies until April 6, 2020 inclusive."
 
 
 def test_before_1998_no_calendar_explains() -> None:
     """The Bank set rates twice a week then: Thursday, 2 July 1992 has the rate of the 1st."""
-    answer = InForce(date(1992, 7, 2), received(Sheet(date(1992, 7, 1), (USD,))), None, None)
-    why = reason(answer, "USD", moment(date(2024, 1, 1)), CALENDAR)
-    assert why == Reason(Kind.HELD, date(1992, 7, 1))
-    assert "has been in force since July 1, 1992" in words(why, "1992-07-02")
+    answer, now = (
+        InForce(date(1992, 7, 2), received(Sheet(date(1992, 7, 1), (USD,))), None, None),
+        moment(date(2024, 1, 1)),
+    )
+    text = words(answer, "1992-07-02", now)
+    assert ("in force since July 1, 1992: the Bank has set no other" in text, "Set on" in text) == (True, False)
+    check_russian(words(answer, "1992-07-02", now, "ru"))
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
         (HistoryLoading(date(2001, 2, 3)), "still loading"),
+        (
+            HistoryLoading(date(2001, 2, 3), date(2001, 2, 2)),
+            "February 2, 2001 have not been received or confirmed yet",
+        ),
         (BeforeHistory(date(1991, 2, 3)), "official rates begin on July 1, 1992"),
         (BeforeHistory(date(1991, 2, 3), date(2022, 9, 24)), "The recorded rates begin on September 24, 2022"),
         (UnknownCurrency("ABC"), "knows no rate of the Bank of Russia for ABC"),
+        (Busy("full"), "Too many readers"),
         (NoSheet("none"), "No rates have been received yet"),
     ],
 )
 def test_every_refusal_has_its_sentence(error: RatesvcError, said: str) -> None:
-    why = reason(error, "ABC", moment(date(2024, 3, 5)), CALENDAR)
-    assert said in words(why, "2001-02-03", code="ABC", quote=None)
+    now = moment(date(2024, 3, 5))
+    assert said in words(error, "2001-02-03", now, code="ABC")
+    check_russian(words(error, "2001-02-03", now, "ru", "ABC"))
 
 
 def test_an_unknown_error_is_not_explained() -> None:
     with pytest.raises(UnknownRevision):
-        reason(UnknownRevision("none"), "USD", moment(date(2024, 3, 5)), CALENDAR)
+        words(UnknownRevision("none"), "2024-03-05", moment(date(2024, 3, 5)))
 
 
 async def test_an_amount_on_the_receipt_is_that_of_the_api(client: Client) -> None:
@@ -137,22 +151,6 @@ async def test_every_link_of_the_page_means_the_same_amount(client: Client, tag:
     assert len(links) == 5
     for link in links:
         assert "amount=1.234&" in unescape(await (await client.get(link)).text()), link
-
-
-FULL = Reason(
-    Kind.OWN_DAY,
-    *(date(2024, 4, 28), date(2024, 4, 27), ("Unity Day", "weekend")),
-    until=date(2024, 5, 2),
-    due_at=moment(date(2024, 4, 27)),
-)
-
-
-@pytest.mark.parametrize("kind", Kind)
-def test_a_russian_page_is_russian(kind: Kind) -> None:
-    """It has no English word except codes and addresses, and no sentence ends with two full stops."""
-    text = words(replace(FULL, kind=kind), "2024-04-30", "ru")
-    assert not set(re.findall("[A-Za-z]+", re.sub(r"https://\S+", "", text))) - {"USD", "JSON", "API"}
-    assert ".." not in text
 
 
 def test_every_holiday_has_a_russian_name() -> None:
