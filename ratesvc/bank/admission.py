@@ -19,17 +19,7 @@ from enum import StrEnum
 from typing import Self
 
 from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import (
-    EXACT,
-    FIRST_DAY,
-    OLD_IN_NEW,
-    ONE,
-    REDENOMINATION,
-    Quote,
-    Sheet,
-    rounded,
-    unrounded,
-)
+from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Quote, Sheet, rounded, unrounded
 from ratesvc.errors import BadDocument
 
 EURO_STARTS = date(1999, 1, 1)

@@ -13,15 +13,7 @@ from datetime import date, datetime
 from functools import partial
 from itertools import pairwise
 
-from ratesvc.bank.admission import (
-    FEWEST_ROWS,
-    Admission,
-    Decision,
-    Recent,
-    admit,
-    check_sheet,
-    with_monthly,
-)
+from ratesvc.bank.admission import FEWEST_ROWS, Admission, Decision, Recent, admit, check_sheet, with_monthly
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import packed, parse_daily, unknown_parts
 from ratesvc.domain.history import SETTLED_AFTER, History, day_to_fetch

@@ -17,16 +17,7 @@ from kit import cases
 from kit.recorded import unit_rates
 from kit.sheets import changed, plausible, times, without
 
-from ratesvc.bank.admission import (
-    PEGS,
-    Assessment,
-    Decision,
-    Recent,
-    admit,
-    assess,
-    check_sheet,
-    suspect_days,
-)
+from ratesvc.bank.admission import PEGS, Assessment, Decision, Recent, admit, assess, check_sheet, suspect_days
 from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, with_revision
 from ratesvc.domain.history import History

@@ -22,14 +22,7 @@ from kit.service import engines_over, processes_over, serving
 from redis.asyncio import Redis
 
 from ratesvc.errors import EngineError, EngineNotReady
-from ratesvc.storage.embedded import (
-    LONGEST_PAUSE_S,
-    START_TIMEOUT_S,
-    Engine,
-    EngineFolder,
-    find_server,
-    is_answering,
-)
+from ratesvc.storage.embedded import LONGEST_PAUSE_S, START_TIMEOUT_S, Engine, EngineFolder, find_server, is_answering
 
 pytestmark = pytest.mark.nightly
 
