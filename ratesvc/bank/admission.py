@@ -69,14 +69,11 @@ def check_sheet(sheet: Sheet, today: date, *, fewest_rows: int = FEWEST_ROWS) ->
 
 
 class Decision(StrEnum):
-    """The consequence of a finding."""
+    """The consequence of a finding, the strictest first."""
 
-    ACCEPT = "accept"
-    CONFIRM = "confirm"
     QUARANTINE = "quarantine"
-
-
-STRICTEST_FIRST = (Decision.QUARANTINE, Decision.CONFIRM, Decision.ACCEPT)
+    CONFIRM = "confirm"
+    ACCEPT = "accept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +87,31 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Assessment:
-    """The findings of all rules about one sheet, those of the strictest decision first."""
+class Admission:
+    """What is decided about a sheet: it is admitted, needs a second document, or waits for a person.
 
-    findings: tuple[Finding, ...] = ()
+    The findings are those of all rules, those of the strictest decision first.
+    """
+
+    sheet: Sheet
+    decision: Decision
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def refusal(cls, sheet: Sheet, *reasons: tuple[str, str]) -> Self:
+        """Refuse a sheet for other reasons than the rules': each is a kind and a text."""
+        decision = Decision.QUARANTINE
+        return cls(sheet, decision, tuple(Finding(kind, decision, text) for kind, text in reasons))
 
     @property
-    def decision(self) -> Decision:
-        """The strictest decision of the findings."""
-        return self.findings[0].decision if self.findings else Decision.ACCEPT
+    def effective_date(self) -> date:
+        """The day of the sheet."""
+        return self.sheet.effective_date
 
     @property
     def reason(self) -> str:
-        """The kind of the first finding with that decision; empty without findings."""
-        return self.findings[0].kind if self.findings else ""
+        """The kind of the first finding."""
+        return self.findings[0].kind
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -119,32 +127,6 @@ class Assessment:
     def __str__(self) -> str:
         return "; ".join(f"{finding.kind}: {finding.text}" for finding in self.findings)
 
-
-# The decision
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What is decided about a sheet, and why: it is admitted, needs a second document, or waits for a person."""
-
-    sheet: Sheet
-    decision: Decision
-    assessment: Assessment
-
-    @classmethod
-    def refusal(cls, sheet: Sheet, *reasons: tuple[str, str]) -> Self:
-        """Refuse a sheet for other reasons than the rules': each is a kind and a text."""
-        findings = tuple(Finding(kind, Decision.QUARANTINE, text) for kind, text in reasons)
-        return cls(sheet, Decision.QUARANTINE, Assessment(findings))
-
-    @property
-    def effective_date(self) -> date:
-        """The day of the sheet."""
-        return self.sheet.effective_date
-
-    def __str__(self) -> str:
-        return str(self.assessment)
-
     def compared_with(self, second: Sheet) -> Self:
         """Decide with a second document of the same day."""
         return replace(self, decision=Decision.ACCEPT) if second.says_the_same_as(self.sheet) else self.refused()
@@ -152,24 +134,6 @@ class Admission:
     def refused(self) -> Self:
         """Decide without a second document, or where the first one changes."""
         return replace(self, decision=Decision.QUARANTINE)
-
-
-def admit(
-    sheet: Sheet,
-    recent: Recent,
-    current: Sheet | None = None,
-    withdrawn: Collection[Sheet] = (),
-    *,
-    settled: bool = False,
-) -> Admission:
-    """Decide about a sheet, given those of the month before, the `current` one of the same day, and the `withdrawn`.
-
-    `settled` says that its day is long past.
-    """
-    assessment = assess(sheet, recent, current, withdrawn)
-    if settled and assessment.decision is Decision.QUARANTINE and WITHDRAWN not in assessment.flags:
-        return Admission(sheet, Decision.CONFIRM, assessment)
-    return Admission(sheet, assessment.decision, assessment)
 
 
 def with_monthly(document: Sheet, composed: Sheet, recent: Recent) -> Sheet:
@@ -248,10 +212,18 @@ class Recent:
         return [held for since, held in last if day - since <= NEAR and _names(held) != _names(quote)]
 
 
-def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None, withdrawn: Collection[Sheet] = ()) -> Assessment:
+def assess(
+    sheet: Sheet,
+    recent: Recent,
+    current: Sheet | None = None,
+    withdrawn: Collection[Sheet] = (),
+    *,
+    settled: bool = False,
+) -> Admission:
     """Apply every rule. `current` and the `withdrawn` are sheets of the same effective date in memory.
 
-    Without an earlier sheet, a correction is compared with the sheet that it corrects.
+    Without an earlier sheet, a correction is compared with the sheet that it corrects. `settled` says that the day is
+    long past.
     """
     day = sheet.effective_date
     last = recent.last(day)
@@ -268,10 +240,14 @@ def assess(sheet: Sheet, recent: Recent, current: Sheet | None = None, withdrawn
     findings += _renamed(sheet, earlier)
     if last and last.says_the_same_as(sheet):
         findings.append(Finding("frozen", Decision.ACCEPT, f"the very figures of {last.effective_date}"))
-    return Assessment(tuple(sorted(findings, key=lambda finding: STRICTEST_FIRST.index(finding.decision))))
+    findings.sort(key=lambda finding: list(Decision).index(finding.decision))
+    decision = findings[0].decision if findings else Decision.ACCEPT
+    if settled and decision is Decision.QUARANTINE and all(finding.kind != WITHDRAWN for finding in findings):
+        decision = Decision.CONFIRM
+    return Admission(sheet, decision, tuple(findings))
 
 
-def assess_beside(history: History, sheet: Sheet) -> Assessment:
+def assess_beside(history: History, sheet: Sheet) -> Admission:
     """Apply every rule to a sheet, compared with what this history holds."""
     day = sheet.effective_date
     current, withdrawn = history.of_date(day), [revision.sheet for revision in history.standing(day)[1]]

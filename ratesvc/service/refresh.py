@@ -13,7 +13,7 @@ from datetime import date, datetime
 from functools import partial
 from itertools import pairwise
 
-from ratesvc.bank.admission import FEWEST_ROWS, Admission, Decision, Recent, admit, check_sheet, with_monthly
+from ratesvc.bank.admission import FEWEST_ROWS, Admission, Decision, Recent, assess, check_sheet, with_monthly
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import packed, parse_daily, unknown_parts
 from ratesvc.domain.history import SETTLED_AFTER, History, day_to_fetch
@@ -79,11 +79,11 @@ class _Draft:
         return Recent.before(self.history, effective, (new.sheet for new in self.admitted.values()))
 
     def judge(self, sheet: Sheet, *, settled: bool) -> Admission:
-        """Apply the rules of admission to a sheet. The arguments are those of `admit`."""
+        """Apply the rules of admission to a sheet. The arguments are those of `assess`."""
         day = sheet.effective_date
         current, withdrawn = self.current(day), [revision.sheet for revision in self.history.standing(day)[1]]
         held = current.sheet if current else None
-        return admit(sheet, self.recent(day), held, withdrawn, settled=settled)
+        return assess(sheet, self.recent(day), held, withdrawn, settled=settled)
 
     def take(self, revision: Revision, raw: bytes) -> None:
         """Take an admitted sheet."""
@@ -274,13 +274,13 @@ class Refresher:
             admission = await self._unconfirmed.ask_second(admission, at_once=settled or not self.scheduled)
         if admission.decision is Decision.ACCEPT:
             self._unconfirmed.sightings.pop(admission.effective_date, None)
-            draft.take(Revision(admission.sheet, number, self.moment(), admission.assessment.flags), raw)
+            draft.take(Revision(admission.sheet, number, self.moment(), admission.flags), raw)
             await self._drop(raw)
             return
         draft.cycle.held_back[admission.effective_date] = admission
         if admission.decision is Decision.QUARANTINE:
             case = Case(admission.effective_date, self.moment(), (str(admission),), raw)
-            await self._quarantine(case, admission.assessment.reason, draft)
+            await self._quarantine(case, admission.reason, draft)
 
     async def _store(self, draft: _Draft) -> None:
         """Store the admitted sheets, the newest first; then hold them."""

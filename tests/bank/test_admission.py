@@ -17,7 +17,7 @@ from kit import cases
 from kit.recorded import unit_rates
 from kit.sheets import changed, plausible, times, without
 
-from ratesvc.bank.admission import PEGS, Assessment, Decision, Recent, admit, assess, check_sheet, suspect_days
+from ratesvc.bank.admission import PEGS, Admission, Decision, Recent, assess, check_sheet, suspect_days
 from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, with_revision
 from ratesvc.domain.history import History
@@ -155,7 +155,7 @@ def test_b14_a_real_crisis_is_admitted_at_once_or_once_confirmed(day: str, decis
     assert assess(newest, Recent(before)).decision is decision
 
 
-def replayed(folder: Path) -> dict[date, Assessment]:
+def replayed(folder: Path) -> dict[date, Admission]:
     """What the rules say about each recorded sheet. Days that the Bank's export of the dollar lacks have none."""
     days: dict[date, list[Quote]] = defaultdict(list)
     with (folder / "usd.csv").open() as dollars, (folder / "unit_rates.csv").open() as rates:
@@ -163,7 +163,7 @@ def replayed(folder: Path) -> dict[date, Assessment]:
         for day, code, rate in map(dict.values, DictReader(rates)):
             if day in real:
                 days[date.fromisoformat(day)].append(row(code, rate))
-    recent, found = Recent(), dict[date, Assessment]()
+    recent, found = Recent(), dict[date, Admission]()
     for day in sorted(days):
         sheet = Sheet(day, tuple(days[day]))
         found[day] = assess(sheet, recent)
@@ -217,14 +217,14 @@ def backfilled(*sheets: Sheet) -> History:
 
 def test_a_slipped_decimal_point_waits_for_a_person_unless_its_day_is_settled() -> None:
     """Money abroad is redenominated: on a settled day two documents are believed."""
-    assert admit(SHEET, RECENT, None, [SHEET], settled=True).decision is QUARANTINE
-    assert admit(SLIPPED, RECENT).decision is QUARANTINE
-    found = admit(SLIPPED, RECENT, settled=True)
+    assert assess(SHEET, RECENT, None, [SHEET], settled=True).decision is QUARANTINE
+    assert assess(SLIPPED, RECENT).decision is QUARANTINE
+    found = assess(SLIPPED, RECENT, settled=True)
     assert found.decision is CONFIRM
     in_english = replace(SLIPPED, quotes=tuple(replace(quote, name="in English") for quote in SLIPPED.quotes))
     assert found.compared_with(in_english) == replace(found, decision=ACCEPT)
     frozen = replace(BEFORE, effective_date=SATURDAY)
-    assert (admit(frozen, RECENT).decision, admit(frozen, RECENT).assessment.flags) == (ACCEPT, ("frozen",))
+    assert (assess(frozen, RECENT).decision, assess(frozen, RECENT).flags) == (ACCEPT, ("frozen",))
     assert found.compared_with(SHEET).decision is QUARANTINE
 
 

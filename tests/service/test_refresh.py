@@ -16,7 +16,7 @@ from kit.dates import DAYS, FRIDAY, SATURDAY, THURSDAY
 from kit.http import fetched, reading
 from kit.sheets import all_times, changed, plausible, times
 
-from ratesvc.bank.admission import Admission, Decision, Recent, admit
+from ratesvc.bank.admission import Admission, Decision, Recent, assess
 from ratesvc.bank.client import BankClient
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Revision, Sheet
@@ -206,7 +206,7 @@ def odd(factor: str, day: date = SATURDAY) -> Sheet:
 
 
 def unconfirmed(sheet: Sheet) -> Admission:
-    found = admit(sheet, Recent([plausible(sheet.effective_date - ONE_DAY)]))
+    found = assess(sheet, Recent([plausible(sheet.effective_date - ONE_DAY)]))
     assert found.decision is Decision.CONFIRM
     return found
 
