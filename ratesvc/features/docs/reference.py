@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from ratesvc.features.docs.openapi_json import operations
 from ratesvc.features.site import page as pages
-from ratesvc.features.site.language import Language, language_or_default
+from ratesvc.features.site.language import language_or_default
 from ratesvc.render.json import PROBLEM_JSON, encode
 from ratesvc.render.language import DEFAULT, catalogue
 from ratesvc.render.openapi import Part, Site, contract, resolved
@@ -41,11 +41,6 @@ class Section(NamedTuple):
     title: str
     text: str
     also: str
-
-
-def tag_of(language: Language) -> str:
-    """The language of /docs for a reader of this language."""
-    return language.primary if language.primary in LANGUAGES else DEFAULT
 
 
 @cache

@@ -20,6 +20,7 @@ from ratesvc.features.rendering import Queue, rendered, workers_of
 from ratesvc.features.site.page import own_page
 from ratesvc.features.site.routes import TEXT, LenientParams, html, in_the_readers_language, not_found
 from ratesvc.render.json import JSON
+from ratesvc.render.language import DEFAULT
 from ratesvc.render.openapi import Part, Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -87,7 +88,9 @@ async def _search(service: Service, site: Site, request: web.Request) -> Answer:
 
 
 def _tag(request: web.Request) -> str:
-    return reference.tag_of(LenientParams(request).language())
+    """The language of /docs for this reader."""
+    tag = LenientParams(request).language().primary
+    return tag if tag in reference.LANGUAGES else DEFAULT
 
 
 def _manual(site: Site, day: date, tag: str) -> Manual:

@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal
 from http import HTTPStatus
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import click
@@ -68,27 +68,34 @@ class _Sheet(msgspec.Struct):
     rates: dict[str, _Row] = {}
 
 
-@dataclass(slots=True)
+@dataclass
 class _Watch:
-    """Reads one service."""
+    """Reads one service. The fields are the command's options; without a language it delivers JSON."""
 
     http: aiohttp.ClientSession
     base: str
     codes: tuple[str, ...]
-    kinds: Collection[str]
+    language: Language | None
+    only: Collection[str]
     command: str | None
     limit_s: float
+    give_up_s: float | None
     state: Path | None
-    language: Language | None
-    place: str
-    """The id of the last event that was delivered; empty for a reader that begins with now."""
     failures: int = 0
     """In a row."""
     owes: bool = False
     """Whether an event waits for its delivery. While one does, a service that answers ends no failure."""
     said: str = ""
 
-    async def go_on(self, give_up_s: float | None) -> None:
+    def __post_init__(self) -> None:
+        if self.language:
+            self.codes = self.codes or SHOWN
+        # A reset has no figures of its own, so people are told what differs, and nothing else.
+        self.only = self.only or (SHEET, REVISION, IN_FORCE, *(() if self.language else (RESET,)))
+        self.place = _kept(self.state) if self.state else ""
+        """The id of the last event that was delivered; empty for a reader that begins with now."""
+
+    async def go_on(self) -> None:
         """Deliver events for ever. What fails is said once and tried again. Raises BadRequest, GaveUp, OSError."""
         failing_since = 0.0
         while True:
@@ -98,7 +105,7 @@ class _Watch:
                 text, now = str(error) or type(error).__name__, time.monotonic()
                 self._say(f"{text}; trying again")
                 failing_since, self.failures = failing_since if self.failures else now, self.failures + 1
-                if give_up_s and now - failing_since >= give_up_s:
+                if self.give_up_s and now - failing_since >= self.give_up_s:
                     raise GaveUp(f"gave up after {self.failures} failures in a row") from None
             await asyncio.sleep(PAUSES_S[min(self.failures, len(PAUSES_S) - 1)])
 
@@ -135,7 +142,7 @@ class _Watch:
         if place is None:
             raise _NotDelivered(f"the service is of another version: its id is {event.id[:40]}")
         for kind, sheet in _news(event, Place.from_id(self.place), place):
-            if kind in self.kinds:
+            if kind in self.only:
                 self.owes = True
                 await self._deliver(await self._line(kind, sheet, event.id))
                 self.owes = False
@@ -243,28 +250,14 @@ def _kept(state: Path) -> str:
     return place if place and place.isprintable() else DAMAGED
 
 
-async def watch(  # noqa: PLR0913 -- the options of the command
-    settings: Settings,
-    codes: tuple[str, ...],
-    *,
-    url: str | None,
-    only: tuple[str, ...],
-    command: str | None,
-    limit_s: float,
-    give_up_s: float | None,
-    state: Path | None,
-    as_json: bool,
-    lang: str,
+async def watch(
+    settings: Settings, codes: tuple[str, ...], *, url: str | None, as_json: bool, lang: str, **options: Any
 ) -> None:
     """Deliver events until told to stop. Raises BadRequest, GaveUp, OSError."""
     base = _address(url) if url else settings.server.local_url()
     language = None if as_json else language_for(lang)
-    # A reset has no figures of its own, so people are told what differs, and nothing else.
-    kinds = only or (SHEET, REVISION, IN_FORCE, *((RESET,) if as_json else ()))
-    shown, place = codes if as_json else codes or SHOWN, _kept(state) if state else ""
     async with aiohttp.ClientSession(timeout=SILENCE) as http:
-        watched = _Watch(http, base, shown, kinds, command, limit_s, state, language, place)
-        reading = asyncio.create_task(watched.go_on(give_up_s))
+        reading = asyncio.create_task(_Watch(http, base, codes, language, **options).go_on())
         for end in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(end) is not signal.SIG_IGN:
                 asyncio.get_running_loop().add_signal_handler(end, reading.cancel)

@@ -30,7 +30,6 @@ from ratesvc.commands.running import language_for
 from ratesvc.config import SECRETS
 from ratesvc.errors import RatesvcError
 from ratesvc.features.events import watch
-from ratesvc.features.events.cli import EVENTS
 from ratesvc.features.events.place import Place
 from ratesvc.features.events.routes import HEARTBEAT_S
 
@@ -104,10 +103,14 @@ async def test_a_new_watch_begins_with_now_and_misses_nothing_while_the_service_
     assert (found["event"], found["effective_date"]) == ("sheet", str(SATURDAY))
 
 
-def reader(http: aiohttp.ClientSession, url: str, codes: tuple[str, ...] = (), **given: Any) -> watch._Watch:
+def reader(
+    http: aiohttp.ClientSession, url: str, codes: tuple[str, ...] = (), place: str = "", **given: Any
+) -> watch._Watch:
     """One that gets JSON from its command."""
-    usual = {"kinds": EVENTS, "command": None, "limit_s": 60, "state": None, "language": None, "place": ""}
-    return watch._Watch(http, url, codes, **{**usual, **given})  # noqa: SLF001
+    usual = {"only": (), "command": None, "limit_s": 60, "give_up_s": None, "state": None}
+    made = watch._Watch(http, url, codes, None, **{**usual, **given})  # noqa: SLF001
+    made.place = place
+    return made
 
 
 @asynccontextmanager
@@ -168,7 +171,7 @@ async def test_a_command_that_goes_on_failing_gets_its_event_later_each_time(
     command = f"echo >>{calls}; test $(wc -l <{calls}) = 3"
     async with aiohttp.ClientSession() as http:
         with pytest.raises(EOFError):
-            await reader(http, url, command=command, place="2026-04-23").go_on(None)
+            await reader(http, url, command=command, place="2026-04-23").go_on()
     assert pauses == [3, 6, 3, 6, 12, 24, 48, 60, 60]
     said = [line.partition("/v1")[0] for line in capsys.readouterr().err.splitlines()]
     failed = "ratesvc: the command ended with 1; trying again"
@@ -243,7 +246,7 @@ async def test_a_sheet_that_fails_after_a_reset_comes_again(tmp_path: Path) -> N
     told = tmp_path / "told"
     command = f"cat >>{told}; test $(wc -l <{told}) != 1"
     async with answering(answer) as url, aiohttp.ClientSession() as http:
-        watched = reader(http, url, ("USD",), kinds=("sheet", "revision"), command=command, place=A)
+        watched = reader(http, url, ("USD",), only=("sheet", "revision"), command=command, place=A)
         with pytest.raises(RatesvcError, match="ended with 1"):
             await watched.read()
         await watched.read()
