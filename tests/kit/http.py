@@ -198,6 +198,12 @@ class Reader:
         self.ended = True
 
 
+async def knows(url: str, words: str) -> bool:
+    """Whether a new reader of events begins behind that day or revision."""
+    async with reading(url) as new:
+        return words in new.last_id
+
+
 @asynccontextmanager
 async def reading(url: str, last_id: str = "") -> AsyncIterator[Reader]:
     """One stream, open when the context begins."""

@@ -185,6 +185,7 @@ async def test_a_person_may_release_a_sheet_that_was_refused(served: Served, ban
     await served.service.poll()
     [case] = await served.service.quarantine.cases()
     other = Revision(changed(short, USD=times("1.01")), 1, case.seen_at)
+    await served.service.schedule.stop()  # a heartbeat would load it
     await store.add([other])
     with pytest.raises(RatesvcError, match=f"revision 1 of the sheet of {SATURDAY} has come meanwhile"):
         await decisions.release(served.service.refresher, case)

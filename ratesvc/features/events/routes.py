@@ -6,7 +6,6 @@ import asyncio
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
 
@@ -37,23 +36,13 @@ HEADERS = {
 
 def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
-    return {"/v1/events": partial(_events, feed_of(service), service, site)}
-
-
-_FEEDS: WeakKeyDictionary[Service, EventFeed] = WeakKeyDictionary()
-
-
-def feed_of(service: Service) -> EventFeed:
-    """The one feed of a service, which lives as long as the service."""
-    if feed := _FEEDS.get(service):
-        return feed
-    feed = _FEEDS[service] = EventFeed(service.history)
+    feed = EventFeed(service.history)
     if current := service.current_snapshot():
         feed.publish(current)
     service.on_publication.append(feed.publish)
     service.on_drain.append(feed.close)
     service.telemetry.metrics.watch("event_streams", "Open streams of events.", lambda: feed.streams)
-    return feed
+    return {"/v1/events": partial(_events, feed, service, site)}
 
 
 async def _events(feed: EventFeed, service: Service, site: Site, request: web.Request) -> web.StreamResponse:

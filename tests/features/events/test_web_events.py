@@ -16,14 +16,13 @@ import redis
 from conftest import Clock, Serve, Served, eventually
 from kit.bank import Bank, around_today, sheet
 from kit.dates import FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
-from kit.http import Reader, reading, says
+from kit.http import Reader, knows, reading, says
 from kit.service import serving
 from kit.time import limit_s
 
 from ratesvc.config import Settings
 from ratesvc.features.events import feed, routes
 from ratesvc.features.events.place import Event, Place, Stamp
-from ratesvc.features.events.routes import feed_of
 from ratesvc.render.openapi import Site
 from ratesvc.web import connections
 
@@ -109,7 +108,7 @@ async def test_missed_events_come_from_any_replica_and_after_a_restart(
     """Exactly the rest. Redis may be emptied and gone meanwhile, since memory has everything."""
     async with serve_whole() as one, serve_whole() as two:
         await a_day_passes(bank, (one, two), clock)
-        await eventually(lambda: str(feed_of(two.service).end) == IDS[2])
+        await eventually(lambda: knows(two.url, IDS[2]))
         await continues(two)
         async with reading(two.url) as fresh:
             assert fresh.blocks == [{"retry": "3000", "id": IDS[2]}]
