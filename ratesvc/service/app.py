@@ -26,7 +26,7 @@ from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, next_po
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry
 from ratesvc.storage.embedded import Engine
-from ratesvc.storage.redis import Call, RedisConnection
+from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 SWITCH_S = 0.001
@@ -78,7 +78,7 @@ class Service:
         folder = engine_folder(settings, demo=demo)
         self.engine = Engine(folder, self.telemetry.task_died) if folder else None
         url = self.engine.url if self.engine else settings.redis.url
-        self.store = Store(RedisConnection(url, self._redis_called), settings.redis.namespace)
+        self.store = Store(RedisConnection(url, self.telemetry.redis_call), settings.redis.namespace)
         self.quarantine = self.store.quarantine
         self._sync = Sync(self.store, self.history)
         # The Bank
@@ -178,11 +178,6 @@ class Service:
         self.telemetry.log.warning("clock_jumped", seconds=round(seconds))
         # While a machine sleeps, the loop's clock stands, so the last comparison may be wrong by the whole sleep.
         self.client.last_date = None
-
-    def _redis_called(self, call: Call) -> None:
-        if call.trouble:
-            self._sync.in_sync = False
-        self.telemetry.redis_call(call)
 
     async def _surviving(self, name: str, work: Awaitable[None]) -> None:
         """Do work that is repeated anyway. A bug in it is logged and does not stop the rest."""

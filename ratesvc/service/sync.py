@@ -21,14 +21,13 @@ class Repairs(NamedTuple):
 
 
 class Sync:
-    """Compares memory and Redis. Its owner sets `in_sync` to False after each trouble of Redis.
+    """Compares memory and Redis.
 
     A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read.
-    Otherwise the names of all values are compared. At the start, and after an error, all values are read.
+    Otherwise the names of all values are compared. At the start, and after a comparison that failed, all are read.
     """
 
     def __init__(self, store: Store, history: History) -> None:
-        self.in_sync = False
         self._store = store
         self._history = history
         self._lock = asyncio.Lock()
@@ -38,9 +37,7 @@ class Sync:
     async def compare(self) -> Repairs:
         """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable."""
         async with self._lock:
-            # Set first, so that an error during this comparison makes the next one read everything.
-            last, self._last = (self._last if self.in_sync else None), None
-            self.in_sync = True
+            last, self._last = self._last, None
             glance = await self._store.glance()
             repaired = Repairs()
             if last != (glance, self._history.version):

@@ -408,7 +408,7 @@ async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
     await replica.read()
     bank.asked.clear()
     async for _ in replica.command().steps():
-        other.sync.in_sync = False
+        other.sync = Sync(other.store, other.history)
         await other.read()
         assert other.history.in_force(DAYS[5], FRIDAY).sheet.by_code.get("TRL", LIRA) == LIRA
     assert other.history.in_force(DAYS[5], FRIDAY).sheet.by_code["TRL"] == LIRA

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.errors import StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service.app import Service
 from ratesvc.storage.records import encode_coverage, unseal
@@ -168,19 +169,17 @@ async def test_a_replica_that_cannot_read_redis_asks_the_bank_itself(
     assert key(quiet, "sheets") in str(logged)
 
 
-async def test_a_trouble_during_a_comparison_is_not_forgotten(
+async def test_after_a_comparison_that_failed_every_value_is_read(
     quiet: Served, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis may be another server by then. The next comparison reads every value."""
-    sync, store, before = quiet.service._sync, quiet.service.store, whole(quiet, client)  # noqa: SLF001 -- whose flag it is
-    glance = store.glance
+    """Redis may be another server by then."""
+    before = whole(quiet, client)
 
-    async def troubled() -> Glance:
-        sync.in_sync = False
-        return await glance()
+    async def away() -> Glance:
+        raise StoreUnavailable("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "glance", troubled)
+        patch.setattr(quiet.service.store, "glance", away)
         await quiet.service.tick()
     client.hset(key(quiet, "columns"), "R01239", b"foreign")
     await quiet.service.tick()
