@@ -210,20 +210,6 @@ async def test_a_failed_attempt_to_start_it_again_is_not_the_last(
     assert list(map(type, reports)) == [str, ZeroDivisionError]
 
 
-async def test_a_server_that_ends_by_itself_is_reported_with_its_exit_code(
-    tmp_path: Path, fake_server: Callable[[str], None]
-) -> None:
-    """As after a full disk or a bug of the server; engine.log says more."""
-    reports: Reports = []
-    once = tmp_path / "once"
-    real = find_server()
-    fake_server(f'[ -e {once} ] && exec {real} "$@"; touch {once}; {real} "$@"; exit 3')
-    async with opened(tmp_path / "data", reports) as (_, client):
-        await client.shutdown()
-        await eventually(lambda: reports)
-    assert reports == ["ended with exit code 3"]
-
-
 async def test_a_server_that_dies_after_each_start_is_started_after_longer_pauses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
