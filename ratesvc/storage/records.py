@@ -25,21 +25,12 @@ _HEAD_BYTES = len(_MAGIC) + 16
 _COVERAGE = "coverage"
 
 
-class _Row(msgspec.Struct, array_like=True):
-    code: str
-    numeric_code: str
-    cbr_id: str
-    nominal: int
-    value: Decimal
-    name: str
-
-
 class _Revision(msgspec.Struct, array_like=True):
     effective_date: date
     number: int
     fetched_at: datetime
     flags: tuple[str, ...]
-    rows: list[_Row]
+    rows: list[tuple[str, str, str, int, Decimal, str]]
     raw: bytes
     sha256: str = ""
     """Not read. Version 1.0.0 takes a record without this field for damaged."""
@@ -114,7 +105,7 @@ def field_of(revision: Revision) -> str:
 def encode_revision(revision: Revision) -> bytes:
     """A revision, with the Bank's own bytes, as bytes for Redis."""
     day, quotes = revision.sheet.effective_date, revision.sheet.quotes
-    rows = [_Row(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value, q.name) for q in quotes]
+    rows = [(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value, q.name) for q in quotes]
     record = _Revision(day, revision.number, revision.fetched_at, revision.flags, rows, revision.document)
     return seal(field_of(revision), msgspec.msgpack.encode(record))
 
@@ -125,7 +116,7 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
         record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Revision)
     except msgspec.MsgspecError:
         return None
-    sheet = Sheet(record.effective_date, tuple(Quote(*msgspec.structs.astuple(row)) for row in record.rows))
+    sheet = Sheet(record.effective_date, tuple(Quote(*row) for row in record.rows))
     revision = Revision(sheet, record.number, record.fetched_at, record.flags, record.raw)
     return revision if field_of(revision) == field else None
 

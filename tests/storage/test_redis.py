@@ -326,7 +326,7 @@ async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answe
 
 @pytest.mark.parametrize("answer", [b"text", 7, {}, ["one"], None])
 def test_an_answer_of_another_shape_is_a_trouble(answer: object) -> None:
-    """A damaged byte can change its type, or leave out an element. uvloop raises RuntimeError for a closed transport."""
+    """A damaged byte can change its type, or leave out an element. uvloop raises RuntimeError for a closed one."""
     with pytest.raises(InvalidResponse) as caught:
         checked(answer, list, 2)
     assert [kind_of(error) for error in (caught.value, RuntimeError("closed"))] == ["answer", "connection"]
