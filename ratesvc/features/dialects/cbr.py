@@ -16,7 +16,7 @@ from operator import attrgetter
 
 from ratesvc.bank import xml
 from ratesvc.domain.columns import Days
-from ratesvc.errors import BadDocument, BeforeHistory, RatesvcError
+from ratesvc.errors import BadDocument, BeforeHistory
 from ratesvc.features.dialects import Content, Dialect, Refused, Request
 
 DAILY = "text/xml; charset="
@@ -96,11 +96,6 @@ def _day(text: str) -> date:
         raise Refused(200, xml.ERROR) from None
 
 
-def refuse(_: int, error: RatesvcError) -> bytes:
-    """The Bank's own words if it refuses too, otherwise our words in its XML."""
-    return xml.write_refusal(xml.ERROR if isinstance(error, BeforeHistory) else str(error))
-
-
 DIALECT = Dialect(
     {
         "/scripts/XML_daily.asp": partial(daily, english=False),
@@ -109,7 +104,8 @@ DIALECT = Dialect(
         "/scripts/XML_val.asp": partial(catalogue, full=False),
         "/scripts/XML_valFull.asp": partial(catalogue, full=True),
     },
-    refuse,
+    # The Bank's own words if it refuses too, otherwise our words in its XML.
+    lambda _, error: xml.write_refusal(xml.ERROR if isinstance(error, BeforeHistory) else str(error)),
     DAILY + xml.ENCODING,
     {BeforeHistory: 200},
     root="",

@@ -44,23 +44,23 @@ def _json(request: Request, revision: Revision, until: date) -> Content:
         before = request.history.nearest_before(revision.effective_date)
     if before is None and eve >= request.history.begins:
         raise HistoryLoading(eve)
-    return Content(("json", revision.key), SCRIPT, lambda: _document(request.public_url, revision, before), until)
-
-
-def _document(public_url: str, revision: Revision, before: Revision | None) -> bytes:
-    moves = unit_rates(revision.sheet, before.sheet if before else None)
     day = before.effective_date if before else revision.effective_date
-    _, _, address = public_url.partition(":")
-    return encode(
-        {
-            # The original gives every sheet this time of day.
-            "Date": f"{revision.effective_date}T11:30:00+03:00",
-            "PreviousDate": f"{day}T11:30:00+03:00",
-            "PreviousURL": f"{address}/cbr-xml-daily/archive/{day:%Y/%m/%d}/daily_json.js",
-            "Timestamp": revision.fetched_at.astimezone(MOSCOW).strftime("%Y-%m-%dT%H:00:00+03:00"),
-            "Valute": {quote.code: _valute(quote, moves[quote.code]) for quote in revision.sheet.quotes},
-        }
-    )
+    _, _, address = request.public_url.partition(":")
+
+    def write() -> bytes:
+        moves = unit_rates(revision.sheet, before.sheet if before else None)
+        return encode(
+            {
+                # The original gives every sheet this time of day.
+                "Date": f"{revision.effective_date}T11:30:00+03:00",
+                "PreviousDate": f"{day}T11:30:00+03:00",
+                "PreviousURL": f"{address}/cbr-xml-daily/archive/{day:%Y/%m/%d}/daily_json.js",
+                "Timestamp": revision.fetched_at.astimezone(MOSCOW).strftime("%Y-%m-%dT%H:00:00+03:00"),
+                "Valute": {quote.code: _valute(quote, moves[quote.code]) for quote in revision.sheet.quotes},
+            }
+        )
+
+    return Content(("json", revision.key), SCRIPT, write, until)
 
 
 def _valute(quote: Quote, unit: UnitRate) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _in_order(codes: Iterable[str]) -> tuple[str, ...]:
 def today(request: Request, media: str, write: Callable[[date, dict[str, str]], bytes]) -> Content:
     """A file with the rates in force today."""
     sheet = request.snapshot.in_force.sheet
-    base = request.base("EUR", {"RUB", *sheet.by_code}, NO_BASE, 404)
+    base = request.base("EUR", sheet.costs, NO_BASE, 404)
 
     def file() -> bytes:
         rates = per_unit(sheet, base)

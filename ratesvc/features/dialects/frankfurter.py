@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import plain
-from ratesvc.errors import RatesvcError, TooManyPoints
+from ratesvc.errors import TooManyPoints
 from ratesvc.features.dialects import JSON, Content, Dialect, Refused, Request, split, with_point
 from ratesvc.features.ranges.unit_rates import count_points, iso
 from ratesvc.render.json import encode
@@ -112,25 +112,15 @@ def _rates(request: Request, query: _Query, days: Days, names: Sequence[str], un
     return Content(key, JSON, write, until, points, days.since if is_range else date.max)
 
 
-def currencies(request: Request) -> Content:
-    """Code → English name of every currency in force today."""
-    return request.names({"RUB", *request.snapshot.in_force.sheet.by_code})
-
-
-def refuse(code: int, error: RatesvcError) -> bytes:
-    """`message` alone."""
-    return encode({"message": NOT_FOUND if code == 404 else str(error)})
-
-
 DIALECT = Dialect(
     {
         "": root,
         "/": root,
         "/v1": about,
-        "/v1/currencies": currencies,
+        "/v1/currencies": lambda request: request.names({*request.snapshot.in_force.sheet.costs}),
         "/v1/history": history,
         "/v1/{when}": rates,
     },
-    refuse,
+    lambda code, error: encode({"message": NOT_FOUND if code == 404 else str(error)}),
     statuses={TooManyPoints: 422},
 )

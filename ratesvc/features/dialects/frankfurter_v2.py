@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from ratesvc.domain.columns import Days
-from ratesvc.errors import NotYetSet, RatesvcError, TooManyPoints
+from ratesvc.errors import NotYetSet, TooManyPoints
 from ratesvc.features.dialects import JSON, Content, Dialect, Refused, Request, split, with_point
 from ratesvc.features.ranges.periods import PERIODS, summaries
 from ratesvc.features.ranges.unit_rates import SeriesParams, count_points, iso
@@ -194,11 +194,6 @@ def providers(request: Request) -> Content:
     return Content("providers", JSON, lambda: encode([document]))
 
 
-def refuse(code: int, error: RatesvcError) -> bytes:
-    """`status` and `message`."""
-    return encode({"status": code, "message": NOT_FOUND if code == 404 else str(error)})
-
-
 DIALECT = Dialect(
     {
         "/rates": rates,
@@ -210,7 +205,7 @@ DIALECT = Dialect(
         "/providers/{providers}/rates": rates,
         "/providers/{providers}/rate/{base}/{quote}": rate,
     },
-    refuse,
+    lambda code, error: encode({"status": code, "message": NOT_FOUND if code == 404 else str(error)}),
     statuses={TooManyPoints: 422},
     prefix="/frankfurter/v2",
 )

@@ -46,7 +46,7 @@ def _symbols(request: Request) -> tuple[str, ...]:
 
 
 def _rates(request: Request, revision: Revision, timestamp: int, until: date) -> Content:
-    base = request.base("USD", {"RUB", *revision.sheet.by_code}, "invalid_base", 400)
+    base = request.base("USD", revision.sheet.costs, "invalid_base", 400)
     symbols, day = _symbols(request), revision.effective_date
 
     def write() -> bytes:
@@ -80,7 +80,7 @@ def conversion(request: Request) -> Content:
     """convert.json, or the same in the path: an amount at the rates in force today."""
     revision = request.snapshot.in_force
     base, quote = (request.code(name) for name in ("from", "to"))
-    if {base, quote} - {"RUB", *revision.sheet.by_code}:
+    if {base, quote} - revision.sheet.costs.keys():
         raise Refused(400, "invalid_currency")
     amount = request.amount("", "invalid_amount", 400)
     converted = convert(revision.sheet, amount, base, quote)
@@ -93,11 +93,6 @@ def conversion(request: Request) -> Content:
     }
     # The amount as text: equal amounts may have more zeros, and each is repeated as it was written.
     return Content(("convert", plain(amount), base, quote), JSON, lambda: encode(document))
-
-
-def currencies(request: Request) -> Content:
-    """currencies.json: code → English name."""
-    return request.names(request.known())
 
 
 def usage(_: Request) -> Content:
@@ -156,7 +151,7 @@ def refuse(code: int, error: RatesvcError) -> bytes:
 ROUTES = {
     "latest.json": latest,
     "historical/{day}.json": historical,
-    "currencies.json": currencies,
+    "currencies.json": lambda request: request.names(request.known()),
     "time-series.json": time_series,
     "convert.json": conversion,
     "convert/{amount}/{from}/{to}": conversion,

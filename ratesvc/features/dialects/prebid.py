@@ -18,7 +18,7 @@ def conversions(request: Request) -> Content:
     def write() -> bytes:
         pairs = {
             base: {code: literal(rate) for code, rate in sorted(per_unit(revision.sheet, base).items())}
-            for base in sorted({"RUB", *revision.sheet.by_code})
+            for base in sorted(revision.sheet.costs)
         }
         generated = revision.fetched_at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
         as_of = f"{revision.effective_date}T00:00:00.000Z"
