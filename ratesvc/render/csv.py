@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from io import StringIO
 
 from ratesvc.domain.rates import REDENOMINATION, InForce
 from ratesvc.render.json import FIGURES, figures
@@ -31,7 +29,8 @@ def rows_of_sheet(answer: InForce, quote: str, codes: Collection[str] | None) ->
 def for_readers(columns: Columns, language: Language, quote: str, *, all_new: bool = False) -> Columns:
     """With two columns more: `roubles`, old or new and empty where there are none, and names of the currencies."""
     codes, days = columns["code"], columns["effective_date" if "effective_date" in columns else "last_effective_date"]
-    names, first_new = {code: language.currency(code) for code in {*codes}}, "" if all_new else str(REDENOMINATION)
+    names = {code: _quoted(language.currency(code)) for code in {*codes}}
+    first_new = "" if all_new else str(REDENOMINATION)
     roubles = [
         "" if "RUB" not in (code, quote) else "old" if day < first_new else "new"
         for code, day in zip(codes, days, strict=True)
@@ -39,16 +38,19 @@ def for_readers(columns: Columns, language: Language, quote: str, *, all_new: bo
     return {**columns, "roubles": roubles, "name": [names[code] for code in codes]}
 
 
+def _quoted(text: str) -> str:
+    """A cell of CSV with either separator (RFC 4180)."""
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"' if {*text} & {*',;"'} else text
+
+
 def lines(parts: Iterable[Columns], locale: Language | None) -> Iterator[bytes]:
     """A heading with the fields, and a line for each row, a part at a time; with a language, as its Excel reads it."""
     decimal = locale.decimal_mark if locale else "."
+    separator = ";" if decimal == "," else ","
     for number, part in enumerate(parts):
-        text = StringIO()
-        writer = csv.writer(text, delimiter=";" if decimal == "," else ",")
-        if not number:
-            text.write(BOM if locale else "")
-            writer.writerow(part)
+        heading = "" if number else f"{BOM if locale else ''}{separator.join(part)}\r\n"
         numbers = part.keys() - TEXTS if decimal != "." else ()
-        cells = {name: [cell.replace(".", decimal) for cell in part[name]] for name in numbers}
-        writer.writerows(zip(*{**part, **cells}.values(), strict=True))
-        yield text.getvalue().encode()
+        cells = {name: [text.replace(".", decimal) for text in part[name]] for name in numbers}
+        rows = map(separator.join, zip(*{**part, **cells}.values(), strict=True))
+        yield (heading + "".join(f"{row}\r\n" for row in rows)).encode()

@@ -239,9 +239,10 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
 
 
 def test_a_name_is_quoted_where_it_must_be() -> None:
-    """If it has a mark of quotation, or the separator."""
-    [table] = lines([{"code": ["X", "Y"], "name": ['Pound "A"', "Pound, old"]}], None)
-    assert table == b'code,name\r\nX,"Pound ""A"""\r\nY,"Pound, old"\r\n'
+    """Some have a comma, which separates cells."""
+    columns = {"code": ["BAM", "USD"], "effective_date": ["2026-04-24"] * 2}
+    names = for_readers(columns, language_or_default("ce"), "RUB")["name"]
+    assert names == ['"Боснин а, Герцеговинан а хийцалун марка"', "АЦШн доллар"]
 
 
 def test_a_period_with_a_day_that_is_not_admitted_is_not_complete() -> None:
