@@ -85,7 +85,8 @@ class Schedule:
     """When the next poll is due, by the wall clock. This time has passed while a poll runs, and if a poll was lost."""
     lag_s: float = field(init=False, default=0.0)
     """How late the last heartbeat was: so long something kept the event loop busy."""
-    _tasks: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+    _tasks: dict[str, asyncio.Task[None]] = field(init=False, default_factory=dict)
+    """What runs, by its name."""
     _scheduler: AsyncIOScheduler = field(init=False, default_factory=lambda: AsyncIOScheduler(timezone=MOSCOW))
     _open: bool = field(init=False, default=False)
     _beat_at: float = field(init=False, default=0.0)
@@ -105,7 +106,7 @@ class Schedule:
         self._open = False
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        await cancel(tuple(self._tasks))
+        await cancel(tuple(self._tasks.values()))
 
     @property
     def silent_s(self) -> float:
@@ -138,42 +139,36 @@ class Schedule:
 
     def _start(self, name: str, job: Job) -> None:
         """Start a job unless it runs: after a pause of the process both APScheduler and the heartbeat begin a poll."""
-        if self._open and name not in self._running:
-            task = asyncio.create_task(job(), name=name)
-            self._tasks.add(task)
-            task.add_done_callback(partial(self._ended, job))
+        if self._open and name not in self._tasks:
+            task = self._tasks[name] = asyncio.create_task(job(), name=name)
+            task.add_done_callback(partial(self._ended, name))
 
-    @property
-    def _running(self) -> set[str]:
-        return {task.get_name() for task in self._tasks}
-
-    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Start a job again that has failed."""
-        self._tasks.discard(task)
-        name, error = task.get_name(), "was cancelled" if task.cancelled() else task.exception()
+        del self._tasks[name]
+        error = "was cancelled" if task.cancelled() else task.exception()
         if self._open and error:
             self.died(name, error)
             if name == "poll":
                 self.poll_in(RESTART_S)
             elif name == "backfill":
                 self.backfill_in(BACKFILL_AGAIN_S)
-            elif job == self._heartbeat:
-                asyncio.get_running_loop().call_later(RESTART_S, self._start, name, job)
+            elif name == "heartbeat":
+                asyncio.get_running_loop().call_later(RESTART_S, self._start, name, self._heartbeat)
 
     async def _heartbeat(self) -> None:
         """Compare the wall clock with the monotonic one, and memory with Redis."""
         loop = asyncio.get_running_loop()
         last_wall, last_now = utc_now(), loop.time()
         while True:
-            asleep_at = loop.time()
             await asyncio.sleep(HEARTBEAT_S)
             wall, now = utc_now(), loop.time()
-            self._beat_at, self.lag_s = now, max(0.0, now - asleep_at - HEARTBEAT_S)
+            self._beat_at, self.lag_s = now, max(0.0, now - last_now - HEARTBEAT_S)
             jump = (wall - last_wall).total_seconds() - (now - last_now)
             if abs(jump) > CLOCK_JUMP_S:
                 self.clock_jumped(jump)
                 self.poll_in(0)
-            if "poll" not in self._running and self.next_poll_at + LATE < wall:
+            if "poll" not in self._tasks and self.next_poll_at + LATE < wall:
                 self.died("poll", "was not scheduled any more")
                 self._start("poll", self.poll)
             # Not awaited: with a slow Redis it may take longer than the silence that health allows.
