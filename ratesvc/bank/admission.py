@@ -13,13 +13,24 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
 from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, Quote, Sheet, rounded, unrounded
+from ratesvc.domain.rates import (
+    EXACT,
+    FIRST_DAY,
+    OLD_IN_NEW,
+    ONE,
+    REDENOMINATION,
+    Quote,
+    Revision,
+    Sheet,
+    rounded,
+    unrounded,
+)
 from ratesvc.errors import BadDocument
 
 EURO_STARTS = date(1999, 1, 1)
@@ -126,6 +137,12 @@ class Admission:
 
     def __str__(self) -> str:
         return "; ".join(f"{finding.kind}: {finding.text}" for finding in self.findings)
+
+    def revision(self, number: int, fetched_at: datetime) -> Revision:
+        """The admitted sheet under its number; `fetched_at` is UTC. Raises ValueError for a sheet that is held back."""
+        if self.decision is not Decision.ACCEPT:
+            raise ValueError(f"the sheet of {self.effective_date} is not admitted")
+        return Revision(self.sheet, number, fetched_at, self.flags)
 
     def compared_with(self, second: Sheet) -> Self:
         """Decide with a second document of the same day."""

@@ -274,7 +274,7 @@ class Refresher:
             admission = await self._unconfirmed.ask_second(admission, at_once=settled or not self.scheduled)
         if admission.decision is Decision.ACCEPT:
             self._unconfirmed.sightings.pop(admission.effective_date, None)
-            draft.take(Revision(admission.sheet, number, self.moment(), admission.flags), raw)
+            draft.take(admission.revision(number, self.moment()), raw)
             await self._drop(raw)
             return
         draft.cycle.held_back[admission.effective_date] = admission

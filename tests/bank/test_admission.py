@@ -221,6 +221,8 @@ def test_a_slipped_decimal_point_waits_for_a_person_unless_its_day_is_settled() 
     assert assess(SLIPPED, RECENT).decision is QUARANTINE
     found = assess(SLIPPED, RECENT, settled=True)
     assert found.decision is CONFIRM
+    with pytest.raises(ValueError, match="not admitted"):
+        found.revision(1, FETCHED)
     in_english = replace(SLIPPED, quotes=tuple(replace(quote, name="in English") for quote in SLIPPED.quotes))
     assert found.compared_with(in_english) == replace(found, decision=ACCEPT)
     frozen = replace(BEFORE, effective_date=SATURDAY)
