@@ -92,11 +92,6 @@ def unseal(field: str, envelope: bytes | str | None) -> bytes | None:
     return payload if envelope == seal(field, payload) else None
 
 
-def as_text(field: object) -> str:
-    """The name of a field as text; redis-py gives bytes."""
-    return field.decode("utf-8", "replace") if isinstance(field, bytes) else str(field)
-
-
 def field_of(revision: Revision) -> str:
     """The field of a revision in the hash of sheets: `2026-04-25.1`."""
     return f"{revision.effective_date}.{revision.number}"

@@ -122,12 +122,11 @@ def _by_sentinel(address: RedisAddress, options: dict[str, Any]) -> Redis:
 
 
 class RedisConnection:
-    """One Redis. `up`: it answered the last call; `refusing`: as in `Call`."""
+    """One Redis. `refusing` is as in `Call`."""
 
     def __init__(self, url: str, observe: Callable[[Call], None] = lambda _: None) -> None:
         """Connects at the first call; `observe` gets every call. Raises ValueError as RedisAddress does."""
         self.client = connect(url)
-        self.up = False
         self.refusing = False
         self._secrets = RedisAddress.from_url(url).secrets
         self._observe = observe
@@ -152,9 +151,6 @@ class RedisConnection:
         trouble: StoreUnavailable | None = None
         try:
             yield self.client
-            self.up = True
-        except StoreUnavailable as error:
-            trouble = error
         except errors.DataError:
             raise
         except Exception as error:  # noqa: BLE001 -- the docstring names some that come
@@ -168,8 +164,7 @@ class RedisConnection:
     async def _failed(self, error: Exception) -> StoreUnavailable:
         trouble = StoreUnavailable(f"Redis: {self._text_of(error)}", kind_of(error))
         # A Redis that forbids this user one command still answers the others.
-        self.up = trouble.kind not in _GONE or isinstance(error, errors.NoPermissionError)
-        self.refusing = self.refusing or self.up
+        self.refusing |= trouble.kind not in _GONE or isinstance(error, errors.NoPermissionError)
         # After a demotion, or an answer that makes no sense, the next command needs a new connection.
         if trouble.kind in ("readonly", "answer") and isinstance(self.client, Redis):
             with suppress(*_TROUBLE):

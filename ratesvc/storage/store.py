@@ -32,7 +32,7 @@ from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.storage import records
-from ratesvc.storage.records import Case, as_text, field_of
+from ratesvc.storage.records import Case, field_of
 from ratesvc.storage.redis import Lease, RedisConnection, checked
 
 T = TypeVar("T")
@@ -60,15 +60,15 @@ class Glance:
 class Quarantine:
     """Documents that wait for a person; the newest fifty. Every method raises StoreUnavailable."""
 
-    def __init__(self, connection: RedisConnection, key: str) -> None:
+    def __init__(self, store: Store, key: str) -> None:
         """`count` is how many documents were there at the store's last glance, and those added since."""
         self.key = key
         self.count = 0
-        self._connection = connection
+        self._store = store
 
     async def add(self, case: Case) -> bool:
         """Store a document, unless it is there, and delete the oldest above the limit; returns whether it is new."""
-        async with self._connection.call("quarantine") as redis:
+        async with self._store.connection.call("quarantine") as redis:
             is_new = bool(await redis.hsetnx(self.key, case.name, records.encode_case(case)))
         if is_new:
             cases = await self.cases()
@@ -77,13 +77,9 @@ class Quarantine:
         return is_new
 
     async def cases(self) -> list[Case]:
-        """Every document, the newest first. Deletes what cannot be read."""
-        async with self._connection.call("quarantine") as redis:
-            names = sorted(map(as_text, checked(await redis.hkeys(self.key), list)))
-            stored = await _values(redis, self.key, names)
-        cases = {name: records.decode_case(name, envelope) for name, envelope in stored.items() if envelope is not None}
-        await self.drop([name for name, case in cases.items() if case is None])
-        return sorted(filter(None, cases.values()), key=lambda case: (case.seen_at, case.name), reverse=True)
+        """Every document, the newest first."""
+        found = await self._store.read(self.key, await self._store.names(self.key), records.decode_case)
+        return sorted(found.values(), key=lambda case: (case.seen_at, case.name), reverse=True)
 
     async def case(self, name: str) -> Case:
         """The document whose name begins so. Raises RatesvcError if none or several do."""
@@ -95,7 +91,7 @@ class Quarantine:
     async def drop(self, names: Sequence[str]) -> None:
         """Delete those of these documents that are there."""
         if names:
-            async with self._connection.call("quarantine") as redis:
+            async with self._store.connection.call("quarantine") as redis:
                 await redis.hdel(self.key, *names)
 
 
@@ -108,7 +104,7 @@ class Store:
         self.connection = connection
         self.poll_lease = Lease(connection, prefix + "lease:poll")
         self.backfill_lease = Lease(connection, prefix + "lease:backfill")
-        self.quarantine = Quarantine(connection, prefix + "quarantine")
+        self.quarantine = Quarantine(self, prefix + "quarantine")
         self.dropped = 0
         """How many values were deleted because they could not be read."""
         self._coverage = prefix + "coverage"
@@ -167,11 +163,11 @@ class Store:
 
     async def fields(self) -> set[str]:
         """The fields of all revisions: `2026-04-25.1`."""
-        return await self._fields(self._sheets)
+        return await self.names(self._sheets)
 
     async def revisions(self, fields: Collection[str]) -> dict[str, Revision]:
         """The revisions in these fields."""
-        return await self._read(self._sheets, fields, records.decode_revision)
+        return await self.read(self._sheets, fields, records.decode_revision)
 
     async def history(self) -> tuple[Coverage, list[Column]] | None:
         """The coverage and its columns, or None if one is lost or damaged: a part of them would give wrong answers.
@@ -180,7 +176,7 @@ class Store:
         """
         async with self.connection.call("coverage") as redis:
             envelope = await redis.getrange(self._coverage, 0, LARGEST)
-        stored = await self._read(self._columns, await self._fields(self._columns), records.decode_column)
+        stored = await self.read(self._columns, await self.names(self._columns), records.decode_column)
         coverage, count = records.decode_coverage(envelope) or (None, 0)
         if coverage is None:
             return None
@@ -191,11 +187,12 @@ class Store:
         await self._drop(self._coverage)
         return None
 
-    async def _fields(self, key: str) -> set[str]:
+    async def names(self, key: str) -> set[str]:
+        """The names of all fields of a hash."""
         async with self.connection.call("fields") as redis:
-            return {as_text(field) for field in checked(await redis.hkeys(key), list)}
+            return {name.decode("utf-8", "replace") for name in checked(await redis.hkeys(key), list)}
 
-    async def _read(
+    async def read(
         self, key: str, fields: Collection[str], decode: Callable[[str, bytes | None], T | None]
     ) -> dict[str, T]:
         """The values of these fields. What cannot be read is deleted: a replica that holds it writes it again."""

@@ -242,7 +242,7 @@ async def test_C2_stopped_and_continued(stage: OverRedis) -> None:
                 await served.service.tick()
                 # The heartbeat's own tick may be before this one in the lock, and waits as long.
                 assert time.monotonic() - before < limit_s(2 * 0.45)
-                assert not served.service.store.connection.up
+                assert served.service.telemetry.trouble
             await eventually(lambda: of_the_store(logged))  # it says so after some seconds
             stage.own.signal(signal.SIGCONT)
             await stage.is_used_again(served)
@@ -444,7 +444,7 @@ async def test_C19_every_call_of_a_refresh_fails_once(how: Failure, stage: OverR
 
         async def is_mended(day: date) -> bool:
             await served.service.poll()
-            is_served = served.service.store.connection.up and served.service.history.of_date(day)
+            is_served = not served.service.telemetry.trouble and served.service.history.of_date(day)
             return bool(is_served) and await served.holds_all(stage.own)
 
         for number in itertools.count(1):

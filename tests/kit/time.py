@@ -117,7 +117,7 @@ def _told(service: Service) -> str:
     newest = max((str(held.effective_date) for held in history.documents()), default="none")
     return (
         f"last refresh {outcome}; {len(history.days)} sheets, the newest {newest}; coverage {history.coverage}; "
-        f"backfilling {service.backfilling}; Redis {'up' if service.store.connection.up else 'down'}"
+        f"backfilling {service.backfilling}; Redis {service.telemetry.trouble or 'up'}"
     )
 
 

@@ -262,7 +262,7 @@ async def test_after_an_answer_that_is_read_only_or_makes_no_sense_the_next_comm
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "is_up"),
+    ("answer", "kind", "answers"),
     [
         ("LOADING Redis is loading the dataset in memory", "loading", False),
         ("NOAUTH Authentication required.", "auth", False),
@@ -274,13 +274,13 @@ async def test_after_an_answer_that_is_read_only_or_makes_no_sense_the_next_comm
         ("WRONGTYPE Operation against a key", "refused", True),
     ],
 )
-async def test_a_refusal_has_its_kind(answer: str, kind: str, is_up: bool) -> None:
-    """Metrics count it. Redis is up if it would answer other commands."""
+async def test_a_refusal_has_its_kind(answer: str, kind: str, answers: bool) -> None:
+    """Metrics count it. Some Redis would answer other commands."""
     refusal = f"-{answer}\r\n".encode()
     async with fake_redis(lambda asked: refusal if b"GET\r\n" in asked else asked.count(b"*") * b"+OK\r\n") as (one, _):
         with pytest.raises(StoreUnavailable) as caught:
             await got(one)
-        assert (caught.value.kind, one.up) == (kind, is_up)
+        assert (caught.value.kind, one.refusing) == (kind, answers)
 
 
 async def test_a_cancelled_call_is_not_counted() -> None:
@@ -303,7 +303,7 @@ async def test_an_argument_that_no_command_takes_is_a_bug_of_ours(every_redis: s
     with pytest.raises(DataError):
         async with connection.call("set") as redis:
             await redis.set("key", nothing)
-    assert (connection.up, len(calls)) == (True, 1)
+    assert (connection.refusing, len(calls)) == (False, 1)
     await connection.close()
 
 
@@ -320,7 +320,7 @@ async def test_a_damaged_answer_is_a_trouble_whatever_redis_py_makes_of_it(answe
     async with fake_redis(answer) as (connection, calls):
         with pytest.raises(StoreUnavailable) as caught:
             await got(connection)
-        assert not connection.up
+        assert not connection.refusing
         assert (calls[0].operation, calls[0].trouble) == ("get", caught.value)
 
 

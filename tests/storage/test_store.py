@@ -168,7 +168,7 @@ async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(
     async with forbidden("hset", redis, namespace) as lame:
         with pytest.raises(StoreUnavailable) as caught:
             await lame.put_history([column], Coverage(DAY, DAY))
-        assert (caught.value.kind, lame.connection.up) == ("auth", True)
+        assert (caught.value.kind, lame.connection.refusing) == ("auth", True)
     assert (await other.glance()).coverage is None, "it was written before its columns"
     await store.put_history([column], Coverage(DAY, DAY))
     assert await other.history() == (Coverage(DAY, DAY), [column])
