@@ -167,7 +167,7 @@ def backfill(file: Path | None, /, since: date | None, until: date | None, **out
 @click.argument("name", required=False)
 @click.option("--raw", is_flag=True, help="With show: the Bank's own bytes and nothing else.")
 @options.yes_option
-@options.json_option("The same as JSON; release then needs --yes.")
+@options.json_option("The same as JSON.")
 @click.pass_obj
 def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool, yes: bool, as_json: bool) -> None:
     """List documents that were not published, or show, release or drop one."""
@@ -175,16 +175,13 @@ def quarantine(file: Path | None, /, action: str, name: str | None, *, raw: bool
         raise click.UsageError("list takes no NAME; show, release and drop take one.")
     if raw and (action != "show" or as_json):
         raise click.UsageError("--raw goes with show, and not with --json.")
-    if yes and action != "release":
-        raise click.UsageError("--yes goes with release: nothing else asks.")
-    _check_asked(is_asked=action == "release", yes=yes, as_json=as_json)
     options.run("ratesvc.commands.quarantine.decide", file, "raw" if raw else action, name, yes=yes, as_json=as_json)
 
 
 @main.command()
 @click.argument("day", metavar="YYYY-MM-DD", type=options.to_day)
 @options.yes_option
-@options.json_option("The same as JSON; it needs --yes.")
+@options.json_option("The same as JSON.")
 @click.pass_obj
 def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> None:
     """Take a published sheet back.
@@ -192,13 +189,7 @@ def withdraw(file: Path | None, /, day: date, *, yes: bool, as_json: bool) -> No
     The revision before it is in force again. If there is none, the day has no sheet. Every replica learns of it. The
     same figures are not published again unless you release them from quarantine.
     """
-    _check_asked(is_asked=True, yes=yes, as_json=as_json)
     options.run("ratesvc.commands.quarantine.withdraw", file, day, yes=yes, as_json=as_json)
-
-
-def _check_asked(*, is_asked: bool, yes: bool, as_json: bool) -> None:
-    if is_asked and as_json and not yes:
-        raise click.UsageError("A program that reads --json cannot be asked: add --yes.")
 
 
 for _folder in COMMANDS:

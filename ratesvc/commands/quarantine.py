@@ -55,9 +55,9 @@ async def _done(service: Service, action: str, name: str | None, *, yes: bool, a
 
 
 def _ask(question: str, text: str, *, yes: bool, as_json: bool) -> None:
-    """Show what is about to happen, and go on only if a person says yes. A report in JSON shows it at the end."""
-    if not as_json:
-        click.echo(text, nl=False)
+    """Show what is about to happen, and go on only if a person says yes. A program says --yes, and reads JSON."""
+    if not (as_json and yes):
+        click.echo(text, nl=False, err=as_json)
     if not yes:
         click.confirm(question, abort=True, err=True)
 

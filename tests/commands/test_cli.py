@@ -299,11 +299,14 @@ async def test_a_person_decides_about_documents_in_quarantine(bank: Bank, comman
         assert (shown["suspects"], shown["published"]) == (sorted(tenfold.by_code), 1)
         assert quarantine("show", "--raw", name).startswith('<?xml version="1.0"')
         code, shown, asked = command("quarantine", "release", name, **variables)
-        assert f"\nRevision 1 of the sheet of {in_force} is published now. A release replaces it.\n" in shown
-        assert (code, f"   before {'1':>9}" in shown, asked) == (1, True, "Publish it? [y/N]: Aborted!\n")
-        assert quarantine("list")
-        released = quarantine("release", name, "--yes")
-        assert released == f"{shown}Published: the sheet of {in_force}, revision 2.\n"
+        told = (
+            f"\nRevision 1 of the sheet of {in_force} is published now. A release replaces it.\n",
+            f" before {'1':>9}",
+        )
+        assert (code, [one in shown for one in told], asked) == (1, [True] * 2, "Publish it? [y/N]: Aborted!\n")
+        assert command("quarantine", "release", name, "--json", **variables) == (1, "", shown + asked)
+        released = f"{shown}Published: the sheet of {in_force}, revision 2.\n"
+        assert quarantine("release", name, "--yes") == released
 
         async def published(number: int, flag: str) -> bool:
             document = json.loads((await program.get("/v1/rates"))[2])
@@ -315,8 +318,8 @@ async def test_a_person_decides_about_documents_in_quarantine(bank: Bank, comman
         code, shown, asked = command("withdraw", str(in_force), **variables)
         assert (code, asked) == (1, "Withdraw it? [y/N]: Aborted!\n")
         assert re.search(rf"Then the revision before it is in force again:\n(.*\n)*  USD +1 +{usd}   then ", shown)
-        document = json.loads(command.printed("withdraw", str(in_force), "--yes", "--json", **variables))
-        assert document == {"effective_date": str(in_force), "withdrawn": 2, "revision": 3}
+        printed = command.printed("withdraw", str(in_force), "--yes", "--json", **variables)
+        assert json.loads(printed) == {"effective_date": str(in_force), "withdrawn": 2, "revision": 3}
         await eventually(lambda: published(3, "withdrawal"))
         # The Bank still sends the same.
         await eventually(lambda: "withdrawn: a person" in quarantine("list"))
