@@ -96,8 +96,7 @@ async def _history(service: Service, request: web.Request) -> Answer:
     def render() -> Body:
         columns = [column for column in history.columns() if not codes or column.currency.code in codes]
         latest = revisions(history)
-        corrected = (one for one in history.documents() if has_all and one.effective_date in days)
-        earlier = [one for one in corrected if one.number < latest.get(one.effective_date, 1)]
+        earlier = [one for one in history.documents() if has_all and one.number < latest.get(one.effective_date, 1)]
         tables = formats.tables(columns, days, latest, earlier, all_new=all_new)
         lines = csv.lines((csv.for_readers(part, names, "RUB", all_new=all_new) for part in tables), locale)
         return Archive.of(lines, csv.MEDIA, (("Content-Disposition", 'attachment; filename="history.csv"'),))
@@ -110,7 +109,7 @@ async def _history(service: Service, request: web.Request) -> Answer:
 async def _sheets(service: Service, request: web.Request) -> Answer:
     params, history = StrictParams(request, "/v1/sheets"), service.history
     today = service.require_publication().snapshot.today
-    after = Cursor.from_text(params.text("after")) if params.has("after") else None
+    after = Cursor.from_text(params.text("after"))
     if params.has("after") and after is None:
         raise params.malformed("after")
     days = days_of(params, service, after.days.since if after else None)
