@@ -40,10 +40,9 @@ def archived_json(request: Request) -> Content:
 
 def _json(request: Request, revision: Revision, until: date) -> Content:
     before, eve = request.history.before(revision.effective_date), revision.effective_date - ONE_DAY
-    if before is None and not request.history.first_loading(Days(eve, eve)):
-        before = request.history.nearest_before(revision.effective_date)
-    if before is None and eve >= request.history.begins:
+    if before is None and request.history.first_loading(Days(eve, eve)):
         raise HistoryLoading(eve)
+    before = before or request.history.nearest_before(revision.effective_date)
     day = before.effective_date if before else revision.effective_date
     _, _, address = request.public_url.partition(":")
 

@@ -47,8 +47,10 @@ def history(request: Request, media: str, lines: Lines, *, recent: bool = False)
     points = len(request.known()) * len(sheets_of(request.history, days))
 
     def write() -> bytes:
-        content = b"".join(map(str.encode, lines(request, base, days)))
-        return _zipped("eurofxref-hist.csv", content) if media == ZIP else content
+        # In one buffer, because a list of lines would take the megabytes of the file twice.
+        file = BytesIO()
+        file.writelines(line.encode() for line in lines(request, base, days))
+        return _zipped("eurofxref-hist.csv", file.getvalue()) if media == ZIP else file.getvalue()
 
     return Content((media, base, recent), media, write, points=points, since=days.since)
 
