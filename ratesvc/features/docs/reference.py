@@ -90,10 +90,7 @@ class Manual:
             contract=self._contract,
             name=name,
             prose=PROSE,
-            by_tag={
-                tag["name"]: [each for each in self._operations if tag["name"] in each["tags"]]
-                for tag in self._contract["tags"]
-            },
+            operations=self._operations,
             problems=self._problems,
             answers=answers,
             schema=lambda part: resolved(part, self._contract),
