@@ -15,7 +15,7 @@ from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.features.events import feed, place
 from ratesvc.features.events.feed import EventFeed
-from ratesvc.features.events.place import RESET, SHEET, Event, Place
+from ratesvc.features.events.place import SHEET, Event, Place
 from ratesvc.service.schedule import HEARTBEAT_S
 
 
@@ -115,15 +115,3 @@ async def test_a_feed_that_closes_lets_its_readers_go(fed: FeedUnderTest) -> Non
     fed.feed.close()
     async with asyncio.timeout(patience_s()):
         assert (await waiting, await fed.feed.after(None)) == ([], [])
-
-
-async def test_before_the_first_sheet_nobody_is_told_anything() -> None:
-    """Then a reader without a place gets a reset."""
-    history = History(WorkCalendar())
-    feed = EventFeed(history)
-    waiting = asyncio.create_task(feed.after(None))
-    await asyncio.sleep(0)
-    assert (feed.end, waiting.done()) == (None, False)
-    history.hold([Revision(sheet(FRIDAY), 1, NOON)])
-    feed.publish(snapshot(history, NOON))
-    assert await waiting == [Event(RESET, None, Place.at(history, snapshot(history, NOON)))]
