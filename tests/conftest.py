@@ -341,7 +341,7 @@ async def announced(bank: Bank, served: Served, clock: Clock, day: date) -> None
 def addresses(service: Service) -> set[str]:
     """The path of every route, with its variable parts in braces; a trailing slash makes no other path."""
     resources = build(service, "http://x").router.resources()
-    found = {resource.canonical for resource in resources if {"GET", "HEAD"} & {route.method for route in resource}}
+    found = {resource.canonical for resource in resources} - {"/{anything}"}
     return found - ({f"{path}/" for path in found} - foreign(service))
 
 

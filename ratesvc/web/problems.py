@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ratesvc import errors
 from ratesvc.errors import STATUSES, RatesvcError
@@ -102,17 +102,14 @@ def uncached(status: int, content: bytes, media: str) -> web.Response:
     return web.Response(status=status, body=content, headers=headers)
 
 
-async def preflight(_: web.Request) -> web.Response:
-    """OPTIONS, for browsers that ask first."""
+def other_method(method: str) -> web.Response:
+    """OPTIONS, for browsers that ask first; 405 for every method that would write."""
+    if method != hdrs.METH_OPTIONS:
+        response = refusal(WRONG_METHOD, f"Use {METHODS}.")
+        response.headers["Allow"] = METHODS
+        return response
     headers = {"Allow": METHODS, "Access-Control-Allow-Methods": METHODS, "Access-Control-Allow-Headers": "*"}
     return web.Response(status=204, headers={**COMMON, **headers, "Access-Control-Max-Age": "86400"})
-
-
-async def wrong_method(_: web.Request) -> web.Response:
-    """405 for every method that would write."""
-    response = refusal(WRONG_METHOD, f"Use {METHODS}.")
-    response.headers["Allow"] = METHODS
-    return response
 
 
 async def not_found(_: web.BaseRequest, hint: str = "") -> web.Response:

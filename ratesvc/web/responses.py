@@ -24,9 +24,10 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG, Body, Publication
 from ratesvc.service.telemetry import Route
 from ratesvc.web.caching import DATED, NO_STORE, Caching
-from ratesvc.web.problems import COMMON, INTERNAL, MISDIRECTED, RETRY_AFTER, problem, refusal
+from ratesvc.web.problems import COMMON, INTERNAL, MISDIRECTED, RETRY_AFTER, other_method, problem, refusal
 
 LONGEST_PATH = 200
+READING = (hdrs.METH_GET, hdrs.METH_HEAD)
 ID = web.RequestKey("id", str)
 """The name of a request in the log."""
 
@@ -242,7 +243,7 @@ def counted(handler: Respond, service: Service, template: str) -> Respond:
 
 
 def answering(handler: Handler, service: Service, template: str, hosts: Collection[str]) -> Respond:
-    """The handler with its answer remembered as long as the publication is served, and its errors as problems.
+    """The handler for GET and HEAD, with its answer remembered while the publication is served, and errors as problems.
 
     An unknown error becomes a plain 500 with an id, and its text stays in the log. A request with the whole address in
     its first line is answered for `hosts` only: our own, and the Bank's where a client uses us as its proxy.
@@ -250,6 +251,8 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
     route = service.telemetry.metrics.route(template)
 
     async def respond(request: web.Request) -> web.StreamResponse:
+        if request.method not in READING:
+            return other_method(request.method)
         target, publication = request.raw_path, service.served(service.clock())
         if publication is not None and target in publication.answers:
             # With the access log no shortcut comes before the route.
@@ -259,7 +262,7 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
                 return refusal(MISDIRECTED, "This service is not a proxy. It answers only for its own address.")
             answer = await handler(request)
         except RatesvcError as error:
-            return problem(error)
+            answer = problem(error)
         except Exception:  # noqa: BLE001 -- an unknown error, which is logged
             incident = request.get(ID) or uuid.uuid4().hex[:12]
             structlog.get_logger("ratesvc").exception("request_failed", incident=incident)
@@ -281,7 +284,7 @@ def remembering(service: Service, routed: Respond) -> Respond:
         now = service.clock()
         publication = service.served(now)
         answer = publication.answers.get(request.raw_path) if publication else None
-        if answer is None or service.draining or request.method not in ("GET", "HEAD"):
+        if answer is None or service.draining or request.method not in READING:
             return await routed(request)
         response = Response(answer, request, now)
         answer.route.add(response.status)

@@ -19,7 +19,6 @@ from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.web import fast_path, features, probes, problems, rates
 from ratesvc.web.connections import accepting
-from ratesvc.web.problems import preflight, wrong_method
 from ratesvc.web.responses import Handler, Respond, answering, counted, remembering
 
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
@@ -56,15 +55,12 @@ def _application(
     app = web.Application(client_max_size=1)
     own, bank = {urlsplit(public_url).hostname or ""}, set(service.settings.cbr.host_names)
     for path, handler in paths.items():
-        answer = answering(handler, service, path, own | bank if path in foreign else own)
+        answer = counted(answering(handler, service, path, own | bank if path in foreign else own), service, path)
         # No redirect for a trailing slash: spreadsheets and scripts that do not follow it would fail. Probes have one
         # spelling, because front ends hide /health and /metrics by their exact addresses.
         has_twin = not path.endswith("/") and f"{path}/" not in paths and path not in probes.PATHS
         for ending in ("", "/") if has_twin else ("",):
-            pattern = pattern_of(path) + ending
-            app.router.add_get(pattern, counted(answer, service, path))
-            app.router.add_route("OPTIONS", pattern, counted(preflight, service, path))
-            app.router.add_route("*", pattern, counted(wrong_method, service, path))
+            app.router.add_route("*", pattern_of(path) + ending, answer)
     app.router.add_route("*", "/{anything:(?s:.*)}", counted(not_found, service, "none"))
     return app
 
