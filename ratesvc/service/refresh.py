@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
-from itertools import pairwise
 
 from ratesvc.bank.admission import FEWEST_ROWS, Admission, Decision, Recent, assess, check_sheet, with_monthly
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import packed, parse_daily, unknown_parts
-from ratesvc.domain.history import SETTLED_AFTER, History, day_to_fetch
+from ratesvc.domain.history import History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
 from ratesvc.service.confirmation import UnconfirmedSheets
+from ratesvc.service.schedule import days_to_ask_again
 from ratesvc.storage.records import Case, name_of
 from ratesvc.storage.store import Store
 
@@ -148,7 +148,9 @@ class Refresher:
             await self._ask_for_all([None], draft)
             if draft.has_answer:
                 # The newest sheet is served by now. The Bank also corrects sheets that are no longer the newest.
-                await self._ask_for_all(self._days_to_ask_again(draft.newest), draft)
+                today = self._today()
+                self._asked = {day: on for day, on in self._asked.items() if on == today}
+                await self._ask_for_all(days_to_ask_again(self.history, today, draft.newest, self._asked), draft)
         finally:
             if not draft.has_answer:
                 await self.store.poll_lease.release()
@@ -187,20 +189,6 @@ class Refresher:
             if not left and (following := day_to_fetch(given, self.history, self.clock())):
                 left.append(following)
         await self._store(draft)
-
-    def _days_to_ask_again(self, newest: date | None) -> list[date]:
-        """Today while tomorrow's sheet is held; the others of the last week once a day, and after a start.
-
-        Each is the last day on which a sheet is in force, so that a sheet that was not noticed comes, too.
-        """
-        today = self._today()
-        sheets = sorted({*self.history.days, *self.history.open_days})
-        since, until = today - SETTLED_AFTER, today + ONE_DAY
-        lasts = [following - ONE_DAY for _, following in pairwise(sheets) if since < following <= until]
-        if newest and self.history.days and newest < self.history.days[-1]:
-            lasts.append(self.history.days[-1])
-        self._asked = {day: on for day, on in self._asked.items() if on == today}
-        return [day for day in lasts if day == today or day not in self._asked]
 
     def _note_absence(self, day: date, given: date) -> bool:
         """Count an answer for a day if it is an earlier sheet than the one that is held; returns whether it is."""
