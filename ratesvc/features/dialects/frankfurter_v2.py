@@ -81,8 +81,7 @@ def _records(request: Request, base: str, params: SeriesParams) -> Iterator[tupl
     if params.group:
         means = []
         for code in params.codes:
-            of_code, period, today = replace(params, quote=code), PERIODS[params.group], request.snapshot.today
-            found = summaries(request.history, base, of_code, period, today)
+            found = summaries(request.history, base, replace(params, quote=code), request.snapshot.today)
             means += [(one["since"], code, with_point(one["mean_rate"])) for one in found]
         yield from sorted(means)
         return

@@ -49,16 +49,14 @@ SUMMARY = (
 """The fields of a period."""
 
 
-def summaries(
-    history: History, code: str, params: SeriesParams, bounds: Bounds, today: date
-) -> Iterator[Mapping[str, str]]:
+def summaries(history: History, code: str, params: SeriesParams, today: date) -> Iterator[Mapping[str, str]]:
     """Each period of the range that has a rate, oldest first: the texts of SUMMARY, rounded once each.
 
     The effective dates are those of the first and the last sheet that count. The change is that of the last rate since
     the last one before the period, also if the range begins later. It is empty where the sheet before the period is not
     known or has no rate within a month, and from old to new roubles. A period is complete if no sheet can be added.
     """
-    is_split = "RUB" in (code, params.quote) and not params.new_roubles
+    bounds, is_split = PERIODS[params.group], "RUB" in (code, params.quote) and not params.new_roubles
     # With the month before the first period, because its change is counted from the last rate of that month.
     wide = replace(params, days=replace(params.days, since=bounds(params.days.since).since - NEAR))
     ordinals, units, divisors = quotients(history, code, wide)

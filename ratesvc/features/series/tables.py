@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Raw
 
 from ratesvc.domain.history import History
-from ratesvc.features.ranges.periods import PERIODS, SUMMARY, summaries
+from ratesvc.features.ranges.periods import SUMMARY, summaries
 from ratesvc.features.ranges.unit_rates import SeriesParams, carried_rates, iso, rates_of, revisions, texts_of
 from ratesvc.render.csv import TEXTS, Columns
 from ratesvc.render.json import denomination, encode, marks
@@ -34,7 +34,7 @@ def rows_of(history: History, code: str, params: SeriesParams, today: date) -> C
     The rate of a day and the figures of a period have different fields, so nobody takes one for the other.
     """
     if params.group:
-        periods = list(summaries(history, code, params, PERIODS[params.group], today))
+        periods = list(summaries(history, code, params, today))
         return {name: [period[name] for period in periods] for name in SUMMARY}
     if params.dates or params.daily:
         effective, texts = carried_rates(history, code, params, today)
