@@ -97,10 +97,7 @@ def answer(name: str, address: str, now: datetime = MONDAY_NOON, held: History =
     """What a dialect answers at an address below it. Raises its errors."""
     path, _, query = address.partition("?")
     for route, ask in dialect(name).routes.items():
-        literals, names, patterns = (re.split(r"\{(\w+)(?::([^{}]*))?\}", route)[n::3] for n in range(3))
-        variables = [f"(?P<{one}>{how or '[^/]+'})" for one, how in zip(names, patterns, strict=True)]
-        parts = [part for pair in zip(map(re.escape, literals), [*variables, ""], strict=True) for part in pair]
-        if found := re.fullmatch("".join(parts), path):
+        if found := re.fullmatch(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(route)), path):
             given = {**dict(parse_qsl(query, keep_blank_values=True)), **found.groupdict()}
             state = snapshot(held, now)
             return ask(Request(held, state, "https://rates.example/base", given, accept, DIALECTS))
