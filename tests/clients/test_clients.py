@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from conftest import Clock, Serve, Served, eventually, missing, program
 from kit.bank import Bank, daily_xml, sheet, workdays
-from kit.dialects import LINES, line
+from kit.dialects import line
 from kit.documents import INDENTED
 from kit.http import says
 from kit.service import Program, finished, ran
@@ -341,17 +341,3 @@ async def test_pandas_reads_all_of_history(served: Served, python_clients: Path)
     assert code == 0, err
     newest = sheet(NEWEST).by_code
     assert out.split()[-3:] == [str(NEWEST), *(f"{float(newest[code].value)}" for code in ("USD", "EUR"))]
-
-
-def test_every_line_of_the_table_is_run() -> None:
-    """Here, or in tests/features/dialects/test_dialect_routes.py: recorded requests, and the chain of two services."""
-    here = {"cbrf", "Qalculate!", "http_proxy", "oxr", "forex-python", "CurrencyConverter", "django-money"}
-    here |= {"exrate", "frankfurter-api", "aioopenexchangerates"}
-    assert LINES.keys() == here | {
-        "open-exchange-rates",
-        "Prebid.js",
-        "ERPNext",
-        "ratesvc",
-        "go-cbr-client",
-        "exchanger",
-    }
