@@ -27,7 +27,6 @@ SCRIPT = "application/javascript; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 _AMOUNT = re.compile(r"\+?(?:[0-9]{1,15}(?:\.[0-9]{0,10})?|\.[0-9]{1,10})(?:[eE][+-]?[0-9]{1,2})?")
 MOST_AMOUNT = 10**15
-NO_TIME = timedelta()
 SHEETS_AT_ONCE = 500
 """The texts of so many sheets are in memory together."""
 
@@ -60,7 +59,7 @@ class Request:
         """The sheet with the latest effective date; in the evening tomorrow's."""
         return self.snapshot.announced or self.snapshot.in_force
 
-    def on(self, day: date, *, ahead: timedelta = NO_TIME) -> Revision:
+    def on(self, day: date, *, ahead: timedelta = timedelta()) -> Revision:
         """The sheet in force on a day, or the newest sheet if the day is to come and at most `ahead` after that.
 
         Raises the errors of History.in_force.
@@ -68,7 +67,7 @@ class Request:
         try:
             return self.history.in_force(day, self.snapshot.today)
         except NotYetSet:
-            if NO_TIME < day - self.newest.effective_date <= ahead:
+            if timedelta() < day - self.newest.effective_date <= ahead:
                 return self.newest
             raise
 
@@ -112,7 +111,7 @@ class Request:
         english = language_or_default(None)
         return Content("currencies", JSON, lambda: encode({code: english.currency(code) for code in sorted(codes)}))
 
-    def complete(self, since: date, until: date, *, ahead: timedelta = NO_TIME) -> Days:
+    def complete(self, since: date, until: date, *, ahead: timedelta = timedelta()) -> Days:
         """The range from the effective date of the sheet that `on` finds, or from `since` if that is unconfirmed.
 
         Raises what `on` and `check_no_gap` raise.

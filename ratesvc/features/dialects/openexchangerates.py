@@ -24,7 +24,6 @@ ABOUT = {
     "license": "https://www.cbr.ru/eng/about/",
 }
 _FUNCTION = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.]{0,99}")
-NOON = time(12)
 
 
 def latest(request: Request) -> Content:
@@ -36,7 +35,7 @@ def latest(request: Request) -> Content:
 def historical(request: Request) -> Content:
     """historical/YYYY-MM-DD.json."""
     day = request.iso_day(request.given["day"], "invalid_date", 400)
-    return _rates(request, request.on(day), unix(day, NOON), day)
+    return _rates(request, request.on(day), unix(day, time(12)), day)
 
 
 def _symbols(request: Request) -> tuple[str, ...]:

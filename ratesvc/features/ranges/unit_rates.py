@@ -6,7 +6,7 @@ Numbers become text thousands at a time, at the speed of C.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -21,12 +21,10 @@ from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import TooManyPoints
 from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
 
-MOST_NOMINAL = 8
-"""As a power of ten: the parser takes no greater one."""
 MOST_POINTS = 75_000
 """The longest series: five currencies on every day since 1992, with a few years to come. Dialects have it, too."""
-_FACTORS = [10 ** (MOST_NOMINAL - power) for power in range(MOST_NOMINAL + 1)]
-"""By the power of ten of a nominal."""
+_FACTORS = [10**power for power in range(8, -1, -1)]
+"""By the power of ten of a nominal, of which the parser takes none above 8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +101,18 @@ def carried_rates(
     return {day: of for day, of in in_force.items() if of in texts}, texts
 
 
-Rates = dict[int, Decimal]
-"""Unit rates by the ordinals of their effective dates, oldest first; 100 may be 1E+2."""
-
-
-def texts_of(rates: Rates) -> dict[int, str]:
+def texts_of(rates: Mapping[int, Decimal]) -> dict[int, str]:
     """Every number as a decimal literal."""
     texts = list(map(str, rates.values()))
     # str is three times as fast as plain and gives the same text if it writes no exponent.
     return dict(zip(rates, map(plain, rates.values()) if "E" in "".join(texts) else texts, strict=True))
 
 
-def rates_of(history: History, code: str, params: SeriesParams, amount: Decimal = ONE) -> Rates:
+def rates_of(history: History, code: str, params: SeriesParams, amount: Decimal = ONE) -> dict[int, Decimal]:
     """Unit rates of the sheets in the range that have the currency and the quote: exact in roubles, else rounded once.
 
-    Another `amount` is converted instead of one unit, to AMOUNT_SIGNIFICANT digits in roubles, too.
+    By the ordinals of their effective dates, oldest first; 100 may be 1E+2. Another `amount` is converted instead of
+    one unit, to AMOUNT_SIGNIFICANT digits in roubles, too.
     """
     ordinals, units, divisors = quotients(history, code, params)
     if amount != ONE:
