@@ -30,9 +30,9 @@ _DAY_TEXT = re.compile(r"[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}|[0-9]{4}[./-][0-
 def daily(request: Request, *, english: bool) -> Content:
     """XML_daily: the Bank's own bytes of a fetched sheet. XML_daily_eng is written here, with the catalogue's names."""
     text = _text(request, "date_req")
-    if text is None and _has_misspelt_day(request):
+    if not text and _has_misspelt_day(request):
         raise Refused(200, xml.ERROR)
-    until = date.max if text is None else _day(text)
+    until = _day(text) if text else date.max
     revision = request.on(until, ahead=timedelta.max)
     if english:
         document = xml.write_daily(revision.sheet, request.english_names())
@@ -43,8 +43,8 @@ def daily(request: Request, *, english: bool) -> Content:
 
 def dynamic(request: Request) -> Content:
     """XML_dynamic: the records of one id, none for an unknown id. Raises HistoryLoading."""
-    cbr_id = _text(request, "val_nm_rq") or ""
-    since, until = _day(_text(request, "date_req1") or ""), _day(_text(request, "date_req2") or "")
+    cbr_id = _text(request, "val_nm_rq")
+    since, until = (_day(_text(request, name)) for name in ("date_req1", "date_req2"))
     if not _CBR_ID.fullmatch(cbr_id):
         raise Refused(200, xml.ERROR)
     days = Days(since, until)
@@ -68,18 +68,18 @@ def catalogue(request: Request, *, full: bool) -> Content:
     Raises HistoryLoading until all of history is loaded, because a mirror would take a part of it for the whole.
     """
     request.check_no_gap(Days(request.history.begins, request.newest.effective_date))
-    names, columns = request.english_names(), filter(attrgetter("days"), request.history.every_column())
+    names, columns = request.english_names(), request.history.every_column()
     rows = [
         (replace(column.named(column.last_day), english_name=names[last.code]), last.nominal)
         for column in sorted(columns, key=attrgetter("currency.cbr_id"))
-        if (last := column.quote(column.last_day))
+        if column.days and (last := column.quote(column.last_day))
     ]
     return Content(("catalogue", full), DAILY + xml.ENCODING, lambda: xml.write_catalogue(rows, full=full))
 
 
-def _text(request: Request, name: str) -> str | None:
-    """The parameter with this name in small letters, whatever its case."""
-    return {given.lower(): text for given, text in request.given.items() if text}.get(name)
+def _text(request: Request, name: str) -> str:
+    """The parameter with this name in small letters, whatever its case; empty if it is not given."""
+    return {given.lower(): text for given, text in request.given.items() if text}.get(name, "")
 
 
 def _has_misspelt_day(request: Request) -> bool:
