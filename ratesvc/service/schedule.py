@@ -49,9 +49,6 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
     `failures` counts those in a row, with `cycle` as the last.
     """
     newest = history.awaited_after if history.days else None
-    if newest is None and cycle.outcome == "skipped":
-        # The replica that holds the lease has found nothing yet, and may not be able to.
-        return min(FIRST_RETRY_S, fixed_s or FIRST_RETRY_S)
     pace = _pace_s(history.calendar, newest, now, cycle) if fixed_s is None else fixed_s
     if newest is None:
         pace = min(pace, LONGEST_FIRST_SHEET_RETRY_S)

@@ -150,7 +150,6 @@ CYCLES = {
     "new with a failure": failed(outcome="new"),
     "asked to wait 300 s": failed(300),
     "asked to wait 86400 s": failed(86400),
-    "skipped": Cycle("skipped"),
     "confirming": Cycle("confirming", held_back={SATURDAY: Admission.refusal(sheet(SATURDAY))}),
 }
 
