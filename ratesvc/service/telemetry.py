@@ -20,8 +20,7 @@ from typing import Any
 
 import prometheus_client
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, core
 from prometheus_client.registry import Collector
 from structlog.tracebacks import ExceptionDictTransformer
 
@@ -43,6 +42,9 @@ BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 REDIS_BOUNDS_S = BOUNDS_S[1:]
 LOG_AGAIN_S = 60.0
 LASTING_S = 5.0
+
+Reading = tuple[str, str, float]
+"""The name of a gauge, what it is, and its value."""
 
 
 def set_up_log(form: str, *, quiet: bool) -> None:
@@ -90,14 +92,13 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._gauges: set[str] = set()
+        self.gauges: list[Callable[[], Iterable[Reading]]] = []
+        """What is read when somebody asks. Of readings with one name the last counts."""
         self._routes: dict[str, Route] = {}
-        labels = ("version", "revision", "python")
-        build = Gauge("ratesvc_build_info", "Always 1.", labels, registry=self.registry)
         # The commit from which the package was built; in a clone there is no such file.
         file = files("ratesvc").joinpath("revision")
         revision = file.read_text("ascii") if file.is_file() else ""
-        build.labels(__version__, revision, platform.python_version()).set(1)
+        self._build = {"version": __version__, "revision": revision, "python": platform.python_version()}
         self.fetches = self._counter("fetches", "Refreshes, by outcome", "outcome")
         self.quarantined = self._counter("quarantined", "Documents put into quarantine", "reason")
         self.redis_errors = self._counter("redis_errors", "Calls to Redis that failed", "kind")
@@ -116,12 +117,6 @@ class Metrics(Collector):
     def _counter(self, name: str, text: str, label: str) -> Counter:
         return Counter(f"ratesvc_{name}", f"{text}.", (label,), registry=self.registry)
 
-    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a gauge that is read with the page; each name counts once, because a service may listen twice."""
-        if name not in self._gauges:
-            self._gauges.add(name)
-            Gauge(f"ratesvc_{name}", text, registry=self.registry).set_function(value)
-
     def redis_call(self, call: Call) -> None:
         """Count one call to Redis."""
         if call.trouble:
@@ -132,10 +127,14 @@ class Metrics(Collector):
         """The counts of one route."""
         return self._routes.setdefault(template, Route())
 
-    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-        """Give prometheus_client the counts of all routes."""
-        requests = CounterMetricFamily("ratesvc_requests", "Answers.", labels=("route", "status"))
-        durations = HistogramMetricFamily(
+    def collect(self) -> Iterator[core.Metric]:
+        """Give prometheus_client the gauges, and the counts of all routes."""
+        yield core.InfoMetricFamily("ratesvc_build", "Always 1.", self._build)
+        readings = {name: (text, value) for read in self.gauges for name, text, value in read()}
+        for name, (text, value) in readings.items():
+            yield core.GaugeMetricFamily(f"ratesvc_{name}", text, value)
+        requests = core.CounterMetricFamily("ratesvc_requests", "Answers.", labels=("route", "status"))
+        durations = core.HistogramMetricFamily(
             "ratesvc_request_duration_seconds", "From a request's head to its answer.", labels=("route",)
         )
         names = [*map(str, BOUNDS_S), "+Inf"]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import datetime, time
 
 import msgspec
 from aiohttp import web
 
 from ratesvc import __version__
-from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.domain.workdays import at
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
 from ratesvc.service.health import not_ready_because
-from ratesvc.service.telemetry import CONTENT_TYPE
+from ratesvc.service.telemetry import CONTENT_TYPE, Reading
 from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Handler
 
@@ -58,42 +57,32 @@ def _plain(trouble: str | None, otherwise: str) -> web.Response:
     return uncached(503 if trouble else 200, f"{trouble or otherwise}\n".encode(), "text/plain; charset=utf-8")
 
 
-def watch(service: Service) -> None:
-    """Show the gauges of a service. An unknown value is 0; a timestamp of 0 means never."""
-    telemetry, see = service.telemetry, service.telemetry.metrics.watch
-
-    def of_sheet(value: Callable[[Snapshot, Revision], float]) -> Callable[[], float]:
-        def read() -> float:
-            snapshot, newest = service.current_snapshot(), service.history.newest
-            return value(snapshot, newest) if snapshot and newest else 0.0
-
-        return read
-
-    def midnight(_: Snapshot, newest: Revision) -> float:
-        return at(newest.effective_date, time.min).timestamp()
-
-    see("redis_up", "Whether Redis answers and takes writes.", lambda: telemetry.trouble is None)
-    see("lease_held", "Whether this replica is the one that polls.", lambda: service.store.poll_lease.held)
-    see("loop_lag_seconds", "How late the event loop was for its last heartbeat.", lambda: service.schedule.lag_s)
-    see("clock_skew_seconds", "How far this clock is ahead of the Bank's.", lambda: service.clock_skew_s or 0.0)
-    see("history_sheets", "Sheets in memory.", lambda: len(service.history.days))
-    see("history_loading", "Whether history is not fetched yet.", lambda: service.history.is_loading)
-    see("quarantine_documents", "Documents that wait for a person.", lambda: service.quarantine.count)
-    see("refresh_last_attempt_timestamp_seconds", "The last refresh.", lambda: _stamp(telemetry.last_attempt))
-    see("refresh_last_success_timestamp_seconds", "The last that worked.", lambda: _stamp(telemetry.last_success))
-    see("refresh_next_timestamp_seconds", "When the next one is due.", lambda: _stamp(service.schedule.next_poll_at))
-    see("publications_missed", "Sheets that are overdue.", of_sheet(lambda snapshot, _: snapshot.publications_missed))
-    see("sheets_taken_back", "Held sheets that the Bank no longer has.", lambda: len(service.refresher.taken_back))
-    see("stale", "Whether today's own sheet is missing.", of_sheet(lambda snapshot, _: snapshot.stale))
-    see("sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", of_sheet(midnight))
-    calendar, steps = service.history.calendar, "Steps of the backfill that runs"
+def gauges(service: Service) -> Iterator[Reading]:
+    """The gauges of a service. An unknown value is 0; a timestamp of 0 means never."""
+    telemetry, history, running = service.telemetry, service.history, service.backfilling
+    snapshot, newest, calendar = service.current_snapshot(), history.newest, history.calendar
+    yield "redis_up", "Whether Redis answers and takes writes.", telemetry.trouble is None
+    yield "lease_held", "Whether this replica is the one that polls.", service.store.poll_lease.held
+    yield "loop_lag_seconds", "How late the event loop was for its last heartbeat.", service.schedule.lag_s
+    yield "clock_skew_seconds", "How far this clock is ahead of the Bank's.", service.clock_skew_s or 0
+    yield "history_sheets", "Sheets in memory.", len(history.days)
+    yield "history_loading", "Whether history is not fetched yet.", history.is_loading
+    yield "quarantine_documents", "Documents that wait for a person.", service.quarantine.count
+    yield "refresh_last_attempt_timestamp_seconds", "The last refresh.", _stamp(telemetry.last_attempt)
+    yield "refresh_last_success_timestamp_seconds", "The last that worked.", _stamp(telemetry.last_success)
+    yield "refresh_next_timestamp_seconds", "When the next one is due.", _stamp(service.schedule.next_poll_at)
+    yield "publications_missed", "Sheets that are overdue.", snapshot.publications_missed if snapshot else 0
+    yield "sheets_taken_back", "Held sheets that the Bank no longer has.", len(service.refresher.taken_back)
+    yield "stale", "Whether today's own sheet is missing.", snapshot.stale if snapshot else 0
+    due, fetched_at = snapshot.next_due_at if snapshot else None, newest.fetched_at if newest else None
+    midnight = at(newest.effective_date, time.min) if newest else None
+    yield "sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", _stamp(midnight)
+    yield "sheet_expected_timestamp_seconds", "When the next one is due.", _stamp(due)
+    yield "sheet_first_seen_timestamp_seconds", "When the newest was fetched.", _stamp(fetched_at)
     known_until = _stamp(at(calendar.known_until, time.min))
-    see("calendar_known_until_timestamp_seconds", "The last day whose days off are known.", lambda: known_until)
-    see("backfill_steps", f"{steps}.", lambda: service.backfilling.total if service.backfilling else 0)
-    see("backfill_steps_done", f"{steps}, done.", lambda: service.backfilling.done if service.backfilling else 0)
-    due, first_seen = "sheet_expected_timestamp_seconds", "sheet_first_seen_timestamp_seconds"
-    see(due, "When the next one is due.", of_sheet(lambda snapshot, _: _stamp(snapshot.next_due_at)))
-    see(first_seen, "When the newest was fetched.", of_sheet(lambda _, newest: _stamp(newest.fetched_at)))
+    yield "calendar_known_until_timestamp_seconds", "The last day whose days off are known.", known_until
+    yield "backfill_steps", "Steps of the backfill that runs.", running.total if running else 0
+    yield "backfill_steps_done", "Steps of the backfill that runs, done.", running.done if running else 0
 
 
 def _stamp(moment: datetime | None) -> float:

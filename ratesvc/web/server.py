@@ -75,7 +75,7 @@ def pattern_of(path: str) -> str:
 async def listening(service: Service) -> AsyncIterator[str]:
     """Serve while the context lasts; yields the address to open. Raises OSError when a port is taken."""
     server = service.settings.server
-    probes.watch(service)
+    service.telemetry.metrics.gauges.append(partial(probes.gauges, service))
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_bound(server, server.port))
         address = _address(server, listener)

@@ -41,7 +41,7 @@ def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
         feed.publish(current)
     service.on_publication.append(feed.publish)
     service.on_drain.append(feed.close)
-    service.telemetry.metrics.watch("event_streams", "Open streams of events.", lambda: feed.streams)
+    service.telemetry.metrics.gauges.append(lambda: [("event_streams", "Open streams of events.", feed.streams)])
     return {"/v1/events": partial(_events, feed, service, site)}
 
 
