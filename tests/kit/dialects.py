@@ -24,6 +24,7 @@ from ratesvc.domain.rates import Quote, Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.features.dialects import Content, Dialect, Request
 from ratesvc.installed import DIALECTS
+from ratesvc.render.openapi import Site
 
 FETCHED = datetime(2026, 4, 24, 13, 20, 5, tzinfo=UTC)
 MONDAY_NOON = datetime(2026, 4, 27, 9, tzinfo=UTC)
@@ -100,7 +101,7 @@ def answer(name: str, address: str, now: datetime = MONDAY_NOON, held: History =
         if found := re.fullmatch(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(route)), path):
             given = {**dict(parse_qsl(query, keep_blank_values=True)), **found.groupdict()}
             state = snapshot(held, now)
-            return ask(Request(held, state, "https://rates.example/base", given, accept, DIALECTS))
+            return ask(Request(held, state, Site("https://rates.example/base"), given, accept))
     raise LookupError(f"{name} has no route for {address}")
 
 

@@ -21,6 +21,7 @@ from ratesvc.errors import STATUSES, HistoryLoading, NotYetSet, RatesvcError
 from ratesvc.features.ranges.unit_rates import SeriesParams, rates_of, sheets_of, texts_of
 from ratesvc.render.json import encode
 from ratesvc.render.language import language_or_default
+from ratesvc.render.openapi import Site
 
 JSON = "application/json; charset=utf-8"
 SCRIPT = "application/javascript; charset=utf-8"
@@ -43,16 +44,14 @@ class Refused(RatesvcError):
 class Request:
     """One request: the parameters of its path and query, each once, and the sheets that answer it.
 
-    Most dialects ignore parameters that they do not read. `accept` is the header Accept, `dialects` the names of all
-    dialects that are switched on.
+    Most dialects ignore parameters that they do not read. `accept` is the header Accept.
     """
 
     history: History
     snapshot: Snapshot
-    public_url: str
+    site: Site
     given: Mapping[str, str]
     accept: str = ""
-    dialects: Collection[str] = ()
 
     @property
     def newest(self) -> Revision:

@@ -44,7 +44,7 @@ def _json(request: Request, revision: Revision, until: date) -> Content:
         raise HistoryLoading(eve)
     before = before or request.history.nearest_before(revision.effective_date)
     day = before.effective_date if before else revision.effective_date
-    _, _, address = request.public_url.partition(":")
+    _, _, address = request.site.public_url.partition(":")
 
     def write() -> bytes:
         moves = unit_rates(revision.sheet, before.sheet if before else None)

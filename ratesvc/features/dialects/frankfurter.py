@@ -30,12 +30,12 @@ _WHEN = re.compile(rf"latest|current|{_DAY}(?:\.\.(?:{_DAY})?)?")
 
 def root(request: Request) -> Content:
     """The versions that are switched on, and where the original's contract for each is."""
+    site, source = request.site, "https://github.com/lineofflight/frankfurter"
     versions = {
-        name: {"base": f"{request.public_url}/frankfurter/{name}", "openapi": CONTRACT.format(name), "status": state}
+        name: {"base": f"{site.public_url}/frankfurter/{name}", "openapi": CONTRACT.format(name), "status": state}
         for name, state, dialect in (("v1", "frozen", "frankfurter"), ("v2", "current", "frankfurter-v2"))
-        if dialect in request.dialects
+        if site.has(dialect)
     }
-    source = "https://github.com/lineofflight/frankfurter"
     document = {"name": "Frankfurter", "versions": versions, "docs": HOME, "source": source}
     return Content("root", JSON, lambda: encode(document))
 

@@ -14,7 +14,6 @@ from ratesvc.errors import RatesvcError
 from ratesvc.features.dialects import Content, Dialect, Refused, Request
 from ratesvc.features.ranges.requests import long_answer
 from ratesvc.features.rendering import Queue
-from ratesvc.installed import DIALECTS
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Headers
@@ -59,8 +58,7 @@ async def _answer(
     given, accept = {**query, **request.match_info}, request.headers.get("Accept", "")
     try:
         snapshot = service.require_publication().snapshot
-        spoken = [other for other in site.features if other in DIALECTS]
-        content = ask(Request(service.history, snapshot, site.public_url, given, accept, spoken))
+        content = ask(Request(service.history, snapshot, site, given, accept))
 
         def render() -> Body:
             return Body(content.write(), content.media, _policy(content.media))
