@@ -115,17 +115,8 @@ def exact(body: bytes) -> Any:
     return json.loads(body, parse_float=str, parse_int=str)
 
 
-_PAGE = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text("utf-8")
-_TABLE = _PAGE.partition("\n## Point your client here\n")[2].partition("\n## ")[0]
-
-LINES: dict[str, str] = dict(
-    re.findall(r"^\| \[?([A-Za-z][^\]|,]*?)(?:\]\([^)]*\))?(?:,[^|]*)? \| `([^`]+)` \|", _TABLE, re.MULTILINE)
-)
-"""Client → its one line."""
-
-
 def line(client: str, url: str) -> str:
-    """Return the client's line with `url` instead of http://localhost:8080."""
-    found = LINES[client]
-    assert "localhost:8080" in found
-    return found.replace("localhost:8080", url.removeprefix("http://"))
+    """The client's one line in docs/dialects.md, with `url` instead of http://localhost:8080."""
+    page = (Path(__file__).parents[2] / "docs" / "dialects.md").read_text("utf-8")
+    [found] = re.findall(rf"^\| \[?{re.escape(client)}[\], ][^|]*\| `([^`]*localhost:8080[^`]*)`", page, re.MULTILINE)
+    return str(found).replace("localhost:8080", url.removeprefix("http://"))
