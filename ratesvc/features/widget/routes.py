@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -197,14 +197,14 @@ def _picture(shown: Embedding) -> Body:
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
     params = WidgetParams(request)
-    scale = params.choice("scale", png.SCALES)
+    scale, look = params.choice("scale", png.SCALES), params.look(card.THEMES)
     try:
         shown = Embedding(params, service, card.THEMES)
     except RatesvcError:
-        render = partial(_empty_pixels, params.language().tag, params.look(card.THEMES), scale)
-        return Answer(await workers_of(service).run(render, Queue.PICTURES), NO_STORE)
-    render = partial(_png, _cards(shown, shown.choice.look), shown.choice.look, scale)
-    return await shown.answer(("png", scale), render, CARD, Queue.PICTURES)
+        languages = (params.language(), language_or_default(None))
+        empty = (card.empty_card(language.of_widget(), look) for language in languages)
+        return Answer(await workers_of(service).run(partial(_png, empty, look, scale), Queue.PICTURES), NO_STORE)
+    return await shown.answer(("png", scale), partial(_png, _cards(shown, look), look, scale), CARD, Queue.PICTURES)
 
 
 def embedded(service: Service, site: Site, _: str, query: MultiMapping[str]) -> Embedded:
@@ -277,11 +277,6 @@ def _cards(shown: Embedding, look: Look) -> Iterator[str]:
     for language in (choice.language, language_or_default(None)):
         for view in (choice.view, replace(choice.view, heading="")):
             yield card.card(shown.table_in(language, view), view, look)
-
-
-@lru_cache
-def _empty_pixels(tag: str, look: Look, scale: str) -> Body:
-    return _png((card.empty_card(language_or_default(name).of_widget(), look) for name in (tag, None)), look, scale)
 
 
 def _png(pictures: Iterable[str], look: Look, scale: str) -> Body:
