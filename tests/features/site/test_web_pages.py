@@ -17,8 +17,6 @@ from kit.http import ask, get
 from ratesvc.features.docs import openapi_json
 from ratesvc.features.docs.reference import titles
 from ratesvc.features.rendering import Queue
-from ratesvc.features.site.language import language_or_default
-from ratesvc.features.widget.view import TITLE
 from ratesvc.installed import FEATURES
 
 
@@ -38,15 +36,6 @@ async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: 
         assert b'<html lang="ru"' in (await ask(served.url, get(path, *lines))).body, (
             "a proxy may split a list into lines"
         )
-
-
-async def test_the_widget_speaks_more_languages_than_the_pages(served: Served) -> None:
-    """In every form, also where it has no rates to show."""
-    kazakh = language_or_default("kk").of_widget()
-    shown = {"2026-04-24": TITLE, "2031-01-01": "These rates are not available right now."}
-    for form, (day, sentence) in product(("frame", "card.svg"), shown.items()):
-        _, _, body = await served.get(f"/widget/{form}?lang=kk&date={day}")
-        assert kazakh.say(sentence) in body.decode(), (form, day)
 
 
 def ours(served: Served) -> str:
@@ -148,45 +137,12 @@ async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
     assert body == b"User-agent: *\n" + listed
 
 
-async def test_a_sentence_never_shows_the_rate_of_another_currency(served: Served) -> None:
-    """It has no name beside its number, so an unknown currency gets none. Only the builder shows the dollar instead."""
-    statuses = {"/widget": 404, "/widget/frame": 404, "/widget/rows.json": 404, "/widget/card.svg": 200}
-    for path, status in statuses.items():
-        found, _, body = await served.get(f"{path}?layout=inline&code=XQZ")
-        assert (found, b"\xe2\x82\xbd" in body) == (status, False), path
-    status, _, body = await served.get("/?layout=inline&code=XQZ")
-    assert (status, b"USD" in body, b"XQZ" in body) == (200, True, False)
-
-
 async def test_a_next_day_without_rates_has_a_page_that_says_why(served: Served) -> None:
     """Before the Bank has set them, and before anything is known."""
     for status, why in (404, b"has not set the rate for this day yet"), (503, b"No rates have been received yet"):
         found, headers, body = await served.get("/rate?date=next")
         assert (found, headers["Content-Type"], why in body) == (status, "text/html; charset=utf-8", True)
         served.service.publication = None
-
-
-@pytest.mark.parametrize(
-    ("was", "layout", "shown"),
-    [
-        ("table", "line", "layout=line&codes=USD"),
-        ("line", "table", "codes=USD"),
-        ("table", "table", "codes=USD&columns=name,today&head=0"),
-    ],
-)
-async def test_a_new_layout_begins_with_its_own_defaults(served: Served, was: str, layout: str, shown: str) -> None:
-    """A form does not send a switch that is off, nor one that the old layout lacks."""
-    address = f"{served.url}/?was={was}&layout={layout}&codes=USD&columns=name,today&lang=en"
-    async with served.http.get(address, allow_redirects=False) as answer:
-        assert (answer.status, answer.headers["Location"]) == (303, f"?{shown}&lang=en")
-        assert answer.headers["Cache-Control"] == "no-store"
-
-
-async def test_a_currency_that_is_moved_to_the_front_stands_there_alone(served: Served) -> None:
-    """In the code to copy, too."""
-    _, _, body = await served.get("/?was=table&live=1&codes=USD&codes=EUR&codes=CNY&first=EUR&lang=en")
-    assert set(re.findall("[A-Z]{3}(?:,[A-Z]{3})+", body.decode())) >= {"EUR,USD,CNY"}
-    assert b"EUR,USD,EUR" not in body
 
 
 async def test_the_reference_has_its_examples_while_long_answers_wait(

@@ -6,26 +6,23 @@ import gzip
 import json
 import re
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from html import unescape
 from pathlib import Path
 
 import aiohttp
 import pytest
 from conftest import first, golden, missing
+from kit import cases
 from kit.browser import Live, live_service
 from kit.service import ROOT
 from release_loader import LOCK, TERSER, built, changed, integrity
+from yarl import URL
 
-from ratesvc.config import Server, Settings
 from ratesvc.features.site.page import asset, hashes
 from ratesvc.features.site.text import PIXEL, text_width
 from ratesvc.features.widget import releases
 from ratesvc.features.widget.card import MARGIN
-from ratesvc.features.widget.view import WIDTHS
-from ratesvc.render.language import NOTHING
-from ratesvc.service.app import Service
-from ratesvc.web.server import listening
 
 EVERY = "name,today,next,change,percent"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -39,14 +36,6 @@ async def get(url: str, path: str) -> tuple[int, Mapping[str, str], str]:
 
 async def text_of(live: Live, path: str) -> str:
     return (await get(live.url, path))[2]
-
-
-@pytest.fixture
-async def empty(tmp_path: Path) -> AsyncIterator[str]:
-    """The address of a service that has no rates yet."""
-    settings = Settings(server=Server(port=0), data_dir=str(tmp_path))
-    async with Service(settings, scheduled=False) as service, listening(service) as url:
-        yield url
 
 
 def table_words(html: str) -> list[str]:
@@ -175,28 +164,6 @@ async def test_the_manifest_has_the_pins_of_what_is_served(live: Live) -> None:
     assert document["version"] == releases.RELEASE
 
 
-async def test_a_day_without_rates_shows_nothing_or_a_sentence(live: Live) -> None:
-    """Nothing in a page of the host, a sentence in a frame, a neutral picture."""
-    for path in ("/widget", "/widget/rows.json"):
-        assert (await get(live.url, f"{path}?date=1992-06-30"))[::2] == (404, "")
-    status, _, page = await get(live.url, "/widget/frame?date=1992-06-30&theme=dc3545")
-    assert (status, "These rates are not available right now." in page) == (404, True)
-    status, headers, _ = await get(live.url, "/widget/card.svg?date=1992-06-30")
-    assert (status, headers["Cache-Control"]) == (200, "no-store")
-
-
-@pytest.mark.parametrize("code", ["BYR", "RUB"])
-@pytest.mark.parametrize("layout", ["table", "line", "bar", "converter"])
-async def test_a_widget_whose_only_currency_has_no_rate_says_so(live: Live, layout: str, code: str) -> None:
-    """It showed eight others."""
-    document = json.loads(await text_of(live, f"/widget/rows.json?codes={code}&layout={layout}&pending=1"))
-    assert [(row["unit"], {*row["cells"]}) for row in document["rows"]] == [(code, {NOTHING})]
-    said = document["title"] + "." if layout == "line" else document["note"]
-    assert said == f"The Bank of Russia has no rate for {code}."
-    assert "converter" not in document
-    assert said.rstrip(".") in await words_of_card(live, f"codes={code}&layout={layout}")
-
-
 async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
     """It has no blanks, so it breaks between characters."""
     heading = "俄罗斯银行官方外汇汇率" * 5
@@ -208,114 +175,30 @@ async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
     assert all(text_width(line, 16) <= (int(width[1]) - 2 * MARGIN) * PIXEL for line in lines)
 
 
-@pytest.mark.parametrize("lang", ["de", "ar", "ru"])
-async def test_a_heading_of_the_host_is_in_the_language_of_the_page(live: Live, lang: str) -> None:
-    """If our sentences are English, our title is marked as English, and the host's heading is not."""
-    english = lang != "ru"
-    for heading, ours in (("", english), ("none", english), ("Wechselkurse", False)):
-        query = f"lang={lang}&heading={heading}"
-        for path in ("/widget", "/widget/frame"):
-            titles = re.findall(r"<(?:caption|title)[^>]*>", await text_of(live, f"{path}?{query}"))
-            assert len(titles) == (2 if path == "/widget/frame" else 1)
-            assert [('lang="en"' in title) for title in titles] == [ours] * len(titles)
-        document = json.loads(await text_of(live, f"/widget/rows.json?{query}"))
-        assert document.get("title_lang") == ("en" if ours else None)
-        assert document.get("words_lang") == ("en" if english else None)
+def told(status: int, headers: Mapping[str, str], body: str) -> str:
+    """What an answer says, and the languages that it marks; of the builder its presets, its notices and its code."""
+    named = [headers.get(name, "").partition(",")[0] for name in ("Cache-Control", "Retry-After")]
+    head = filter(None, (str(status), *named, headers.get("Location")))
+    if "code-element" in body:
+        presets = re.findall('href="(.*?)">', body.partition('"row presets"')[2].partition("</p>")[0])
+        code = body.partition('id="code-element"')[2].partition("&lt;")[2].partition("&gt;")[0]
+        body = " ".join([*re.findall('<p class="notice" .*?</p>', body), *presets, code])
+    if not body.startswith("{"):
+        body = re.sub("<(style|script).*?</\\1>", "", body, flags=re.DOTALL)
+        body = re.sub('<[^>]* lang="(.*?)"(?: dir="(.*?)")?[^>]*>', r" [\1 \2] ", body)
+        body = re.sub("<[^>]+>", " ", body)
+    words = unescape(unescape(body)).split()
+    return f"{', '.join(head)}\n{' '.join(words)}".rstrip()
 
 
-async def test_nothing_stored_yet(empty: str) -> None:
-    """Rows and fragment are empty with 503 and Retry-After. The card is a neutral picture that no cache keeps."""
-    for path in ("/widget", "/widget/rows.json"):
-        status, headers, text = await get(empty, path)
-        assert (status, headers["Retry-After"], text) == (503, "30", "")
-    for lang, said in (("de", "en"), ("ru", "ru")):
-        status, headers, card = await get(empty, f"/widget/card.svg?lang={lang}")
-        assert (status, headers["Cache-Control"]) == (200, "no-store")
-        assert f' lang="{said}" ' in card
-    status, _, page = await get(empty, "/widget/frame?lang=ru")
-    assert (status, "Сейчас эти курсы недоступны." in page) == (503, True)
-    assert 'href="https://www.cbr.ru/currency_base/daily/"' in page
-    page = (await get(empty, "/widget/frame?lang=de"))[2]
-    assert 'href="https://www.cbr.ru/eng/currency_base/daily/"' in page
-    for lang, tag in (("ar", "en"), ("zh-Hans", "zh-Hans")):
-        assert f'<html lang="{tag}" dir="ltr"' in (await get(empty, f"/embed?lang={lang}"))[2]
-
-
-@pytest.mark.parametrize(
-    ("query", "tag"), [("lang=de", "en"), ("lang=ar", "en"), ("lang=de&ui=ru", "ru"), ("lang=zh-CN", "zh-Hans")]
-)
-async def test_the_builder_without_rates_speaks_the_language_of_its_page(empty: str, query: str, tag: str) -> None:
-    """English sentences are not marked as German or Arabic."""
-    status, _, page = await get(empty, f"/?{query}")
-    assert (status, f'<html lang="{tag}" dir="ltr">' in page) == (503, True)
-
-
-async def test_a_frame_of_oembed_is_no_larger_than_its_consumer_allows(live: Live) -> None:
-    ours = f"{live.url}/embed?codes=USD%26lang=ru".replace("?", "%3F")
-    status, _, text = await get(live.url, f"/oembed?url={ours}&maxwidth=200&maxheight=150")
-    document = json.loads(text)
-    assert (status, document["width"], document["height"]) == (200, 200, 150)
-    assert document["html"].startswith(f'<iframe src="{live.url}/embed?codes=USD&amp;lang=ru" width="200" height="150"')
-
-
-@pytest.mark.parametrize("size_given", ["%26width=400", "%26width=600%26height=500"])
-async def test_a_narrower_frame_is_higher(live: Live, size_given: str) -> None:
-    """Rows and title wrap in a narrower frame, so it needs more height."""
-    address = f"/oembed?url={live.url}/embed%3Fcolumns=name,today,next,change,percent{size_given}"
-
-    async def size(limits: str) -> tuple[int, int]:
-        document = json.loads(await text_of(live, address + limits))
-        return document["width"], document["height"]
-
-    wide, usual = await size("")
-    assert await size("&maxwidth=2000") == (wide, usual)
-    narrow, high = await size("&maxwidth=300")
-    assert (narrow, high > usual) == (300, True)
-    assert (await size("&maxwidth=200"))[1] >= high
-    assert await size("&maxwidth=1") == (1, (await size(f"&maxwidth={WIDTHS.start}"))[1])
-    assert await size("&maxwidth=240&maxheight=300") == (240, 300)
-
-
-async def test_a_preset_is_a_whole_choice_in_the_readers_language(live: Live) -> None:
-    """A line above a page, a narrow column, a card of its own."""
-    page = await text_of(live, "/?lang=de&ui=ru&codes=JPY&theme=dark")
-    found = re.findall(r'<a href="([^"]+)">(Шапка|Колонка|Карточка)</a>', page)
-    shown = {}
-    for address, name in found:
-        code = unescape(await text_of(live, f"/{unescape(address)}")).partition('id="code-element"')[2]
-        shown[name] = re.findall(r'<cbr-rates (.*?) style="', unescape(code))[0]
-        assert '<html lang="ru"' in await text_of(live, f"/{unescape(address)}")
-    assert shown == {
-        "Шапка": 'layout="line" codes="USD,EUR,CNY" lang="de"',
-        "Колонка": 'codes="USD,EUR,CNY" columns="next,change" head="0" heading="short" lang="de"',
-        "Карточка": 'columns="today,next,change" heading="short" spark="30" converter="1" lang="de" theme="light"',
-    }
-
-
-@pytest.mark.parametrize(
-    ("query", "notice"),
-    [
-        ("was=table&columns=name", "No currency is chosen, so you see the default ones."),
-        (
-            f"codes={','.join(['USD', *(f'X{a}{b}' for a in 'ABCDE' for b in 'ABCDE')])}",
-            "The first 20 currencies are shown.",
-        ),
-        ("was=table&codes=USD", "No column is chosen, so you see the default ones."),
-        ("width=5000", "Width: 120–2000 pixels."),
-        ("height=5", "Height: 24–4000 pixels."),
-        ("href=javascript:1", "The link must begin with https:// or http://."),
-        ("codes=USD&columns=name,next", ""),
-    ],
-)
-async def test_the_builder_says_what_it_does_not_show(live: Live, query: str, notice: str) -> None:
-    """Instead of silently showing defaults."""
-    found = re.findall('<p class="notice" role="status">(.*?)</p>', await text_of(live, f"/?{query}"))
-    assert list(map(unescape, found)) == ([notice] if notice else [])
-
-
-async def test_a_sentence_has_no_choices_that_its_form_does_not_show(live: Live) -> None:
-    """After a table of his own colour a host gets a plain number: without the field he could not undo its ground."""
-    looks = "theme=own&ground=%23ffcc00&updown=none&heading=own&own=Rates"
-    target = f"{live.url}/?was=bar&layout=inline&codes=USD&{looks}&unit=1&symbols=1&lang=en"
-    async with aiohttp.ClientSession() as http, http.get(target, allow_redirects=False) as answer:
-        assert (answer.status, answer.headers["Location"]) == (303, "?layout=inline&codes=USD&lang=en")
+async def test_each_answer_says_what_it_shows(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """golden/widget/says.txt: also where there are no rates, or with - nothing at all."""
+    answers, ours = {}, live.url.replace("127.0.0.1", "localhost")
+    for asked in cases.questions("widget/says.txt"):
+        with monkeypatch.context() as without:
+            if asked.startswith("-"):
+                without.setattr(live.service, "publication", None)
+            address = URL(live.url + asked.removeprefix("-").replace("@", ours), encoded=True)
+            async with aiohttp.ClientSession() as http, http.get(address, allow_redirects=False) as answer:
+                answers[asked] = told(answer.status, answer.headers, (await answer.text()).replace(ours, "@"))
+    cases.check("widget/says.txt", answers)
