@@ -94,11 +94,10 @@ def _of_form(query: MultiMapping[str]) -> MultiMapping[str]:
         return query
     layout = query.get("layout", "table")
     meant = [(name, query.get(own if query.get(name) == "own" else name, "")) for name, own in OWN.items()]
-    is_other = query["was"] != layout
-    off = () if is_other else tuple((name, "0") for name in SWITCHES if name not in query)
+    off = [(name, "0") for name in SWITCHES if name not in query]
     items = sorted(query.items(), key=lambda item: item != ("codes", query.get("first")))
+    left_out = {*(OF_ONE_LAYOUT if query["was"] != layout else ()), *(NO_SENTENCE_HAS if layout == "inline" else ())}
     kept = [*(item for item in items if item[0] not in OWN), *off, *meant]
-    left_out = {*(OF_ONE_LAYOUT if is_other else ()), *(NO_SENTENCE_HAS if layout == "inline" else ())}
     return MultiDict([(name, value) for name, value in kept if name not in left_out])
 
 
