@@ -166,12 +166,9 @@ class Backfill:
         if before.until < whole.until:
             later = await self._client.dynamic(USD, before.until + ONE_DAY, whole.until)
         not_held = [record for record in later if record.effective_date not in self._history.days]
-        columns = {column.currency.cbr_id: column for column in stored}
         if len(not_held) > MOST_DAILY_DOCUMENTS:
             return None
-        # A command also looks for ids that the catalogue or a document names, and that have no column.
-        if not self._refresher.scheduled and any(named.cbr_id not in columns for named in await self._currencies()):
-            return None
+        columns = {column.currency.cbr_id: column for column in stored}
         for record in later:
             if revision := self._history.of_date(record.effective_date):
                 columns = with_revision(columns, revision)

@@ -53,10 +53,9 @@ class Sync:
         wanted = fields if read_all else fields - {field_of(revision) for revision in self._history.documents()}
         revisions = await self._store.revisions(wanted)
         theirs, columns = glance.coverage[0] if glance.coverage else None, list[Column]()
-        if glance.coverage and (read_all or self._is_more(*glance.coverage)):
+        if theirs and (read_all or self._is_more(theirs)):
             theirs, columns = await self._store.history() or (None, [])
-        is_more = theirs is not None and self._is_more(theirs, len(columns))
-        self._history.hold(revisions.values(), columns, theirs if is_more else None)
+        self._history.hold(revisions.values(), columns, theirs if theirs and self._is_more(theirs) else None)
         # A value that could not be read has been deleted.
         stored = fields - wanted | revisions.keys()
         sheets = await self._store.add(sheet for sheet in self._history.documents() if field_of(sheet) not in stored)
@@ -67,10 +66,10 @@ class Sync:
         dropped, self._store.dropped = self._store.dropped, 0
         return Repairs(sheets, len(columns), dropped)
 
-    def _is_more(self, theirs: Coverage, columns: int) -> bool:
-        """Whether Redis has days or currencies that memory lacks. Memory may have admitted days that Redis has not."""
+    def _is_more(self, theirs: Coverage) -> bool:
+        """Whether Redis has days that memory lacks. Memory may have admitted days that Redis has not."""
         ours = self._history.coverage
         if ours is None or not theirs.covers(ours):
             return ours is None
         open_days = tuple(day for day in theirs.open_days if day not in self._history.days)
-        return replace(theirs, open_days=open_days) != ours or columns > len(self._history.every_column())
+        return replace(theirs, open_days=open_days) != ours

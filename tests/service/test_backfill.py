@@ -34,7 +34,6 @@ from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
 from ratesvc.service.refresh import Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
-from ratesvc.storage.records import encode_coverage
 from ratesvc.storage.redis import RedisConnection, cancel
 from ratesvc.storage.store import Store
 
@@ -42,8 +41,6 @@ EVERY_DAY = [*DAYS, *workdays(SATURDAY, 40)]
 WRONG = DAYS[10]
 NAMELESS = ["R01435", "R01436", "R01700"]
 """Ids of the replica's catalogue without a code: an item that has none, and two that are parents only."""
-LIRA = Quote("TRL", "792", "R01700", 1000000, Decimal("22.2616"), "Турецких лир")
-"""The catalogue names its id only as a parent; its daily document has the code."""
 
 
 @pytest.fixture
@@ -391,29 +388,6 @@ async def test_a_run_asks_for_what_is_missing_and_admits_what_is_right(
         before, version = version, (await store.glance()).version
         noted += ["nothing is written"] * (before == version)
     cases.check_one("backfill.txt", question, "\n".join(noted))
-
-
-# What is asked for, and what it becomes
-
-
-async def test_no_replica_uses_the_figures_of_a_new_id_before_they_are_admitted(
-    bank: Bank, replica: Replica, other: Replica
-) -> None:
-    """A replica may start at every step of the run; the slip is in the series alone."""
-    await replica.run()
-    await replica.lose(LIRA.cbr_id)
-    await replica.store.connection.client.set(replica.coverage, encode_coverage(Coverage(FIRST_DAY, FRIDAY), 0))
-    publish_with(bank, LIRA, DAYS[:10])
-    bank.series[LIRA.cbr_id][DAYS[5]] = (1000000, Decimal(222616))
-    await replica.read()
-    bank.asked.clear()
-    async for _ in replica.command().steps():
-        other.sync = Sync(other.store, other.history)
-        await other.read()
-        assert other.history.in_force(DAYS[5], FRIDAY).sheet.by_code.get("TRL", LIRA) == LIRA
-    assert other.history.in_force(DAYS[5], FRIDAY).sheet.by_code["TRL"] == LIRA
-    await replica.read()
-    assert replica.days("TRL") == DAYS[:10]
 
 
 # The service runs it by itself
