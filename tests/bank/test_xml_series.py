@@ -26,36 +26,29 @@ DECLARED = '<?xml version="1.0" encoding="windows-1251"?>'
 
 @dataclasses.dataclass(frozen=True)
 class Day:
-    """One <Record>, as text; a field that is None is left out."""
+    """One <Record>, as text; without a `unit` it has none."""
 
     date: str
-    value: str | None = "75,5273"
-    nominal: str | None = "1"
-    unit: str | None = None
-    cbr_id: str | None = USD
+    value: str
+    nominal: str = "1"
+    unit: str = ""
+    cbr_id: str = USD
 
     @property
     def xml(self) -> str:
-        named = "" if self.cbr_id is None else f' Id="{self.cbr_id}"'
-        fields = {"Nominal": self.nominal, "Value": self.value, "VunitRate": self.unit}
-        inner = "".join(f"<{tag}>{text}</{tag}>" for tag, text in fields.items() if text is not None)
-        return f'<Record Date="{self.date}"{named}>{inner}</Record>'
+        unit = f"<VunitRate>{self.unit}</VunitRate>" if self.unit else ""
+        inner = f"<Nominal>{self.nominal}</Nominal><Value>{self.value}</Value>{unit}"
+        return f'<Record Date="{self.date}" Id="{self.cbr_id}">{inner}</Record>'
 
 
 DAYS = (Day("23.04.2026", "75,1000"), Day("24.04.2026", "75,2000"), Day("25.04.2026", "75,5273", unit="75,5273"))
 
 
-def series(
-    *days: Day | str,
-    cbr_id: str = USD,
-    since: str = "01.04.2026",
-    until: str = "25.04.2026",
-    name: str = "Foreign Currency Market Dynamic",
-) -> bytes:
-    """XML_dynamic as the Bank sends it; a string among the days is put in as it is."""
-    inside = "".join(day if isinstance(day, str) else day.xml for day in days)
-    head = f'ID="{cbr_id}" DateRange1="{since}" DateRange2="{until}" name="{name}"'
-    return f"{DECLARED}<ValCurs {head}>{inside}</ValCurs>".encode("windows-1251")
+def series(*days: Day, cbr_id: str = USD) -> bytes:
+    """XML_dynamic as the Bank sends it."""
+    dates = 'DateRange1="01.04.2026" DateRange2="25.04.2026"'
+    head = f'<ValCurs ID="{cbr_id}" {dates} name="Foreign Currency Market Dynamic">'
+    return f"{DECLARED}{head}{''.join(day.xml for day in days)}</ValCurs>".encode("windows-1251")
 
 
 def printed(raw: bytes) -> list[tuple[str, str, str]]:
@@ -91,17 +84,15 @@ DOLLAR = {
 }
 
 
-def item(cbr_id: str | None = USD, more: str = "", **changed: str | None) -> str:
-    """One <Item> of the catalogue; a field that is None is left out."""
-    fields = {**DOLLAR, **changed}
-    inner = "".join(f"<{tag}>{text}</{tag}>" for tag, text in fields.items() if text is not None)
-    named = "" if cbr_id is None else f' ID="{cbr_id}"'
-    return f"<Item{named}>{inner}{more}</Item>"
+def item(cbr_id: str = USD, **changed: str) -> str:
+    """One <Item> of the catalogue."""
+    inner = "".join(f"<{tag}>{text}</{tag}>" for tag, text in {**DOLLAR, **changed}.items())
+    return f'<Item ID="{cbr_id}">{inner}</Item>'
 
 
-def catalogue(*items: str, root: str = "Valuta") -> bytes:
+def catalogue(*items: str) -> bytes:
     """XML_valFull as the Bank sends it."""
-    text = f'{DECLARED}<{root} name="Foreign Currency Market Lib">{"".join(items)}</{root}>'
+    text = f'{DECLARED}<Valuta name="Foreign Currency Market Lib">{"".join(items)}</Valuta>'
     return text.encode("windows-1251", "xmlcharrefreplace")
 
 

@@ -18,7 +18,6 @@ class Row:
     value: str | None
     name: str | None
     unit: str | None = None
-    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,27 +71,17 @@ class Document:
     day: date = DAY
     layout: Layout = field(default=ONE_LINE)
     date: str | None = None
-    name: str | None = "Foreign Currency Market"
-    root: str = "ValCurs"
-    attributes: str = ""
-    declaration: str | None = None
-    prologue: str = ""
-    inside: str = ""
+    name: str = "Foreign Currency Market"
 
     @property
     def text(self) -> str:
         """The document before it is encoded."""
         shape = self.layout
         declared = f'<?xml version="1.0" encoding="{shape.encoding}"{shape.close}?>'
-        parts = [declared if self.declaration is None else self.declaration, self.prologue, self._opening()]
-        parts += [self.inside, *(_row(row, shape) for row in self.rows), f"</{self.root}>"]
-        return shape.newline.join(part for part in parts if part)
-
-    def _opening(self) -> str:
         digits = (f"{self.day.day:02d}", f"{self.day.month:02d}", f"{self.day.year:04d}")
-        date_text = self.layout.separator.join(digits) if self.date is None else self.date
-        named = "" if self.name is None else f" name={quoteattr(self.name)}"
-        return f"<{self.root} Date={quoteattr(date_text)}{named}{self.attributes}>"
+        date_text = shape.separator.join(digits) if self.date is None else self.date
+        opening = f"<ValCurs Date={quoteattr(date_text)} name={quoteattr(self.name)}>"
+        return shape.newline.join([declared, opening, *(_row(row, shape) for row in self.rows), "</ValCurs>"])
 
     def __bytes__(self) -> bytes:
         """As sent."""
@@ -104,7 +93,7 @@ def _row(row: Row, shape: Layout) -> str:
     fields = {**texts, "Value": row.value, "VunitRate": _unit(row, shape)}
     inner = [f"<{tag}>{escape(text)}</{tag}>" for tag, text in fields.items() if text is not None]
     opening = "<Valute>" if row.cbr_id is None else f"<Valute ID={quoteattr(row.cbr_id)}>"
-    lines = [opening, *(shape.indent + part for part in [*inner, row.more] if part), "</Valute>"]
+    lines = [opening, *(shape.indent + part for part in inner), "</Valute>"]
     return shape.newline.join(shape.indent + line for line in lines)
 
 
