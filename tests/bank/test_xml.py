@@ -17,8 +17,6 @@ from ratesvc.bank.xml import charset_of, parse_daily, unknown_parts, write_daily
 from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.errors import BadDocument
 
-DECLARED = '<?xml version="1.0" encoding="windows-1251"?>'
-
 
 def refused(raw: bytes | Document) -> str:
     """The reason for which the parser refuses."""

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from kit.dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
 from ratesvc.domain.columns import Column, Currency, Days, composed, sheet_days
-from ratesvc.domain.rates import Quote, Revision, Sheet
 
 FETCHED = datetime(2026, 4, 24, 12, tzinfo=UTC)
 USD = Currency("R01235", "R01235", "USD", "840", "Доллар США", "US Dollar")
@@ -101,14 +100,6 @@ def test_a_closed_range_has_both_ends(records: Records, since: date, until: date
     made, expected = column(records), [day for day in sorted(records) if since <= day <= until]
     first, last = made.places(Days(since, until))
     assert list(map(date.fromordinal, made.days[first:last])) == expected
-
-
-def dollar(value: str, nominal: int = 1) -> Quote:
-    return Quote("USD", "840", "R01235", nominal, Decimal(value), "Доллар США")
-
-
-def revision(day: date, *quotes: Quote, fetched_at: datetime = FETCHED) -> Revision:
-    return Revision(Sheet(day, quotes), 1, fetched_at)
 
 
 def test_a_sheet_is_composed_of_the_columns_that_have_its_day() -> None:

@@ -146,7 +146,6 @@ BUSY = {
     "/v1/sheets": "?since=2026-04-21",
     "/v1/history.csv": "?codes=GBP",
 }
-STRICT = ("/chart", "/chart/frame", "/chart.svg", "/chart.png", "/rate")
 STREAMS = {one["path"] for one in OPERATIONS if "text/event-stream" in one["responses"][200]["content"]}
 
 

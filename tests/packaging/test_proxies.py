@@ -48,7 +48,6 @@ NOBODY = "http://127.0.0.1:1"
 # A busy machine may not ask a thousand in ten seconds.
 FEW = {"gt 1000": "gt 100"}
 TIGHT = {"rate=100r/s": "rate=1r/m", "burst=600": "burst=5"}
-SOON = {"read_timeout 40s": "read_timeout 1s"}
 IMPATIENT = {"lb_try_duration 10s": "lb_try_duration 1s", "lb_try_duration 45s": "lb_try_duration 1s"}
 
 

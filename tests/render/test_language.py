@@ -40,7 +40,7 @@ def test_any_tag_has_a_language(tag: str | None) -> None:
     assert language_or_default(tag).tag == ("de" if tag else "en")
 
 
-VALUE, MOVE = Decimal("12345.67"), Decimal("-0.1221")
+VALUE = Decimal("12345.67")
 
 
 def written_in(question: str) -> str:

@@ -25,7 +25,6 @@ from ratesvc.features.widget import releases
 from ratesvc.features.widget.card import MARGIN
 
 EVERY = "name,today,next,change,percent"
-SVG = "{http://www.w3.org/2000/svg}"
 LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
 
 
