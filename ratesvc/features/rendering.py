@@ -87,11 +87,7 @@ def workers_of(service: Service) -> Workers:
 
 
 async def rendered(
-    service: Service,
-    publication: Publication,
-    key: Hashable,
-    render: Render,
-    queue: Queue = Queue.SMALL,
+    service: Service, publication: Publication, key: Hashable, render: Render, queue: Queue = Queue.SMALL
 ) -> Body:
     """The publication's body, rendered and compressed in a thread at the first request; later requests wait for that.
 

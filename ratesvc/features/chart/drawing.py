@@ -63,12 +63,7 @@ class Drawing:
     """
 
     def __init__(
-        self,
-        series: Mapping[str, Sequence[Point]],
-        look: ChartLook,
-        *,
-        quote: str = "RUB",
-        indexed: bool = False,
+        self, series: Mapping[str, Sequence[Point]], look: ChartLook, *, quote: str = "RUB", indexed: bool = False
     ) -> None:
         self._look, self._quote, self._indexed = look, quote, indexed
         self.rates = {code: points for code, points in series.items() if points}

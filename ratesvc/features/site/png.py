@@ -81,16 +81,11 @@ def size_of(svg: str) -> tuple[int, int]:
     return width, height
 
 
-def drawable(svg: str) -> bool:
-    """Whether our fonts have every visible character."""
-    return _characters().issuperset(_UNSEEN.sub("", svg))
-
-
 def first_drawable(pictures: Iterable[str]) -> str:
-    """The first picture that our fonts can write, or else the last, which is in English."""
+    """The first picture whose visible characters our fonts have, or else the last, which is in English."""
     picture = ""
     for picture in pictures:
-        if drawable(picture):
+        if _characters().issuperset(_UNSEEN.sub("", picture)):
             break
     return picture
 

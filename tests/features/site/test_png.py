@@ -45,7 +45,7 @@ async def test_a_card_for_mail(live: Live, layout: str, lang: str) -> None:
     width, height = map(int, re.findall(r'<svg [^>]*width="(\d+)" height="(\d+)"', drawn)[0])
     assert (size(plain), size(fine)) == ((width, height), (2 * width, 2 * height))
     assert len(fine) <= 23_000
-    assert png.drawable(drawn)
+    assert png.first_drawable([drawn, ""]) == drawn
 
 
 @pytest.mark.parametrize("scale", [1, 2])
@@ -68,7 +68,8 @@ async def test_a_card_of_twenty_currencies(live: Live) -> None:
 async def test_the_fonts_have_every_currency(live: Live, lang: str) -> None:
     language = language_or_default(lang)
     names = [language.currency(code, count) for code in live.service.history.codes() for count in (1, 10, 100)]
-    assert png.drawable(" ".join([*names, *map(language.currency, get_global("all_currencies")), language.say(TITLE)]))
+    text = " ".join([*names, *map(language.currency, get_global("all_currencies")), language.say(TITLE)])
+    assert png.first_drawable([text, ""]) == text
 
 
 @pytest.mark.parametrize("lang", ["ar", "th"])
