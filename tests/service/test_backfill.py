@@ -163,12 +163,6 @@ class Replica:
         return [day for day, _ in series(self.history, code, SeriesParams((code,), Days(since, EVERY_DAY[-1])))]
 
 
-async def covered(replica: Replica) -> Coverage | None:
-    """The complete days in Redis."""
-    held = (await replica.store.glance()).coverage
-    return held[0] if held else None
-
-
 async def finished(steps: AsyncIterator[Progress]) -> None:
     async for _ in steps:
         pass
@@ -200,19 +194,6 @@ def err(bank: Bank, day: date = WRONG) -> None:
     """Make the series wrong on one settled day, and its daily document wrong in another way."""
     bank.documents[day] = daily_xml(changed(sheet(day), KZT=times("10")))
     bank.series["R01335"][day] = (100, Decimal("99.9999"))
-
-
-def publish_with(bank: Bank, quote: Quote, days: list[date]) -> None:
-    """The Bank quotes one more currency on these days."""
-    bank.publish(*(Sheet(day, (*bank.truth[day][-1].quotes, quote)) for day in days))
-
-
-def goes_on(bank: Bank, clock: Clock, count: int = 6) -> list[date]:
-    """The Bank publishes so many sheets more. Returns their days, of which the last has come."""
-    later = list(workdays(SATURDAY, count))
-    bank.publish(*map(sheet, later))
-    clock.moment = datetime.combine(later[-1], time(9), UTC)
-    return later
 
 
 # Stories
@@ -287,7 +268,8 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             value, _, nominal = figure.partition("/")
             bank.series.setdefault(cbr_id, {})[day_of(day)] = int(nominal or 1), Decimal(value)
         case "adds", code, cbr_id, *days:
-            publish_with(bank, Quote(code, "998", cbr_id, 10, Decimal("31.4159"), "Незнакомых денег"), days_of(days))
+            quote = Quote(code, "998", cbr_id, 10, Decimal("31.4159"), "Незнакомых денег")
+            bank.publish(*(Sheet(day, (*bank.truth[day][-1].quotes, quote)) for day in days_of(days)))
         case "refuses", *days:
             bank.refuses(*days_of(days))
         case "forgets", *ids:
@@ -303,7 +285,9 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
         case "clock", day, hour:
             clock.moment = datetime.fromisoformat(f"{day_of(day)}T{hour}+03:00")
         case "goes", count:
-            goes_on(bank, clock, int(count))
+            later = list(workdays(SATURDAY, int(count)))
+            bank.publish(*map(sheet, later))
+            clock.moment = datetime.combine(later[-1], time(9), UTC)
         case "takes", *days:
             for one in days_of(days):
                 bank.takes_back(one)
@@ -381,11 +365,13 @@ async def test_a_run_asks_for_what_is_missing_and_admits_what_is_right(
                 noted.append(f"{step}: {error}".replace(bank.url.removeprefix("http://"), "the Bank"))
             continue
         noted += [*state(bank, replica), *(f"other {line}" for line in state(bank, other)), *asked(bank)]
-        if (kept := await covered(replica)) != replica.history.coverage:
+        glance = await store.glance()
+        kept, _ = glance.coverage or (None, 0)
+        if kept != replica.history.coverage:
             noted.append(f"Redis is complete {complete(kept)}")
         if waiting := [case.effective_date for case in await store.quarantine.cases() if case.effective_date]:
             noted.append(f"quarantine {named(sorted(waiting))}")
-        before, version = version, (await store.glance()).version
+        before, version = version, glance.version
         noted += ["nothing is written"] * (before == version)
     cases.check_one("backfill.txt", question, "\n".join(noted))
 

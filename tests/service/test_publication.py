@@ -197,13 +197,6 @@ async def served(served: Served) -> Served:
     return served
 
 
-async def on_saturday(bank: Bank, served: Served, clock: Clock) -> None:
-    """Saturday's sheet is in force, so Friday is over."""
-    await announced(bank, served, clock, SATURDAY)
-    clock.moment = datetime(2026, 4, 25, 6, 0, tzinfo=UTC)
-    served.service.publish()
-
-
 async def test_a_publication_is_replaced_only_by_news(served: Served, clock: Clock) -> None:
     """One more sheet, another hour and another day make a new publication; the same knowledge does not."""
     service = served.service
@@ -245,7 +238,9 @@ async def test_a_clock_that_is_set_back_over_midnight_leaves_no_yesterday_behind
 
 async def test_a_revision_never_changes(bank: Bank, served: Served, clock: Clock) -> None:
     """Not even when the sheet before it is corrected afterwards. It is not immutable: a lost store counts anew."""
-    await on_saturday(bank, served, clock)
+    await announced(bank, served, clock, SATURDAY)
+    clock.moment = datetime(2026, 4, 25, 6, 0, tzinfo=UTC)
+    served.service.publish()
     path = "/v1/rates/2026-04-24?revision=1"
     _, headers, said = await served.get(path)
     assert "immutable" not in headers["Cache-Control"]
