@@ -10,7 +10,7 @@ import click
 
 from ratesvc.bank.admission import assess_beside
 from ratesvc.bank.xml import parse_daily
-from ratesvc.commands.running import opened, require_data
+from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, plain
 from ratesvc.errors import BadDocument
@@ -25,8 +25,7 @@ Output = tuple[Any, str | bytes]
 
 async def decide(settings: Settings, action: str, name: str | None, *, yes: bool, as_json: bool) -> None:
     """Do one action on the quarantine and print a report. A service may run meanwhile. Raises RatesvcError."""
-    require_data(settings, demo=False)
-    async with opened(settings, demo=False) as service:
+    async with opened(settings, demo=False, requires=True) as service:
         document, text = await _done(service, action, name, yes=yes, as_json=as_json)
         click.echo(encode(document) if as_json else text, nl=as_json)
 
@@ -64,8 +63,7 @@ def _ask(question: str, text: str, *, yes: bool, as_json: bool) -> None:
 
 async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -> None:
     """Withdraw the published sheet of a day and print a report. A service may run meanwhile. Raises RatesvcError."""
-    require_data(settings, demo=False)
-    async with opened(settings, demo=False) as service:
+    async with opened(settings, demo=False, requires=True) as service:
         withdrawal, now = decisions.withdrawal(service.refresher, day), service.history.of_date(day)
         assert now  # noqa: S101 -- otherwise there is nothing to withdraw
         has_before = bool(withdrawal.sheet.quotes)

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -40,17 +39,21 @@ def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, *, demo: bool, scheduled: bool = False, creates: bool = False
+    settings: Settings, *, demo: bool, scheduled: bool = False, creates: bool = False, requires: bool = False
 ) -> AsyncIterator[Service]:
     """The running service; in demo mode it asks the recorded Bank through the ordinary client.
 
-    Only a command that `creates` data leaves a data folder where there was none.
+    Only a command that `creates` data leaves a data folder where there was none. One that `requires` data raises
+    EngineError there, because an empty store would say that all is well.
     """
     async with AsyncExitStack() as stack:
-        clock = utc_now
-        if not creates and missing_data(settings, demo=demo):
-            folder = stack.enter_context(TemporaryDirectory(prefix="ratesvc-", ignore_cleanup_errors=True))
-            settings = msgspec.structs.replace(settings, data_dir=folder)
+        clock, folder = utc_now, engine_folder(settings, demo=demo)
+        if folder and not (creates or folder.exists()):
+            if requires:
+                where = folder.resolve()
+                raise EngineError(f"there is no data in {where}: run this where the service runs, with its settings")
+            temporary = stack.enter_context(TemporaryDirectory(prefix="ratesvc-", ignore_cleanup_errors=True))
+            settings = msgspec.structs.replace(settings, data_dir=temporary)
         if demo:
             address = await stack.enter_async_context(recorded_bank())
             bank = Cbr(mirrors=(address,), host_names=settings.cbr.host_names, backfill_gap_seconds=0)
@@ -59,18 +62,6 @@ async def opened(
         if demo:
             service.history.recorded_from = RECORDED_FROM
         yield await stack.enter_async_context(service)
-
-
-def missing_data(settings: Settings, *, demo: bool) -> Path | None:
-    """The folder in which a service with these settings keeps its data, if it needs one and there is none."""
-    folder = engine_folder(settings, demo=demo)
-    return folder.resolve() if folder and not folder.exists() else None
-
-
-def require_data(settings: Settings, *, demo: bool) -> None:
-    """Raises EngineError where there is no data, because an empty store would say that all is well."""
-    if folder := missing_data(settings, demo=demo):
-        raise EngineError(f"there is no data in {folder}: run this where the service runs, with its settings")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from operator import attrgetter
 import click
 import msgspec
 
-from ratesvc.commands.running import opened, progress_shown, require_data
+from ratesvc.commands.running import opened, progress_shown
 from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
@@ -37,8 +37,7 @@ async def verify(settings: Settings, *, repair: bool, as_json: bool, demo: bool)
     Raises RatesvcError if anything differs in the end.
     """
     unrepaired: dict[date, str] = {}
-    require_data(settings, demo=demo)
-    async with opened(settings, demo=demo) as service:
+    async with opened(settings, demo=demo, requires=True) as service:
         with progress_shown(as_json=as_json) as on_step:
             found = differences = await differences_of(service, on_step)
         if repair:
