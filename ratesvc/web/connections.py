@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from ratesvc.web.problems import EXPECTATION, INTERNAL, MALFORMED, TOO_LARGE, not_found, refusal
-from ratesvc.web.responses import Respond
+from ratesvc.web.responses import Recall, Respond
 
 LINGER_S = 2.0
 """How long the body of a refused request is read, so that its sender sees the refusal."""
@@ -106,18 +106,18 @@ class Connection(RequestHandler):
 async def accepting(
     app: web.Application,
     listener: socket.socket,
-    wrap: Callable[[Respond], Respond] | None = None,
+    recall: Recall = lambda _: None,
     install: Callable[[Connection, web.Server], None] | None = None,
 ) -> AsyncIterator[None]:
     """Answer on this socket while the context lasts. At its end finish the answers that are being sent.
 
-    `wrap` wraps the application's handler, behind the limits. `install` may change each new connection.
+    `recall` gives answers for which the application is not called. `install` may change each new connection.
     """
     # A client that leaves a stream gives up its place at once, by the cancellation of its handler.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=FINISH_S, handler_cancellation=True)
     await runner.setup()
     server, loop = cast("web.Server", runner.server), asyncio.get_running_loop()
-    server.request_handler = guarded(wrap(server.request_handler) if wrap else server.request_handler)
+    server.request_handler = guarded(server.request_handler, recall)
 
     def connect() -> Connection:
         limits = {"keepalive_timeout": KEEP_ALIVE_S, "lingering_time": LINGER_S}
@@ -148,15 +148,15 @@ async def _hang_up_on_slow_clients(server: web.Server) -> None:
                     connection.hang_up()
 
 
-def guarded(handler: Respond) -> Respond:
-    """The handler; requests with a body, an expectation, or neither path nor address as target end the connection."""
+def guarded(handler: Respond, recall: Recall) -> Respond:
+    """What is recalled, else the handler. A body, an expectation, or no path and no address ends the connection."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         connection = cast("Connection", request.protocol)
         connection.unfinished_since, connection.is_answering = None, True
         try:
             if not (request.body_exists or hdrs.EXPECT in request.headers or _has_no_path(request)):
-                return await handler(request)
+                return recall(request) or await handler(request)
             response = await _answer_to_unusual(request, handler)
             response.force_close()
             return response

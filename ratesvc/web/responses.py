@@ -212,6 +212,8 @@ def has_it(if_none_match: str, body: Body) -> bool:
 Handler = Callable[[web.Request], Awaitable[Answer | web.StreamResponse]]
 Respond = Callable[[Any], Awaitable[web.StreamResponse]]
 """Takes a request: of a route, or before the router has seen it."""
+Recall = Callable[[web.BaseRequest], web.StreamResponse | None]
+"""The answer to a request, if it was made before."""
 
 
 def counted(handler: Respond, service: Service, template: str) -> Respond:
@@ -277,17 +279,13 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
     return respond
 
 
-def remembering(service: Service, routed: Respond) -> Respond:
-    """The application, called only for targets that this publication has not answered yet. The others need no route."""
-
-    async def respond(request: web.BaseRequest) -> web.StreamResponse:
-        now = service.clock()
-        publication = service.served(now)
-        answer = publication.answers.get(request.raw_path) if publication else None
-        if answer is None or service.draining or request.method not in READING:
-            return await routed(request)
-        response = Response(answer, request, now)
-        answer.route.add(response.status)
-        return response
-
-    return respond
+def remembered(service: Service, request: web.BaseRequest) -> Response | None:
+    """The answer to a target that this publication has answered before. It needs no route."""
+    now = service.clock()
+    publication = service.served(now)
+    answer = publication.answers.get(request.raw_path) if publication else None
+    if answer is None or service.draining or request.method not in READING:
+        return None
+    response = Response(answer, request, now)
+    answer.route.add(response.status)
+    return response

@@ -19,7 +19,7 @@ from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.web import fast_path, features, probes, problems, rates
 from ratesvc.web.connections import accepting
-from ratesvc.web.responses import Handler, Respond, answering, counted, remembering
+from ratesvc.web.responses import Handler, Respond, answering, counted, remembered
 
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
 
@@ -99,8 +99,8 @@ def _shortcuts(service: Service) -> dict[str, Any]:
         return {}
     if not fast_path.is_known():
         structlog.get_logger("ratesvc").warning("fast_path_off", aiohttp=aiohttp.__version__)
-        return {"wrap": partial(remembering, service)}
-    return {"wrap": partial(remembering, service), "install": partial(fast_path.install, service)}
+        return {"recall": partial(remembered, service)}
+    return {"recall": partial(remembered, service), "install": partial(fast_path.install, service)}
 
 
 def _address(server: Server, listener: socket.socket) -> str:
