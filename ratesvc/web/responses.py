@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDictProxy
 
 from ratesvc.bank.client import DEMO_HEADER
+from ratesvc.domain.workdays import LONG_AGO
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
 from ratesvc.service.publication import LONG, Body, Publication
@@ -30,6 +31,7 @@ LONGEST_PATH = 200
 READING = (hdrs.METH_GET, hdrs.METH_HEAD)
 ID = web.RequestKey("id", str)
 """The name of a request in the log."""
+SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,13 @@ class FinishedAnswer:
         self._demo = demo and answer.caching is not NO_STORE
         self._heads: dict[tuple[int, str], bytes] = {}
         self._cache_control = "no-store"
-        self._second = (0, 0)
+        self._since = self._until = LONG_AGO
+        self._dated = 0.0
 
     def choose(self, headers: CIMultiDictProxy[str], now: datetime) -> tuple[int, str]:
         """The status, 304 when the client has it already, and the encoding that it prefers."""
         # Two clocks: the demo's stands still, and Date is the true time.
-        second = int(now.timestamp()), int(time.time())
-        if second != self._second:
-            self._second = second
+        if not (self._since <= now < self._until and time.time() < self._dated):
             self._begin_second(now)
         # Several lines of a header are one list (RFC 9110, 5.3).
         accepted, tags = headers.getall(hdrs.ACCEPT_ENCODING, ()), headers.getall(hdrs.IF_NONE_MATCH, ())
@@ -82,6 +83,9 @@ class FinishedAnswer:
 
     def _begin_second(self, now: datetime) -> None:
         self._heads.clear()
+        self._since = now.replace(microsecond=0)
+        self._until = self._since + SECOND
+        self._dated = int(time.time()) + 1
         if caching := self._answer.caching:
             until = self._snapshot.until if self._snapshot and caching.follows_rates else None
             self._cache_control = caching.header(now, until, "private" if self._answer.by_header else "public")
