@@ -47,18 +47,12 @@ class RealRedis:
     def client(self, **options: Any) -> redis.Redis:
         return redis.Redis(port=self.port, socket_timeout=PATIENCE_S, **{"password": self.password, **options})
 
-    def start(self, *, wait: bool = True, **options: Any) -> None:
+    def start(self) -> None:
         """Start it on its port, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        settings = {**self.options, **options}
-        words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        words = [word for name, value in self.options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
         command = [self.binary, *self.before, "--port", str(self.port), "--dir", str(self.folder), *words]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        if wait:
-            self.wait()
-
-    def wait(self) -> None:
-        """Until it answers a ping."""
         until(self._answers)
 
     def _answers(self) -> bool:
@@ -81,11 +75,6 @@ class RealRedis:
             self.process.kill()
             self.process.wait()
             self.process = None
-
-    def restart(self) -> None:
-        """Lose what was not saved, as after a crash."""
-        self.kill()
-        self.start()
 
 
 class Sentinel(RealRedis):
