@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
 
 from kit.bank import CURRENCIES
 from kit.dates import DAYS
@@ -58,6 +60,14 @@ def all_times(sheet: Sheet, factor: str) -> Sheet:
 
 def without(sheet: Sheet, *codes: str) -> Sheet:
     return replace(sheet, quotes=tuple(quote for quote in sheet.quotes if quote.code not in codes))
+
+
+async def zloty(served: Answering, day: date) -> tuple[str, int, str]:
+    """The price of the zloty on a day, the revision and the sheet, as a reader gets them."""
+    status, _, body = await served.get(f"/v1/rates/{day}?codes=PLN")
+    document: dict[str, Any] = json.loads(body, parse_float=str)
+    assert status == 200, document
+    return document["rates"]["PLN"]["unit_rate"], document["revision"], document["effective_date"]
 
 
 RANGES = (

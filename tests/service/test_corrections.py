@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
 from conftest import Clock, Serve, Served, eventually, stored
 from kit.bank import Bank, workdays
 from kit.dates import DAYS, SATURDAY, THURSDAY, TUESDAY
-from kit.sheets import OF_THE_BANK, changed, plausible, ranges_name, times
+from kit.sheets import OF_THE_BANK, changed, plausible, ranges_name, times, zloty
 
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import ONE_DAY
@@ -34,14 +33,6 @@ async def poll_twice(served: Served) -> None:
         await served.service.poll()
 
 
-async def answered(served: Served, day: date) -> tuple[str, int]:
-    """The zloty of a day as a reader gets it, and the revision."""
-    status, _, body = await served.get(f"/v1/rates/{day}?codes=PLN")
-    document: dict[str, Any] = json.loads(body, parse_float=str)
-    assert status == 200, document
-    return document["rates"]["PLN"]["unit_rate"], document["revision"]
-
-
 async def test_a_restored_backup_gets_its_corrections_back(
     bank: Bank, settings: Settings, serve: Serve, serve_whole: Serve, store: Store, clock: Clock
 ) -> None:
@@ -50,13 +41,13 @@ async def test_a_restored_backup_gets_its_corrections_back(
         corrected = corrects(bank, THURSDAY), corrects(bank, DAYS[5]), corrects(bank, DAYS[7])
         clock.advance(days=1)
         await poll_twice(first)
-        assert await answered(first, THURSDAY) == (corrected[0], 2)
+        assert (await zloty(first, THURSDAY))[:2] == (corrected[0], 2)
     client = store.connection.client
     await client.hdel(f"{{{settings.redis.namespace}}}:v2:sheets", f"{THURSDAY}.2")
     async with serve() as restored:
         await restored.ready()
         await poll_twice(restored)
-        assert await answered(restored, THURSDAY) == (corrected[0], 2)
+        assert (await zloty(restored, THURSDAY))[:2] == (corrected[0], 2)
         assert (await restored.get(f"/v1/rates/{THURSDAY}?revision=2"))[0] == 200
         with pytest.raises(RatesvcError, match="2 differences"):
             await verify(settings, repair=False, as_json=False, demo=False)
@@ -64,7 +55,7 @@ async def test_a_restored_backup_gets_its_corrections_back(
         await eventually(lambda: restored.held(DAYS[5]).number == 2)
         await eventually(lambda: restored.held(DAYS[7]).number == 2)
         for day, right in zip((DAYS[5], DAYS[7]), corrected[1:], strict=True):
-            assert await answered(restored, day) == (right, 2)
+            assert (await zloty(restored, day))[:2] == (right, 2)
     corrects(bank, DAYS[9])
     await verify(settings, repair=True, as_json=False, demo=False)
     assert [one.number for one in await stored(store) if one.effective_date == DAYS[9]] == [1, 2]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import date
-from typing import Any
 
 import pytest
 from conftest import Clock, Served, eventually, stored
 from kit.bank import Bank
 from kit.dates import EVENING, FRIDAY, SATURDAY, THURSDAY
 from kit.http import knows, reading
-from kit.sheets import changed, plausible, times
+from kit.sheets import changed, plausible, times, zloty
 from structlog.testing import capture_logs
 
 from ratesvc.config import Settings
@@ -37,14 +35,6 @@ async def published(bank: Bank, served: Served, clock: Clock, sheet: Sheet) -> N
 async def withdraw(served: Served, day: date) -> None:
     refresher = served.service.refresher
     await decisions.publish(refresher, decisions.withdrawal(refresher, day))
-
-
-async def zloty(served: Served, day: date) -> tuple[str, int, str]:
-    """The price of the zloty on a day, the revision and the sheet, as a reader gets them."""
-    status, _, body = await served.get(f"/v1/rates/{day}?codes=PLN")
-    document: dict[str, Any] = json.loads(body, parse_float=str)
-    assert status == 200, document
-    return document["rates"]["PLN"]["unit_rate"], document["revision"], document["effective_date"]
 
 
 @pytest.mark.parametrize("day", [SATURDAY, FRIDAY, THURSDAY])
