@@ -61,23 +61,15 @@ def trusted(ca_file: str) -> ssl.SSLContext:
 class BankClient:
     """Asks the Bank's mirrors. Use it as an async context manager."""
 
-    def __init__(
-        self,
-        mirrors: Sequence[str],
-        user_agent: str,
-        *,
-        proxy: str = "",
-        ca_file: str = "",
-        trust_env: bool = False,
-    ) -> None:
+    def __init__(self, mirrors: Sequence[str], user_agent: str, *, proxy: str | None = "", ca_file: str = "") -> None:
         """`mirrors` are base addresses such as https://www.cbr.ru, tried in this order.
 
-        `proxy` is the address of an HTTP proxy; `trust_env` takes it from HTTP_PROXY, HTTPS_PROXY and NO_PROXY instead.
-        `ca_file` is in PEM and is trusted besides the system's authorities.
+        `proxy` is the address of an HTTP proxy; None takes it from HTTP_PROXY, HTTPS_PROXY and NO_PROXY. `ca_file` is
+        in PEM and is trusted besides the system's authorities.
         """
         self._mirrors = [URL(mirror.rstrip("/")) for mirror in mirrors]
         self._user_agent = user_agent
-        self._proxy, self._ca_file, self._trust_env = proxy or None, ca_file, trust_env
+        self._proxy, self._ca_file = proxy, ca_file
         self.daily_limits = DAILY_LIMITS
         self.last_date: tuple[str, float] | None = None
         """The Date header of the last answer, and the loop's time when it came."""
@@ -89,8 +81,8 @@ class BankClient:
             cookie_jar=self._cookies,
             headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Accept": "text/xml, */*;q=0.1"},
             connector=aiohttp.TCPConnector(limit=2, use_dns_cache=False, ssl=trusted(self._ca_file)),
-            proxy=self._proxy,
-            trust_env=self._trust_env,
+            proxy=self._proxy or None,
+            trust_env=self._proxy is None,
         )
         return self
 

@@ -84,8 +84,8 @@ class Service:
         # The Bank
         cbr = settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
-        by_env = not cbr.proxy and not demo
-        self.client = BankClient(cbr.mirrors, cbr.user_agent, proxy=cbr.proxy, ca_file=cbr.ca_file, trust_env=by_env)
+        proxy = "" if demo else cbr.proxy or None
+        self.client = BankClient(cbr.mirrors, cbr.user_agent, proxy=proxy, ca_file=cbr.ca_file)
         tell = self.telemetry.held_back
         self.refresher = Refresher(self.client, self.store, self.history, clock, tell, scheduled=scheduled)
         self._backfill = Backfill(self.refresher, cbr.backfill_gap_seconds)

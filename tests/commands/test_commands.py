@@ -236,5 +236,5 @@ async def test_a_demo_never_touches_live_data(settings: Settings) -> None:
     assert live
     assert demo.folder.path != live.folder.path
     # Nor does a proxy of the environment lead to its Bank, which is in this process.
-    asks_proxies = [Service(settings, demo=is_demo).client._trust_env for is_demo in (True, False)]  # noqa: SLF001
+    asks_proxies = [Service(settings, demo=is_demo).client._proxy is None for is_demo in (True, False)]  # noqa: SLF001
     assert asks_proxies == [False, True]
