@@ -39,7 +39,6 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # t
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-REDIS_BOUNDS_S = BOUNDS_S[1:]
 LOG_AGAIN_S = 60.0
 LASTING_S = 5.0
 
@@ -104,11 +103,11 @@ class Metrics(Collector):
         self.redis_errors = self._counter("redis_errors", "Calls to Redis that failed", "kind")
         self.repaired = self._counter("repaired", "Values that were written to Redis again", "what")
         self.restarts = self._counter("task_restarts", "Tasks that ended by themselves and were started again", "task")
-        self._redis = Histogram(
+        self.redis_calls = Histogram(
             "ratesvc_redis_operation_seconds",
             "Duration of a call to Redis.",
             ("operation",),
-            buckets=REDIS_BOUNDS_S,
+            buckets=BOUNDS_S[1:],
             registry=self.registry,
         )
         ProcessCollector(registry=self.registry)
@@ -116,12 +115,6 @@ class Metrics(Collector):
 
     def _counter(self, name: str, text: str, label: str) -> Counter:
         return Counter(f"ratesvc_{name}", f"{text}.", (label,), registry=self.registry)
-
-    def redis_call(self, call: Call) -> None:
-        """Count one call to Redis."""
-        if call.trouble:
-            self.redis_errors.labels(call.trouble.kind).inc()
-        self._redis.labels(call.operation).observe(call.seconds)
 
     def route(self, template: str) -> Route:
         """The counts of one route."""
@@ -271,9 +264,10 @@ class Telemetry:
 
         On a busy machine single calls take too long, so timeouts are logged once they have lasted.
         """
-        self.metrics.redis_call(call)
+        self.metrics.redis_calls.labels(call.operation).observe(call.seconds)
         now, at = call.trouble, asyncio.get_running_loop().time()
         if now:
+            self.metrics.redis_errors.labels(now.kind).inc()
             self._trouble_since = self._trouble_since if self.trouble else at
             self.trouble = now
             has_lasted = now.kind != "timeout" or at - self._trouble_since >= LASTING_S
