@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import partial
 
 import pytest
 from hypothesis import given
@@ -128,13 +127,3 @@ def test_a_rate_is_that_of_our_own_api_for_the_same_day(name: str, day: date, no
     assert pairs
     for base, code, rate in pairs:
         assert Decimal(rate) == convert(answer.revision.sheet, ONE, base, code).unit_rate, (base, code)
-
-
-@pytest.mark.parametrize("name", READERS)
-def test_a_day_that_is_set_has_every_rate(name: str) -> None:
-    """Otherwise a dialect that refuses everything would pass the test above. Prebid needs each pair."""
-    said, pairs = READERS[name](moscow_day(MONDAY_NOON), partial(content, name))
-    assert said in (None, date(2026, 4, 25))
-    codes = len(TABLE)
-    every = {"openexchangerates": codes + 1, "frankfurter-v2": codes + 1, "prebid": codes * (codes + 1)}
-    assert len(set(pairs)) == every.get(name, codes)
