@@ -195,17 +195,6 @@ def test_a_period_has_the_mean_and_the_ends_of_its_rates(
             assert row["complete"] == (days[0] <= first and last <= days[1])
 
 
-def test_a_period_has_its_bounds() -> None:
-    """A leap day lies in each of them."""
-    found = {name: f"{(days := bounds(date(2024, 2, 29))).since} {days.until}" for name, bounds in PERIODS.items()}
-    assert found == {
-        "week": "2024-02-26 2024-03-03",
-        "month": "2024-02-01 2024-02-29",
-        "quarter": "2024-01-01 2024-03-31",
-        "year": "2024-01-01 2024-12-31",
-    }
-
-
 def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     """Wherever the range begins; not across a month without a rate, nor from old roubles to new ones.
 
