@@ -99,26 +99,6 @@ def test_text_equals_formatted_rows(
             assert rows_of(history, other, params) == rows
 
 
-@pytest.mark.parametrize(("code", "quote", "said"), [("USD", "RUB", True), ("RUB", "USD", True), ("AAA", "USD", False)])
-def test_old_roubles_are_named_on_either_side_of_a_rate(code: str, quote: str, said: bool) -> None:
-    """At New Year 1998 a rouble's price in dollars rose a thousandfold; between two other currencies it cancels."""
-    around = {11: (59_600_000, 0), 12: (59_600, 0)}
-    history = History(WorkCalendar())
-    history.hold((), [column("USD", around), column("AAA", around)], Coverage(FIRST, LAST))
-    params = SeriesParams((code,), Days(FIRST + timedelta(days=11), LAST), quote)
-    before, after = (row["unit_rate"] for row in rows_of(history, code, params))
-    assert ("denomination" in tables.about(params, history, LAST, demo=False)) == (before != after) == said
-    new = replace(params, new_roubles=True)
-    before, after = (row["unit_rate"] for row in rows_of(history, code, new))
-    assert before == after
-    assert "denomination" not in tables.about(new, history, LAST, demo=False)
-    for asked, kinds in ((params, ["old", "new"] if said else ["", ""]), (new, ["new", "new"] if said else ["", ""])):
-        columns = tables.rows_of(history, code, asked, LAST)
-        shown = for_readers(columns, language_or_default("en"), quote, all_new=asked.new_roubles)
-        assert [*shown][-2:] == ["roubles", "name"]
-        assert shown["roubles"] == kinds
-
-
 @given(records, records, st.integers(0, 40), st.integers(0, 40), st.sampled_from(["RUB", "BBB"]))
 def test_every_day_has_the_rate_of_the_sheet_in_force(
     base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], since: int, until: int, in_quote: str
