@@ -9,7 +9,6 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +20,7 @@ from ratesvc.features.ranges.periods import PERIODS
 from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.series import tables
 from ratesvc.render.csv import for_readers, lines
-from ratesvc.render.language import language, language_or_default
+from ratesvc.render.language import language_or_default
 
 FIRST = date(1997, 12, 20)
 NOW = datetime(2026, 4, 24, tzinfo=UTC)
@@ -228,21 +227,3 @@ def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], *u
     history = History(WorkCalendar())
     history.hold((), columns, Coverage(FIRST, LAST, unconfirmed))
     return history
-
-
-TABLE = "date,code,unit_rate|2026-04-24,USD,-0.1221|2026-04-25,USD,|"
-
-
-@pytest.mark.parametrize(
-    ("tags", "file"),
-    [
-        ([None], TABLE),
-        (["en", "ar", "fa", "de-CH"], f"\ufeff{TABLE}"),
-        (["ru", "de", "sv"], "\ufeffdate;code;unit_rate|2026-04-24;USD;-0,1221|2026-04-25;USD;|"),
-    ],
-)
-def test_a_table_is_what_excel_in_that_country_reads(tags: list[str | None], file: str) -> None:
-    """Semicolons where a comma stands before the decimals; a mark of UTF-8, but not for programs; no formula."""
-    rows = {"date": ["2026-04-24", "2026-04-25"], "code": ["USD", "USD"], "unit_rate": ["-0.1221", ""]}
-    for tag in tags:
-        assert [*lines([rows], language(tag) if tag else None)] == [file.replace("|", "\r\n").encode()]
