@@ -100,14 +100,3 @@ def test_days_outside_of_the_range_of_a_cursor_are_new() -> None:
     admit(history, LAST, 0)
     assert cursor.unknown(history, Days(DAYS[30], LAST)) == [LAST]
     assert cursor.unknown(history, Days(DAYS[28], LAST)) == [*DAYS[28:30], LAST]
-
-
-def test_a_cursor_is_short_and_only_one_of_ours_is_read() -> None:
-    """All of history fits into 300 characters; a range without a sheet has one, too. answers.txt has foreign texts."""
-    history = holding(*DAYS)
-    text = str(Cursor.at(history, ALL))
-    assert len(text) < 300
-    assert Cursor.from_text(text) == Cursor.at(history, ALL)
-    empty = Cursor.at(history, Days(LAST + ONE_DAY, LAST + 5 * ONE_DAY))
-    assert Cursor.from_text(str(empty)) == empty
-    assert empty.unknown(history, Days(LAST, LAST)) == [LAST]
