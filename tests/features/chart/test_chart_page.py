@@ -116,13 +116,3 @@ def test_the_csv_has_the_roubles_of_the_table(first: date, selection: list[str])
     """New ones, and it need not say so where there are no others."""
     (link,) = re.findall(r'href="([^"]+/v1/series.csv[^"]+)"', made(several(CODES[:1], first, 30)))
     assert re.findall("roubles=([a-z]+)", link) == selection
-
-
-@pytest.mark.parametrize(("count", "said"), [(1, "Without March 31, 2026: "), (9, "April 4, 2026, …: ")])
-def test_unconfirmed_days_are_named(count: int, said: str) -> None:
-    """Their rates are missing in the figures, the picture and the table. Five of them stand for more."""
-    days = [TODAY + timedelta(days=more) for more in range(count)]
-    series = several(CODES[:1], date(2026, 3, 1), 20)
-    view = View(("USD",), "month", Days(date(2026, 3, 1), TODAY), language_or_default("en"), SITE)
-    assert said in answered(view, ["USD"], series, days)
-    assert "Without" not in answered(view, ["USD"], series, [])

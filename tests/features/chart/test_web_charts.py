@@ -53,13 +53,15 @@ async def test_history_that_is_not_loaded_is_not_drawn(serve: Serve) -> None:
         assert "<form" in text
 
 
-async def test_a_page_names_the_days_that_it_lacks(served: Served) -> None:
-    """Their sheets are not admitted."""
-    coverage = served.service.history.coverage
+@pytest.mark.parametrize(("count", "said"), [(1, "Without April 13, 2026: "), (9, "April 17, 2026, …: ")])
+async def test_a_page_names_the_days_that_it_lacks(served: Served, count: int, said: str) -> None:
+    """Their sheets are not admitted, so their rates are missing in figures, picture and table. Five stand for more."""
+    coverage, days = served.service.history.coverage, [date(2026, 4, 13 + more) for more in range(count)]
     assert coverage
-    served.service.history.coverage = replace(coverage, open_days=(date(2026, 4, 22),))
+    served.service.history.coverage = replace(coverage, open_days=tuple(days))
     for path in ("/chart", "/chart/frame"):
-        assert "Without April 22, 2026: the rates are not confirmed yet." in await page(served, f"{path}?period=week")
+        assert f"{said}the rates are not confirmed yet." in await page(served, f"{path}?period=month")
+        assert "Without" not in await page(served, f"{path}?since=2026-04-23")
 
 
 @pytest.mark.parametrize("asked", ["period=week", "since=2026-01-05&until=2026-01-08", "since=today&until=today"])
