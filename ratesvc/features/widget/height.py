@@ -7,7 +7,7 @@ measures its preview, and writes that height into the code.
 from __future__ import annotations
 
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
-from ratesvc.features.widget.rows import Table
+from ratesvc.features.widget.rows import EVEN_BAR, Table
 
 # Pixels of widget.css in a frame, whose font has 15: padding, lines of 1em and of .8em, a row's padding and its rule.
 PADDING, _FONT = 24, 15
@@ -30,31 +30,26 @@ def height(table: Table, width: int) -> int:
         return _ONE_LINE
     room = max(width - PADDING, _FONT)
     high = PADDING + (_LINE * _lines(table.heading, 16, room) if table.titled else 0)
+    note = "" if table.is_named else f"{table.note} {table.credit} · cbr.ru"
     if table.converter:
         high += next(fields for least, fields in _FIELDS if width >= least)
     if table.layout == "bar":
-        if room < _LIST:
-            high += _LINE * sum(_lines(row.unit, 16, room // 2) for row in table.rows)
-        else:
-            across = _across(len(table.rows), room + _OUTSET)
-            units = max((_lines(row.unit, 16, room // across - 14) for row in table.rows), default=1)
-            cells = len({*table.kinds} - {"name", "trend"}) + units
-            high += -(-len(table.rows) // across) * (_LINE * cells + _CELL_GAP)
-        return high + (_NOTE + _SMALL_LINE * _lines(table.note, 12, room) if table.note else 0)
-    if not table.layout:
+        high, note = high + _cells(table, room), table.note
+    elif not table.layout:
         high += _rows(table, min(room, _WIDEST))
-    return (
-        high
-        if table.is_named
-        else high + _NOTE + _SMALL_LINE * _lines(f"{table.note} {table.credit} · cbr.ru", 12, room)
-    )
+    return high + (_NOTE + _SMALL_LINE * _lines(note, 12, room) if note else 0)
 
 
-def _across(count: int, room: int) -> int:
-    """How many cells of a bar stand side by side: all, or about half of them, or as many as there is room for."""
-    if count * _CELL <= room:
-        return count
-    return max(1, room // max(_CELL, 20 * room // (10 * count + 12) if count <= 8 else _CELL))
+def _cells(table: Table, room: int) -> int:
+    """The height of a bar's cells. All stand side by side, or about half of them, or as many as there is room for."""
+    if room < _LIST:
+        return _LINE * sum(_lines(row.unit, 16, room // 2) for row in table.rows)
+    count, space = len(table.rows), room + _OUTSET
+    half = 20 * space // (10 * count + 12) if count <= EVEN_BAR else 0
+    across = count if count * _CELL <= space else space // max(_CELL, half)
+    units = max(_lines(row.unit, 16, room // across - 14) for row in table.rows)
+    lines = len({*table.kinds} - {"name", "trend"}) + units
+    return -(-count // across) * (_LINE * lines + _CELL_GAP)
 
 
 def _rows(table: Table, room: int) -> int:
