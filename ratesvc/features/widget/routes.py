@@ -156,7 +156,7 @@ def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
 def _form(
     service: Service,
     drawn: Callable[[Embedding], Body],
-    otherwise: Callable[[WidgetParams], Body],
+    otherwise: Callable[[Language, Look], Body],
     themes: Sequence[str] = views.THEMES,
     caching: Caching = WIDGET,
     status: int = 0,
@@ -169,7 +169,8 @@ def _form(
             shown = Embedding(params, service, themes)
             return await shown.answer(drawn, partial(drawn, shown), caching)
         except RatesvcError as error:
-            return Answer(otherwise(params), NO_STORE, status or problem_of(error).status)
+            empty = otherwise(params.language().of_widget(), params.look(themes))
+            return Answer(empty, NO_STORE, status or problem_of(error).status)
 
     return answer
 
@@ -252,17 +253,16 @@ def _svg(drawn: str) -> Body:
     return Body(drawn.encode(), card.CONTENT_TYPE, PICTURE_HEADERS)
 
 
-def _nothing(_: WidgetParams) -> Body:
+def _nothing(*_: object) -> Body:
     return html("")
 
 
-def _empty_frame(params: WidgetParams) -> Body:
-    look, language = params.look(FRAME_THEMES), params.language().of_widget()
+def _empty_frame(language: Language, look: Look) -> Body:
     return _framed("widget/frame_empty.html", look, language=language, title=TITLE, bank=bank_page(language))
 
 
-def _empty_card(params: WidgetParams) -> Body:
-    return _svg(card.empty_card(params.language().of_widget(), params.look(card.THEMES)))
+def _empty_card(language: Language, look: Look) -> Body:
+    return _svg(card.empty_card(language, look))
 
 
 def picture_size(shown: Embedding) -> tuple[int, int]:
