@@ -149,8 +149,6 @@ class Column:
     def put(self, day: date, nominal: int, value: Decimal, currency: Currency | None = None) -> None:
         """Set the record of a day, in its place. The id may have the codes of another `currency` on it."""
         currency, ordinal, place = currency or self.currency, day.toordinal(), slice(*self.places(Days(day, day)))
-        if not self.currency.code:
-            self.rename(currency)
         if self.named(day).codes != currency.codes:
             # Threads read the mapping, so another one takes its place.
             self.others = {**self.others, ordinal: currency}
