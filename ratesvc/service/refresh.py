@@ -229,13 +229,12 @@ class Refresher:
             sheet, raw = await self.client.daily(day, partial(self._read, day))
         effective = sheet.effective_date
         self._absences.pop(effective, None)
-        if effective not in draft.cycle.held_back:
-            if draft.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
-                # At a first start, today's and the newest sheet need earlier ones to be compared with.
-                with contextlib.suppress(FetchFailed):
-                    await self._ask_for(effective - ONE_DAY, draft)
-            await self._receive(sheet, raw, draft)
-        # Otherwise the next poll asks again, and may confirm it.
+        if draft.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
+            # At a first start, today's and the newest sheet need earlier ones to be compared with.
+            with contextlib.suppress(FetchFailed):
+                await self._ask_for(effective - ONE_DAY, draft)
+        await self._receive(sheet, raw, draft)
+        # A sheet that is held back is asked for again by the next poll, which may confirm it.
         if day and not self._note_absence(day, effective) and effective not in draft.cycle.held_back:
             self._asked[day] = self._today()
 

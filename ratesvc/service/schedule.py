@@ -161,14 +161,12 @@ class Schedule:
             task.add_done_callback(partial(self._ended, name))
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
-        """Start a job again that has failed."""
+        """Start a job again that has failed. The heartbeat does it for a poll, and for its tick."""
         del self._tasks[name]
         error = "was cancelled" if task.cancelled() else task.exception()
         if self._open and error:
             self.died(name, error)
-            if name == "poll":
-                self.poll_in(RESTART_S)
-            elif name == "backfill":
+            if name == "backfill":
                 self.backfill_in(BACKFILL_AGAIN_S)
             elif name == "heartbeat":
                 asyncio.get_running_loop().call_later(RESTART_S, self._start, name, self._heartbeat)
