@@ -64,19 +64,6 @@ class View:
         return replace(self, period="").query(**more)
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """The last rate of one currency, how it moved since the first one, and their days."""
-
-    code: str
-    name: str
-    rate: str = NOTHING
-    move: str = "same"
-    change: str = ""
-    percent: str = ""
-    days: str = ""
-
-
 def days_of(period: str, today: date, begins: date) -> Days:
     """The days of a period up to today."""
     if period == "week":
@@ -160,24 +147,26 @@ def _page(view: View, codes: Collection[str], **values: object) -> str:
     )
 
 
-def _figure(code: str, points: Sequence[Point], language: Language) -> Figure:
-    name = language.currency(code)
+def _figure(code: str, points: Sequence[Point], language: Language) -> dict[str, str]:
+    """The last rate of one currency, how it moved since the first one, and their days."""
+    figure = {"code": code, "name": language.currency(code), "rate": NOTHING, "move": "same"}
+    figure |= dict.fromkeys(("change", "percent", "days"), "")
     if not points:
-        return Figure(code, name)
+        return figure
     (first, before), (last, now) = points[0], points[-1]
-    rate = language.roubles(language.number(now, PLACES))
+    figure |= {"rate": language.roubles(language.number(now, PLACES)), "days": language.day(last)}
     if first == last:
-        return Figure(code, name, rate, days=language.day(last))
+        return figure
     moved = EXACT.subtract(now, before)
     change = Change(trimmed(moved), moved, before)
+    figure |= {"change": language.signed(change.absolute, PLACES), "percent": language.percent(change.percent(2))}
     move = "up" if moved > 0 else "down" if moved < 0 else "same"
-    changes = language.signed(change.absolute, PLACES), language.percent(change.percent(2))
-    return Figure(code, name, rate, move, *changes, language.period(first, last))
+    return figure | {"move": move, "days": language.period(first, last)}
 
 
-def _described(figures: Sequence[Figure], subtitle: str) -> str:
+def _described(figures: Sequence[Mapping[str, str]], subtitle: str) -> str:
     """The first figures, for previews."""
-    first = (f"{figure.code} {figure.rate} {figure.percent}".rstrip() for figure in figures[:3])
+    first = ("{code} {rate} {percent}".format_map(figure).rstrip() for figure in figures[:3])
     return " · ".join([*first, subtitle])
 
 
