@@ -120,6 +120,7 @@ OF_ALL = (
     "commands/test_cli.py::test_a_wrong_command_line_is_refused_before_anything_is_opened",
     "service/test_telemetry.py::test_every_metric_is_documented_and_no_other",
     "test_config.py::test_each_setting_is_understood_or_refused_in_one_line",
+    "test_config.py::test_each_variable_sets_its_own_key_whatever_the_file_says",
 )
 
 
