@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from functools import cached_property, partial
 
 from aiohttp import web
@@ -116,11 +115,9 @@ class Embedding:
     def table_in(self, language: Language, view: View) -> rows.Table:
         """The rows in another language, or of another view."""
         service, last, today = self._service, self._shown[-1].revision.effective_date, self._publication.snapshot.today
-
-        def recent(code: str, days: int) -> list[tuple[date, Decimal]]:
-            wanted = SeriesParams((code,), Days(last - timedelta(days), last), new_roubles=last >= REDENOMINATION)
-            return series(service.history, code, wanted)
-
+        days = Days(last - timedelta(view.spark), last)
+        wanted = SeriesParams(view.shown, days, new_roubles=last >= REDENOMINATION)
+        recent = {code: series(service.history, code, wanted) for code in view.shown if view.spark}
         return rows.table(self._shown, language, view, recent, today=today, demo=service.demo)
 
     async def answer(

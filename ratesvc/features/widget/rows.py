@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -27,8 +27,8 @@ and of lines; cells of a bar in even rows."""
 SHORT_UNIT = len("100 JPY")
 STOPS = ".\u3002\u0589"
 
-Recent = Callable[[str, int], Sequence[tuple[date, Decimal]]]
-"""The unit rates of a currency over so many days, oldest first and in one rouble; possibly few, or none."""
+Recent = Mapping[str, Sequence[tuple[date, Decimal]]]
+"""The unit rates of trend lines, oldest first and in one rouble; possibly few, or none."""
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -307,8 +307,7 @@ class _Writer:
         view, language = self._view, self._language
         nominal = _nominal(self._shown, code) or 1
         units = ONE if view.unit else Decimal(nominal)
-        trend_rates = recent(code, view.spark) if view.spark else ()
-        points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in trend_rates], language)
+        points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in recent.get(code, ())], language)
         values, exact = zip(*(self._value(answer, code, units) for answer in self._shown), strict=True)
         move, changes = self._changes(code, units)
         name = self._symbols.get(code, code)

@@ -122,11 +122,11 @@ async def test_no_figure_of_a_line_stands_without_its_day(
     if warning:
         shown = [replace(shown[-1], stale=True)]
     view, language = USUAL["line"], language_or_default(lang)
-    line = rows.table(shown, language, view, lambda *_: [], today=date(2022, 11, 18))
+    line = rows.table(shown, language, view, {}, today=date(2022, 11, 18))
     page = await browser.new_page(viewport={"width": 1400, "height": 900})
     await page.goto(host.put(f"<main>{fragment(line, Look(), 'inline', Site(''), shadow=False)}</main>"))
     seen = await page.evaluate(LINES, [*range(120, 600, 20), 728, 1100, 1280])
-    newest = rows.table(shown[-1:], language, view, lambda *_: [], today=date(2022, 11, 18))
+    newest = rows.table(shown[-1:], language, view, {}, today=date(2022, 11, 18))
     figures = {row.cells[0] for row in newest.rows}
     assert [texts for texts in seen if figures & {*texts} and day not in texts] == []
     assert [texts for texts in seen if not texts] == []
