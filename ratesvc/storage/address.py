@@ -13,7 +13,7 @@ TLS_OPTIONS = (AUTHORITIES, "ssl_certfile", "ssl_keyfile")
 OPTIONS = ("db", *TLS_OPTIONS, "sentinel_username", "sentinel_password")
 PORTS = {"redis": 6379, "redis+sentinel": 26379, "redis+cluster": 6379}
 
-_LOGIN = "(?:(?P<username>[^:/#]*)(?::(?P<password>[^/#]*))?@)?"
+_LOGIN = "(?:(?P<username>[^:/]*)(?::(?P<password>[^/]*))?@)?"
 _HOST = r"(?:\[[^]]+\]|[^]\s:/@#,[]+)(?::[0-9]+)?"
 _HOSTS = f"{_LOGIN}(?P<hosts>{_HOST}(?:,{_HOST})*)"
 _DB = "(?:/(?P<db>[0-9]*))?"
