@@ -53,7 +53,7 @@ class RedisAddress:
         if not options.keys() <= set(OPTIONS):
             raise ValueError(f"has an unknown option; known are {', '.join(OPTIONS)}")
         wrong = ValueError(f"must be like {scheme}://{form}; in a password, / ? # @ are written %2F %3F %23 %40")
-        if not (found := re.fullmatch(pattern, rest)):
+        if not (found := re.fullmatch(pattern, rest)) or (kind == "redis+cluster" and "db" in options):
             raise wrong
         parts = {name: unquote(text or "") for name, text in found.groupdict().items()}
         hosts = parts["hosts"].split(",") if "hosts" in parts else ()
