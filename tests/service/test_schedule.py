@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -77,15 +76,24 @@ async def test_a_heartbeat_says_how_long_the_loop_was_blocked(served: Served) ->
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_a_task_that_ends_is_started_again(served: Served) -> None:
+async def test_a_task_that_ends_is_started_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an unforeseen error or a cancellation. It is counted and logged."""
+    polls = list[int]()
+
+    async def broken() -> None:
+        polls.append(1)
+        raise ZeroDivisionError
+
     with capture_logs() as logged:
         task = next(task for task in asyncio.all_tasks() if task.get_name() == "heartbeat")
         await cancel([task])
-        await eventually(lambda: _runs_anew("heartbeat", task))
+        monkeypatch.setattr("ratesvc.service.schedule.LATE", timedelta(0))
+        served.service.schedule.poll = broken
+        served.service.schedule.poll_in(0)
+        await eventually(lambda: len(polls) > 1)
     assert (await served.samples())['ratesvc_task_restarts_total{task="heartbeat"}'] == "1.0"
     died = [(line["task"], line["error"]) for line in logged if line["event"] == "task_died"]
-    assert died == [("heartbeat", "was cancelled")]
+    assert died == [("heartbeat", "was cancelled"), ("poll", "ZeroDivisionError()")]
 
 
 @pytest.mark.usefixtures("hurried")
@@ -101,10 +109,6 @@ async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkey
         await eventually(lambda: polls)
     assert [line["seconds"] for line in logged if line["event"] == "clock_jumped"] == [hours * 3600]
     assert (polls[0], skew_s is None, served.service.clock_skew_s) == (0, False, None)
-
-
-def _runs_anew(name: str, ended: asyncio.Task[Any]) -> bool:
-    return any(task.get_name() == name and task is not ended for task in asyncio.all_tasks())
 
 
 @pytest.mark.usefixtures("hurried")
