@@ -13,6 +13,7 @@ import click
 import msgspec
 from rich.console import Console
 from rich.progress import Progress as Bar
+from uvloop import new_event_loop
 
 from ratesvc.config import Cbr, Settings
 from ratesvc.demo import RECORDED_FROM, recorded_bank, stopped_clock
@@ -23,11 +24,6 @@ from ratesvc.render.language import language as language_of
 from ratesvc.service.app import Service, engine_folder
 from ratesvc.service.backfill import OnStep, Progress
 from ratesvc.service.telemetry import set_up_log
-
-try:
-    from uvloop import new_event_loop
-except ImportError:  # it does not exist everywhere
-    new_event_loop = asyncio.new_event_loop  # type: ignore[assignment] # any loop will do
 
 
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
