@@ -416,6 +416,12 @@ async def held(every_sheet: None, serve_whole: Serve) -> AsyncIterator[Served]: 
 
 
 @pytest.fixture
+def told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers of events are told of a change after a moment."""
+    monkeypatch.setattr("ratesvc.features.events.feed.SPREAD_S", 0.2)
+
+
+@pytest.fixture
 async def evening(bank: Bank, served: Served, clock: Clock) -> Served:
     """The same on Friday evening, with Saturday's sheet announced."""
     clock.moment = EVENING

@@ -60,6 +60,7 @@ async def test_a_sheet_that_the_bank_takes_back_is_said(bank: Bank, held: Served
     assert held.service.health()["cbr:sheet"]["status"] == "pass"
 
 
+@pytest.mark.usefixtures("told_soon")
 async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
     bank: Bank, held: Served, clock: Clock, store: Store
 ) -> None:
@@ -86,6 +87,7 @@ async def test_a_withdrawn_correction_gives_way_to_the_revision_before(
     assert [one.number for one in await stored(store) if one.effective_date == FRIDAY] == [1, 2, 3]
 
 
+@pytest.mark.usefixtures("told_soon")
 async def test_a_withdrawn_sheet_leaves_its_day_to_the_sheet_before(bank: Bank, held: Served, clock: Clock) -> None:
     """Tomorrow's sheet goes. If the Bank has other figures later, two documents that agree bring them."""
     await published(bank, held, clock, plausible(SATURDAY))

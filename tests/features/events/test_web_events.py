@@ -21,12 +21,12 @@ from kit.service import serving
 from kit.time import limit_s
 
 from ratesvc.config import Settings
-from ratesvc.features.events import feed, routes
+from ratesvc.features.events import routes
 from ratesvc.features.events.place import Event, Place, Stamp
 from ratesvc.render.openapi import Site
 from ratesvc.web import connections
 
-pytestmark = pytest.mark.usefixtures("_two_sheets", "_told_soon")
+pytestmark = pytest.mark.usefixtures("_two_sheets", "told_soon")
 
 FIRST = "2026-04-24.1-7fe99e88"
 IDS = [f"{FIRST}_2026-04-25.1-99c35439", f"{FIRST}_2026-04-25.2-300b3baa", "2026-04-25.2-300b3baa"]
@@ -47,11 +47,6 @@ async def without_redis(serve: Serve) -> AsyncIterator[Served]:
 def _two_sheets(bank: Bank) -> None:
     """The Bank has set Thursday's and Friday's sheets."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-
-
-@pytest.fixture
-def _told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "SPREAD_S", 0.2)
 
 
 async def is_corrected(bank: Bank, served: Served, day: date, shift: int) -> None:
