@@ -51,10 +51,10 @@ def sheet(snapshot: Snapshot | None, newest: Revision | None, taken_back: Collec
 
 
 def fetch(cycle: Cycle | None, failures: int) -> Check:
-    """The outcome of the last request to the Bank; `failures` counts those since it last answered any replica."""
+    """The outcome of the last request to the Bank; `failures` counts those since it last answered this replica."""
     if cycle is None:
         return {"status": "pass", "observedValue": "not yet asked"}
-    if failures == 0:
+    if not cycle.has_failed:
         # A sheet that is held back changes no answer, but a person may want to look before it is overdue.
         if cycle.held_back:
             why = "; ".join(f"{sheet.effective_date} {sheet.decision}: {sheet}" for sheet in cycle.held_back.values())

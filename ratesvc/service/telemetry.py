@@ -181,10 +181,12 @@ class Telemetry:
         """A refresh has ended."""
         self.last_cycle = cycle
         self.last_attempt = self._clock()
-        # A replica whose poll failed gives up the lease, so the Bank answers the one that keeps it.
-        self.failures = self.failures + 1 if cycle.has_failed else 0
-        if not cycle.has_failed and cycle.outcome != "skipped":
-            self.last_success = self.last_attempt
+        # A replica that waits for its turn learns nothing about the Bank. If it began to count anew, replicas whose polls
+        # fail would ask in turn without a pause.
+        if cycle.has_failed:
+            self.failures += 1
+        elif cycle.outcome != "skipped":
+            self.failures, self.last_success = 0, self.last_attempt
         self.metrics.fetches.labels(cycle.failure.kind if cycle.failure and cycle.has_failed else cycle.outcome).inc()
         if cycle.accepted and not cycle.stored:
             self.log.warning("kept_in_memory", sheets=len(cycle.accepted))
