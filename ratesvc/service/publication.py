@@ -135,6 +135,8 @@ class Publication:
         """A lock for each long body that is being rendered, by its key: other requests for it wait."""
         self._bodies: dict[Hashable, Body] = {}
         """The oldest first."""
+        self._targets: dict[Body, set[str]] = {}
+        """The remembered targets of each body."""
         self._bytes = {False: 0, True: 0}
         """The memory of the small ones, and of the long ones."""
 
@@ -149,7 +151,7 @@ class Publication:
     def keep(self, key: Hashable, body: Body) -> Body:
         """Keep a body, and return it, or the one that came first."""
         if key not in self._bodies:
-            self._bodies[key] = body
+            self._bodies[key], self._targets[body] = body, set()
             self._bytes[body.is_long] += body.most_bytes
             self._make_room(body)
         return self._bodies[key]
@@ -163,16 +165,19 @@ class Publication:
                 break
             del self._bodies[key]
             self._bytes[is_long] -= oldest.most_bytes
-            self.answers = {target: answer for target, answer in self.answers.items() if answer.body is not oldest}
+            for target in self._targets.pop(oldest):
+                self.answers.pop(target, None)
 
     def remember(self, target: str, answer: Any) -> None:
         """Remember the answer to a request target, as it came, until its `body` is forgotten."""
         if len(target) > LONGEST_TARGET:
             return
-        if answer.body not in self._bodies.values():
+        if answer.body not in self._targets:
             # It was rendered for this target alone, and is its own key.
             self.keep(answer.body, answer.body)
+        self._targets[answer.body].add(target)
         self.answers.pop(target, None)
         self.answers[target] = answer
         if len(self.answers) > MOST_TARGETS:
-            del self.answers[next(iter(self.answers))]
+            oldest = next(iter(self.answers))
+            self._targets[self.answers.pop(oldest).body].discard(oldest)
