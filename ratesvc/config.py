@@ -270,10 +270,11 @@ def _wrong_keys(node: Any, path: str = "") -> Iterator[tuple[str, int]]:
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     for name in path[:-1]:
-        branch = tree.get(name)
-        if not isinstance(branch, dict):
-            branch = tree[name] = {}
-        tree = branch
+        if tree.get(name) is None:
+            tree[name] = {}
+        tree = tree[name]
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{name}: must be a table of settings")
     tree[path[-1]] = value
 
 

@@ -153,5 +153,7 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 def test_the_environment_completes_an_empty_section(tmp_path: Path) -> None:
-    """A variable also counts for `server:` with nothing under it."""
+    """A variable also counts for `server:` with nothing under it. It never replaces a section that is wrong."""
     assert load(written(tmp_path, "server:\n"), {"RATESVC_PORT": "1"}).server.port == 1
+    line = refusal({"RATESVC_CBR_PROXY": "http://p"}, written(tmp_path, "cbr: [https://mirror.example]\n"))
+    assert line == "cbr: must be a table of settings"

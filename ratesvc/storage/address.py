@@ -52,6 +52,8 @@ class RedisAddress:
         options: dict[str, str] = dict(parse_qsl(query, keep_blank_values=True))
         if not options.keys() <= set(OPTIONS):
             raise ValueError(f"has an unknown option; known are {', '.join(OPTIONS)}")
+        if scheme == kind and not options.keys().isdisjoint(TLS_OPTIONS):
+            raise ValueError("has options for TLS, which only rediss takes")
         wrong = ValueError(f"must be like {scheme}://{form}; in a password, / ? # @ are written %2F %3F %23 %40")
         if not (found := re.fullmatch(pattern, rest)) or (kind == "redis+cluster" and "db" in options):
             raise wrong
