@@ -181,8 +181,8 @@ class Telemetry:
         """A refresh has ended."""
         self.last_cycle = cycle
         self.last_attempt = self._clock()
-        # A replica that waits for its turn learns nothing about the Bank. If it began to count anew, replicas whose polls
-        # fail would ask in turn without a pause.
+        # A replica that waits for its turn learns nothing about the Bank. If it began to count anew, replicas whose
+        # polls fail would ask in turn without a pause.
         if cycle.has_failed:
             self.failures += 1
         elif cycle.outcome != "skipped":

@@ -33,7 +33,7 @@ class _Revision(msgspec.Struct, array_like=True):
     rows: list[tuple[str, str, str, int, Decimal, str]]
     raw: bytes
     sha256: str = ""
-    """Not read. Version 1.0.0 takes a record without this field for damaged."""
+    """Not read. Previews take a record without this field for damaged."""
 
 
 class _Column(msgspec.Struct, array_like=True):
