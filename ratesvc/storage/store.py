@@ -232,7 +232,7 @@ class Store:
         envelopes = {field_of(revision): records.encode_revision(revision) for revision in revisions}
         written = 0
         for chunk in _chunks(list(envelopes)):
-            async with self.connection.call("repair") as redis:
+            async with self.connection.call("add") as redis:
                 pipeline = redis.pipeline(transaction=False)
                 for field in chunk:
                     pipeline.hsetnx(self._sheets, field, envelopes[field])
