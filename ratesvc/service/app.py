@@ -161,8 +161,6 @@ class Service:
         async def on_step(progress: Progress) -> None:
             self.telemetry.backfilling(progress)
 
-        # Another replica may have stored it.
-        await self._compare()
         try:
             if self.history.days and self.history.needs_backfill(self.clock()):
                 await self._backfill.run(on_step)
