@@ -29,7 +29,7 @@ def height(table: Table, width: int) -> int:
     if table.layout in ("line", "inline"):
         return _ONE_LINE
     room = max(width - PADDING, _FONT)
-    high = PADDING + (_LINE * _lines(table.heading, 16, room) if table.titled else 0)
+    high = PADDING + (_LINE * _lines(f"{table.title} {table.badge}".rstrip(), 16, room) if table.titled else 0)
     note = "" if table.is_named else f"{table.note} {table.credit} · cbr.ru"
     if table.converter:
         high += next(fields for least, fields in _FIELDS if width >= least)

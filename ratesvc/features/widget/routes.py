@@ -14,7 +14,7 @@ from yarl import URL
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import on_day
-from ratesvc.domain.rates import REDENOMINATION, InForce
+from ratesvc.domain.rates import REDENOMINATION
 from ratesvc.errors import NotEmbeddable, RatesvcError
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.features.rendering import Queue, rendered, workers_of
@@ -93,12 +93,12 @@ class Embedding:
         """`dated=False` is for the builder: no `date=`, and always a rate."""
         self._service, self._publication, self.params = service, service.require_publication(), params
         self.packing = params.choice("style", STYLES), params.switch("shadow")
-        snapshot, day = self._publication.snapshot, params.day() if dated else None
-        answers = [on_day(service.history, day, service.clock())] if day else [snapshot.for_today()]
-        following = None if day else rows.for_next(snapshot)
-        sheets = [answer.revision.sheet for answer in (*answers, following) if answer]
-        view = params.view({code for sheet in sheets for code in sheet.by_code})
-        self._shown: Sequence[InForce] = answers if day else rows.columns_of(snapshot, view)
+        snapshot, day, now = self._publication.snapshot, params.day() if dated else None, service.clock()
+        today = on_day(service.history, day, now) if day else snapshot.for_today()
+        announced = None if day else snapshot.announced
+        following = on_day(service.history, announced.effective_date, now) if announced else None
+        view = params.view({code for answer in (today, following) if answer for code in answer.revision.sheet.by_code})
+        self._shown = rows.columns_of(today, following, view)
         if view.layout == "inline" and view.codes[0] not in self._shown[-1].revision.sheet.by_code:
             if dated:
                 raise NotEmbeddable("The sheet has no rate of the currency of this sentence.")

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, InForce, Snapshot, plain, rate_change, rounded, trimmed
+from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, InForce, plain, rate_change, rounded, trimmed
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.text import text_width
@@ -126,12 +126,6 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return (LONG_WIDTHS if is_long else SHORT_WIDTHS)[len(self.columns) - 2]
 
     @property
-    def heading(self) -> str:
-        """The heading as it is seen."""
-        title = f"{self.title} {self.badge}" if self.badge else self.title
-        return title if self.titled else ""
-
-    @property
     def is_named(self) -> bool:
         """Whether the heading is all that names the source: that of a converter alone, which leads to the Bank."""
         return self.layout == "converter" and self.titled and not self.note
@@ -207,13 +201,13 @@ def rows_json(table: Table) -> bytes:
     return encode(msgspec.structs.replace(table, day="", credit=""))
 
 
-def columns_of(snapshot: Snapshot, view: View) -> tuple[InForce, ...]:
+def columns_of(today: InForce, following: InForce | None, view: View) -> tuple[InForce, ...]:
     """Today's sheet, tomorrow's once it is announced, or both, as the view says; never nothing."""
-    following = for_next(snapshot) if "next" in view.columns else None
+    if following is None or "next" not in view.columns:
+        return (today,)
     # A line shows today's where it has no room for tomorrow's day.
     is_alone = view.layout != "line" and ("today" not in view.columns or not view.has_heads)
-    today = () if following and is_alone else (snapshot.for_today(),)
-    return (*today, following) if following else today
+    return (following,) if is_alone else (today, following)
 
 
 def _columns(
@@ -375,13 +369,3 @@ def _place(part: Decimal, whole: Decimal, size: int) -> str:
     space = Decimal(size - 2 * SPARK_MARGIN)
     offset = rounded(EXACT.multiply(part, space), whole, places=1) if whole else rounded(space, Decimal(2), places=1)
     return plain(trimmed(offset + SPARK_MARGIN))
-
-
-def for_next(snapshot: Snapshot) -> InForce | None:
-    """What is announced and not yet in force."""
-    if snapshot.announced is None:
-        return None
-    # If today's own sheet is missing, the sheet before tomorrow's is unknown.
-    previous = None if snapshot.stale else snapshot.in_force
-    day = snapshot.announced.effective_date
-    return InForce(day, snapshot.announced, previous, None, snapshot.next_due_at, snapshot.next_overdue)

@@ -8,7 +8,10 @@ from decimal import Decimal
 
 from conftest import Clock, Serve, Served
 from kit.bank import Bank, sheet
-from kit.dates import DAYS, FRIDAY, THURSDAY
+from kit.dates import DAYS, FRIDAY, NOON, THURSDAY, TUESDAY
+
+from ratesvc.domain.rates import Revision
+from ratesvc.render.language import NOTHING
 
 WIDGET = "/widget/rows.json?codes=USD&lang=en"
 
@@ -44,3 +47,12 @@ async def test_a_sparkline_is_in_the_roubles_of_its_last_day(bank: Bank, serve_w
         assert json.loads(body)["rows"][0]["cells"][0] == f"from 5.9600 to {last:.4f}"
         _, _, body = await served.get(f"{WIDGET}&spark=30&date=1997-12-31")
         assert json.loads(body)["rows"][0]["cells"][0] == "from 5,960.0000 to 5,960.0000"
+
+
+async def test_tomorrows_rates_have_no_change_if_a_sheet_before_them_may_be_missing(served: Served) -> None:
+    """Tuesday's is announced without Saturday's. Neither the widget nor /v1/rates/next compares it with Friday's."""
+    served.service.history.hold([Revision(sheet(TUESDAY), 1, NOON)])
+    served.service.publish()
+    rates = json.loads((await served.get("/v1/rates/next?codes=USD"))[2])["rates"]
+    cells = json.loads((await served.get(f"{WIDGET}&columns=next,change"))[2])["rows"][0]["cells"]
+    assert (rates["USD"]["change"], cells[1:]) == (None, [NOTHING])

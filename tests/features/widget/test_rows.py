@@ -19,7 +19,7 @@ from kit.dates import FRIDAY, SATURDAY
 from rich.console import Console
 from yarl import URL
 
-from ratesvc.domain.rates import InForce, Quote, Revision, Sheet, Snapshot
+from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.site import png
 from ratesvc.features.site.language import language_or_default
@@ -113,10 +113,8 @@ def test_rows_are_written_as_readers_expect() -> None:
 )
 def test_a_view_has_its_days_and_never_none(columns: tuple[str, ...], announced: bool, days: list[date]) -> None:
     """Tomorrow's sheet appears once it is announced; if no other is left, today's appears."""
-    usd = {"USD": (1, "75")}
-    sheets = revision(usd, FRIDAY), None, revision(usd, SATURDAY) if announced else None
-    snapshot = Snapshot(FRIDAY, *sheets, FETCHED, False, 0, False, FETCHED, FETCHED, FETCHED)  # noqa: FBT003
-    found = rows.columns_of(snapshot, View(codes=("USD",), columns=columns))
+    today, following = answer("04-24 USD=75"), answer("04-25 USD=75") if announced else None
+    found = rows.columns_of(today, following, View(codes=("USD",), columns=columns))
     assert [answer.revision.effective_date for answer in found] == days
 
 
@@ -190,11 +188,3 @@ def number(text: str) -> Fraction:
 def nearest(exact: Fraction, places: int) -> Fraction:
     """Half-even rounding by Python's integers."""
     return Fraction(round(exact * 10**places), 10**places)
-
-
-def test_tomorrows_sheet_stands_alone_where_todays_own_is_missing() -> None:
-    """The sheet before it is unknown then."""
-    today, tomorrow = revision({"USD": (1, "80")}, FRIDAY), revision({"USD": (1, "81")}, SATURDAY)
-    for stale in (False, True):
-        seen = Snapshot(FRIDAY, today, None, tomorrow, FETCHED, False, 0, stale, *[FETCHED] * 3)  # noqa: FBT003
-        assert rows.for_next(seen) == InForce(SATURDAY, tomorrow, None if stale else today, None, FETCHED)

@@ -17,12 +17,11 @@ from kit.not_run import program
 from kit.service import finished
 from playwright.async_api import Browser, Page
 
-from ratesvc.domain.rates import InForce
+from ratesvc.domain.history import on_day
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget import rows
 from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE
-from ratesvc.features.widget.rows import columns_of
 from ratesvc.features.widget.view import COLUMNS, USUAL, Look
 from ratesvc.render.openapi import Site
 
@@ -118,7 +117,8 @@ async def test_no_figure_of_a_line_stands_without_its_day(
 
     In 180 pixels there is room for the Bank's short Russian name, in 240 for a preposition, too.
     """
-    shown: list[InForce] = list(columns_of(live.service.require_publication().snapshot, USUAL["line"]))
+    snapshot, now = live.service.require_publication().snapshot, live.service.clock()
+    shown = [snapshot.for_today(), on_day(live.service.history, date(2022, 11, 19), now)]
     if warning:
         shown = [replace(shown[-1], stale=True)]
     view, language = USUAL["line"], language_or_default(lang)
