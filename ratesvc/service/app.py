@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import date, datetime
 from pathlib import Path
@@ -107,7 +107,7 @@ class Service:
                 opened.push_async_callback(self.engine.close)
             opened.push_async_callback(self.store.close)
             await opened.enter_async_context(self.client)
-            await self._surviving("load", self._compare())
+            await self._compare()
             if self.scheduled:
                 opened.push_async_callback(self.schedule.stop)
                 self.schedule.start()
@@ -140,8 +140,8 @@ class Service:
         self.publish()
         if current := self.current_snapshot():
             self.telemetry.lateness(current)
-        await self._surviving("tick", self._compare())
-        await self._surviving("lease", self._take_over())
+        await self._compare()
+        await self._take_over()
 
     async def _take_over(self) -> None:
         """Poll at once if the replica that polled has gone."""
@@ -152,8 +152,12 @@ class Service:
                     self.schedule.poll_in(0)
 
     async def _compare(self) -> None:
-        with contextlib.suppress(StoreUnavailable):
+        try:
             self.telemetry.repaired(await self._sync.compare())
+        except StoreUnavailable:
+            pass  # the log has it
+        except Exception as error:  # noqa: BLE001 -- a bug in it must end neither a start nor a poll
+            self.telemetry.task_died("tick", error)
 
     async def _fill_gaps(self) -> None:
         """Fetch the missing part of history. After a failure, plan the next run."""
@@ -176,13 +180,6 @@ class Service:
         self.telemetry.log.warning("clock_jumped", seconds=round(seconds))
         # While a machine sleeps, the loop's clock stands, so the last comparison may be wrong by the whole sleep.
         self.client.last_date = None
-
-    async def _surviving(self, name: str, work: Awaitable[None]) -> None:
-        """Do work that is repeated anyway. A bug in it is logged and does not stop the rest."""
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is logged with its traceback
-            self.telemetry.task_died(name, error)
 
     # The path of a number
 
