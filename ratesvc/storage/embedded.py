@@ -185,16 +185,16 @@ class Engine:
             self._died("engine", f"its files are unreadable and kept as {kept}: what persons decided is only there")
 
     async def _start(self, attempt: int, lock: int) -> None:
-        """The first attempt takes the files as they are, the second begins with new ones."""
+        """Two attempts take the files as they are, because the first may fail by chance. The third has new files."""
         await self._end(STOP_TIMEOUT_S)
         server = find_server()
         if attempt == 0:
             # That of the server before may say why it died.
             with contextlib.suppress(FileNotFoundError):
                 self.folder.log.replace(self.folder.log.with_suffix(".old.log"))
-        elif attempt == 1:
+        elif attempt == 2:
             self.folder.set_aside()
-        else:
+        elif attempt > 2:
             self.folder.put_back()
             self.folder.check_room()
             raise EngineError(f"the embedded engine does not start; see {self.folder.log}")

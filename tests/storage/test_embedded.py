@@ -133,15 +133,24 @@ async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(
     assert not list(data.glob("*.damaged-*"))
 
 
-async def test_a_server_that_always_ends_is_started_twice(
+async def test_a_server_that_ends_once_keeps_its_files(data: Path, fake_server: Callable[[str], None]) -> None:
+    """Memory may have run out while it loaded them, or the system refused a process for a moment."""
+    fake_server(f'[ "$(wc -l <{data.parent}/starts)" = 1 ] && exit 1; exec {find_server()} "$@"')
+    reports: Reports = []
+    async with opened(data, reports) as (_, client):
+        assert await client.get("second") == b"2"
+    assert reports == []
+
+
+async def test_a_server_that_always_ends_is_started_three_times(
     data: Path, tmp_path: Path, fake_server: Callable[[str], None]
 ) -> None:
-    """With its files, and with new ones. Then the error names the log, and the old files are back."""
+    """Twice with its files, and with new ones. Then the error names the log, and the old files are back."""
     before = written(data).read_bytes()
     fake_server("exit 1")
     with pytest.raises(EngineError, match=r"does not start; see .*engine\.log"):
         await Engine(data).open()
-    assert (tmp_path / "starts").read_text() == "start\n" * 2
+    assert (tmp_path / "starts").read_text() == "start\n" * 3
     await eventually(lambda: not processes_over(data))
     assert written(data).read_bytes() == before
     assert not list(data.glob("*.damaged-*"))
