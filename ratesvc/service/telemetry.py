@@ -294,8 +294,8 @@ class Telemetry:
     # The process
 
     def task_died(self, name: str, error: BaseException | str) -> None:
-        """Work that is repeated has ended, by an exception or as the text says. Log it once a minute."""
+        """Work that is repeated has ended, by an exception or as the text says. Log each text once a minute."""
         self.metrics.restarts.labels(name).inc()
-        if self._is_due(f"task_died {name}"):
-            cause = error if isinstance(error, BaseException) else None
+        cause = error if isinstance(error, BaseException) else None
+        if self._is_due(f"task_died {name} {type(error) if cause else error}"):
             self.log.error("task_died", task=name, error=repr(error) if cause else error, exc_info=cause)

@@ -308,6 +308,8 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says(monkey
         (partial(telemetry.holds, (flagged,)), "sheet sheet"),
         (partial(telemetry.repaired, Repairs(sheets=1)), "repaired repaired"),
         (partial(telemetry.task_died, "tick", ValueError()), "task_died"),
+        (partial(telemetry.task_died, "engine", "ended with exit code 137"), "task_died"),
+        (partial(telemetry.task_died, "engine", "its files are unreadable"), "task_died"),
     ):
         with capture_logs() as logged:
             for _ in range(2):
