@@ -82,8 +82,10 @@ def answered(
         "bank": source_url(answer.revision.effective_date, language) if answer else "",
         "json": site.public_url + exact if quote else "",
     }
-    since = question.day - timedelta(days=MONTH)
-    line = f"codes={question.code}&since={since}&until={question.day}&lang={language.tag}" if has_line else ""
+    line = ""
+    if has_line:
+        since = question.day - timedelta(days=MONTH)
+        line = f"codes={question.code}&since={since}&until={question.day}&lang={language.tag}"
     return _page(question, language, site, answer=shown, line=line)
 
 
