@@ -40,7 +40,7 @@ def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Archive(Body):
     """A body of many megabytes, kept as gzip in `packed`. Nobody ever holds its plain bytes at once."""
 

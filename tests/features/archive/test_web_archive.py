@@ -25,6 +25,7 @@ from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.archive.formats import tables
 from ratesvc.service import decisions
+from ratesvc.service.publication import MOST_LONG_BYTES, Body
 
 pytestmark = pytest.mark.usefixtures("every_sheet")
 ADDRESS = "/v1/history.csv"
@@ -50,6 +51,14 @@ async def test_gzip_and_plain_bytes_are_one_answer(held: Served) -> None:
         assert (await held.get(ADDRESS, If_None_Match=tag))[0] == 304
     async with held.http.head(held.url + ADDRESS) as answer:
         assert (answer.headers["Content-Length"], await answer.read()) == (str(len(plain)), b"")
+
+
+async def test_two_answers_with_the_same_bytes_are_forgotten_one_after_the_other(held: Served) -> None:
+    """One is asked for with earlier revisions, and there are none."""
+    publication = held.service.require_publication()
+    assert (await held.get(ADDRESS))[2] == (await held.get(f"{ADDRESS}?revisions=all"))[2]
+    long = publication.keep("long", Body(bytes(MOST_LONG_BYTES // 2), "text/plain"))
+    assert publication.find("long") is long
 
 
 async def test_a_line_has_the_revision_of_its_sheet(bank: Bank, held: Served, clock: Clock) -> None:
