@@ -209,7 +209,7 @@ class Refresher:
         days = [today] if failure.is_answered else []
         if days and all(error.reason == "date" for error in failure.refusals):
             days.insert(0, today + ONE_DAY)
-        eve = [] if self.history.days else [self._eve()]
+        eve = [self._eve()] if failure.refusals and not self.history.days else []
         return [*eve, *(day for day in days if self.history.certain_on(day) is None)]
 
     def _today(self) -> date:

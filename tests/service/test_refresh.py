@@ -52,6 +52,18 @@ async def test_a_refresh_that_brings_a_sheet_has_not_failed(bank: Bank, serve: S
         await eventually(lambda: running.service.history.of_date(THURSDAY))
 
 
+async def test_a_bank_that_gives_no_document_is_asked_once(bank: Bank, serve: Serve) -> None:
+    """At a first start, too. A second request would come before the pause for which the Bank may ask."""
+
+    async def busy(_: web.Request) -> web.Response:
+        return web.Response(status=503, headers={"Retry-After": "600"})
+
+    bank.misbehave = busy
+    async with serve() as running:
+        await eventually(lambda: running.service.telemetry.last_cycle)
+        assert len(bank.asked) == 1
+
+
 async def test_a_document_is_counted_once_by_its_reason(served: Served, bank: Bank) -> None:
     """However often the Bank sends it, and also if no sheet can be read from it.
 
