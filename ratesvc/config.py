@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -144,9 +144,7 @@ def _check_certificates(file: str, named: str) -> None:
 class Calendar(_Section, frozen=True):
     """Days off and working days by decree that the production calendar does not know."""
 
-    # The library lacks the day off for 8 March 2014, a Saturday, and those by decree of spring 2020. The Bank sets
-    # rates on later days off by decree.
-    extra_off: tuple[date, ...] = (date(2014, 3, 10), *(date(2020, 3, 30) + timedelta(days=i) for i in range(5)))
+    extra_off: tuple[date, ...] = ()
     extra_work: tuple[date, ...] = ()
 
 

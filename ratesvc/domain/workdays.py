@@ -27,6 +27,10 @@ OVERDUE = time(21)
 RULE_SINCE = date(1998, 1, 1)
 """The calendar proves nothing about earlier sheets: that of 1997-06-14 was set on a day off."""
 
+# Those of spring 2020 are by decree. On later days off by decree the Bank sets rates (Ordinance 5428-U).
+UNKNOWN_DAYS_OFF = frozenset((date(2014, 3, 10), *(date(2020, 3, 30) + timedelta(days=i) for i in range(5))))
+"""Days off that the library lacks."""
+
 _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FIRST_YEAR = 1991
 _YEARS_GUESSED = 10
@@ -78,7 +82,7 @@ class WorkCalendar:
 
     def __init__(self, extra_off: Iterable[date] = (), extra_work: Iterable[date] = ()) -> None:
         """`extra_off` are days off by decree, `extra_work` working days that the calendar does not know."""
-        self._extra_off = frozenset(extra_off)
+        self._extra_off = UNKNOWN_DAYS_OFF.union(extra_off)
         self._extra_work = frozenset(extra_work)
         last = max(holidays.country_holidays("RU").special_public_holidays)
         self.known_until = date(last, 12, 31)

@@ -18,7 +18,6 @@ from kit.recorded import unit_rates
 from kit.sheets import changed, plausible, times, without
 
 from ratesvc.bank.admission import PEGS, Admission, Decision, Recent, assess, check_sheet, suspect_days
-from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, with_revision
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Quote, Revision, Sheet
@@ -26,7 +25,7 @@ from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import BadDocument
 
 ACCEPT, CONFIRM, QUARANTINE = Decision.ACCEPT, Decision.CONFIRM, Decision.QUARANTINE
-CALENDAR = WorkCalendar(Calendar().extra_off)
+CALENDAR = WorkCalendar()
 FETCHED = datetime(2026, 4, 24, 12, tzinfo=UTC)
 WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY = DAYS = tuple(date(2026, 4, day) for day in range(22, 27))
 BEFORE, SHEET = plausible(FRIDAY), plausible(SATURDAY)

@@ -17,7 +17,6 @@ from kit import cases
 from kit.bank import sheet
 from kit.dates import FRIDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
-from ratesvc.config import Calendar
 from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed
 from ratesvc.domain.history import History, certain_date, day_to_fetch, on_day, snapshot
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, InForce, Quote, Revision, Sheet
@@ -25,7 +24,7 @@ from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 
-CALENDAR = WorkCalendar(Calendar().extra_off)
+CALENDAR = WorkCalendar()
 FETCHED = datetime(2026, 1, 1, tzinfo=UTC)
 WEDNESDAY_BEFORE = date(2026, 4, 22)
 WEDNESDAY = date(2026, 4, 29)

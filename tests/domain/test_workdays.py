@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 from kit import cases
 from kit.recorded import DATED, effective_dates
 
-from ratesvc.config import Calendar
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, OVERDUE, WorkCalendar, at, due_at, iso_day, moscow_day, overdue_at
 
-DECREES = Calendar()
-CALENDAR = WorkCalendar(DECREES.extra_off, DECREES.extra_work)
+CALENDAR = WorkCalendar()
 
 DAYS = st.dates(date(1998, 1, 1), date(2027, 12, 31))
 
