@@ -106,7 +106,7 @@ class EngineFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[int | None]:
         """The lock as a file descriptor, for a server to inherit; None while a server or another process has it."""
-        with (self.path / "engine.lock").open("w") as file:
+        with (self.path / "engine.lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -241,9 +241,12 @@ async def test_a_server_that_dies_after_each_start_is_started_after_longer_pause
 
 
 async def test_engines_that_open_at_once_share_one_server(tmp_path: Path) -> None:
-    """The others use what the first started, also while it is being started."""
+    """The others use what the first started, also while it is being started. To look at the lock writes nothing."""
     engines = await asyncio.gather(*(Engine(tmp_path).open() for _ in range(4)))
     assert len(engines_over(tmp_path)) == 1
+    os.utime(tmp_path / "engine.lock", (0, 0))
+    with engines[0].folder.locked() as lock:
+        assert (lock, (tmp_path / "engine.lock").stat().st_mtime) == (None, 0)
     await asyncio.gather(*(engine.close() for engine in engines))
     assert not engines_over(tmp_path)
 
