@@ -216,7 +216,7 @@ class Engine:
             "logfile": self.folder.log.resolve(),
             "save": "",
             "appendonly": "yes",
-            # Plain commands, so that Valkey and Redis read each other's files.
+            # Plain commands, which another version of Valkey reads.
             "aof-use-rdb-preamble": "no",
             "maxmemory": "256mb",
             "maxmemory-policy": "noeviction",
