@@ -55,7 +55,8 @@ class RedisAddress:
         if scheme == kind and not options.keys().isdisjoint(TLS_OPTIONS):
             raise ValueError("has options for TLS, which only rediss takes")
         wrong = ValueError(f"must be like {scheme}://{form}; in a password, / ? # @ are written %2F %3F %23 %40")
-        if not (found := re.fullmatch(pattern, rest)) or (kind == "redis+cluster" and "db" in options):
+        is_number = options.get("db", "0").isdecimal()
+        if not (found := re.fullmatch(pattern, rest)) or not is_number or (kind == "redis+cluster" and "db" in options):
             raise wrong
         parts = {name: unquote(text or "") for name, text in found.groupdict().items()}
         hosts = parts["hosts"].split(",") if "hosts" in parts else ()
