@@ -14,6 +14,7 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +124,15 @@ class EngineFolder:
             kind = EngineNotReady if error.errno in (errno.ENOSPC, errno.EDQUOT) else EngineError
             raise kind(f"the embedded engine cannot write into {self.path}: {error.strerror}") from None
 
+    def repair(self, server: Path, lock: int) -> None:
+        """Cut damaged files back to their last whole command: a loss of power leaves zeros behind it."""
+        for manifest in self._files.glob("*.manifest"):
+            # Under this name the server's binary repairs, and asks. It keeps the lock if this process is killed.
+            command, answers, nothing = ["valkey-check-aof", "--fix", str(manifest)], b"y\n" * 3, subprocess.DEVNULL
+            subprocess.run(  # noqa: S603 -- our own binary on our own file
+                command, executable=server, input=answers, pass_fds=(lock,), stdout=nothing, stderr=nothing, check=False
+            )
+
     def set_aside(self) -> None:
         """Start with new files: rates can be fetched again, and a service must not stay down for old ones."""
         aside = self.path / f"appendonlydir.damaged-{time.time_ns()}"
@@ -185,16 +195,18 @@ class Engine:
             self._died("engine", f"its files are unreadable and kept as {kept}: what persons decided is only there")
 
     async def _start(self, attempt: int, lock: int) -> None:
-        """Two attempts take the files as they are, because the first may fail by chance. The third has new files."""
+        """The first attempt takes the files as they are, the second repairs them, the third begins with new ones."""
         await self._end(STOP_TIMEOUT_S)
         server = find_server()
         if attempt == 0:
             # That of the server before may say why it died.
             with contextlib.suppress(FileNotFoundError):
                 self.folder.log.replace(self.folder.log.with_suffix(".old.log"))
+        elif attempt == 1:
+            await asyncio.to_thread(self.folder.repair, server, lock)
         elif attempt == 2:
             self.folder.set_aside()
-        elif attempt > 2:
+        else:
             self.folder.put_back()
             self.folder.check_room()
             raise EngineError(f"the embedded engine does not start; see {self.folder.log}")
