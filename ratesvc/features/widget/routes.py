@@ -183,8 +183,7 @@ def _frame(shown: Embedding, discovery: str = "") -> Body:
 
 
 def _embed(site: Site, shown: Embedding) -> Body:
-    # A consumer asks about the address as it was given: a frame that names no ground is light.
-    choice = replace(shown.choice, look=shown.params.look())
+    choice = shown.choice
     address = URL(f"{site.public_url}/oembed").with_query(url=embed_url(choice, site, **choice.size), format="json")
     return _frame(shown, str(address) if site.has("oembed") else "")
 

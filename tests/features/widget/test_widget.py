@@ -163,6 +163,11 @@ async def test_the_manifest_has_the_pins_of_what_is_served(live: Live) -> None:
     assert document["version"] == releases.RELEASE
 
 
+async def test_a_frame_that_names_no_ground_is_the_light_one(live: Live) -> None:
+    """For consumers of oEmbed, too. Otherwise its bytes would be those of the address that is asked for first."""
+    assert "theme%3Dlight&amp;format" in await text_of(live, "/embed?heading=first")
+
+
 async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
     """It has no blanks, so it breaks between characters."""
     heading = "俄罗斯银行官方外汇汇率" * 5
