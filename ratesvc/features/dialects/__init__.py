@@ -1,6 +1,6 @@
 """Other APIs' wire formats: one file each, pure functions from our domain to somebody else's bytes.
 
-Each module holds one DIALECT. `dialects` in config.yaml lists the modules by name, with - for _.
+Each module holds one DIALECT. `features` in config.yaml lists the modules by name, with - for _.
 """
 
 from __future__ import annotations
