@@ -151,7 +151,8 @@ class Publication:
     def keep(self, key: Hashable, body: Body) -> Body:
         """Keep a body, and return it, or the one that came first."""
         if key not in self._bodies:
-            self._bodies[key], self._targets[body] = body, set()
+            self._bodies[key] = body
+            self._targets.setdefault(body, set())
             self._bytes[body.is_long] += body.most_bytes
             self._make_room(body)
         return self._bodies[key]
@@ -165,7 +166,7 @@ class Publication:
                 break
             del self._bodies[key]
             self._bytes[is_long] -= oldest.most_bytes
-            for target in self._targets.pop(oldest):
+            for target in self._targets.pop(oldest, ()):
                 self.answers.pop(target, None)
 
     def remember(self, target: str, answer: Any) -> None:

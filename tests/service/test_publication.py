@@ -101,7 +101,10 @@ def test_a_target_that_is_rendered_anew_each_time_is_forgotten_without_an_error(
 
 
 def test_variants_are_bounded_and_the_oldest_goes_first(publication: Publication) -> None:
-    """A hundred thousand different requests do not fill the memory."""
+    """A hundred thousand different requests do not fill the memory. One body may be two variants."""
+    shared = body(b"")
+    for name in ("one", "another"):
+        publication.body(name, lambda: shared)
     for number in range(2 * MOST):
         publication.body(number, lambda: body(b""))
     assert [publication.find(number) is None for number in (0, MOST - 1, MOST)] == [True, True, False]
