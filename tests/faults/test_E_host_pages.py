@@ -436,7 +436,9 @@ async def test_E13_in_another_component(site: HostSite, loader: str, converter: 
     inside = {"nested": "<inner-card></inner-card>", "slotted": ""}.get(way, rates)
     card = COMPONENT.format(name="some-card", mode="closed" if way == "closed" else "open", inside=inside)
     inner = COMPONENT.format(name="inner-card", mode="closed", inside=rates)
-    body = f"<some-card>{rates if way == 'slotted' else ''}</some-card><script>var subject; {inner} {card}</script>"
+    waits = "customElements.whenDefined('cbr-converter').then(() => busy = false)"
+    scripts = f"<script>var subject, busy = true; {waits}; {inner} {card}</script>"
+    body = f"<some-card>{rates if way == 'slotted' else ''}</some-card>{scripts}"
     seen = await site.judged(page("", loader, body=body, after=converter).replace("lang=en", "lang=ru"))
     check(seen, rows=True)
     assert "60,3741" in seen.text
