@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
+from itertools import pairwise
 
 from ratesvc.bank.admission import FEWEST_ROWS, Admission, Decision, Recent, assess, check_sheet, with_monthly
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import packed, parse_daily, unknown_parts
-from ratesvc.domain.history import History, day_to_fetch
+from ratesvc.domain.history import SETTLED_AFTER, History, day_to_fetch
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
 from ratesvc.service.confirmation import UnconfirmedSheets
-from ratesvc.service.schedule import days_to_ask_again
 from ratesvc.storage.records import Case, name_of
 from ratesvc.storage.store import Store
 
@@ -150,7 +150,7 @@ class Refresher:
                 # The newest sheet is served by now. The Bank also corrects sheets that are no longer the newest.
                 today = self._today()
                 self._asked = {day: on for day, on in self._asked.items() if on == today}
-                await self._ask_for_all(days_to_ask_again(self.history, today, draft.newest, self._asked), draft)
+                await self._ask_for_all(_days_to_ask_again(self.history, today, draft.newest, self._asked), draft)
         finally:
             if not draft.has_answer:
                 await self.store.poll_lease.release()
@@ -352,6 +352,20 @@ class Refresher:
         if day is not None and sheet.effective_date > day:
             raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
         return sheet
+
+
+def _days_to_ask_again(history: History, today: date, newest: date | None, asked: Collection[date]) -> list[date]:
+    """Today while tomorrow's sheet is held; the others of the last week once a day, and after a start.
+
+    Each is the last day on which a sheet is in force, so that a sheet that was not noticed comes, too. `newest` is the
+    day of the Bank's newest sheet. These days were `asked` for today.
+    """
+    sheets = sorted({*history.days, *history.open_days})
+    since, until = today - SETTLED_AFTER, today + ONE_DAY
+    lasts = [following - ONE_DAY for _, following in pairwise(sheets) if since < following <= until]
+    if newest and history.days and newest < history.days[-1]:
+        lasts.append(history.days[-1])
+    return [day for day in lasts if day == today or day not in asked]
 
 
 def _unreadable(day: date, failure: FetchFailed) -> tuple[Admission, bytes]:

@@ -1,28 +1,22 @@
-"""The schedule: when polls, backfills and the heartbeat run, and which days a poll asks for again.
-
-It follows jumps of the clock, and restarts dead tasks.
-"""
+"""The schedule: when polls, backfills and the heartbeat run. It follows jumps of the clock, and restarts dead tasks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
-from itertools import pairwise
 from random import uniform
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
 
-from ratesvc.domain.history import SETTLED_AFTER, History
-from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar, utc_now
+from ratesvc.domain.history import History
+from ratesvc.domain.workdays import MOSCOW, WorkCalendar, utc_now
+from ratesvc.service.refresh import Cycle
 from ratesvc.storage.redis import cancel
-
-if TYPE_CHECKING:
-    from ratesvc.service.refresh import Cycle
 
 WINDOW_PACE_S = 180.0
 USUAL_PACE_S = 3600.0
@@ -68,20 +62,6 @@ def _pace_s(calendar: WorkCalendar, newest: date | None, now: datetime, cycle: C
     else:
         pace = min(USUAL_PACE_S, max(FIRST_RETRY_S, (calendar.next_window(now) - now) / timedelta(seconds=1)))
     return min(pace, WINDOW_PACE_S) if cycle.held_back else pace
-
-
-def days_to_ask_again(history: History, today: date, newest: date | None, asked: Collection[date]) -> list[date]:
-    """Today while tomorrow's sheet is held; the others of the last week once a day, and after a start.
-
-    Each is the last day on which a sheet is in force, so that a sheet that was not noticed comes, too. `newest` is the
-    day of the Bank's newest sheet. These days were `asked` for today.
-    """
-    sheets = sorted({*history.days, *history.open_days})
-    since, until = today - SETTLED_AFTER, today + ONE_DAY
-    lasts = [following - ONE_DAY for _, following in pairwise(sheets) if since < following <= until]
-    if newest and history.days and newest < history.days[-1]:
-        lasts.append(history.days[-1])
-    return [day for day in lasts if day == today or day not in asked]
 
 
 @dataclass(slots=True, eq=False)
