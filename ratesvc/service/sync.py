@@ -24,7 +24,8 @@ class Sync:
     """Compares memory and Redis.
 
     A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read.
-    Otherwise the names of all values are compared. At the start, and after a comparison that failed, all are read.
+    Otherwise the names of all values are compared, and new ones are read: also those that this replica has written,
+    because another may have been faster. At the start, and after a comparison that failed, all are read.
     """
 
     def __init__(self, store: Store, history: History) -> None:
@@ -33,6 +34,8 @@ class Sync:
         self._lock = asyncio.Lock()
         self._last: tuple[Glance, int] | None = None
         """The last glance, and the version of history after the exchange that followed it."""
+        self._read = set[str]()
+        """The fields of the revisions that were read since all were."""
 
     async def compare(self) -> Repairs:
         """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable."""
@@ -50,15 +53,16 @@ class Sync:
     async def _exchange(self, glance: Glance, *, read_all: bool) -> Repairs:
         """Take into memory what it lacks, then write what Redis lacks."""
         fields = await self._store.fields()
-        wanted = fields if read_all else fields - {field_of(revision) for revision in self._history.documents()}
+        wanted = fields if read_all else fields - self._read
         revisions = await self._store.revisions(wanted)
         theirs, columns = glance.coverage[0] if glance.coverage else None, list[Column]()
         if theirs and (read_all or self._is_more(theirs)):
             theirs, columns = await self._store.history() or (None, [])
         self._history.hold(revisions.values(), columns, theirs if theirs and self._is_more(theirs) else None)
         # A value that could not be read has been deleted.
-        stored = fields - wanted | revisions.keys()
-        sheets = await self._store.add(sheet for sheet in self._history.documents() if field_of(sheet) not in stored)
+        self._read = fields - wanted | revisions.keys()
+        lacking = (revision for revision in self._history.documents() if field_of(revision) not in self._read)
+        sheets = await self._store.add(lacking)
         ours, columns = self._history.coverage, []
         if ours and (theirs is None or (ours.covers(theirs) and not theirs.covers(ours))):
             columns = self._history.every_column()

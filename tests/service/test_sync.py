@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
-from datetime import date
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,21 @@ import pytest
 import redis
 from conftest import Clock, Serve, Served, eventually
 from kit.bank import Bank, sheet, unavailable
-from kit.dates import DAYS, EVENING, SATURDAY
+from kit.dates import DAYS, EVENING, NOON, SATURDAY
+from kit.sheets import changed, plausible, times
 from structlog.testing import capture_logs
 
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
-from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.domain.history import History
+from ratesvc.domain.rates import FIRST_DAY, Revision
+from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service.app import Service
+from ratesvc.service.sync import Sync
 from ratesvc.storage.records import encode_coverage, unseal
+from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Glance, Store
 
 HUGE = 2**26
@@ -210,6 +217,72 @@ async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
     assert held.service.health()["redis:connectivity"]["status"] == "pass"
     status, _, body = await held.get("/v1/rates/next")
     assert (status, json.loads(body)["effective_date"]) == (200, str(SATURDAY))
+
+
+class Replicas:
+    """Two replicas in step, each with its own connection. They have fetched different corrections of one sheet."""
+
+    def __init__(self, settings: Settings) -> None:
+        first = Revision(plausible(DAYS[-1]), 1, NOON)
+        self.stores = [Store(RedisConnection(settings.redis.url), settings.redis.namespace) for _ in "12"]
+        self.histories = [History(WorkCalendar(), [first]) for _ in "12"]
+        self.syncs = [Sync(*parts) for parts in zip(self.stores, self.histories, strict=True)]
+        self.corrections = [
+            replace(first, sheet=changed(first.sheet, PLN=times(factor)), number=2, fetched_at=NOON + later)
+            for factor, later in (("1.01", timedelta(hours=2)), ("1.02", timedelta(hours=1)))
+        ]
+
+    async def beat(self, times: int) -> None:
+        for sync in self.syncs * times:
+            await sync.compare()
+
+    def said(self) -> list[list[tuple[int, Decimal, datetime]]]:
+        """What each of them answers for each revision."""
+        return [
+            [(one.number, one.sheet.by_code["PLN"].value, one.fetched_at) for one in history.documents()]
+            for history in self.histories
+        ]
+
+
+@pytest.fixture
+async def replicas(settings: Settings) -> AsyncIterator[Replicas]:
+    made = Replicas(settings)
+    await made.beat(2)
+    yield made
+    for store in made.stores:
+        await store.close()
+
+
+async def test_a_replica_that_stores_a_correction_too_late_reads_the_one_that_came_first(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis was away. Both hold a revision 2, and both find that Redis lacks it."""
+    for history, correction in zip(replicas.histories, replicas.corrections, strict=True):
+        history.hold([correction])
+    one, add = replicas.stores[0], replicas.stores[0].add
+
+    async def late(revisions: Iterable[Revision]) -> int:
+        monkeypatch.setattr(one, "add", add)
+        await replicas.syncs[1].compare()
+        return await add(revisions)
+
+    monkeypatch.setattr(one, "add", late)
+    await replicas.beat(3)
+    assert replicas.said()[0] == replicas.said()[1]
+    # The later correction is not lost.
+    assert replicas.said()[0][-1][:2] == (3, replicas.corrections[0].sheet.by_code["PLN"].value)
+
+
+async def test_a_replica_that_could_not_store_a_correction_reads_what_another_stored_meanwhile(
+    replicas: Replicas,
+) -> None:
+    """Redis was away between two comparisons: none of them failed."""
+    replicas.histories[0].hold([replicas.corrections[0]])
+    stored = await replicas.stores[1].put(replicas.corrections[1], replicas.histories[1].of_date(DAYS[-1]))
+    replicas.histories[1].hold([stored])
+    await replicas.beat(3)
+    assert replicas.said()[0] == replicas.said()[1]
+    assert replicas.said()[0][-1][:2] == (3, replicas.corrections[0].sheet.by_code["PLN"].value)
 
 
 RECORDED = Path(__file__).parents[1] / "stores" / "1.0.0.json"
