@@ -5,19 +5,20 @@ FROM python AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 # Two environments: tools that build, and /opt/ratesvc without pip, because production installs nothing.
-RUN python3 -m venv tools && python3 -m venv --without-pip /opt/ratesvc
-COPY requirements.lock requirements-build.lock ./
-RUN tools/bin/pip --python /opt/ratesvc install --no-compile --require-hashes --only-binary :all: -r requirements.lock \
- && tools/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
-COPY pyproject.toml hatch_build.py README.md LICENSE ./
+RUN python3 -m venv /opt/tools && python3 -m venv --without-pip /opt/ratesvc
+COPY requirements requirements
+RUN /opt/tools/bin/pip --python /opt/ratesvc install --no-compile --require-hashes --only-binary :all: -r requirements/production.lock \
+ && /opt/tools/bin/pip install --require-hashes --only-binary :all: -r requirements/build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY tools tools
 COPY docs docs
 COPY ratesvc ratesvc
 # The commit, for /metrics; git is not here.
 ARG REVISION=""
 # The locked tools make the wheel, so the build fetches nothing more. The import compiles what the service uses, so that it
 # starts in half the time. All modules compiled would be 12 MB more.
-RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
- && tools/bin/pip --python /opt/ratesvc install --no-index --no-deps dist/*.whl \
+RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && /opt/tools/bin/pip --python /opt/ratesvc install --no-index --no-deps dist/*.whl \
  && /opt/ratesvc/bin/python -c 'import ratesvc.cli, ratesvc.commands.show, ratesvc.commands.serve, ratesvc.installed, ratesvc.features.docs.prose; \
     ratesvc.commands.serve.features.load(ratesvc.installed.FEATURES)'
 

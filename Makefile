@@ -108,7 +108,7 @@ bench: .venv/ready-dev ## ours beside nginx and plain aiohttp; ARGS=--quick take
 # A missing page or a dead link stops it.
 docs: .venv/ready-dev .venv/ready-docs ## all pages as a site in build/site
 	PYTHONPATH=.:tools $(BIN)/python tools/release_docs.py build/pages
-	$(BIN)/properdocs build --strict
+	$(BIN)/properdocs build --strict --config-file docs/properdocs.yml
 
 # The locks hold for every supported Python and platform, and carry no registry's address. UPGRADE=--upgrade takes the newest
 # versions instead of the locked ones. No source archive is built, because that runs its code; what has nothing else is named
@@ -117,13 +117,13 @@ UPGRADE =
 COMPILE = $(BIN)/uv pip compile -q $(UPGRADE) --only-binary :all: --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --custom-compile-command "make lock" --python-version 3.11
 lock: .venv/ready-dev ## the locks; UPGRADE=--upgrade takes the newest versions
-	$(COMPILE) pyproject.toml --extra png -o requirements.lock
-	$(COMPILE) --group build -o requirements-build.lock
-	$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
-	$(COMPILE) --group docs -c requirements-dev.lock -o requirements-docs.lock
+	$(COMPILE) pyproject.toml --extra png -o requirements/production.lock
+	$(COMPILE) --group build -o requirements/build.lock
+	$(COMPILE) pyproject.toml --group dev -o requirements/dev.lock
+	$(COMPILE) --group docs -c requirements/dev.lock -o requirements/docs.lock
 	$(COMPILE) --no-binary curlify tests/clients/requirements.in -o tests/clients/requirements.lock
 	$(COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
-	$(COMPILE) -c requirements-dev.lock tests/mutants/requirements.in -o tests/mutants/requirements.lock
+	$(COMPILE) -c requirements/dev.lock tests/mutants/requirements.in -o tests/mutants/requirements.lock
 	cd tests/clients && npm install --silent --package-lock-only --ignore-scripts
 
 # A wheel, a source archive, and the WordPress plugin, made by the locked tools.
@@ -135,7 +135,7 @@ dist: .venv/ready-dev ## the wheel, the source archive, and the WordPress plugin
 
 # CycloneDX of what ships: the wheel and the lock in their own environment. The tool needs a version in pyproject.toml.
 $(DIST)/sbom.cdx.json: dist
-	$(BIN)/python -m pip download -q --no-deps --require-hashes --only-binary :all: -r requirements.lock -d $(DIST)/wheels
+	$(BIN)/python -m pip download -q --no-deps --require-hashes --only-binary :all: -r requirements/production.lock -d $(DIST)/wheels
 	$(BIN)/uv venv -q --clear --python $(BIN)/python $(DIST)/environment
 	$(BIN)/uv pip install -q --python $(DIST)/environment --no-deps $(DIST)/wheels/*.whl $(DIST)/*.whl
 	sed "s/^dynamic = .*/version = \"$$($(BIN)/python -c 'import ratesvc; print(ratesvc.__version__)')\"/" pyproject.toml \
@@ -146,7 +146,7 @@ $(DIST)/sbom.cdx.json: dist
 	rm -rf $(DIST)/environment $(DIST)/wheels
 
 audit: .venv/ready-dev ## known vulnerabilities of locked packages, from the package index
-	for lock in requirements*.lock tests/*/*.lock; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
+	for lock in requirements/*.lock tests/*/*.lock; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
 
 # Builds the fonts of PNG pictures from their sources (a download of 70 MB). The bytes are the same each time.
 build/fonts: .venv/ready-dev
@@ -157,15 +157,15 @@ build/fonts: .venv/ready-dev
 	  tar xzf expo-google-fonts-$$font-[0-9]*.tgz -C $$font --strip-components 1; done
 	PYTHONPATH=.:tools:build/fonts/python $(BIN)/python tools/release_fonts.py build/fonts
 
-.venv-mutants/ready: requirements-dev.lock tests/mutants/requirements.lock .venv/bin/python
+.venv-mutants/ready: requirements/dev.lock tests/mutants/requirements.lock .venv/bin/python
 	@$(BIN)/python -m venv --clear .venv-mutants >/dev/null
-	@.venv-mutants/bin/python $(LOCKED) requirements-dev.lock
+	@.venv-mutants/bin/python $(LOCKED) requirements/dev.lock
 	@.venv-mutants/bin/python $(LOCKED) tests/mutants/requirements.lock
 	@touch $@
 
-.venv-fuzz/ready: requirements.lock tests/fuzz/requirements.lock
+.venv-fuzz/ready: requirements/production.lock tests/fuzz/requirements.lock
 	@$$( $(FUZZ_PYTHON) ) -m venv --clear .venv-fuzz >/dev/null || { echo "fuzzing needs $(FUZZ_PYTHONS)" >&2; exit 1; }
-	@.venv-fuzz/bin/python $(LOCKED) requirements.lock
+	@.venv-fuzz/bin/python $(LOCKED) requirements/production.lock
 	@.venv-fuzz/bin/python $(LOCKED) tests/fuzz/requirements.lock
 	@touch $@
 
@@ -183,14 +183,14 @@ clean: ## removes what make made
 LOCKED = -m pip install -q --no-deps --require-hashes -r
 INSTALL = @echo "Installing the packages of $(1) into .venv. This takes up to a minute." >&2; $(BIN)/python $(LOCKED) $(1)
 
-.venv/ready: .venv/bin/python requirements.lock
-	$(call INSTALL,requirements.lock)
+.venv/ready: .venv/bin/python requirements/production.lock
+	$(call INSTALL,requirements/production.lock)
 	@touch $@
 
-.venv/ready-dev: .venv/ready requirements-dev.lock
-	$(call INSTALL,requirements-dev.lock)
+.venv/ready-dev: .venv/ready requirements/dev.lock
+	$(call INSTALL,requirements/dev.lock)
 	@touch $@
 
-.venv/ready-docs: .venv/ready-dev requirements-docs.lock
-	$(call INSTALL,requirements-docs.lock)
+.venv/ready-docs: .venv/ready-dev requirements/docs.lock
+	$(call INSTALL,requirements/docs.lock)
 	@touch $@

@@ -20,7 +20,7 @@ from ratesvc.web.connections import FINISH_S
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
 ONE = yaml.safe_load((ROOT / "compose.yaml").read_bytes())["services"]
-TWO = yaml.safe_load((ROOT / "compose.replicas.yaml").read_bytes())
+TWO = yaml.safe_load((ROOT / "deploy/compose.replicas.yaml").read_bytes())
 KUBERNETES: dict[str, dict[str, Any]] = {
     f"{one['kind']}/{one['metadata']['name']}": one
     for name in ("kubernetes", "kubernetes-ingress", "kubernetes-monitoring")
@@ -63,8 +63,19 @@ def test_a_volume_is_saved_and_put_back_as_the_handbook_says(tmp_path: Path) -> 
 @pytest.mark.nightly
 def test_compose_is_valid() -> None:
     """By the Compose Specification."""
-    files = "compose.yaml", "compose.replicas.yaml"
+    files = "compose.yaml", "deploy/compose.replicas.yaml"
     output_of(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *files)
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "deploy/compose.replicas.yaml"])
+def test_what_compose_builds_extends_and_mounts_is_there(name: str) -> None:
+    """Compose takes paths from the folder of the file that names them."""
+    services = yaml.safe_load((ROOT / name).read_bytes())["services"].values()
+    mounted = [volume.partition(":")[0] for one in services for volume in one.get("volumes", ())]
+    named = [one["extends"]["file"] for one in services if "extends" in one] + [v for v in mounted if v.startswith(".")]
+    named += [f"{one['build']}/Dockerfile" for one in services if "build" in one]
+    assert len(named) >= 2
+    assert [path for path in named if not (ROOT / name).parent.joinpath(path).is_file()] == []
 
 
 def test_containers_have_right_settings_and_the_time_they_need_to_stop() -> None:

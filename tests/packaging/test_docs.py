@@ -35,7 +35,7 @@ async def test_the_site_builds_without_a_dead_link(tmp_path: Path) -> None:
     gather(tmp_path / "pages")
     reference = tmp_path.joinpath("pages/docs/reference.md").read_text("utf-8")
     assert set(re.findall(r"^### `(\S+)`$", reference, re.MULTILINE)) == {operation["path"] for operation in OPERATIONS}
-    site = yaml.safe_load((ROOT / "properdocs.yml").read_bytes())
+    site = yaml.safe_load((DOCS / "properdocs.yml").read_bytes())
     settings = {**site, "docs_dir": "pages", "site_dir": "site"}
     tmp_path.joinpath("properdocs.yml").write_text(yaml.safe_dump(settings), "utf-8")
     await ran((str(tool), "build", "--strict"), tmp_path)

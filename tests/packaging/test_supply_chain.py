@@ -15,7 +15,7 @@ from packaging.version import Version
 
 LOCKS = {
     file.relative_to(ROOT).as_posix(): file.read_text("utf-8")
-    for file in sorted((*ROOT.glob("*.lock"), *ROOT.glob("tests/*/*.lock")))
+    for file in sorted((*ROOT.glob("requirements/*.lock"), *ROOT.glob("tests/*/*.lock")))
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 WORKFLOWS = {file.name: file.read_text("utf-8") for file in sorted((ROOT / ".github/workflows").glob("*.yml"))}
@@ -43,11 +43,11 @@ def test_everything_locked_has_a_hash_and_no_address(lock: str) -> None:
 
 @pytest.mark.parametrize(
     ("lock", "is_whole"),
-    [("requirements.lock", True), ("requirements-build.lock", True), ("requirements-docs.lock", False)],
+    [("requirements/production.lock", True), ("requirements/build.lock", True), ("requirements/docs.lock", False)],
 )
 def test_tests_run_what_ships_and_what_builds(lock: str, is_whole: bool) -> None:
     """The same versions of all of it. The tools for the pages are installed beside, so shared packages agree."""
-    tested, other = locked("requirements-dev.lock"), locked(lock)
+    tested, other = locked("requirements/dev.lock"), locked(lock)
     shared = tested.keys() & other.keys()
     assert {name: tested[name] for name in shared} == {name: other[name] for name in shared}
     assert (shared == other.keys()) is is_whole
@@ -56,7 +56,7 @@ def test_tests_run_what_ships_and_what_builds(lock: str, is_whole: bool) -> None
 def test_everything_declared_is_locked() -> None:
     """`make lock` was not forgotten."""
     wanted = [*PROJECT["dependencies"], *OPTIONAL["png"]]
-    ships = locked("requirements.lock")
+    ships = locked("requirements/production.lock")
     assert [one for one in map(Requirement, wanted) if ships[one.name] not in one.specifier] == []
 
 

@@ -14,7 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 COMMIT = ("git", "rev-parse", "HEAD")
 
 
-class Revision(BuildHookInterface):
+class Revision(BuildHookInterface[Any]):
     """Runs before an archive or a wheel is built. A wheel that is built from an archive has its file already."""
 
     def initialize(self, _version: str, build_data: dict[str, Any]) -> None:
@@ -35,6 +35,6 @@ class Revision(BuildHookInterface):
         if not Path(self.root, ".git").exists():
             return ""
         with suppress(OSError, subprocess.CalledProcessError):
-            said = subprocess.run(COMMIT, cwd=self.root, capture_output=True, text=True, check=True)  # noqa: S603
+            said = subprocess.run(COMMIT, cwd=self.root, capture_output=True, text=True, check=True)
             return said.stdout.strip()
         return ""
