@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 from kit.bank import TABLE, Bank
+from kit.redis import token
 
 from ratesvc.domain.columns import Column, Coverage, Currency
 from ratesvc.domain.rates import FIRST_DAY, Quote, Sheet
@@ -61,7 +62,7 @@ async def fill(url: str, bank: Bank) -> None:
     """Store history up to today, and give the Bank the same figures."""
     days = sheet_days()
     bank.publish(*map(sheet, days[-2:]))
-    store = Store(RedisConnection(url), NAMESPACE)
+    store = Store(RedisConnection(url), NAMESPACE, token)
     coverage = Coverage(days[0], TODAY)
     await store.put_history(columns(days), coverage)
     await store.close()

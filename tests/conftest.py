@@ -27,7 +27,7 @@ from kit.bank import Bank, bank_running, sheet
 from kit.dates import DAYS, EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from kit.ledger import Ledger, fault
 from kit.not_run import missing, not_here, path_of, program, pytest_runtest_makereport, pytest_terminal_summary
-from kit.redis import RealRedis
+from kit.redis import RealRedis, token
 from kit.redis import running as redis_running
 from kit.service import Program, serving
 from kit.sheets import plausible
@@ -275,7 +275,7 @@ def settings(bank: Bank, redis_url: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
     """A connection of its own to the namespace of the service under test."""
-    opened = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
+    opened = Store(RedisConnection(settings.redis.url), settings.redis.namespace, token)
     yield opened
     await opened.close()
 

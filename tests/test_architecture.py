@@ -43,6 +43,13 @@ def called_in(names: Iterable[str], functions: set[str]) -> list[str]:
     return [f"{name}:{line} {called}" for name in names for called, line in calls(TREES[name]) if called in functions]
 
 
+def names(tree: ast.AST) -> set[str]:
+    """The names that a module uses."""
+    nodes = list(ast.walk(tree))
+    plain = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return plain | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+
 def test_only_admission_makes_revisions() -> None:
     """Only admission does, and a person's decision; records and columns read admitted ones."""
     makers = {name for name, tree in TREES.items() for called, _ in calls(tree) if called == "Revision"}
@@ -58,6 +65,29 @@ def test_there_is_one_clock() -> None:
         for node in TREES["domain/workdays"].body
         if isinstance(node, ast.FunctionDef) and any(called in read for called, _ in calls(node))
     } == {"utc_now"}
+
+
+def importers(*modules: str) -> set[str]:
+    """Who imports one of these, or something out of one."""
+    return {
+        name
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.ImportFrom) and node.module in modules)
+        or (isinstance(node, ast.Import) and any(one.name in modules for one in node.names))
+    }
+
+
+def test_a_service_is_given_its_time_and_its_chance() -> None:
+    """Whoever makes a Service gives it clocks, chance and tokens, so a simulation repeats a run exactly."""
+    # What a command gives to its service, and what one has by default.
+    assert {name for name, tree in TREES.items() if "utc_now" in names(tree)} == {"commands/running", "service/app"}
+    # Date headers and the durations of requests; the name of a damaged folder; a client, which is no service.
+    assert importers("time") == {"web/responses", "storage/embedded", "features/events/watch"}
+    assert importers("random", "secrets", "uuid") == {"service/app", "service/schedule"}
+    made = {(name, called) for name in FILES for called, _ in calls(TREES[name]) if called.endswith("Random")}
+    assert made == {("service/app", "SystemRandom")}
+    assert {name for name, tree in TREES.items() if "urandom" in names(tree)} == set()
 
 
 def test_no_number_of_the_bank_becomes_a_float() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import date, datetime
 from pathlib import Path
+from random import Random, SystemRandom
 from typing import Self
 
 from ratesvc.bank.client import BankClient
@@ -29,6 +30,7 @@ from ratesvc.storage.embedded import Engine
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
+CHANCE = SystemRandom()
 SWITCH_S = 0.001
 """After so long a thread that renders gives way to the event loop. Python's own interval is five times as long."""
 
@@ -48,15 +50,21 @@ class Service:
         settings: Settings,
         *,
         clock: Callable[[], datetime] = utc_now,
+        wall: Callable[[], datetime] = utc_now,
+        chance: Random = CHANCE,
         demo: bool = False,
         scheduled: bool = True,
     ) -> None:
-        """`clock` gives UTC; nothing below asks another one. A demo has an embedded store apart from live data.
+        """`clock` gives the UTC of all answers, which may stand still, `wall` that of the schedule.
+
+        Nothing below asks another clock, or has chance or tokens from elsewhere; only Date headers are the true time.
+        A demo has an embedded store apart from live data.
 
         A command is not `scheduled`: nothing happens by itself, and it shares the engine of a running service.
         """
         self.settings = settings
         self.clock = clock
+        self._chance = chance
         self.demo = demo
         self.scheduled = scheduled
         self.draining = False
@@ -78,7 +86,7 @@ class Service:
         folder = engine_folder(settings, demo=demo)
         self.engine = Engine(folder, self.telemetry.task_died) if folder else None
         url = self.engine.url if self.engine else settings.redis.url
-        self.store = Store(RedisConnection(url, self.telemetry.redis_call), settings.redis.namespace)
+        self.store = Store(RedisConnection(url, self.telemetry.redis_call), settings.redis.namespace, self.token)
         self.quarantine = self.store.quarantine
         self._sync = Sync(self.store, self.history)
         # The Bank
@@ -95,6 +103,8 @@ class Service:
             backfill=self._fill_gaps,
             clock_jumped=self._clock_jumped,
             died=self.telemetry.task_died,
+            wall=wall,
+            chance=chance,
         )
 
     async def __aenter__(self) -> Self:
@@ -121,6 +131,10 @@ class Service:
     def engine_name(self) -> str:
         """The Redis in use, without its password."""
         return self.engine.name if self.engine else "external"
+
+    def token(self) -> str:
+        """32 hexadecimal digits that no other call gives."""
+        return self._chance.randbytes(16).hex()
 
     # What happens by itself
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
-from random import uniform
+from random import Random
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
 
 from ratesvc.domain.history import History
-from ratesvc.domain.workdays import MOSCOW, WorkCalendar, utc_now
+from ratesvc.domain.workdays import LONG_AGO, MOSCOW, WorkCalendar
 from ratesvc.service.refresh import Cycle
 from ratesvc.storage.redis import cancel
 
@@ -70,7 +70,7 @@ class Schedule:
 
     `poll` and `backfill` plan their next runs themselves. `tick` follows the clock and compares memory with Redis, at
     every beat. `clock_jumped` gets the seconds; `died` gets the name of a task that will be started again, and its
-    error.
+    error. `wall` gives UTC, and never stands still.
     """
 
     poll: Job
@@ -78,7 +78,9 @@ class Schedule:
     backfill: Job
     clock_jumped: Callable[[float], None]
     died: Callable[[str, BaseException | str], None]
-    next_poll_at: datetime = field(init=False, default_factory=utc_now)
+    wall: Callable[[], datetime]
+    chance: Random
+    next_poll_at: datetime = field(init=False, default=LONG_AGO)
     """When the next poll is due, by the wall clock. This time has passed while a poll runs, and if a poll was lost."""
     lag_s: float = field(init=False, default=0.0)
     """How late the last heartbeat was: so long something kept the event loop busy."""
@@ -92,7 +94,7 @@ class Schedule:
         """Poll at once, then as `poll_in` says."""
         self._open = True
         self._beat_at = asyncio.get_running_loop().time()
-        self.next_poll_at = utc_now()
+        self.next_poll_at = self.wall()
         self._scheduler.start()
         # Not by APScheduler: if the start fails at once, it would complain that its job was cancelled.
         self._start("poll", self.poll)
@@ -116,15 +118,14 @@ class Schedule:
         It comes up to a tenth later, so that the replicas of a fleet do not ask at the same moment.
         """
         if self._open:
-            seconds *= uniform(1, 1.1)  # noqa: S311 -- no secret
-            # APScheduler follows the wall clock, not the clock of the service, which stands still in a demo.
-            self.next_poll_at = utc_now() + timedelta(seconds=seconds)
+            seconds *= self.chance.uniform(1, 1.1)
+            self.next_poll_at = self.wall() + timedelta(seconds=seconds)
             self._run_at(self.next_poll_at, "poll", self.poll)
 
     def backfill_in(self, seconds: float) -> None:
         """Plan a backfill, unless one is planned: polls do not hurry a backfill that has failed."""
         if self._open and self._scheduler.get_job("backfill") is None:
-            self._run_at(utc_now() + timedelta(seconds=seconds), "backfill", self.backfill)
+            self._run_at(self.wall() + timedelta(seconds=seconds), "backfill", self.backfill)
 
     def _run_at(self, when: datetime, name: str, job: Job) -> None:
         async def begin() -> None:
@@ -154,10 +155,10 @@ class Schedule:
     async def _heartbeat(self) -> None:
         """Compare the wall clock with the monotonic one, and memory with Redis."""
         loop = asyncio.get_running_loop()
-        last_wall, last_now = utc_now(), loop.time()
+        last_wall, last_now = self.wall(), loop.time()
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            wall, now = utc_now(), loop.time()
+            wall, now = self.wall(), loop.time()
             self._beat_at, self.lag_s = now, max(0.0, now - last_now - HEARTBEAT_S)
             jump = (wall - last_wall).total_seconds() - (now - last_now)
             if abs(jump) > CLOCK_JUMP_S:

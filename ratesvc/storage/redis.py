@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
-from uuid import uuid4
 
 from redis import exceptions as errors
 from redis.asyncio import (
@@ -147,7 +145,8 @@ class RedisConnection:
         A damaged answer makes redis-py's parser raise TypeError and others, and a closed transport makes uvloop raise
         RuntimeError. Only an error about the arguments of a command is a bug of ours.
         """
-        begun = time.monotonic()
+        seconds = asyncio.get_running_loop().time
+        begun = seconds()
         trouble: StoreUnavailable | None = None
         try:
             yield self.client
@@ -156,7 +155,7 @@ class RedisConnection:
         except Exception as error:  # noqa: BLE001 -- the docstring names some that come
             trouble = await self._failed(error)
         # A cancelled call says nothing about Redis, so it does not get here.
-        self._observe(Call(operation, time.monotonic() - begun, trouble, self.refusing))
+        self._observe(Call(operation, seconds() - begun, trouble, self.refusing))
         if trouble:
             # Without its cause: that traceback would show the secrets that the text leaves out.
             raise trouble from None
@@ -198,12 +197,12 @@ class Lease:
     It lasts some seconds and is renewed while a replica holds it, so a crash frees it within seconds.
     """
 
-    def __init__(self, connection: RedisConnection, key: str) -> None:
-        """`held`: this replica had the lease when it last asked."""
+    def __init__(self, connection: RedisConnection, key: str, token: str) -> None:
+        """`token` names this replica. `held`: it had the lease when it last asked."""
         self.held = False
         self._connection = connection
         self._key = key
-        self._token = uuid4().hex.encode()
+        self._token = token.encode()
         self._renewal: asyncio.Task[None] | None = None
 
     async def take(self) -> bool:

@@ -24,7 +24,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
-from uuid import uuid4
 
 from redis.asyncio.client import Pipeline, Redis
 
@@ -98,12 +97,12 @@ class Quarantine:
 class Store:
     """What Redis holds for all replicas of a service. Every method raises StoreUnavailable."""
 
-    def __init__(self, connection: RedisConnection, namespace: str) -> None:
-        """The store closes the connection."""
+    def __init__(self, connection: RedisConnection, namespace: str, token: Callable[[], str]) -> None:
+        """The store closes the connection. `token` gives 32 other hexadecimal digits each time."""
         prefix = f"{{{namespace}}}:{SCHEMA}:"
         self.connection = connection
-        self.poll_lease = Lease(connection, prefix + "lease:poll")
-        self.backfill_lease = Lease(connection, prefix + "lease:backfill")
+        self.poll_lease = Lease(connection, prefix + "lease:poll", token())
+        self.backfill_lease = Lease(connection, prefix + "lease:backfill", token())
         self.quarantine = Quarantine(self, prefix + "quarantine")
         self.dropped = 0
         """How many values were deleted because they could not be read."""
@@ -112,6 +111,7 @@ class Store:
         self._columns = prefix + "columns"
         self._written = prefix + "written"
         self._nothing = prefix + "nothing"
+        self._token = token
 
     async def close(self) -> None:
         """Release the leases and close the connection."""
@@ -253,7 +253,7 @@ class Store:
 
     def _change_version(self, pipeline: Pipeline) -> None:
         """Tell all replicas that they may lack something."""
-        pipeline.set(self._written, uuid4().hex)
+        pipeline.set(self._written, self._token())
 
 
 async def _values(redis: Redis, key: str, fields: list[str]) -> dict[str, bytes | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -231,7 +230,7 @@ def counted(handler: Respond, service: Service, template: str) -> Respond:
     async def count(request: web.Request) -> web.StreamResponse:
         begun = seconds()
         if log:
-            request[ID] = uuid.uuid4().hex[:12]
+            request[ID] = service.token()[:12]
         response = await handler(request)
         took_s = seconds() - begun
         route.add(response.status, took_s)
@@ -270,7 +269,7 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
         except RatesvcError as error:
             answer = problem(error)
         except Exception:  # noqa: BLE001 -- an unknown error, which is logged
-            incident = request.get(ID) or uuid.uuid4().hex[:12]
+            incident = request.get(ID) or service.token()[:12]
             structlog.get_logger("ratesvc").exception("request_failed", incident=incident)
             return refusal(INTERNAL, f"Incident {incident}.")
         if not isinstance(answer, Answer):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import redis
 
@@ -26,6 +27,11 @@ def server(kind: Kind = "any") -> str:
     if kind == "redis":
         return program("redis-server")
     return (kind == "any" and path_of("redis-server")) or str(find_server())
+
+
+def token() -> str:
+    """Another one at each call, for a store without a service."""
+    return uuid4().hex
 
 
 class RealRedis:

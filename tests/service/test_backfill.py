@@ -16,6 +16,7 @@ from conftest import Clock, Serve, eventually
 from kit import cases
 from kit.bank import Bank, daily_xml, sheet, workdays
 from kit.dates import DAYS, FRIDAY, SATURDAY
+from kit.redis import token
 from kit.sheets import changed, times
 
 from ratesvc.bank.admission import FEWEST_ROWS
@@ -170,7 +171,7 @@ async def finished(steps: AsyncIterator[Progress]) -> None:
 
 @asynccontextmanager
 async def replica_of(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
-    store = Store(RedisConnection(settings.redis.url), settings.redis.namespace)
+    store = Store(RedisConnection(settings.redis.url), settings.redis.namespace, token)
     async with BankClient(settings.cbr.mirrors, "ratesvc-tests") as client:
         prefix = f"{{{settings.redis.namespace}}}:v2:"
         yield Replica(store, History(WorkCalendar()), client, clock, f"{prefix}columns", f"{prefix}coverage")

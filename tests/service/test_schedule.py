@@ -106,7 +106,7 @@ async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkey
     monkeypatch.setattr("ratesvc.service.schedule.LATE", timedelta(days=1))
     monkeypatch.setattr(Schedule, "poll_in", lambda _, seconds: polls.append(seconds))
     with capture_logs() as logged:
-        monkeypatch.setattr("ratesvc.service.schedule.utc_now", lambda: utc_now() + timedelta(hours=hours))
+        served.service.schedule.wall = lambda: utc_now() + timedelta(hours=hours)
         await eventually(lambda: polls)
     assert [line["seconds"] for line in logged if line["event"] == "clock_jumped"] == [hours * 3600]
     assert (polls[0], skew_s is None, served.service.clock_skew_s) == (0, False, None)

@@ -16,6 +16,7 @@ import redis
 from conftest import Clock, Serve, Served, eventually
 from kit.bank import Bank, sheet, unavailable
 from kit.dates import DAYS, EVENING, NOON, SATURDAY
+from kit.redis import token
 from kit.sheets import changed, plausible, times
 from structlog.testing import capture_logs
 
@@ -224,7 +225,7 @@ class Replicas:
 
     def __init__(self, settings: Settings) -> None:
         first = Revision(plausible(DAYS[-1]), 1, NOON)
-        self.stores = [Store(RedisConnection(settings.redis.url), settings.redis.namespace) for _ in "12"]
+        self.stores = [Store(RedisConnection(settings.redis.url), settings.redis.namespace, token) for _ in "12"]
         self.histories = [History(WorkCalendar(), [first]) for _ in "12"]
         self.syncs = [Sync(*parts) for parts in zip(self.stores, self.histories, strict=True)]
         self.corrections = [

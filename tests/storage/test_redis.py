@@ -21,7 +21,7 @@ from kit.certificates import Authority
 from kit.front import ChaosProxy
 from kit.http import says
 from kit.reader import shared_by
-from kit.redis import RealRedis, running
+from kit.redis import RealRedis, running, token
 from kit.service import free_port, serving
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.exceptions import DataError, InvalidResponse
@@ -66,7 +66,7 @@ async def test_tls_trusts_only_the_configured_authority(
 ) -> None:
     """Not another one, and not those of the system."""
     query = f"?ssl_ca_certs={tmp_path / ca_file}" if ca_file else ""
-    store = Store(RedisConnection(f"rediss://localhost:{tls_redis.options['tls_port']}/0{query}"), "x")
+    store = Store(RedisConnection(f"rediss://localhost:{tls_redis.options['tls_port']}/0{query}"), "x", token)
     if works:
         await store.glance()
     else:

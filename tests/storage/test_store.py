@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from conftest import eventually, patience_s, stored
 from kit.bank import daily_xml, sheet
+from kit.redis import token
 from msgspec.msgpack import encode
 from redis.asyncio import Redis
 
@@ -43,7 +44,7 @@ def namespace() -> str:
 
 @pytest.fixture
 async def store(every_redis: str, namespace: str) -> AsyncIterator[Store]:
-    opened = Store(RedisConnection(every_redis), namespace)
+    opened = Store(RedisConnection(every_redis), namespace, token)
     yield opened
     await opened.close()
 
@@ -51,7 +52,7 @@ async def store(every_redis: str, namespace: str) -> AsyncIterator[Store]:
 @pytest.fixture
 async def other(every_redis: str, namespace: str) -> AsyncIterator[Store]:
     """A second replica on the same Redis."""
-    opened = Store(RedisConnection(every_redis), namespace)
+    opened = Store(RedisConnection(every_redis), namespace, token)
     yield opened
     await opened.close()
 
@@ -70,7 +71,7 @@ async def forbidden(command: str, redis: Redis, namespace: str) -> AsyncIterator
     await redis.acl_setuser(
         "lame", reset=True, enabled=True, nopass=True, keys="*", channels="*", commands=["+@all", f"-{command}"]
     )
-    lame = Store(RedisConnection(f"redis://lame:x@127.0.0.1:{port}"), namespace)
+    lame = Store(RedisConnection(f"redis://lame:x@127.0.0.1:{port}"), namespace, token)
     yield lame
     await lame.close()
 
