@@ -292,16 +292,16 @@ class Backfill:
                     scratch.hold([revision])
                     figures.take(revision)
         finally:
-            # A run that lost its turn leaves history to the process that has it.
-            if figures.coverage != before and self._store.backfill_lease.held:
+            if figures.coverage != before:
                 await self._save(figures)
         if figures.complete() is None:
             raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
         await step(Progress(len(days), len(days), "nothing more"))
 
     async def _save(self, figures: _Figures) -> None:
-        """Store the figures, and take them into memory."""
+        """Store the figures, and take them into memory. Raises NotOurTurn: then another process writes history."""
         if coverage := figures.complete():
+            await self._check_turn()
             await self._store.put_history(figures.columns.values(), coverage)
             self._history.hold((), figures.columns.values(), coverage)
 

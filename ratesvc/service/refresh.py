@@ -274,15 +274,22 @@ class Refresher:
         new, cycle = list[Revision](), draft.cycle
         for effective in sorted(draft.admitted, reverse=True):
             current, revision = draft.history.of_date(effective), draft.admitted[effective]
+            stored: Revision | None = revision
             try:
                 if cycle.stored:
-                    revision = await self.store.put(revision, current)
+                    stored = await self.store.put(revision, current)
             except StoreUnavailable:
                 # This replica still serves what it fetched, and the next cycle stores it. The other sheets are not
                 # tried, because each would wait for Redis as long again.
                 cycle.stored = False
-            if revision != current:
-                new.append(revision)
+            if not cycle.stored and revision.key in (held.key for held in self.history.documents()):
+                # Another replica has stored one under this number while the Bank was asked.
+                stored = current
+            if stored is not revision:
+                # What the Bank says now is not held, so the next poll asks again.
+                self._asked.clear()
+            if stored and stored != current:
+                new.append(stored)
         draft.admitted.clear()
         cycle.accepted += new
         draft.has_answer = draft.has_answer or not cycle.failure or bool(cycle.accepted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ from functools import partial
 from typing import Self
 
 import pytest
+from aiohttp import web
 from conftest import Clock, Serve, eventually
 from kit import cases
 from kit.bank import Bank, daily_xml, sheet, workdays
@@ -35,7 +37,7 @@ from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
 from ratesvc.service.refresh import Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
-from ratesvc.storage.redis import RedisConnection, cancel
+from ratesvc.storage.redis import RedisConnection, cancel, connect
 from ratesvc.storage.store import Store
 
 EVERY_DAY = [*DAYS, *workdays(SATURDAY, 40)]
@@ -70,6 +72,7 @@ class Replica:
         )
         self.backfill = Backfill(self.refresher, 0)
         self.sync = Sync(self.store, self.history)
+        self.redis = self.store.connection.client
 
     def command(self) -> Self:
         """What a person runs beside it."""
@@ -250,6 +253,23 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             await who.fetch(None)
         case "english", what:
             bank.english = b"" if what == "nothing" else None
+        case "asked", what, *then:
+            before, left = bank.misbehave or bank.honest, [" ".join(then)]
+
+            async def once(request: web.Request) -> web.StreamResponse:
+                answer = await before(request)
+                is_day = what != "eng" and request.query.get("date_req") == f"{day_of(what):%d/%m/%Y}"
+                if left and (is_day or what in request.path):
+                    # In a context of its own, because no answer of the service may ask Redis.
+                    await asyncio.create_task(happens(bank, clock, who, left.pop()), context=Context())
+                return answer
+
+            bank.misbehave = once
+        case "loses", "redis":
+            who.store.connection.client = connect("redis://127.0.0.1:1")
+        case "finds", "redis":
+            await who.store.connection.client.aclose()
+            who.store.connection.client = who.redis
         case ("fetch" | "withdraw" | "reaches") as word, day:
             await getattr(who, word)(day_of(day))
         case ("seizes",):
