@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS = 1
 # Of `make nightly`.
 PARTS = faults seconds packages programs soak fuzzing
 
-.PHONY: help run quick test nightly lint bench docs dist lock audit clean $(addprefix nightly-,$(PARTS) mutants faults-page)
+.PHONY: help run quick test nightly lint front bench docs dist lock audit clean $(addprefix nightly-,$(PARTS) mutants faults-page)
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
@@ -88,19 +88,41 @@ nightly-mutants: .venv-mutants/ready
 nightly-faults-page:
 	LONG_FAULTS=1 STRICT_TIMES=1 $(BIN)/pytest -q tests/faults -k "not faults_page" --faults-table=tests/faults/README.md
 
-# The npm packages of the browser tests. Without npm those tests say that they did not run.
-.PHONY: node_modules
-node_modules:
-	@if command -v npm >/dev/null && ! cmp -s tests/browser/package-lock.json tests/browser/node_modules/.installed; then \
-	  cd tests/browser && export PUPPETEER_SKIP_DOWNLOAD=1 && { \
+# The npm packages of the browser tests and of what checks and builds scripts. Without npm, what needs them says that it did
+# not run.
+NPM_CI = if command -v npm >/dev/null && ! cmp -s $(1)/package-lock.json $(1)/node_modules/.installed; then \
+	  cd $(1) && export PUPPETEER_SKIP_DOWNLOAD=1 && { \
 	    { npm ci --silent || npm ci --silent; } && cp package-lock.json node_modules/.installed \
-	    || echo "npm ci failed: the tests that need its packages will say that they did not run" >&2; }; fi
+	    || echo "npm ci failed in $(1): what needs its packages will say that it did not run" >&2; }; fi
+.PHONY: node_modules tools/node_modules
+node_modules: tools/node_modules
+	@$(call NPM_CI,tests/browser)
+tools/node_modules:
+	@$(call NPM_CI,tools)
 
-lint: .venv/ready-dev ## style, types, and which folder imports which
+lint: .venv/ready-dev lint-front ## style, types, and which folder imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+FRONT = tools/node_modules/.bin
+OURS = "ratesvc/features/*/assets/*.{js,css,ts}" "tests/{browser,clients,faults}/*.{js,mjs,mts}" "tools/*.mjs" docs/site.css
+SCRIPTS = "ratesvc/features/*/assets/*.js" "tests/{browser,clients,faults}/*.{js,mjs}" "tools/*.mjs" deploy/wordpress/*/block.js
+.PHONY: lint-front
+lint-front: .venv/ready-dev tools/node_modules
+	$(BIN)/python tools/indent_templates.py --check
+	@if [ -x $(FRONT)/prettier ]; then set -x && \
+	  $(FRONT)/prettier --log-level warn --check $(OURS) && \
+	  $(FRONT)/eslint --config tools/eslint.config.mjs $(SCRIPTS) && node tools/build_assets.mjs --check; \
+	else echo "NOT RUN: prettier, eslint, and whether the served scripts and styles are built from their sources need npm" >&2; fi
+
+front: .venv/ready-dev tools/node_modules ## formats and builds our scripts, styles and templates; needs npm
+	$(BIN)/python tools/indent_templates.py
+	$(FRONT)/prettier --log-level warn --write $(OURS)
+	node tools/build_assets.mjs
+	PYTHONPATH=. $(BIN)/python tools/release_loader.py
+	PYTHONPATH=. $(BIN)/python tools/release_wordpress.py --take build
 
 bench: .venv/ready-dev ## ours beside nginx and plain aiohttp; ARGS=--quick takes a minute; needs wrk
 	PYTHONPATH=.:tests $(BIN)/python bench/run.py $(ARGS)

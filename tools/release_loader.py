@@ -1,7 +1,7 @@
-"""Writes the newest release of the loader and its lock: `python tools/release_loader.py`; it needs node and git.
+"""Writes the newest release of the loader and its lock: `python tools/release_loader.py`; it needs git.
 
-terser is the only build step; tests/browser pins its version. What a tag of this repository has is released: pages that
-nobody changes pin its bytes, so it is never written again. Raise RELEASE in widget/releases.py instead.
+It copies what tools/build_assets.mjs built. What a tag of this repository has is released: pages that nobody changes
+pin its bytes, so it is never written again. Raise RELEASE in widget/releases.py instead.
 """
 
 from __future__ import annotations
@@ -17,25 +17,16 @@ from ratesvc.features.site import page
 from ratesvc.features.widget import releases
 
 ROOT = Path(__file__).parents[1]
-WEB = ROOT / "tests" / "browser"
 RELEASES = Path("ratesvc/features/widget/assets/releases")
 LOCK = RELEASES / "lock.json"
-TERSER = WEB / "node_modules" / ".bin" / "terser"
-OPTIONS = ("--compress", "passes=3,ecma=2022,unsafe_arrows,pure_getters", "--mangle", "--ecma", "2022")
 
 Lock = dict[str, dict[str, str]]
 """Version → file name → integrity hash."""
 
 
 def built() -> dict[str, bytes]:
-    """The files of a release, from their sources."""
-    scripts = {name: _short(name) for name in ("rates.js", "converter.js")}
-    return {**scripts, "widget.css": page.style("widget/widget").encode() + b"\n"}
-
-
-def _short(name: str) -> bytes:
-    source = ROOT / RELEASES.parent / name
-    return subprocess.run([TERSER, source, *OPTIONS], check=True, capture_output=True, timeout=60).stdout
+    """The files of a release."""
+    return {name: page.asset(f"widget/built/{name}").read_bytes() for name in releases.TYPES}
 
 
 def integrity(content: bytes) -> str:

@@ -31,7 +31,7 @@ def block(title: str, language: str) -> str:
 
 async def bundled(folder: Path, source: str, *options: str, mode: str = "production") -> str:
     """The source and its packages as one script."""
-    esbuild = MODULES / ".bin" / "esbuild"
+    esbuild = ROOT / "tools/node_modules/.bin/esbuild"
     if not esbuild.exists():
         missing("esbuild (npm)")
     (folder / "node_modules").symlink_to(MODULES)

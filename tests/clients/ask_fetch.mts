@@ -11,7 +11,10 @@ const given = <T,>(answer: { data?: T; error?: unknown }): T => {
 const range = { codes: "USD", since: "2026-04-24", until: "2026-04-27" };
 const [today, number, series, means, converted, sheets, table, currencies] = await Promise.all([
   GET("/v1/rates", { params: { query: { codes: "USD,IRR" } } }).then(given),
-  GET("/v1/rates/{date}/{code}.txt", { params: { path: { date: "today", code: "USD" }, query: { quote_currency: "EUR" } }, parseAs: "text" }).then(given),
+  GET("/v1/rates/{date}/{code}.txt", {
+    params: { path: { date: "today", code: "USD" }, query: { quote_currency: "EUR" } },
+    parseAs: "text",
+  }).then(given),
   GET("/v1/series", { params: { query: range } }).then(given),
   GET("/v1/series", { params: { query: { codes: "USD", since: "2026-04-01", group: "month" } } }).then(given),
   GET("/v1/convert", { params: { query: { amount: "100", from: "USD", to: "EUR" } } }).then(given),
@@ -19,17 +22,19 @@ const [today, number, series, means, converted, sheets, table, currencies] = awa
   GET("/v1/history.csv", { params: { query: { codes: "USD", since: "2026-04-25" } }, parseAs: "text" }).then(given),
   GET("/v1/currencies").then(given),
 ]);
-const told: [string, number][] = series.rows.map(row => [row.date, row.unit_rate]);
+const told: [string, number][] = series.rows.map((row) => [row.date, row.unit_rate]);
 const [mean] = means.periods!;
 // @ts-expect-error -- a mean is no rate of a day
 mean.unit_rate;
-console.log(JSON.stringify({
-  today: [today.effective_date, today.rates.USD.value, today.rates.IRR.nominal],
-  number,
-  series: told,
-  mean: mean.mean_rate,
-  converted: [converted.results.EUR.unit_rate, converted.results.EUR.result],
-  sheets: sheets.rows.length,
-  table,
-  known: currencies.currencies.IRR.cbr_ids[0],
-}));
+console.log(
+  JSON.stringify({
+    today: [today.effective_date, today.rates.USD.value, today.rates.IRR.nominal],
+    number,
+    series: told,
+    mean: mean.mean_rate,
+    converted: [converted.results.EUR.unit_rate, converted.results.EUR.result],
+    sheets: sheets.rows.length,
+    table,
+    known: currencies.currencies.IRR.cbr_ids[0],
+  }),
+);

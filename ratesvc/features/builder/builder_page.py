@@ -134,7 +134,7 @@ def languages() -> list[tuple[str, str]]:
 
 
 def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
-    """The values of snippets.html."""
+    """The values of snippets.txt."""
     style, is_bar = "none" if choice.view.layout == "inline" else "link", choice.view.layout == "bar"
     size = choice.width, choice.height or height(table, choice.width)
     path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})

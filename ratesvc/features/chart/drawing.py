@@ -12,12 +12,12 @@ from operator import itemgetter
 from ratesvc.domain.rates import EXACT, REDENOMINATION, plain, rounded, unrounded
 from ratesvc.features.chart.axes import BELOW, Axis, Curve, Point, lines, px, value_ticks
 from ratesvc.features.site.language import Language
-from ratesvc.features.site.page import asset, page
+from ratesvc.features.site.page import page, style
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
 from ratesvc.render.language import PLACES
 
 CONTENT_TYPE = "image/svg+xml"
-STYLE = asset("chart/chart.css").read_text("utf-8").strip()
+STYLE = style("chart/chart")
 """The same in every chart, so that one hash in a Content-Security-Policy allows it."""
 
 MOST_CURRENCIES = 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
@@ -29,6 +30,7 @@ NOINDEX = ("X-Robots-Tag", "noindex")
 FRAME_THEMES = ("light", "dark", "auto")
 
 _FEATURES = files("ratesvc.features")
+_INDENTATION = re.compile("^ +", re.MULTILINE)
 
 
 def asset(name: str) -> Traversable:
@@ -38,8 +40,10 @@ def asset(name: str) -> Traversable:
 
 
 def _template(name: str) -> str:
+    """A template. The indentation of HTML and SVG is for people, and costs readers nothing."""
     owner, _, file = name.partition("/")
-    return _FEATURES.joinpath(owner, "templates", file).read_text("utf-8")
+    text = _FEATURES.joinpath(owner, "templates", file).read_text("utf-8")
+    return text if file.endswith(".txt") else _INDENTATION.sub("", text)
 
 
 _ENVIRONMENT = Environment(
@@ -77,20 +81,20 @@ def _named(kinds: str, parts: bool) -> Markup:
 
 
 @cache
-def lines(name: str) -> list[str]:
-    """A text file of ours as lines without indentation: of a style sheet, rules, or the ends of a group of rules."""
-    return [line.strip() for line in asset(name).read_text("utf-8").splitlines()]
+def built(name: str) -> str:
+    """A script or style sheet as it is served. tools/build_assets.mjs makes it from the file of this name in assets."""
+    owner, _, file = name.partition("/")
+    return asset(f"{owner}/built/{file}").read_text("utf-8").rstrip("\n")
 
 
-@cache
 def style(name: str) -> str:
-    """A style sheet, one line: its bytes are constant for a release, and so is their hash."""
-    return "".join(lines(f"{name}.css"))
+    """A style sheet: its bytes are constant for a release, and so is their hash."""
+    return built(f"{name}.css")
 
 
 def script(name: str) -> str:
-    """A script for a page of ours, without blank lines and comment lines."""
-    return "\n".join(line for line in lines(f"{name}.js") if line and not line.startswith("//"))
+    """A script for a page of ours."""
+    return built(f"{name}.js")
 
 
 def hashes(*texts: str) -> str:

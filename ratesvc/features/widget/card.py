@@ -8,7 +8,7 @@ from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import page
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
 from ratesvc.features.widget import ground as own
-from ratesvc.features.widget.rows import SPARK_HEIGHT, SPARK_WIDTH, Table
+from ratesvc.features.widget.rows import SPARK_WIDTH, Table
 from ratesvc.features.widget.view import TITLE, Look, View
 
 CONTENT_TYPE = "image/svg+xml"
@@ -42,23 +42,26 @@ def card(table: Table, view: View, look: Look) -> str:
         names = wrapped(row.name, SMALL, (width - 2 * MARGIN - bool(changes) * CHANGE) * PIXEL)
         rows.append((y, row, dict(zip(table.kinds[1:], row.cells, strict=True)), names))
         y += ROW + SMALL_LINE * max(len(names), len(changes))
-    notes = [_lines(text, SMALL, width) for text in (table.note, table.credit)]
+    texts = (table.note, True), (table.credit, False)
+    notes = [(line, is_note) for text, is_note in texts for line in _lines(text, SMALL, width)]
+    places = {kind: width - x if is_rtl else x for kind, x in zip(kinds, edges, strict=True)}
+    start = width - MARGIN if is_rtl else MARGIN
     return page(
         "widget/card.svg",
         table=table,
         title=title,
         lines=lines,
         rtl=is_rtl,
-        spark=(SPARK_WIDTH, SPARK_HEIGHT),
         line_height=LINE,
         small_line=SMALL_LINE,
         width=width,
-        height=y + SMALL_LINE * sum(map(len, notes)) + MARGIN + 4,
+        height=y + SMALL_LINE * len(notes) + MARGIN + 4,
         margin=MARGIN,
         heads_at=heads_at,
-        start=width - MARGIN if is_rtl else MARGIN,
-        edges=[(kind, width - x if is_rtl else x) for kind, x in zip(kinds, edges, strict=True)],
-        end=MARGIN if is_rtl else width - MARGIN,
+        start=start,
+        edges={"name": start, **places},
+        end=width - start,
+        trend_at=places.get("trend", 0) - (0 if is_rtl else SPARK_WIDTH),
         changes=changes,
         rows=rows,
         notes=notes,

@@ -7,17 +7,19 @@ or an array of a tag, an array of attributes and their values, and the nodes ins
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
-from ratesvc.features.site.page import lines, page
+from ratesvc.features.site.page import page, style
 from ratesvc.features.widget.releases import RELEASE, lock
 from ratesvc.features.widget.rows import Table
 from ratesvc.features.widget.view import Look
 from ratesvc.render.json import encode
 from ratesvc.render.openapi import Site
 
-_NAMES = re.compile(r"(?:\.cbr-|layout=)([\w-]+)")
+_NAMES = re.compile(r"(?:\.cbr-|layout=\"?)([\w-]+)")
+_PART = re.compile(r"([^{};]*)([{};])")
 
 
 def fragment(table: Table, look: Look, style: str, site: Site, *, shadow: bool) -> str:
@@ -34,14 +36,37 @@ def nodes(table: Table, look: Look) -> bytes:
     # Our template has no void elements and no entities but those of XML.
     root = fromstring(page("widget/view.html", table=table, look=look, parts=False))  # noqa: S314 -- escaped there
     classes = {name for element in root.iter() for name in element.get("class", "").replace("cbr-", "").split()}
+    return encode({"style": _needed(_rules(), classes) + look.rule, "content": _node(root)})
 
-    def is_needed(rule: str) -> bool:
-        """Whether one of the rule's selectors has only classes that there are, because every byte counts."""
-        selectors = rule.partition("{")[0].split(",")
-        return any(classes.issuperset(_NAMES.findall(selector)) for selector in selectors)
 
-    style = "".join((*filter(is_needed, lines("widget/widget.css")), look.rule))
-    return encode({"style": style, "content": _node(root)})
+@cache
+def _rules() -> list[Any]:
+    """The widget's style sheet: each rule a pair of what is before its braces and what is inside, or a declaration."""
+    around: list[list[Any]] = [[]]
+    for text, mark in _PART.findall(style("widget/widget")):
+        if mark == "{":
+            inside: list[Any] = []
+            around[-1].append((text, inside))
+            around.append(inside)
+            continue
+        around[-1].extend(filter(None, [text]))
+        if mark == "}":
+            around.pop()
+    return around[0]
+
+
+def _needed(rules: list[Any], classes: set[str]) -> str:
+    """The rules with a selector that has only classes that there are, because every byte counts."""
+    kept = ""
+    for rule in rules:
+        if isinstance(rule, str):
+            kept += f";{rule}" if kept[-1:] not in ("", "}") else rule
+            continue
+        selectors, inside = rule
+        is_needed = any(classes.issuperset(_NAMES.findall(selector)) for selector in selectors.split(","))
+        if is_needed and (content := _needed(inside, classes)):
+            kept += (";" if kept and kept[-1] != "}" else "") + f"{selectors}{{{content}}}"
+    return kept
 
 
 def _node(element: Element) -> list[Any]:

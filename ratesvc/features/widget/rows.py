@@ -25,6 +25,7 @@ LONG_WIDTHS, SHORT_WIDTHS, WIDEST_LINE, EVEN_BAR = (12, 18, 24, 30, 36), (12, 16
 """What widget.css has rules for: thresholds in em by the number of columns, with names or long units and without them,
 and of lines; cells of a bar in even rows."""
 SHORT_UNIT = len("100 JPY")
+_SHORT_NAME = 3
 STOPS = ".\u3002\u0589"
 
 Recent = Mapping[str, Sequence[tuple[date, Decimal]]]
@@ -110,6 +111,33 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         names += [] if self.layout or self.has_names else ["nameless"]
         names += [f"of-{len(self.rows)}"] if self.layout == "bar" and len(self.rows) <= EVEN_BAR else []
         return "".join(f" cbr-{name}" for name in names)
+
+    @property
+    def title_kinds(self) -> str:
+        """The classes of the title: `bare` has no heads below it, `stale` is the warning of a line."""
+        if not self.titled:
+            return "title words bare"
+        is_bare = self.headless and self.layout in ("", "bar")
+        return "title bare" if is_bare else "title stale" if self.day and self.stale else "title"
+
+    @property
+    def title_parts(self) -> list[tuple[str, bool]]:
+        """The title in parts, and whether a narrow line leaves a part out: all but the day.
+
+        It keeps a short name of the Bank, «ЦБ 19.11», too, if the first currency is a symbol, which leaves room for it.
+        """
+        if not self.day:
+            return [(self.title, False)]
+        before, day, after = self.title.rpartition(self.day)
+        bank, _, words = before.partition(" ")
+        is_short = words and not self.stale and len(bank) < _SHORT_NAME and len(self.rows[0].unit) < _SHORT_NAME
+        parts = [(f"{bank} ", False), (words, True)] if is_short else [(before, True)]
+        return [(text, is_more) for text, is_more in (*parts, (day, False), (after, True)) if text]
+
+    def cells(self, row: Row) -> list[tuple[str, str, str]]:
+        """The kind, the text and the exact figure of each cell; a trend line has its direction as a second kind."""
+        kinds = [f"{kind} {row.trend}".strip() if kind == "trend" and row.points else kind for kind in self.kinds[1:]]
+        return list(zip(kinds, row.cells, row.exact or [""] * len(kinds), strict=True))
 
     @property
     def has_names(self) -> bool:

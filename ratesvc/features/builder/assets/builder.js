@@ -1,253 +1,305 @@
 // The builder with JavaScript: the server still writes the whole page; the script only fetches it sooner. The form's
 // data-address is the short address of what it shows. A choice is a step back in the browser's history.
 (() => {
-"use strict";
-const form = document.querySelector("form");
-const all = (root, selector) => [...root.querySelectorAll(selector)];
-const byId = id => document.getElementById(id);
-let open = location.hash.slice(1), turn = 0, drawn = 0, held = 0, timer, typing, width;
+  "use strict";
+  const form = document.querySelector("form");
+  const all = (root, selector) => [...root.querySelectorAll(selector)];
+  const byId = (id) => document.getElementById(id);
+  let open = location.hash.slice(1),
+    turn = 0,
+    drawn = 0,
+    held = 0,
+    timer,
+    typing,
+    width;
 
-const select = id => {
-const panels = all(byId("code"), "[role=tabpanel]");
-if (!panels.some(panel => panel.id === id)) id = panels[0].id;
-for (const panel of panels) panel.hidden = panel.id !== id;
-for (const tab of all(byId("code"), "[role=tab]")) {
-const chosen = tab.getAttribute("aria-controls") === id;
-tab.setAttribute("aria-selected", chosen);
-tab.tabIndex = chosen ? 0 : -1;
-}
-// A frame and a picture cannot see the page around them.
-for (const one of all(form, "[name=theme][value=inherit]")) one.disabled = /frame|wordpress|picture/.test(id);
-};
+  const select = (id) => {
+    const panels = all(byId("code"), "[role=tabpanel]");
+    if (!panels.some((panel) => panel.id === id)) id = panels[0].id;
+    for (const panel of panels) panel.hidden = panel.id !== id;
+    for (const tab of all(byId("code"), "[role=tab]")) {
+      const chosen = tab.getAttribute("aria-controls") === id;
+      tab.setAttribute("aria-selected", chosen);
+      tab.tabIndex = chosen ? 0 : -1;
+    }
+    // A frame and a picture cannot see the page around them.
+    for (const one of all(form, "[name=theme][value=inherit]")) one.disabled = /frame|wordpress|picture/.test(id);
+  };
 
-const tabs = () => {
-const list = document.createElement("div"), box = byId("code"), said = byId("result").dataset;
-list.setAttribute("role", "tablist");
-list.setAttribute("aria-label", byId("result").getAttribute("aria-label"));
-for (const panel of all(box, "section")) {
-const tab = document.createElement("button");
-tab.type = "button";
-tab.textContent = panel.querySelector("h2").textContent;
-tab.id = "tab-" + panel.id;
-tab.setAttribute("role", "tab");
-tab.setAttribute("aria-controls", panel.id);
-tab.addEventListener("click", () => { select(open = panel.id); preview(); });
-list.append(tab);
-panel.setAttribute("role", "tabpanel");
-panel.setAttribute("aria-labelledby", tab.id);
-const copy = document.createElement("button");
-copy.type = "button";
-copy.textContent = said.copy;
-copy.addEventListener("click", async () => {
-const code = panel.querySelector("code");
-try {
-await navigator.clipboard.writeText(code.textContent);
-copy.textContent = said.copied;
-} catch {
-// A page on plain http has no clipboard.
-getSelection().selectAllChildren(code);
-copy.textContent = said.selected;
-}
-setTimeout(() => { copy.textContent = said.copy; }, 2000);
-});
-panel.prepend(copy);
-}
-list.addEventListener("keydown", event => {
-const step = { ArrowRight: 1, ArrowLeft: -1, Home: -99, End: 99 }[event.key];
-if (!step) return;
-event.preventDefault();
-const found = all(list, "[role=tab]"), at = found.indexOf(document.activeElement);
-const next = Math.abs(step) > 1 ? (step > 0 ? found.length - 1 : 0) : (at + step + found.length) % found.length;
-found[next].click();
-found[next].focus();
-});
-box.prepend(list);
-select(open);
-};
+  const tabs = () => {
+    const list = document.createElement("div"),
+      box = byId("code"),
+      said = byId("result").dataset;
+    list.setAttribute("role", "tablist");
+    list.setAttribute("aria-label", byId("result").getAttribute("aria-label"));
+    for (const panel of all(box, "section")) {
+      const tab = document.createElement("button");
+      tab.type = "button";
+      tab.textContent = panel.querySelector("h2").textContent;
+      tab.id = "tab-" + panel.id;
+      tab.setAttribute("role", "tab");
+      tab.setAttribute("aria-controls", panel.id);
+      tab.addEventListener("click", () => {
+        select((open = panel.id));
+        preview();
+      });
+      list.append(tab);
+      panel.setAttribute("role", "tabpanel");
+      panel.setAttribute("aria-labelledby", tab.id);
+      const copy = document.createElement("button");
+      copy.type = "button";
+      copy.textContent = said.copy;
+      copy.addEventListener("click", async () => {
+        const code = panel.querySelector("code");
+        try {
+          await navigator.clipboard.writeText(code.textContent);
+          copy.textContent = said.copied;
+        } catch {
+          // A page on plain http has no clipboard.
+          getSelection().selectAllChildren(code);
+          copy.textContent = said.selected;
+        }
+        setTimeout(() => {
+          copy.textContent = said.copy;
+        }, 2000);
+      });
+      panel.prepend(copy);
+    }
+    list.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1, Home: -99, End: 99 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const found = all(list, "[role=tab]"),
+        at = found.indexOf(document.activeElement);
+      const next = Math.abs(step) > 1 ? (step > 0 ? found.length - 1 : 0) : (at + step + found.length) % found.length;
+      found[next].click();
+      found[next].focus();
+    });
+    box.prepend(list);
+    select(open);
+  };
 
-// The arrows of the chosen currencies, except the first.
-const arrows = () => {
-let first = true;
-for (const line of all(form, ".codes li")) {
-const chosen = line.querySelector("input").checked;
-line.querySelector("button").hidden = first || !chosen;
-first &&= !chosen;
-}
-};
+  // The arrows of the chosen currencies, except the first.
+  const arrows = () => {
+    let first = true;
+    for (const line of all(form, ".codes li")) {
+      const chosen = line.querySelector("input").checked;
+      line.querySelector("button").hidden = first || !chosen;
+      first &&= !chosen;
+    }
+  };
 
-// The page at this address, or nothing if a later choice overtook it.
-const fetched = async query => {
-const mine = ++turn, answer = await fetch(query), text = await answer.text();
-return answer.ok && mine === turn && new DOMParser().parseFromString(text, "text/html");
-};
+  // The page at this address, or nothing if a later choice overtook it.
+  const fetched = async (query) => {
+    const mine = ++turn,
+      answer = await fetch(query),
+      text = await answer.text();
+    return answer.ok && mine === turn && new DOMParser().parseFromString(text, "text/html");
+  };
 
-const replaced = (page, id) => {
-const focused = document.activeElement.id;
-all(page, "noscript").forEach(one => one.remove());
-byId(id).replaceWith(page.getElementById(id));
-if (id === "code") tabs();
-if (focused) byId(focused)?.focus();
-};
+  const replaced = (page, id) => {
+    const focused = document.activeElement.id;
+    all(page, "noscript").forEach((one) => one.remove());
+    byId(id).replaceWith(page.getElementById(id));
+    if (id === "code") tabs();
+    if (focused) byId(focused)?.focus();
+  };
 
-// Another layout has other fields. What was touched keeps the focus.
-const fields = (page, anew) => {
-const shown = page.querySelector("form");
-form.dataset.address = shown.dataset.address;
-if (anew || form.elements.was.value !== shown.elements.was.value) {
-const { name, value, id } = document.activeElement, opened = form.querySelector("details").open;
-form.replaceChildren(...shown.childNodes);
-form.querySelector("details").open ||= opened;
-const same = all(form, "input, select, button").find(one => id ? one.id === id : one.name === name && (one.type === "text" || one.value === value));
-if (name) same?.focus();
-} else for (const name of ["width", "height"]) if (form.elements[name]) form.elements[name].placeholder = shown.elements[name].placeholder;
-};
+  // Another layout has other fields. What was touched keeps the focus.
+  const fields = (page, anew) => {
+    const shown = page.querySelector("form");
+    form.dataset.address = shown.dataset.address;
+    if (anew || form.elements.was.value !== shown.elements.was.value) {
+      const { name, value, id } = document.activeElement,
+        opened = form.querySelector("details").open;
+      form.replaceChildren(...shown.childNodes);
+      form.querySelector("details").open ||= opened;
+      const same = all(form, "input, select, button").find((one) =>
+        id ? one.id === id : one.name === name && (one.type === "text" || one.value === value),
+      );
+      if (name) same?.focus();
+    } else
+      for (const name of ["width", "height"])
+        if (form.elements[name]) form.elements[name].placeholder = shown.elements[name].placeholder;
+  };
 
-const show = async (query, anew) => {
-const page = await fetched(query);
-if (!page) return false;
-fields(page, anew);
-document.querySelector("nav").replaceWith(page.querySelector("nav"));
-replaced(page, "preview");
-replaced(page, "code");
-preview();
-return true;
-};
+  const show = async (query, anew) => {
+    const page = await fetched(query);
+    if (!page) return false;
+    fields(page, anew);
+    document.querySelector("nav").replaceWith(page.querySelector("nav"));
+    replaced(page, "preview");
+    replaced(page, "code");
+    preview();
+    return true;
+  };
 
-// A choice is a step in the history, but the letters of one text are one step.
-const update = async field => {
-clearTimeout(timer);
-const same = field && field === typing;
-if (!await show("?live=1&" + new URLSearchParams(new FormData(form)))) return;
-const address = "?" + form.dataset.address;
-if (address === location.search) return;
-history[same ? "replaceState" : "pushState"](null, "", address);
-typing = field;
-};
+  // A choice is a step in the history, but the letters of one text are one step.
+  const update = async (field) => {
+    clearTimeout(timer);
+    const same = field && field === typing;
+    if (!(await show("?live=1&" + new URLSearchParams(new FormData(form))))) return;
+    const address = "?" + form.dataset.address;
+    if (address === location.search) return;
+    history[same ? "replaceState" : "pushState"](null, "", address);
+    typing = field;
+  };
 
-// The preview draws the code of the open tab, or what a server makes of it, in a page of ours that is as wide as chosen.
-const framed = (code, ground, width, into) => new Promise(done => {
-const frame = document.createElement("iframe");
-// A frame that is out of sight loads at once, too.
-Object.assign(frame.dataset, { code: code.replace(' loading="lazy"', ""), ground });
-frame.title = byId("result").dataset[ground];
-frame.style.width = width ? width + "px" : "100%";
-// A page is at least as high as its window.
-frame.style.height = 0;
-frame.addEventListener("load", async () => {
-const page = frame.contentDocument, element = page?.querySelector("cbr-rates");
-if (element && !element.matches(":state(load),:state(error)")) await new Promise(shown => {
-for (const name of ["cbr-load", "cbr-error"]) page.addEventListener(name, shown);
-setTimeout(shown, 9500);
-});
-if (page) frame.style.height = page.documentElement.scrollHeight + "px";
-done(frame);
-});
-frame.src = "widget/preview";
-into.append(frame);
-});
+  // The preview draws the code of the open tab, or what a server makes of it, in a page of ours that is as wide as chosen.
+  const framed = (code, ground, width, into) =>
+    new Promise((done) => {
+      const frame = document.createElement("iframe");
+      // A frame that is out of sight loads at once, too.
+      Object.assign(frame.dataset, { code: code.replace(' loading="lazy"', ""), ground });
+      frame.title = byId("result").dataset[ground];
+      frame.style.width = width ? width + "px" : "100%";
+      // A page is at least as high as its window.
+      frame.style.height = 0;
+      frame.addEventListener("load", async () => {
+        const page = frame.contentDocument,
+          element = page?.querySelector("cbr-rates");
+        if (element && !element.matches(":state(load),:state(error)"))
+          await new Promise((shown) => {
+            for (const name of ["cbr-load", "cbr-error"]) page.addEventListener(name, shown);
+            setTimeout(shown, 9500);
+          });
+        if (page) frame.style.height = page.documentElement.scrollHeight + "px";
+        done(frame);
+      });
+      frame.src = "widget/preview";
+      into.append(frame);
+    });
 
-// The pixels that the rows in this frame need: those of the element, or of the frame inside.
-const needed = frame => {
-const page = frame.contentDocument, inner = page?.querySelector("iframe");
-const box = inner ? inner.contentDocument?.body : page?.querySelector("cbr-rates")?.shadowRoot?.querySelector(".cbr-rates");
-return box ? Math.ceil(box.getBoundingClientRect().height) : 0;
-};
+  // The pixels that the rows in this frame need: those of the element, or of the frame inside.
+  const needed = (frame) => {
+    const page = frame.contentDocument,
+      inner = page?.querySelector("iframe");
+    const box = inner
+      ? inner.contentDocument?.body
+      : page?.querySelector("cbr-rates")?.shadowRoot?.querySelector(".cbr-rates");
+    return box ? Math.ceil(box.getBoundingClientRect().height) : 0;
+  };
 
-// The code reserves the larger of the heights in a narrow place and in the chosen width, unless somebody chose a height.
-// A bar has both: the first for a phone, the second for a window of 47 em or more.
-const reserved = (code, high, low = high) => {
-const heights = unit => {
-const [least, between, most] = [low, low + 2256, high].map(pixels => (unit == "em" ? Math.ceil(pixels * 10 / 16) / 10 : pixels) + unit);
-return low < high ? `clamp(${least},${between} - 300vw,${most})` : most;
-};
-return code
-.replace(/(min-?height:\s?"?|100%;height:)(?:clamp\(.*?(em|px)\)|[\d.]+(em|px))/gi, (_, before, one, other) => before + heights(one || other))
-.replace(/(<iframe.* height=")\d+|(\bheight=)\d+(?!\d*"? style)/g, (_, frame, address) => (frame || address) + high);
-};
+  // The code reserves the larger of the heights in a narrow place and in the chosen width, unless somebody chose a height.
+  // A bar has both: the first for a phone, the second for a window of 47 em or more.
+  const reserved = (code, high, low = high) => {
+    const heights = (unit) => {
+      const [least, between, most] = [low, low + 2256, high].map(
+        (pixels) => (unit == "em" ? Math.ceil((pixels * 10) / 16) / 10 : pixels) + unit,
+      );
+      return low < high ? `clamp(${least},${between} - 300vw,${most})` : most;
+    };
+    return code
+      .replace(
+        /(min-?height:\s?"?|100%;height:)(?:clamp\(.*?(em|px)\)|[\d.]+(em|px))/gi,
+        (_, before, one, other) => before + heights(one || other),
+      )
+      .replace(
+        /(<iframe.* height=")\d+|(\bheight=)\d+(?!\d*"? style)/g,
+        (_, frame, address) => (frame || address) + high,
+      );
+  };
 
-const preview = async () => {
-const mine = ++drawn, panel = all(byId("code"), "[role=tabpanel]").find(one => !one.hidden), code = panel.querySelector("code");
-const box = byId("preview"), grounds = box.querySelector(".grounds.scripted"), said = byId("result").dataset;
-// The place of what is drawn anew stays as high as it was, or the tabs below would move under a pointer.
-box.style.minHeight = held + "px";
-const radios = all(box, "[name=at]"), chosen = radios.find(one => one.value === width);
-if (chosen) chosen.checked = true;
-const at = Number(radios.find(one => one.checked).value), sentence = box.dataset.sentence?.split("|");
-const shown = text => sentence ? `<p>${sentence[0]}${text}${sentence[1]}</p>` : text;
-let text = shown(panel.dataset.shown || code.textContent);
-if (!form.elements.height?.value && !sentence && /min-?height|<iframe/i.test(text)) {
-const hidden = document.createElement("div");
-hidden.className = "measured";
-box.append(hidden);
-const isBar = form.elements.layout.value === "bar", full = at || (isBar ? 760 : grounds.clientWidth - 2);
-// A place without a width gives a table 18em. A bar and a frame are as wide as a phone.
-const narrow = isBar || /<iframe/i.test(text) ? 360 : 304;
-// Rows fill what is reserved, so they are measured without it.
-const bare = reserved(text, 0), frames = await Promise.all([...new Set([narrow, full])].map(one => framed(bare, "light", one, hidden)));
-const heights = frames.map(needed), high = Math.max(...heights), low = isBar ? heights.at(-1) : high;
-hidden.remove();
-if (mine !== drawn) return;
-if (high) {
-text = reserved(text, high, low);
-for (const one of all(byId("code"), "code")) one.textContent = reserved(one.textContent, high, low);
-}
-}
-const figures = ["light", "dark"].map(ground => {
-const figure = document.createElement("figure"), caption = document.createElement("figcaption");
-figure.className = ground;
-caption.textContent = said[ground];
-if (!at) figure.style.width = "100%";
-return [figure, caption, framed(text, ground, at, figure)];
-});
-grounds.replaceChildren(...figures.map(([figure]) => figure));
-for (const [figure, caption] of figures) figure.append(caption);
-const [frame] = await Promise.all(figures.map(one => one[2])), line = frame.contentDocument?.querySelector("cbr-rates[layout=line]")?.shadowRoot?.querySelector(".cbr-rates");
-const rows = line ? all(line, "tbody tr") : [], end = line?.getBoundingClientRect().bottom - 9;
-const seen = rows.filter(one => one.getBoundingClientRect().top < end);
-const fits = byId("fits");
-if (!fits || mine !== drawn) return;
-fits.hidden = seen.length === rows.length;
-fits.textContent = said.fits.replace("{shown}", seen.length).replace("{all}", rows.length).replace("{width}", frame.clientWidth);
-box.style.minHeight = "";
-held = box.getBoundingClientRect().height;
-};
+  const preview = async () => {
+    const mine = ++drawn,
+      panel = all(byId("code"), "[role=tabpanel]").find((one) => !one.hidden),
+      code = panel.querySelector("code");
+    const box = byId("preview"),
+      grounds = box.querySelector(".grounds.scripted"),
+      said = byId("result").dataset;
+    // The place of what is drawn anew stays as high as it was, or the tabs below would move under a pointer.
+    box.style.minHeight = held + "px";
+    const radios = all(box, "[name=at]"),
+      chosen = radios.find((one) => one.value === width);
+    if (chosen) chosen.checked = true;
+    const at = Number(radios.find((one) => one.checked).value),
+      sentence = box.dataset.sentence?.split("|");
+    const shown = (text) => (sentence ? `<p>${sentence[0]}${text}${sentence[1]}</p>` : text);
+    let text = shown(panel.dataset.shown || code.textContent);
+    if (!form.elements.height?.value && !sentence && /min-?height|<iframe/i.test(text)) {
+      const hidden = document.createElement("div");
+      hidden.className = "measured";
+      box.append(hidden);
+      const isBar = form.elements.layout.value === "bar",
+        full = at || (isBar ? 760 : grounds.clientWidth - 2);
+      // A place without a width gives a table 18em. A bar and a frame are as wide as a phone.
+      const narrow = isBar || /<iframe/i.test(text) ? 360 : 304;
+      // Rows fill what is reserved, so they are measured without it.
+      const bare = reserved(text, 0),
+        frames = await Promise.all([...new Set([narrow, full])].map((one) => framed(bare, "light", one, hidden)));
+      const heights = frames.map(needed),
+        high = Math.max(...heights),
+        low = isBar ? heights.at(-1) : high;
+      hidden.remove();
+      if (mine !== drawn) return;
+      if (high) {
+        text = reserved(text, high, low);
+        for (const one of all(byId("code"), "code")) one.textContent = reserved(one.textContent, high, low);
+      }
+    }
+    const figures = ["light", "dark"].map((ground) => {
+      const figure = document.createElement("figure"),
+        caption = document.createElement("figcaption");
+      figure.className = ground;
+      caption.textContent = said[ground];
+      if (!at) figure.style.width = "100%";
+      return [figure, caption, framed(text, ground, at, figure)];
+    });
+    grounds.replaceChildren(...figures.map(([figure]) => figure));
+    for (const [figure, caption] of figures) figure.append(caption);
+    const [frame] = await Promise.all(figures.map((one) => one[2])),
+      line = frame.contentDocument?.querySelector("cbr-rates[layout=line]")?.shadowRoot?.querySelector(".cbr-rates");
+    const rows = line ? all(line, "tbody tr") : [],
+      end = line?.getBoundingClientRect().bottom - 9;
+    const seen = rows.filter((one) => one.getBoundingClientRect().top < end);
+    const fits = byId("fits");
+    if (!fits || mine !== drawn) return;
+    fits.hidden = seen.length === rows.length;
+    fits.textContent = said.fits
+      .replace("{shown}", seen.length)
+      .replace("{all}", rows.length)
+      .replace("{width}", frame.clientWidth);
+    box.style.minHeight = "";
+    held = box.getBoundingClientRect().height;
+  };
 
-const search = () => {
-const wanted = byId("find").value.trim().toLowerCase(), lines = all(form, ".codes li");
-for (const line of lines) line.hidden = !line.textContent.toLowerCase().includes(wanted);
-byId("nothing").hidden = lines.some(line => !line.hidden);
-};
+  const search = () => {
+    const wanted = byId("find").value.trim().toLowerCase(),
+      lines = all(form, ".codes li");
+    for (const line of lines) line.hidden = !line.textContent.toLowerCase().includes(wanted);
+    byId("nothing").hidden = lines.some((line) => !line.hidden);
+  };
 
-form.addEventListener("input", ({ target }) => {
-if (target.id === "find") return search();
-if (target.name === "own") form.elements.heading.value = target.value ? "own" : "";
-if (target.name === "ground") form.elements.theme.value = "own";
-if (target.name === "heading" && target.value !== "own") form.elements.own.value = "";
-arrows();
-clearTimeout(timer);
-const is_typed = /^(text|url|number|color)$/.test(target.type);
-timer = setTimeout(update, is_typed ? 200 : 0, is_typed ? target : undefined);
-});
-byId("result").addEventListener("input", ({ target }) => {
-width = target.value;
-preview();
-});
-form.addEventListener("submit", event => {
-event.preventDefault();
-const line = event.submitter?.closest(".codes li");
-if (line) {
-line.parentNode.prepend(line);
-arrows();
-line.querySelector("input").focus();
-}
-update();
-});
-addEventListener("popstate", () => {
-clearTimeout(timer);
-typing = undefined;
-show(location.search || "?", true);
-});
-document.documentElement.className = "live";
-tabs();
-preview();
+  form.addEventListener("input", ({ target }) => {
+    if (target.id === "find") return search();
+    if (target.name === "own") form.elements.heading.value = target.value ? "own" : "";
+    if (target.name === "ground") form.elements.theme.value = "own";
+    if (target.name === "heading" && target.value !== "own") form.elements.own.value = "";
+    arrows();
+    clearTimeout(timer);
+    const is_typed = /^(text|url|number|color)$/.test(target.type);
+    timer = setTimeout(update, is_typed ? 200 : 0, is_typed ? target : undefined);
+  });
+  byId("result").addEventListener("input", ({ target }) => {
+    width = target.value;
+    preview();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const line = event.submitter?.closest(".codes li");
+    if (line) {
+      line.parentNode.prepend(line);
+      arrows();
+      line.querySelector("input").focus();
+    }
+    update();
+  });
+  addEventListener("popstate", () => {
+    clearTimeout(timer);
+    typing = undefined;
+    show(location.search || "?", true);
+  });
+  document.documentElement.className = "live";
+  tabs();
+  preview();
 })();

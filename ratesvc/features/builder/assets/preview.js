@@ -2,8 +2,8 @@
 // runs as in a host's page. Only a page of the same origin can be seen as parent; elsewhere, and in a window of its own,
 // nothing runs.
 (() => {
-const { code, ground } = frameElement?.dataset || {};
-if (!code) return;
-document.documentElement.className = ground;
-document.write(code);
+  const { code, ground } = frameElement?.dataset || {};
+  if (!code) return;
+  document.documentElement.className = ground;
+  document.write(code);
 })();

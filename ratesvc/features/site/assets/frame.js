@@ -3,9 +3,11 @@
 (() => {
   let said;
   const say = () => {
-    const { width, height: exact } = document.body.getBoundingClientRect(), height = Math.ceil(exact);
+    const { width, height: exact } = document.body.getBoundingClientRect(),
+      height = Math.ceil(exact);
     if (!width) performance.now() < 3e4 && setTimeout(say, 99);
-    else if (height !== said && parent !== window) parent.postMessage({ type: "cbr-rates", height: said = height }, "*");
+    else if (height !== said && parent !== window)
+      parent.postMessage({ type: "cbr-rates", height: (said = height) }, "*");
   };
   say();
   new ResizeObserver(say).observe(document.body);

@@ -1,0 +1,1 @@
+(()=>{const{code:e,ground:t}=frameElement?.dataset||{};e&&(document.documentElement.className=t,document.write(e))})();

@@ -1,0 +1,1 @@
+(()=>{let e;const t=()=>{const{width:n,height:o}=document.body.getBoundingClientRect(),s=Math.ceil(o);n?s!==e&&parent!==window&&parent.postMessage({type:"cbr-rates",height:e=s},"*"):performance.now()<3e4&&setTimeout(t,99)};t(),new ResizeObserver(t).observe(document.body)})();

@@ -1,0 +1,72 @@
+"""Scripts, styles and templates: what is served is built from what we edit, and what we edit is indented."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from conftest import missing
+from indent_templates import indented, templates
+from kit.service import ROOT
+
+ASSETS = sorted(ROOT.glob("ratesvc/features/*/assets"))
+SOURCES = [file for folder in ASSETS for file in sorted(folder.iterdir()) if file.suffix in (".js", ".css")]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: f"{source.parts[-3]}/{source.name}")
+def test_what_is_served_is_built_from_its_source(source: Path) -> None:
+    """If this fails, run `make front`. Without node it is enough that the build has seen these bytes."""
+    folder = source.parent / "built"
+    assert json.loads((folder / "sources.json").read_bytes())[source.name] == sha256(source.read_bytes()).hexdigest()
+    assert (folder / source.name).exists()
+
+
+@pytest.mark.slow
+def test_building_anew_changes_no_byte() -> None:
+    if not (ROOT / "tools/node_modules/terser").exists():
+        missing("terser (npm)")
+    command = ("node", "tools/build_assets.mjs", "--check")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_line_of_a_template_is_indented_by_what_surrounds_it() -> None:
+    assert [file.name for file in templates() if indented(file.read_text("utf-8")) != file.read_text("utf-8")] == []
+
+
+def test_indentation_follows_tags_and_blocks() -> None:
+    """A line that begins with ends is as deep as the line that opened the last of them."""
+    flat = """
+<ul>
+{% for one in all %}
+<li
+class="{{ one }}"
+><p>{{ one }}
+{% if one -%}
+<br>
+{%- else %}{{ one }}
+{% endif %}</p>
+</li>
+{% endfor %}
+</ul>
+"""
+    assert (
+        indented(flat.strip("\n"))
+        == """\
+<ul>
+  {% for one in all %}
+    <li
+      class="{{ one }}"
+    ><p>{{ one }}
+      {% if one -%}
+        <br>
+      {%- else %}{{ one }}
+    {% endif %}</p>
+    </li>
+  {% endfor %}
+</ul>
+"""
+    )
