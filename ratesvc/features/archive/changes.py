@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Self
@@ -52,13 +52,17 @@ class Cursor:
     def __str__(self) -> str:
         return f"{self.days.since}_{self.days.until}_{urlsafe_b64encode(self.checks).decode()}"
 
-    def unknown(self, history: History, days: Days) -> list[date]:
-        """The effective dates of these days whose sheets are new to the reader, or have other figures; oldest first."""
+    def unknown(self, history: History, days: Days, withdrawn: Collection[date] = ()) -> list[date]:
+        """The effective dates of these days whose sheets are new to the reader, or have other figures; oldest first.
+
+        Among them are those of the `withdrawn` days that may have had a sheet when the reader asked.
+        """
         known: set[date] = set()
         for place, part in enumerate(_parts(self.days)):
             if self.checks[_CHECK_BYTES * place :][:_CHECK_BYTES] == _check(history, part):
-                known.update(sheets_of(history, part))
-        return [day for day in sheets_of(history, days) if day not in known]
+                known.update(sheets_of(history, part), (day for day in withdrawn if day in part))
+        told = {*sheets_of(history, days), *(day for day in withdrawn if day in days)}
+        return sorted(told - known)
 
 
 def _parts(days: Days) -> Iterator[Days]:

@@ -60,30 +60,42 @@ def _table(figures: Figures, *, all_new: bool) -> Columns:
 # The sheets
 
 
-def sheets(history: History, days: Days, after: Cursor | None, unconfirmed: Sequence[date], *, demo: bool) -> bytes:
-    """The sheets of these days in their latest revisions, oldest first; only the unknown ones `after` a cursor."""
-    shown = after.unknown(history, days) if after else sheets_of(history, days)
+def sheets(
+    history: History,
+    days: Days,
+    after: Cursor | None,
+    withdrawn: Mapping[date, Revision],
+    unconfirmed: Sequence[date],
+    *,
+    demo: bool,
+) -> bytes:
+    """The sheets of these days in their latest revisions, oldest first; only the unknown ones `after` a cursor.
+
+    `withdrawn` has the withdrawals of the days without a sheet, of which only the reader with a cursor is told.
+    """
+    shown = after.unknown(history, days, withdrawn) if after else sheets_of(history, days)
     document: dict[str, Any] = {
         "since": days.since,
         "until": days.until,
         **marks(demo=demo, unconfirmed=unconfirmed),
         "cursor": str(Cursor.at(history, days)),
-        "rows": list(_sheet_rows(history, shown)),
+        "rows": list(_sheet_rows(history, shown, withdrawn)),
     }
     return encode(document)
 
 
-def _sheet_rows(history: History, days: list[date]) -> Iterator[dict[str, Any]]:
+def _sheet_rows(history: History, days: list[date], withdrawn: Mapping[date, Revision]) -> Iterator[dict[str, Any]]:
     # Composing the sheets of 34 years would take a second.
     backfilled = _fetched_at(history.columns(), Days(days[0], days[-1])) if days else {}
     for day in days:
-        document = history.document(day)
+        document = withdrawn.get(day) or history.document(day)
         yield {
             "effective_date": day,
             "revision": document.number if document else 1,
             "previous_effective_date": certain_date(history.days, history.calendar, history.coverage, day - ONE_DAY),
             "fetched_at": utc_time(document.fetched_at if document else backfilled[day.toordinal()]),
             "flags": list(document.flags) if document else [],
+            **({"withdrawn": True} if day in withdrawn else {}),
         }
 
 

@@ -113,14 +113,17 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
     if params.has("after") and after is None:
         raise params.malformed("after")
     days = days_of(params, service, after.days.since if after else None)
+    withdrawn = {day: gone for day in history.without_a_sheet if (gone := history.latest_or_withdrawal(day))}
+    until = max([newest_day(service), *withdrawn])
     # In a cursor with days to come this month's sheets would have one checksum for all.
-    days = replace(days, until=max(days.since, min(days.until, newest_day(service))))
+    days = replace(days, until=max(days.since, min(days.until if params.has("until") else until, until)))
 
     # A copy, so that the cursor never counts a sheet as known that is admitted while the thread writes the others.
     held = copy(history)
 
     def render() -> Body:
-        return Body(formats.sheets(held, days, after, held.missing_days(days, today), demo=service.demo), JSON)
+        missing = held.missing_days(days, today)
+        return Body(formats.sheets(held, days, after, withdrawn, missing, demo=service.demo), JSON)
 
     key, queue = ("sheets", days, after), Queue.of((days.until - days.since).days)
     return replace(await long_answer(service, key, days, render, queue), caching=RATES)

@@ -12,7 +12,7 @@ from kit.bank import sheet, workdays
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
+from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.archive.changes import Cursor
 from ratesvc.features.ranges.unit_rates import sheets_of
@@ -31,9 +31,13 @@ def figures(day: date, shift: int) -> Sheet:
 
 def admit(history: History, day: date, shift: int) -> None:
     """The replica admits these figures, under the number that it happens to have free."""
-    held = history.of_date(day)
-    number = held.number + 1 if held else 1
-    history.hold([Revision(figures(day, shift), number, FETCHED)])
+    history.hold([Revision(figures(day, shift), history.next_number(day), FETCHED)])
+
+
+def withdraw(history: History, day: date) -> None:
+    """A person withdraws what that replica holds of the day."""
+    if history.of_date(day):
+        history.hold([Revision(Sheet(day, ()), history.next_number(day), FETCHED, (WITHDRAWAL,))])
 
 
 def holding(*days: date) -> History:
@@ -43,36 +47,41 @@ def holding(*days: date) -> History:
 replicas = st.integers(0, 1)
 steps = st.one_of(
     st.tuples(st.just("admits"), replicas, st.sampled_from(DAYS), st.integers(0, 2)),
+    st.tuples(st.just("withdraws"), replicas, st.sampled_from(DAYS[5:]), st.just(0)),
     st.tuples(st.just("asks"), replicas, st.sampled_from([FIRST_DAY, DAYS[0], DAYS[5], DAYS[20], LAST]), st.just(0)),
 )
 
 
 @given(st.lists(steps, max_size=30))
 def test_a_reader_that_follows_cursors_holds_what_the_replicas_hold(story: list[tuple[str, int, date, int]]) -> None:
-    """Whichever replica it asks, whatever is corrected, comes late or is not known there yet, and from which day on."""
+    """Whichever replica it asks, and whatever is corrected, withdrawn, late or not known there yet."""
     histories, reader = (holding(DAYS[4], LAST), holding(DAYS[4], LAST)), dict[date, str]()
     cursor: Cursor | None = None
 
     def ask(history: History, since: date) -> None:
         nonlocal cursor
         days = Days(since, LAST)
-        new = cursor.unknown(history, days) if cursor else sheets_of(history, days)
+        new = cursor.unknown(history, days, history.without_a_sheet) if cursor else sheets_of(history, days)
         for day in new:
-            revision = history.of_date(day)
-            assert revision
-            reader[day] = revision.sheet.checksum
+            if revision := history.of_date(day):
+                reader[day] = revision.sheet.checksum
+            else:
+                reader.pop(day, None)
         cursor = Cursor.from_text(str(Cursor.at(history, days)))
         assert cursor
 
     for what, which, day, shift in story:
         if what == "admits":
             admit(histories[which], day, shift)
+        elif what == "withdraws":
+            withdraw(histories[which], day)
         else:
             ask(histories[which], day)
     for history in histories:
         ask(history, FIRST_DAY)
         held = {day: found.sheet.checksum for day in history.days if (found := history.of_date(day))}
         assert {day: reader[day] for day in held} == held
+        assert not reader.keys() & history.without_a_sheet
 
 
 def test_a_sheet_before_the_last_month_brings_the_sheets_of_its_year() -> None:

@@ -10,6 +10,7 @@ import json
 import tracemalloc
 import uuid
 import zlib
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 from conftest import Clock, Serve, Served, eventually, patience_s
 from kit.bank import TABLE, Bank
-from kit.dates import EVENING, FRIDAY, SATURDAY, TUESDAY
+from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY, TUESDAY
 from kit.sheets import changed, plausible, times
 
 from ratesvc.domain.columns import Column, Currency, Days
@@ -223,6 +224,29 @@ async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releas
     released = await listed(held, f"?after={news['cursor']}")
     assert [(row["effective_date"], row["flags"][-1:]) for row in released["rows"]] == [(str(SATURDAY), ["released"])]
     assert "unconfirmed" not in released
+
+
+async def test_a_nightly_import_is_told_that_a_sheet_was_withdrawn(
+    bank: Bank, held: Served, clock: Clock, serve_whole: Serve
+) -> None:
+    """Also by a replica that starts later, and also of the day to come. If it is released later, it comes again."""
+    clock.moment = EVENING
+    bank.publish(plausible(SATURDAY))
+    await held.service.poll()
+    cursor, refresher = (await listed(held))["cursor"], held.service.refresher
+    for day in (FRIDAY, SATURDAY):
+        await decisions.publish(refresher, decisions.withdrawal(refresher, day))
+    async with serve_whole() as other:
+        for replica in (held, other):
+            news = await listed(replica, f"?after={cursor}")
+            told = [(row["effective_date"], row["revision"], row["withdrawn"], row["flags"]) for row in news["rows"]]
+            assert told == [(str(day), 2, True, ["withdrawal"]) for day in (FRIDAY, SATURDAY)]
+            assert (await listed(replica, f"?after={news['cursor']}"))["rows"] == []
+            assert days(await listed(replica)) == [str(day) for day in DAYS[:-1]], "who knows nothing need not forget"
+    await decisions.publish(refresher, replace(refresher.history.revision(SATURDAY, 1), number=3))
+    again = await listed(held, f"?after={news['cursor']}")
+    assert days(again) == [str(SATURDAY)]
+    assert "withdrawn" not in again["rows"][0]
 
 
 async def test_another_replica_without_redis_and_a_restart_understand_a_cursor(
