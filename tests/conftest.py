@@ -367,11 +367,12 @@ Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 
 @pytest.fixture
-def serve(settings: Settings, clock: Clock) -> Serve:
-    """Starts a service that lives at the time of `clock`, while its context lasts.
+def serve(settings: Settings, bank: Bank, clock: Clock) -> Serve:
+    """Starts a service that lives at the time of `clock`, as the Bank does, while its context lasts.
 
     It has `settings` or others, and those that are changed, as in `but`.
     """
+    bank.now = clock
 
     def start(given: Settings = settings, **changed: Any) -> AbstractAsyncContextManager[Served]:
         return service_running(but(given, **changed), clock)

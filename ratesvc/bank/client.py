@@ -7,6 +7,7 @@ redirects, only on the same host and never from https to http, and keeps a few c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -71,8 +72,8 @@ class BankClient:
         self._user_agent = user_agent
         self._proxy, self._ca_file = proxy, ca_file
         self.daily_limits = DAILY_LIMITS
-        self.last_date: tuple[str, float] | None = None
-        """The Date header of the last answer, and the loop's time when it came."""
+        self.last_date: tuple[str, float, str] | None = None
+        """The Date header of the last answer, the loop's time when it came, and the mirror."""
 
     async def __aenter__(self) -> Self:
         self._cookies = aiohttp.CookieJar()
@@ -111,6 +112,17 @@ class BankClient:
         """The same sheet from another address of the Bank, with other names. Raises FetchFailed."""
         query = {"date_req": _printed(day)}
         return (await self._ask("/scripts/XML_daily_eng.asp", query, parse_daily, self.daily_limits))[-1][0]
+
+    async def ask_for_date(self) -> bool:
+        """Ask for the head of an answer, first other mirrors than the last that answered; returns whether one came."""
+        before = self.last_date
+        last = before[2] if before else ""
+        for mirror in sorted(self._mirrors, key=lambda mirror: mirror.authority == last):
+            with contextlib.suppress(SourceError):  # an error has a Date, too
+                await self._get(mirror / DAILY_PATH.lstrip("/"), self.daily_limits, "HEAD")
+            if self.last_date != before:
+                return True
+        return False
 
     async def catalogue(self) -> tuple[Currency, ...]:
         """Every currency id that the Bank quotes, or quoted, each working day. Raises FetchFailed."""
@@ -151,10 +163,10 @@ class BankClient:
             raise FetchFailed(failures)
         return answers
 
-    async def _get(self, url: URL, limits: Limits) -> bytes:
+    async def _get(self, url: URL, limits: Limits, method: str = "GET") -> bytes:
         try:
             async with asyncio.timeout(limits.timeout_s):
-                return await self._follow(url, limits)
+                return await self._follow(url, limits, method)
         except aiohttp.ConnectionTimeoutError:
             raise SourceError("timeout", f"no connection within {limits.connect_s:g} s") from None
         except TimeoutError:
@@ -178,13 +190,13 @@ class BankClient:
         except (aiohttp.ClientError, ValueError) as error:
             raise SourceError("http", (str(error) or type(error).__name__)[:300]) from error
 
-    async def _follow(self, url: URL, limits: Limits) -> bytes:
+    async def _follow(self, url: URL, limits: Limits, method: str) -> bytes:
         timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect_s)
         for _ in range(MOST_REDIRECTS + 1):
-            async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
+            async with self._session.request(method, url, allow_redirects=False, timeout=timeout) as response:
                 self._limit_cookies()
                 if "Date" in response.headers:
-                    self.last_date = response.headers["Date"], asyncio.get_running_loop().time()
+                    self.last_date = response.headers["Date"], asyncio.get_running_loop().time(), url.authority
                 if not 300 <= response.status < 400 or "Location" not in response.headers:
                     return await _body_of(response, limits)
                 url = _redirected(url, response.headers["Location"])

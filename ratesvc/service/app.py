@@ -20,6 +20,7 @@ from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
+from ratesvc.service.clock import ClockCheck
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication
 from ratesvc.service.refresh import Cycle, Refresher
@@ -94,6 +95,7 @@ class Service:
         # The demo's Bank is in this process: no proxy leads there.
         proxy = "" if demo else cbr.proxy or None
         self.client = BankClient(cbr.mirrors, cbr.user_agent, proxy=proxy, ca_file=cbr.ca_file)
+        self._clock_check = ClockCheck(self.client, clock)
         tell = self.telemetry.held_back
         self.refresher = Refresher(self.client, self.store, self.history, clock, tell, scheduled=scheduled)
         self._backfill = Backfill(self.refresher, cbr.backfill_gap_seconds)
@@ -144,6 +146,8 @@ class Service:
             # First store what an earlier poll kept in memory, and read what other replicas have stored.
             await self.tick()
             cycle = await self.refresh()
+        if not self.demo:
+            await self._clock_check.check(has_polled=cycle.outcome != "skipped")
         now, failures = self.clock(), self.telemetry.failures
         self.schedule.poll_in(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures))
         if self.history.needs_backfill(now):
@@ -288,14 +292,11 @@ class Service:
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),
             "history:coverage": health.history(self.history.coverage, missing, self.backfilling),
             "quarantine:count": health.quarantine(self.quarantine.count),
-            "clock:skew": health.clock(self.clock_skew_s),
+            "clock:skew": health.clock(self.clock_skew_s, is_wrong=self._clock_check.is_wrong),
             "calendar:coverage": health.calendar(self.history.calendar.known_until, moscow_day(self.clock())),
         }
 
     @property
     def clock_skew_s(self) -> float | None:
         """Seconds that our clock is ahead of the Bank's, if it has answered; the demo's clock stands still."""
-        if self.client.last_date is None or self.demo:
-            return None
-        text, at = self.client.last_date
-        return health.skew_s(text, self.clock(), asyncio.get_running_loop().time() - at)
+        return None if self.demo else self._clock_check.skew_s

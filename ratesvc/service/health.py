@@ -17,7 +17,7 @@ Check = dict[str, Any]
 
 LONGEST_SILENCE_S = 10.0
 MOST_NAMED = 20
-MOST_SKEW_S = 30.0
+MOST_SKEW_S, WRONG_SKEW_S = 30.0, 60.0
 CALENDAR_NOTICE = timedelta(days=31)
 
 
@@ -99,12 +99,13 @@ def quarantine(count: int) -> Check:
     return {"status": "warn" if count else "pass", "observedValue": count, **output}
 
 
-def clock(skew_s: float | None) -> Check:
-    """How far our clock is ahead of the Bank's, by the Date header of its last answer."""
+def clock(skew_s: float | None, *, is_wrong: bool = False) -> Check:
+    """How far our clock is ahead of the Bank's, by the Date header of its last answer; two say that it `is_wrong`."""
     check: Check = {"status": "pass", "observedValue": None if skew_s is None else round(skew_s), "observedUnit": "s"}
     if skew_s is not None and abs(skew_s) > MOST_SKEW_S:
         way = "ahead of" if skew_s > 0 else "behind"
-        check |= {"status": "warn", "output": f"the clock of this machine is {abs(skew_s):.0f} s {way} the Bank's"}
+        check |= {"status": "fail" if is_wrong else "warn"}
+        check |= {"output": f"the clock of this machine is {abs(skew_s):.0f} s {way} the Bank's"}
     return check
 
 

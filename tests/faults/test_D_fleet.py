@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from conftest import Clock, Serve, eventually, in_nightly, not_here, program
-from kit.bank import Bank, around_today, sheet, unavailable, workdays
-from kit.dates import DAYS, FRIDAY, MONDAY, NOON, SATURDAY, SUNDAY, THURSDAY
+from kit.bank import Bank, around_today, bank_running, sheet, unavailable, workdays
+from kit.dates import DAYS, FRIDAY, MIDNIGHT, MONDAY, NOON, SATURDAY, SUNDAY, THURSDAY
 from kit.http import Answering, says
 from kit.ledger import Fault
 from kit.reader import fleet, shared_by, watched
@@ -27,6 +27,7 @@ from kit.time import WallClock, block
 
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import ONE_DAY
+from ratesvc.storage.store import Store
 
 pytestmark = pytest.mark.nightly
 
@@ -285,3 +286,37 @@ async def test_D10_three_replicas_start_at_once(bank: Bank, redis_url: str, tmp_
         await eventually(agree)
     assert len(bank.queries) == len(set(bank.queries))
     assert len(bank.series_asked) == len(set(bank.series_asked))
+
+
+@pytest.mark.slow
+async def test_D11_a_clock_that_is_wrong(
+    bank: Bank, serve_whole: Serve, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is an hour ahead: health fails once two mirrors say so, also where another replica polls."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY), sheet(SATURDAY))
+    async with bank_running() as other, serve_whole(cbr={"mirrors": (bank.url, other.url)}) as served:
+        await served.service.schedule.stop()
+
+        async def after_a_poll() -> tuple[str, int, int]:
+            await served.service.poll()
+            return served.service.health()["clock:skew"]["status"], bank.asked_for_date, other.asked_for_date
+
+        behind = Clock(clock.moment - timedelta(hours=1))
+        other.now, bank.now = clock, behind
+        assert await after_a_poll() == ("pass", 0, 1), "only the first mirror says so"
+        other.now = behind
+        assert await after_a_poll() == ("fail", 0, 2)
+        assert [(await served.get(path))[0] for path in ("/health", "/readyz")] == [503, 200]
+        clock.moment, behind.moment = MIDNIGHT + timedelta(minutes=45), MIDNIGHT - timedelta(minutes=15)
+        assert await after_a_poll() == ("fail", 0, 3)
+        assert await today_is(served, SATURDAY, SATURDAY), "the day is that of our clock"
+        clock.moment = behind.moment + timedelta(seconds=45)
+        assert await after_a_poll() == ("warn", 0, 3)
+        await served.service.store.release_leases()
+        assert await store.poll_lease.take()
+        behind.moment -= timedelta(hours=1)
+        assert await after_a_poll() == ("warn", 0, 3), "it has asked within the hour"
+        monkeypatch.setattr("ratesvc.service.clock.ASK_AFTER_S", -1)
+        assert await after_a_poll() == ("fail", 1, 4)
+        monkeypatch.undo()
+        assert await after_a_poll() == ("fail", 1, 4), "nothing new was said"

@@ -11,6 +11,7 @@ from csv import DictReader
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from email.utils import formatdate
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -82,6 +83,9 @@ class Bank:
     misbehave: Misbehaviour | None = None
     edit: Callable[[web.Request, web.Response], None] | None = None
     asked: list[web.Request] = field(default_factory=list)
+    now: Callable[[], datetime] = utc_now
+    """The clock of its Date headers."""
+    asked_for_date: int = 0
 
     def publish(self, *sheets: Sheet, layout: Layout = ONE_LINE) -> None:
         """Publish these sheets. `truth` has every revision of every published sheet."""
@@ -117,8 +121,13 @@ class Bank:
         """Any of the endpoints that a client of daily rates needs."""
         if not request.path.startswith("/scripts/"):
             raise web.HTTPNotFound
-        self.asked.append(request)
-        return await (self.misbehave or self.honest)(request)
+        if request.method == "HEAD":
+            self.asked_for_date += 1
+        else:
+            self.asked.append(request)
+        answer = await (self.misbehave or self.honest)(request)
+        answer.headers["Date"] = formatdate(self.now().timestamp(), usegmt=True)
+        return answer
 
     async def honest(self, request: web.Request) -> web.StreamResponse:
         """The answer to a request that a test lets pass."""

@@ -377,6 +377,7 @@ async def watched(settings: Settings, bank: Bank, clock: Clock, every_s: float =
 
     It polls every `every_s` seconds.
     """
+    bank.now = clock
     async with service_running(but(settings, poll_seconds=every_s), clock) as running:
         served = Watched(running.service, running.url, running.http)
         await served.ready()
