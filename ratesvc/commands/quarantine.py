@@ -35,7 +35,7 @@ async def _done(service: Service, action: str, name: str | None, *, yes: bool, a
         records = list(map(_record, await service.quarantine.cases()))
         if not records:
             click.echo("Nothing waits.", err=True)
-        return records, "".join(map(_line, records))
+        return records, "".join(map(_lines, records))
     case = await service.quarantine.case(name)
     if action == "show":
         return _shown(service, case)
@@ -92,7 +92,7 @@ def _shown(service: Service, case: Case) -> tuple[dict[str, Any], str]:
     try:
         sheet = parse_daily(case.raw)
     except BadDocument as error:
-        return {**record, "refused": str(error)}, f"{_line(record)}It cannot be released: {error}\n"
+        return {**record, "refused": str(error)}, f"{_lines(record)}It cannot be released: {error}\n"
     history, day = service.history, sheet.effective_date
     before, held = history.nearest_before(day), history.of_date(day)
     suspects = assess_beside(history, sheet).suspects
@@ -100,8 +100,8 @@ def _shown(service: Service, case: Case) -> tuple[dict[str, Any], str]:
     rates = {quote.code: {"now": _figures(quote), "before": _figures(earlier)} for quote, earlier in pairs}
     rows = "".join(_row(*pair, "before", is_suspect=pair[0].code in suspects) for pair in pairs)
     text = f"Revision {held.number} of the sheet of {day} is published now. A release replaces it.\n" if held else ""
-    published = held.number if held else None
-    return {**record, "published": published, "suspects": sorted(suspects), "rates": rates}, _line(record) + rows + text
+    document = {**record, "published": held.number if held else None, "suspects": sorted(suspects), "rates": rates}
+    return document, _lines(record) + rows + text
 
 
 def _record(case: Case) -> dict[str, Any]:
@@ -114,10 +114,12 @@ def _record(case: Case) -> dict[str, Any]:
     }
 
 
-def _line(record: Mapping[str, Any]) -> str:
-    effective = record["effective_date"] or "no date   "
+def _lines(record: Mapping[str, Any]) -> str:
+    """Name, day and time of a document, then each reason below."""
     seen = record["seen_at"].replace("T", " ")
-    return f"{record['name']}  {effective}  seen {seen}  {'; '.join(record['reasons'])}\n"
+    head = f"{record['name']}  {record['effective_date'] or 'no date   '}  seen {seen}"
+    reasons = (click.wrap_text(text, 78, "  ", "    ") for text in record["reasons"])
+    return "".join(f"{line}\n" for line in (head, *reasons))
 
 
 def _figures(quote: Quote | None) -> dict[str, Any] | None:

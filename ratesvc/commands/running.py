@@ -11,8 +11,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import Progress as Bar
 from uvloop import new_event_loop
 
 from ratesvc.config import Cbr, Settings
@@ -66,15 +64,20 @@ def progress_shown(*, as_json: bool) -> Iterator[OnStep]:
 
     It is a bar in a terminal, a line for each step elsewhere, or with `as_json` lines of JSON on standard output.
     """
-    with Bar(console=Console(stderr=True), disable=as_json or not sys.stderr.isatty()) as bar:
-        job = bar.add_task("")
+    is_drawn = sys.stderr.isatty() and not as_json
+    looks: dict[str, Any] = {"width": 20, "bar_template": "%(bar)s %(info)s", "item_show_func": lambda asking: asking}
+    with click.progressbar(length=1, file=sys.stderr, hidden=not is_drawn, **looks) as bar:
 
         async def on_step(step: Progress) -> None:
             end_if_cancelled()
-            bar.update(job, completed=step.done, total=step.total, description=step.asking)
-            if as_json:
+            if is_drawn:
+                # Series are counted first, then documents.
+                bar.length, bar.finished, bar.current_item = step.total, step.done == step.total, step.asking
+                bar.pos = step.done
+                bar.render_progress()
+            elif as_json:
                 click.echo(msgspec.json.encode(step))
-            elif bar.disable:
+            else:
                 click.echo(f"{step.done}/{step.total} {step.asking}", err=True)
 
         yield on_step

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import date
+from shutil import get_terminal_size
 
 import click
-from rich.console import Console
 
 from ratesvc.commands.running import language_for, opened
 from ratesvc.config import Settings
@@ -37,9 +38,10 @@ async def show(
             click.echo(json.rates(answer, language, codes=codes or None, demo=demo))
         else:
             shown = dict.fromkeys(codes) or sorted(answer.revision.sheet.by_code)
-            # As wide as the terminal. Rich leaves out colours in a pipe and where NO_COLOR is set.
-            console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-            console.print(terminal.rates(answer, language, list(shown), demo=demo))
+            width = get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
+            table = terminal.rates(answer, language, list(shown), width, demo=demo)
+            # click leaves out colours in a pipe.
+            click.echo(table, color=False if os.environ.get("NO_COLOR") else None)
 
 
 async def stored_or_fetched(service: Service, day: date | None) -> InForce:
