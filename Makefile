@@ -32,10 +32,10 @@ WAITING = -n 3 --dist worksteal
 AT_NIGHT = -n 4 --dist worksteal
 
 LINT = lint
-quick: .venv/ready-dev $(LINT) ## style, types, and the tests that start neither a process nor a browser; ends at the tenth failure
+quick: .venv/ready-quick $(LINT) ## style, types, and the tests that start neither a process nor a browser; ends at the tenth failure
 	$(PYTEST) $(AT_ONCE) -q --maxfail=10 --command quick $(ARGS)
 
-test: .venv/ready-dev node_modules ## one test of everything that a change can break
+test: .venv/ready-test node_modules-test ## one test of everything that a change can break
 	$(PYTEST) $(WAITING) --command test $(ARGS)
 
 nightly: .venv/ready-dev .venv/ready-docs node_modules ## all other tests; ARGS= picks some of faults seconds packages programs soak fuzzing
@@ -88,19 +88,22 @@ nightly-mutants: .venv-mutants/ready
 nightly-faults-page:
 	LONG_FAULTS=1 STRICT_TIMES=1 $(BIN)/pytest -q tests/faults -k "not faults_page" --faults-table=tests/faults/README.md
 
-# The npm packages of the browser tests and of what checks and builds scripts. Without npm, what needs them says that it did
-# not run.
-NPM_CI = if command -v npm >/dev/null && ! cmp -s $(1)/package-lock.json $(1)/node_modules/.installed; then \
+# The npm packages of the browser tests and of what checks and builds scripts: all of a folder, or without what only the night
+# needs. Without npm, what needs them says that it did not run.
+IS_IN = cmp -s $(1)/package-lock.json $(1)/node_modules/$(2)
+NPM_CI = if command -v npm >/dev/null && ! $(call IS_IN,$(1),.all) && ! $(call IS_IN,$(1),$(2)); then \
 	  cd $(1) && export PUPPETEER_SKIP_DOWNLOAD=1 && { \
-	    { npm ci --silent || npm ci --silent; } && cp package-lock.json node_modules/.installed \
+	    { npm ci --silent $(3) || npm ci --silent $(3); } && cp package-lock.json node_modules/$(2) \
 	    || echo "npm ci failed in $(1): what needs its packages will say that it did not run" >&2; }; fi
-.PHONY: node_modules tools/node_modules
+.PHONY: node_modules node_modules-test tools/node_modules
 node_modules: tools/node_modules
-	@$(call NPM_CI,tests/browser)
+	@$(call NPM_CI,tests/browser,.all)
+node_modules-test: tools/node_modules
+	@$(call NPM_CI,tests/browser,.test,--omit=dev)
 tools/node_modules:
-	@$(call NPM_CI,tools)
+	@$(call NPM_CI,tools,.all)
 
-lint: .venv/ready-dev lint-front ## style, types, and which folder imports which
+lint: .venv/ready-quick lint-front ## style, types, and which folder imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -110,7 +113,7 @@ FRONT = tools/node_modules/.bin
 OURS = "ratesvc/features/*/assets/*.{js,css,ts}" "tests/{browser,clients,faults}/*.{js,mjs,mts}" "tools/*.mjs" docs/site.css
 SCRIPTS = "ratesvc/features/*/assets/*.js" "tests/{browser,clients,faults}/*.{js,mjs}" "tools/*.mjs" deploy/wordpress/*/block.js
 .PHONY: lint-front
-lint-front: .venv/ready-dev tools/node_modules
+lint-front: .venv/ready-quick tools/node_modules
 	$(BIN)/python tools/indent_templates.py --check
 	@if [ -x $(FRONT)/prettier ]; then set -x && \
 	  $(FRONT)/prettier --log-level warn --check $(OURS) && \
@@ -139,10 +142,11 @@ UPGRADE =
 COMPILE = $(BIN)/uv pip compile -q $(UPGRADE) --only-binary :all: --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
   --custom-compile-command "make lock" --python-version 3.11
 lock: .venv/ready-dev ## the locks; UPGRADE=--upgrade takes the newest versions
-	$(COMPILE) pyproject.toml --extra png -o requirements/production.lock
-	$(COMPILE) --group build -o requirements/build.lock
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.lock
-	$(COMPILE) --group docs -c requirements/dev.lock -o requirements/docs.lock
+	$(COMPILE) pyproject.toml --extra png -c requirements/dev.lock -o requirements/production.lock
+	for group in quick test; do \
+	  $(COMPILE) pyproject.toml --group $$group -c requirements/dev.lock -o requirements/$$group.lock || exit 1; done
+	for group in build docs; do $(COMPILE) --group $$group -c requirements/dev.lock -o requirements/$$group.lock || exit 1; done
 	$(COMPILE) --no-binary curlify tests/clients/requirements.in -o tests/clients/requirements.lock
 	$(COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.lock
 	$(COMPILE) -c requirements/dev.lock tests/mutants/requirements.in -o tests/mutants/requirements.lock
@@ -201,18 +205,29 @@ clean: ## removes what make made
 	done; rm -rf .venv; echo "ratesvc needs Python 3.11 or later with venv: install python3 and python3-venv" >&2; exit 1
 
 # pip itself says nothing for so long that somebody would interrupt it. A lock names all packages. Where it has
-# coverage==7.17.5, an old pip would look for coverage[toml].
-LOCKED = -m pip install -q --no-deps --require-hashes -r
-INSTALL = @echo "Installing the packages of $(1) into .venv. This takes up to a minute." >&2; $(BIN)/python $(LOCKED) $(1)
+# coverage==7.17.5, an old pip would look for coverage[toml]. Python compiles what is used; pip would compile everything, which
+# is 70 MB more.
+LOCKED = -m pip install -q --no-compile --no-deps --require-hashes -r
+INSTALL = @echo "Installing the packages of requirements/$(1).lock into .venv. This takes up to a minute." >&2; \
+  $(BIN)/python $(LOCKED) requirements/$(1).lock
 
 .venv/ready: .venv/bin/python requirements/production.lock
-	$(call INSTALL,requirements/production.lock)
+	$(call INSTALL,production)
 	@touch $@
 
-.venv/ready-dev: .venv/ready requirements/dev.lock
-	$(call INSTALL,requirements/dev.lock)
+.venv/ready-quick: .venv/bin/python requirements/quick.lock
+	$(call INSTALL,quick)
 	@touch $@
+
+.venv/ready-test: .venv/bin/python requirements/test.lock
+	$(call INSTALL,test)
+	@touch $@
+
+# It has all of the others.
+.venv/ready-dev: .venv/bin/python requirements/dev.lock requirements/production.lock requirements/quick.lock requirements/test.lock
+	$(call INSTALL,dev)
+	@touch .venv/ready .venv/ready-quick .venv/ready-test $@
 
 .venv/ready-docs: .venv/ready-dev requirements/docs.lock
-	$(call INSTALL,requirements/docs.lock)
+	$(call INSTALL,docs)
 	@touch $@

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from conftest import missing, program
-from kit.browser import SESSION, Host, Live, got, live_service, pasted
+from kit.browser import SESSION, Browser, Host, Live, Page, got, live_service, pasted
 from kit.service import ROOT, finished
 from kit.wordpress import under_php_74
-from playwright.async_api import Browser, Page
 
 pytestmark = pytest.mark.nightly
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from conftest import Clock, Serve, eventually, first
 from kit.bank import Bank, sheet
-from kit.browser import Live, chromium, spying
+from kit.browser import Browser, Live, chromium, spying
 from kit.service import ROOT, free_port
-from playwright.async_api import Browser
 
 from ratesvc.features.docs.reference import titles
 from ratesvc.installed import FEATURES

@@ -6,9 +6,8 @@ import re
 
 import pytest
 from conftest import addresses
-from kit.browser import Live, spying
+from kit.browser import Browser, Live, spying
 from kit.http import Answered, ask, get
-from playwright.async_api import Browser
 
 from ratesvc.features.docs import openapi_json
 from ratesvc.render.openapi import Site

@@ -15,9 +15,8 @@ from xml.etree import ElementTree as ET
 import pytest
 import pytest_asyncio
 from conftest import LONG, eventually, first
-from kit.browser import SESSION, Host, Live, live_service, spying
+from kit.browser import SESSION, Browser, Host, Live, live_service, spying
 from kit.http import Answered, ask, asking, get
-from playwright.async_api import Browser
 
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Snapshot

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from babel.localedata import locale_identifiers
 from conftest import Served
 from kit.http import ask, asking, get
 from kit.reader import p99
@@ -81,6 +80,8 @@ async def flood(url: str, targets: Iterator[str]) -> list[float]:
 @pytest.mark.timed
 async def test_E6_a_flood_of_variants(demo: Program) -> None:
     """`RATESVC_VARIANTS` different targets, after 400 languages: memory does not grow, and answers stay quick."""
+    from babel.localedata import locale_identifiers  # noqa: PLC0415 -- only the night has it
+
     seed = int(os.environ.get("SEED", random.randrange(10**6)))  # noqa: S311 -- to be repeated
     targets = variants(random.Random(seed))  # noqa: S311 -- variety, not a secret
     tags = [tag.replace("_", "-") for tag in sorted(locale_identifiers())[::2]][:400]

@@ -248,6 +248,7 @@ async def whole(bank: Bank, serve_whole: Serve, clock: Clock) -> AsyncIterator[S
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_document_is_valid() -> None:
     """OpenAPI 3.1: every reference leads somewhere, every component is used, and no parameter stands twice."""
     from openapi_spec_validator import OpenAPIV31SpecValidator, validate  # noqa: PLC0415 -- takes seconds

@@ -10,12 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Browser, Page, async_playwright
 
 from kit.http import answering, fetched
 from kit.not_run import program
@@ -25,6 +24,13 @@ from ratesvc.demo import recorded_bank, recorded_sheets, stopped_clock
 from ratesvc.domain.rates import Revision
 from ratesvc.service.app import Service
 from ratesvc.web.server import listening
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Frame, Page, Request, Route
+else:
+    Browser = Frame = Page = Request = Route = object
+"""Playwright's types. `make quick` imports this without Playwright, and runs no test of a browser."""
+__all__ = ["Browser", "Frame", "Page", "Request", "Route"]
 
 WATCH = """
 window.shift = 0; window.violations = [];
@@ -139,6 +145,8 @@ async def hosting() -> AsyncIterator[Host]:
 @asynccontextmanager
 async def chromium(*flags: str) -> AsyncIterator[Browser]:
     """The system's browser."""
+    from playwright.async_api import async_playwright  # noqa: PLC0415 -- see above
+
     binary = program("chromium", "chromium-browser", "google-chrome")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=binary, args=[*FLAGS, *flags])

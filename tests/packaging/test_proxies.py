@@ -19,13 +19,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 from conftest import eventually
-from kit.browser import Live
+from kit.browser import Browser, Live
 from kit.certificates import Authority
 from kit.http import answering, ask, client, fetched, get, says
 from kit.proxies import AS_SHIPPED, Front, Replaced, answers_with, caddy, haproxy, nginx, shipped
 from kit.service import Program, free_port, serving
 from kit.time import limit_s
-from playwright.async_api import Browser
 from yarl import URL
 
 from ratesvc.features.docs import openapi_json

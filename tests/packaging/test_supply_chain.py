@@ -21,7 +21,16 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 WORKFLOWS = {file.name: file.read_text("utf-8") for file in sorted((ROOT / ".github/workflows").glob("*.yml"))}
 BIN = Path(sys.executable).parent
 
+GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
+NONE = Version("0")
+"""Of a package that a lock lacks."""
 OPTIONAL = PROJECT["optional-dependencies"]
+
+
+def group(name: str) -> list[str]:
+    """What a dependency group names, and the groups that it includes."""
+    given = (group(one["include-group"]) if isinstance(one, dict) else [one] for one in GROUPS[name])
+    return [requirement for some in given for requirement in some]
 
 
 def locked(lock: str) -> dict[str, Version]:
@@ -42,12 +51,11 @@ def test_everything_locked_has_a_hash_and_no_address(lock: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lock", "is_whole"),
-    [("requirements/production.lock", True), ("requirements/build.lock", True), ("requirements/docs.lock", False)],
+    ("name", "is_whole"), [("production", True), ("quick", True), ("test", True), ("build", True), ("docs", False)]
 )
-def test_tests_run_what_ships_and_what_builds(lock: str, is_whole: bool) -> None:
-    """The same versions of all of it. The tools for the pages are installed beside, so shared packages agree."""
-    tested, other = locked("requirements/dev.lock"), locked(lock)
+def test_every_environment_has_the_versions_that_the_night_tests(name: str, is_whole: bool) -> None:
+    """dev.lock has all of each. The tools for the pages are installed beside, so shared packages agree."""
+    tested, other = locked("requirements/dev.lock"), locked(f"requirements/{name}.lock")
     shared = tested.keys() & other.keys()
     assert {name: tested[name] for name in shared} == {name: other[name] for name in shared}
     assert (shared == other.keys()) is is_whole
@@ -55,11 +63,17 @@ def test_tests_run_what_ships_and_what_builds(lock: str, is_whole: bool) -> None
 
 def test_everything_declared_is_locked() -> None:
     """`make lock` was not forgotten."""
-    wanted = [*PROJECT["dependencies"], *OPTIONAL["png"]]
-    ships = locked("requirements/production.lock")
-    assert [one for one in map(Requirement, wanted) if ships[one.name] not in one.specifier] == []
+    ships = [*PROJECT["dependencies"], *OPTIONAL["png"]]
+    for lock, wanted in {
+        "production": ships,
+        "quick": [*ships, *group("quick")],
+        "test": [*ships, *group("test")],
+    }.items():
+        found = locked(f"requirements/{lock}.lock")
+        assert [one for one in map(Requirement, wanted) if found.get(one.name, NONE) not in one.specifier] == [], lock
 
 
+@pytest.mark.nightly
 def test_zizmor_finds_nothing(tmp_path: Path) -> None:
     """Neither in the workflows nor in dependabot.yml; and it would: one action by its tag is found."""
     careful = (BIN / "zizmor", "--offline", "--quiet", "--no-progress", "--persona", "auditor")

@@ -18,13 +18,11 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 import pytest_asyncio
-from babel.messages.pofile import read_po
 from conftest import missing
-from kit.browser import SESSION, Live, got
+from kit.browser import SESSION, Browser, Live, Page, got
 from kit.front import Front, Script, hangs, resets, says
 from kit.time import limit_s
 from kit.wordpress import PACKAGED, PASSWORD, TRACES, USER, Plugin, WordPress, under_php_74, wordpress_running
-from playwright.async_api import Browser, Page
 from release_wordpress import PLUGIN, packed, taken
 
 from ratesvc import __version__
@@ -485,6 +483,8 @@ def test_the_plugin_has_what_it_takes_from_elsewhere() -> None:
         for text in re.findall(r"(?:__|esc_html__|esc_html_e)\(\s*'([^']+)', 'cbr-rates'", php)
     }
     said |= set(re.findall(r"^ \* Description: (.*)$", PHP["cbr-rates.php"], re.MULTILINE))
+    from babel.messages.pofile import read_po  # noqa: PLC0415 -- only the night has it
+
     with (PLUGIN / "languages/cbr-rates-ru_RU.po").open("rb") as file:
         translated = {str(one.id): one.string for one in read_po(file) if one.id}
     assert said == translated.keys()

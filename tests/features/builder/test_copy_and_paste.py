@@ -10,8 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from kit.browser import SEEN, WATCH, Host, Live, got, settled
-from playwright.async_api import Browser, Frame, Page, Route
+from kit.browser import SEEN, WATCH, Browser, Frame, Host, Live, Page, Route, got, settled
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 

@@ -14,7 +14,6 @@ import pytest
 from conftest import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ImageColor
 
 from ratesvc.features.chart.axes import LABEL_GAP, Point
 from ratesvc.features.chart.drawing import STYLE, ChartLook, Drawing, is_better_indexed
@@ -174,7 +173,10 @@ def test_lines_break_between_words_and_between_chinese_characters(text: str, lin
 
 
 def luminance(colour: str) -> float:
-    parts = [part / 255 for part in ImageColor.getrgb(colour)]
+    parts = [
+        part / 255
+        for part in bytes.fromhex(colour[1:] if len(colour) == 7 else "".join(2 * part for part in colour[1:]))
+    ]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)
 

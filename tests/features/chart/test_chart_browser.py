@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import in_nightly
-from kit.browser import PHONE, WATCH, Host, Live, Spy, spying, visited
-from playwright.async_api import Browser, Page, Request
+from kit.browser import PHONE, WATCH, Browser, Host, Live, Page, Request, Spy, spying, visited
 
 from ratesvc.features.chart.chart_page import frame_height
 

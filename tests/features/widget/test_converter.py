@@ -13,8 +13,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from conftest import in_nightly
-from kit.browser import Host, Live, got, pasted, visited
-from playwright.async_api import Browser
+from kit.browser import Browser, Host, Live, got, pasted, visited
 
 from ratesvc.features.ranges.conversion import convert
 from ratesvc.features.site.language import Language, language_or_default

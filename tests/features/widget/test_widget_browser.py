@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 from conftest import first, in_nightly, missing, program
-from kit.browser import PHONE, WATCH, Host, Live, chromium, got, hosting, pasted, settled, visited
+from kit.browser import PHONE, WATCH, Browser, Host, Live, Page, chromium, got, hosting, pasted, settled, visited
 from kit.proxies import nginx
 from kit.service import finished, free_port, serving
-from playwright.async_api import Browser, Page
 
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.site.page import LINK, hashes

@@ -12,10 +12,9 @@ from urllib.parse import quote
 
 import pytest
 from conftest import LONG, in_nightly
-from kit.browser import SEEN, Host, Live, got, pasted, visited
+from kit.browser import SEEN, Browser, Host, Live, Page, got, pasted, visited
 from kit.not_run import program
 from kit.service import finished
-from playwright.async_api import Browser, Page
 
 from ratesvc.domain.history import on_day
 from ratesvc.features.site.language import language_or_default
