@@ -163,10 +163,14 @@ class BadRequest(RatesvcError):
 
 
 class UnknownCurrency(RatesvcError):
-    """No held sheet has this code; with `effective`, the sheet of that date lacks it."""
+    """No held sheet has this code; with `effective`, the sheet of that date lacks it, or all of those up to `until`."""
 
-    def __init__(self, code: str, *, effective: date | None = None, parameter: str = "") -> None:
-        super().__init__(f"The sheet of {effective} has no {code}." if effective else f"No currency {code} is known.")
+    def __init__(
+        self, code: str, *, effective: date | None = None, until: date | None = None, parameter: str = ""
+    ) -> None:
+        whole = f"No sheet from {effective} to {until} has {code}."
+        one = f"The sheet of {effective} has no {code}." if effective else f"No currency {code} is known."
+        super().__init__(one if until in (None, effective) else whole)
         self.code = self.given = code
         self.parameter = parameter
 

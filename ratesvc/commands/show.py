@@ -14,11 +14,11 @@ from ratesvc.config import Settings
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
-from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError
+from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError
 from ratesvc.render import json, terminal
 from ratesvc.service.app import Service
 from ratesvc.service.refresh import Cycle
-from ratesvc.web.params import known
+from ratesvc.web.params import check_listed, known
 
 PIPE_WIDTH = 200
 
@@ -28,12 +28,11 @@ async def show(
 ) -> None:
     """Print a table of all currencies or of `codes`, or the API's JSON."""
     language = language_for(lang)
-    if "RUB" in codes:
-        raise BadRequest("These rates are in RUB. One rouble in another currency: ratesvc convert 1 RUB USD")
     async with opened(settings, demo=demo) as service:
         answer = await stored_or_fetched(service, day)
         for code in codes:
             known(code, service)
+        check_listed(answer, codes=codes)
         if as_json:
             click.echo(json.rates(answer, language, codes=codes or None, demo=demo))
         else:

@@ -106,6 +106,10 @@ class Quote:
         return trimmed(EXACT.divide(self.value, Decimal(self.nominal)))
 
 
+ROUBLE = Quote("RUB", "643", "", 1, ONE, "Российский рубль")
+"""The rouble as a row, which no sheet has, so it has no id at the Bank."""
+
+
 @dataclass(frozen=True)
 class Sheet:
     """The Bank's table with its effective date, the day from which it is in force; rows in the Bank's order."""
@@ -122,6 +126,10 @@ class Sheet:
     def costs(self) -> Mapping[str, Decimal]:
         """What one unit of each currency costs in roubles, RUB first."""
         return MappingProxyType({"RUB": ONE, **{quote.code: quote.unit_rate for quote in self.quotes}})
+
+    def lacks(self, codes: Iterable[str]) -> list[str]:
+        """Those of the codes that are neither here nor the rouble, sorted."""
+        return sorted({*codes} - self.costs.keys())
 
     def says_the_same_as(self, other: Sheet) -> bool:
         """Whether both give the same currencies the same nominals and values; names and order are not official."""
@@ -180,7 +188,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How a rate moved since the previous sheet: the difference as shown, and the exact ratio `moved` ÷ `before`."""
+    """How a rate moved since the previous sheet: the difference, rounded once; the exact ratio `moved` ÷ `before`."""
 
     absolute: Decimal
     moved: Decimal
@@ -208,32 +216,33 @@ def cross_rate(base: Decimal, quote: Decimal) -> Decimal:
 
 
 def unit_rates(sheet: Sheet, previous: Sheet | None, quote: str = "RUB") -> dict[str, UnitRate]:
-    """Every base currency of the sheet in `quote`, in the Bank's order and RUB last; the quote itself is left out.
+    """Every currency of the sheet in `quote`, in the Bank's order, RUB last. The quote itself is 1, without a change.
 
     Raises KeyError when the sheet has no such quote.
     """
-    bases = [code for code in (*sheet.by_code, "RUB") if code != quote]
     return {
         base: UnitRate(cross_rate(sheet.costs[base], sheet.costs[quote]), rate_change(sheet, previous, base, quote))
-        for base in bases
+        for base in (*sheet.by_code, "RUB")
     }
 
 
 def rate_change(sheet: Sheet, previous: Sheet | None, base: str, quote: str = "RUB") -> Change | None:
     """How one rate moved since the previous sheet.
 
-    None if there is no previous sheet, if a sheet lacks one of the currencies, and from old to new roubles.
+    None if there is no previous sheet, if a sheet lacks one of the currencies, from old to new roubles, and for a
+    currency in itself.
     """
-    if previous is None or not {base, quote} <= sheet.costs.keys() & previous.costs.keys():
+    if previous is None or base == quote or not {base, quote} <= sheet.costs.keys() & previous.costs.keys():
         return None
     is_old, was_old = (day.effective_date < REDENOMINATION for day in (sheet, previous))
     if is_old != was_old and "RUB" in (base, quote):
         return None
     now, before = ((day.costs[base], day.costs[quote]) for day in (sheet, previous))
-    absolute = trimmed(EXACT.subtract(cross_rate(*now), cross_rate(*before)))
     # Both ratios over one denominator, so that nothing is divided.
     scaled_now, scaled_before = EXACT.multiply(now[0], before[1]), EXACT.multiply(before[0], now[1])
-    return Change(absolute, EXACT.subtract(scaled_now, scaled_before), scaled_before)
+    moved = EXACT.subtract(scaled_now, scaled_before)
+    absolute = moved if quote == "RUB" else rounded(moved, EXACT.multiply(now[1], before[1]))
+    return Change(trimmed(absolute), moved, scaled_before)
 
 
 def minor_places(code: str) -> int:

@@ -14,15 +14,23 @@ import msgspec
 
 from ratesvc.domain.columns import Column
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import OLD_IN_NEW, REDENOMINATION, InForce, cross_rate, minor_places, plain, unit_rates
+from ratesvc.domain.rates import (
+    OLD_IN_NEW,
+    REDENOMINATION,
+    ROUBLE,
+    InForce,
+    Revision,
+    cross_rate,
+    minor_places,
+    plain,
+    unit_rates,
+)
 from ratesvc.domain.workdays import MOSCOW, usual_at
 from ratesvc.render.language import Language
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 PERCENT_PLACES = 4
-ROUBLE = "643"
-"""The number of the rouble, which no sheet has (ISO 4217)."""
 FIGURES = ("nominal", "value", "unit_rate", "change", "change_percent")
 """The numbers of a row, in order."""
 
@@ -61,6 +69,11 @@ def source_url(effective: date, language: Language | None = None) -> str:
     return f"{bank_page(language)}?UniDbQuery.Posted=True&UniDbQuery.To={effective.strftime('%d.%m.%Y')}"
 
 
+def evidence(revision: Revision) -> dict[str, str]:
+    """Where the Bank shows the sheet, and when the service fetched it."""
+    return {"source_url": source_url(revision.effective_date), "fetched_at": utc_time(revision.fetched_at)}
+
+
 def denomination(since: date) -> dict[str, Any] | None:
     """The fact that values are in old roubles; None from 1998-01-01 on."""
     if since >= REDENOMINATION:
@@ -81,7 +94,7 @@ def marks_of(answer: InForce, codes: Collection[str], *, demo: bool) -> dict[str
 def rates(
     answer: InForce, language: Language, *, quote: str = "RUB", codes: Iterable[str] | None = None, demo: bool = False
 ) -> bytes:
-    """The sheet in force on a day. `codes` narrows it; a code that this sheet lacks is left out.
+    """The sheet in force on a day. `codes` narrows it; those that this sheet lacks are `missing`.
 
     Raises KeyError when the sheet has no such quote.
     """
@@ -101,9 +114,9 @@ def rates(
             "flags": list(revision.flags),
             "quote_currency": quote,
             "published_by": "Bank of Russia",
-            "source_url": source_url(revision.effective_date),
-            "fetched_at": utc_time(revision.fetched_at),
+            **evidence(revision),
             **marks_of(answer, {quote, *rows}, demo=demo),
+            **marks(missing=revision.sheet.lacks(codes or ())),
             "rates": rows,
         }
     )
@@ -112,11 +125,11 @@ def rates(
 def _rows(answer: InForce, language: Language, quote: str, codes: Iterable[str] | None) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for code, texts in figures(answer, quote, codes).items():
-        row = answer.revision.sheet.by_code.get(code)
+        row = answer.revision.sheet.by_code.get(code, ROUBLE)
         rows[code] = {
             "name": language.currency(code),
-            "numeric_code": row.numeric_code if row else ROUBLE,
-            "cbr_id": row and row.cbr_id,
+            "numeric_code": row.numeric_code,
+            "cbr_id": row.cbr_id or None,
             **{name: msgspec.Raw(texts[name].encode()) if name in texts else None for name in FIGURES},
         }
     return rows
@@ -129,9 +142,9 @@ def figures(answer: InForce, quote: str, codes: Iterable[str] | None) -> dict[st
     """
     sheet, rows = answer.revision.sheet, {}
     moves = unit_rates(sheet, answer.previous.sheet if answer.previous else None, quote)
-    for code in sorted(moves if codes is None else moves.keys() & codes):
-        row, change = sheet.by_code.get(code), moves[code].change
-        printed = {"nominal": str(row.nominal), "value": plain(row.value)} if row and quote == "RUB" else {}
+    for code in sorted(moves.keys() - {quote} if codes is None else moves.keys() & codes):
+        row, change = sheet.by_code.get(code, ROUBLE), moves[code].change
+        printed = {"nominal": str(row.nominal), "value": plain(row.value)} if quote == "RUB" else {}
         moved = {"change": change.absolute, "change_percent": change.percent(PERCENT_PLACES)} if change else {}
         numbers = {"unit_rate": moves[code].rate, **moved}
         rows[code] = printed | {name: plain(number) for name, number in numbers.items()}

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
 
-from ratesvc.domain.rates import REDENOMINATION, InForce, unit_rates
+from ratesvc.domain.rates import REDENOMINATION, ROUBLE, InForce, unit_rates
 from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
 
 _BOLD, _GREEN, _RED, _PLAIN = (f"\x1b[{number}m" for number in (1, 32, 31, 0))
@@ -22,7 +22,8 @@ def rates(answer: InForce, language: Language, codes: Sequence[str], width: int,
     units = unit_rates(sheet, answer.previous.sheet if answer.previous else None)
     rows = [(say("Code"), say("Currency"), say("Nominal"), say("Value, RUB"), say("Change"))]
     for code in codes:
-        quote, figures = sheet.by_code.get(code), (NOTHING, NOTHING, NOTHING)
+        quote = ROUBLE if code == "RUB" else sheet.by_code.get(code)
+        figures = NOTHING, NOTHING, NOTHING
         if quote:
             change = units[code].change
             moved = _percent(change.percent(PLACES), language) if change else NOTHING

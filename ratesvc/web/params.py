@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date
 from difflib import get_close_matches
@@ -94,17 +94,8 @@ class StrictParams:
         return self.text(name).upper()
 
     def codes(self) -> tuple[str, ...] | None:
-        """`codes=USD,EUR` or its default, in capital letters, in the given order, each once; None without both.
-
-        Raises BadRequest if they are the quote currency alone, because no rate would be left to show.
-        """
-        if not self.text("codes"):
-            return None
-        codes = self.code_list("codes")
-        if codes == (self.code("quote_currency") or "RUB",):
-            text = f"Rates are in {codes[0]}, so codes={codes[0]} leaves nothing to show. Give other codes."
-            raise BadRequest(text, "codes", self.text("codes"))
-        return codes
+        """`codes=USD,EUR` or its default, in capital letters, in the given order, each once; None without both."""
+        return self.code_list("codes") if self.text("codes") else None
 
     def code_list(self, name: str) -> tuple[str, ...]:
         """The codes of `name=USD,EUR` or its default, as `codes` gives them."""
@@ -165,11 +156,11 @@ def known(code: str, service: Service, parameter: str = "codes") -> str:
     return code
 
 
-def check_listed(answer: InForce, codes: Mapping[str, str]) -> None:
-    """Raise UnknownCurrency if the sheet lacks one of the currencies, each of which has its parameter's name."""
-    for code, parameter in codes.items():
-        if code not in answer.revision.sheet.costs:
-            raise UnknownCurrency(code, effective=answer.revision.effective_date, parameter=parameter)
+def check_listed(answer: InForce, **codes: Collection[str]) -> None:
+    """Raise UnknownCurrency if the sheet lacks all currencies of one parameter. Beside others they are `missing`."""
+    for parameter, named in codes.items():
+        if named and len(absent := answer.revision.sheet.lacks(named)) == len(named):
+            raise UnknownCurrency(absent[0], effective=answer.revision.effective_date, parameter=parameter)
 
 
 def one_code(text: str) -> str:
@@ -191,6 +182,8 @@ def _hint(name: str, path: str, known: Collection[str]) -> str:
     asked = name.lower()
     if asked in ("date", "day") and path.startswith("/v1/rates"):
         return " The day is part of the path: /v1/rates/YYYY-MM-DD"
+    if asked == "group" and path.startswith("/v1/series"):
+        return " Weeks, months, quarters and years are at /v1/periods."
     meant = next((other for other in OTHER_NAMES.get(asked, ()) if other in known), "")
     if asked in OF_DIRECTION and "quote_currency" in known and meant in ("", "codes"):
         return f" Did you mean codes?{DIRECTION}" if meant else DIRECTION

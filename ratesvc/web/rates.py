@@ -42,7 +42,7 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
     answer, shown = requested(service, request.match_info.get("date", "today"), params)
 
     def render() -> Body:
-        check_listed(shown, {quote: "quote_currency"})
+        check_listed(shown, quote_currency=[quote], codes=codes or ())
         if not is_csv:
             return Body(json.rates(shown, language, quote=quote, codes=codes, demo=service.demo), json.JSON)
         table = csv.for_readers(csv.rows_of_sheet(shown, quote, codes), language, quote)
@@ -59,7 +59,7 @@ async def _one_number(service: Service, request: web.Request) -> Answer:
     quote = known(params.code("quote_currency"), service, "quote_currency")
     answer, shown = requested(service, request.match_info["date"], params)
     code = known(one_code(request.match_info["code"]), service, "code")
-    check_listed(shown, {code: "code", quote: "quote_currency"})
+    check_listed(shown, code=[code], quote_currency=[quote])
     day, number = map(str, shown.revision.key)
     headers = (("Effective-Date", day), ("Revision", number))
     body = Body(json.unit_rate(shown, code, quote), "text/plain; charset=utf-8", headers)

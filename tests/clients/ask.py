@@ -117,7 +117,7 @@ def models(folder, address):
     from urllib.request import urlopen
 
     sys.path.insert(0, folder)
-    from models import Conversion, Currencies, Rates, Series, Sheets
+    from models import Conversion, Currencies, Periods, Rates, Series, Sheets
 
     def got(path):
         with urlopen(address + path) as answer:  # noqa: S310 -- the service's address
@@ -128,14 +128,14 @@ def models(folder, address):
 
     today = read(Rates, "/v1/rates?codes=USD,IRR")
     series = read(Series, "/v1/series?codes=USD&since=2026-04-24&until=2026-04-27")
-    means = read(Series, "/v1/series?codes=USD&since=2026-04-01&group=month")
+    means = read(Periods, "/v1/periods?codes=USD&since=2026-04-01")
     converted = read(Conversion, "/v1/convert?amount=100&from=USD&to=EUR")
     return {
         "today": [str(today.effective_date), str(today.rates["USD"].value), today.rates["IRR"].nominal],
         "number": got("/v1/rates/today/USD.txt?quote_currency=EUR"),
         "series": [[str(row.date), str(row.unit_rate)] for row in series.rows],
         "mean": str(means.periods[0].mean_rate),
-        "converted": [converted.results["EUR"].unit_rate, converted.results["EUR"].result],
+        "converted": [str(converted.results["EUR"].unit_rate), converted.results["EUR"].result],
         "sheets": len(read(Sheets, "/v1/sheets?since=2026-04-24").rows),
         "table": got("/v1/history.csv?codes=USD&since=2026-04-25"),
         "known": read(Currencies, "/v1/currencies").currencies["IRR"].cbr_ids[0],
@@ -150,15 +150,15 @@ def openapi(folder, address):
     sys.path.insert(0, folder)
     import ratesvc_client
     from ratesvc_client import Client
-    from ratesvc_client.api.history import get_history_csv, get_series, list_currencies, list_sheets
+    from ratesvc_client.api.history import get_history_csv, get_periods, get_series, list_currencies, list_sheets
     from ratesvc_client.api.rates import convert, get_rates, get_unit_rate
-    from ratesvc_client.models import GetSeriesGroup, Period, SeriesRow
+    from ratesvc_client.models import GetPeriodsGroup, Period, SeriesRow
 
     modules = [import_module(found.name) for found in walk_packages(ratesvc_client.__path__, "ratesvc_client.")]
     client = Client(base_url=address, raise_on_unexpected_status=True)
     today = get_rates.sync(client=client, codes="USD,IRR")
     rows = get_series.sync(client=client, codes="USD", since="2026-04-24", until="2026-04-27").rows
-    means = get_series.sync(client=client, codes="USD", since="2026-04-01", group=GetSeriesGroup.MONTH).periods
+    means = get_periods.sync(client=client, codes="USD", since="2026-04-01", group=GetPeriodsGroup.MONTH).periods
     converted = convert.sync(client=client, amount="100", from_="USD", to="EUR")
     # One type for the rate of a day and another for a month: neither has the other's fields.
     assert {type(row) for row in rows} == {SeriesRow}

@@ -16,14 +16,14 @@ const [today, number, series, means, converted, sheets, table, currencies] = awa
     parseAs: "text",
   }).then(given),
   GET("/v1/series", { params: { query: range } }).then(given),
-  GET("/v1/series", { params: { query: { codes: "USD", since: "2026-04-01", group: "month" } } }).then(given),
+  GET("/v1/periods", { params: { query: { codes: "USD", since: "2026-04-01" } } }).then(given),
   GET("/v1/convert", { params: { query: { amount: "100", from: "USD", to: "EUR" } } }).then(given),
   GET("/v1/sheets", { params: { query: { since: "2026-04-24" } } }).then(given),
   GET("/v1/history.csv", { params: { query: { codes: "USD", since: "2026-04-25" } }, parseAs: "text" }).then(given),
   GET("/v1/currencies").then(given),
 ]);
 const told: [string, number][] = series.rows.map((row) => [row.date, row.unit_rate]);
-const [mean] = means.periods!;
+const [mean] = means.periods;
 // @ts-expect-error -- a mean is no rate of a day
 mean.unit_rate;
 console.log(

@@ -22,7 +22,7 @@ func main() {
 	api, background := client.NewAPIClient(settings), context.Background()
 	today := must(api.RatesAPI.GetRates(background).Codes("USD,IRR").Execute())
 	series := must(api.HistoryAPI.GetSeries(background).Codes("USD").Since("2026-04-24").Until("2026-04-27").Execute())
-	means := must(api.HistoryAPI.GetSeries(background).Codes("USD").Since("2026-04-01").Group("month").Execute())
+	means := must(api.HistoryAPI.GetPeriods(background).Codes("USD").Since("2026-04-01").Execute())
 	converted := must(api.RatesAPI.Convert(background).Amount("100").From("USD").To("EUR").Execute())
 	sheets := must(api.HistoryAPI.ListSheets(background).Since("2026-04-24").Execute())
 	currencies := must(api.HistoryAPI.ListCurrencies(background).Execute())

@@ -33,7 +33,7 @@ ASKED = {"2017-08-28": OLD_SATURDAY, "2026-04-16": date(2026, 4, 16), "2026-04-2
 DAYS = [OLD_SATURDAY, *workdays(date(2026, 3, 10), 35)]
 INSTALL_S, ASK_S = 300, 60
 GUIDE = HERE.parents[1].joinpath("docs", "api.md").read_text("utf-8")
-MEANS = "/v1/series?codes=USD&since=2026-04-01&group=month"
+MEANS = "/v1/periods?codes=USD&since=2026-04-01"
 
 
 async def run(*command: str | Path, timeout_s: float, folder: Path, **variables: str) -> tuple[int, str, str]:
@@ -107,7 +107,8 @@ async def ask_node(folder: Path, script: str, *arguments: str, **variables: str)
 async def ours(served: Served, base: str, day: str = TODAY) -> dict[str, str]:
     """What one unit of the base costs, as our own API says it: each digit as it stands there."""
     body = (await served.get(f"/v1/convert?from={base}&to=RUB,USD,EUR,IRR,JPY&date={day}"))[2]
-    return {code: row["unit_rate"] for code, row in json.loads(body)["results"].items() if code != base}
+    results = json.loads(body, parse_float=str, parse_int=str)["results"]
+    return {code: row["unit_rate"] for code, row in results.items() if code != base}
 
 
 def same(theirs: dict[str, Any], expected: dict[str, str]) -> None:

@@ -194,10 +194,10 @@ def test_names_and_order_are_not_official() -> None:
 
 
 def test_rates_keep_the_banks_order_and_end_with_the_rouble() -> None:
-    """The quote currency itself has no row. A sheet without that quote is an error."""
+    """The quote currency itself is 1. A sheet without that quote is an error."""
     for quote, rows in (
-        ("RUB", [("USD", "80"), ("EUR", "100"), ("JPY", "0.5")]),
-        ("USD", [("EUR", "1.25"), ("JPY", "0.00625"), ("RUB", "0.0125")]),
+        ("RUB", [("USD", "80"), ("EUR", "100"), ("JPY", "0.5"), ("RUB", "1")]),
+        ("USD", [("USD", "1"), ("EUR", "1.25"), ("JPY", "0.00625"), ("RUB", "0.0125")]),
     ):
         assert [(code, plain(unit.rate)) for code, unit in unit_rates(SHEET, None, quote).items()] == rows
     with pytest.raises(KeyError):
@@ -238,20 +238,19 @@ def test_a_move_is_the_difference_and_its_share(now: Decimal, before: Decimal, u
 
 @given(PAIRS, PAIRS)
 def test_a_move_of_a_cross_rate_is_the_exact_share_of_the_earlier(now: Sheet, before: Sheet) -> None:
-    """Of both rates as shown the difference; per cent from the unrounded ones."""
+    """Both are those of the unrounded rates, rounded once: the difference to ten digits."""
     moved, rates = rate_change(now, before, "USD", "EUR"), unit_rates(now, before, "EUR")
     assert moved is not None
     assert rates["USD"].change == moved
     new, old = (cost(one, "USD") / cost(one, "EUR") for one in (now, before))
-    earlier = unit_rates(before, None, "EUR")["USD"].rate
-    assert Fraction(moved.absolute) == Fraction(rates["USD"].rate) - Fraction(earlier)
+    assert Fraction(moved.absolute) == (nearest(new - old, places_for(new - old, 10)) if new != old else 0)
     assert Fraction(moved.percent(4)) == nearest((new - old) * 100 / old, 4)
 
 
 def test_change_is_unknown_where_nothing_came_before() -> None:
     """Without a previous sheet, or a row in both sheets for the base and for the quote: unknown, not zero."""
     assert all(unit.change is None for unit in unit_rates(NOW, None).values())
-    assert {code for code, unit in unit_rates(NOW, BEFORE).items() if unit.change is None} == {"AED"}
+    assert {code for code, unit in unit_rates(NOW, BEFORE).items() if unit.change is None} == {"AED", "RUB"}
     assert all(unit.change is None for unit in unit_rates(NOW, BEFORE, "AED").values())
     assert rate_change(BEFORE, NOW, "AED") is None
     assert rate_change(NOW, None, "USD") is None

@@ -45,7 +45,7 @@ DOCUMENT: dict[str, Any] = json.loads(openapi_json.document(SITE, FRIDAY))
 OPERATIONS = openapi_json.operations(SITE, FRIDAY)
 PARAMETERS: dict[str, Any] = openapi.contract()["components"]["parameters"]
 
-SERIES = ("/v1/series", "/v1/series.csv")
+SERIES, PERIODS = ("/v1/series", "/v1/series.csv"), ("/v1/periods", "/v1/periods.csv")
 FIXED = (
     *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs"),
     *("/widget/rates.js", "/widget/rates.d.ts", "/widget/converter.js", "/widget/manifest.json"),
@@ -67,7 +67,7 @@ def split(requests: Mapping[str, str]) -> dict[str, list[str]]:
 CALM = split(
     {
         "/v1/rates": "?codes=USD ?quote_currency=USD ?code=1 ?codes=XQZ",
-        "/v1/rates.csv": "- ?codes=USD&locale=ru&lang=de ?quote_currency=USD ?codes=RUB ?quote_currency=XQZ",
+        "/v1/rates.csv": "- ?codes=USD&locale=ru&lang=de ?quote_currency=USD ?codes=1 ?quote_currency=XQZ",
         "/v1/rates/{date}.csv": "today.csv next.csv 2026-04-24.csv?revision=1 x.csv 2026-04-24.csv?codes=XQZ "
         "2026-04-24.csv?revision=2 2026-05-30.csv 1992-06-30.csv",
         "/v1/rates/{date}": "2026-04-24 today?lang=ru next 1992-07-02?quote_currency=USD 2026-04-24?revision=1 "
@@ -78,11 +78,15 @@ CALM = split(
         "1992-06-30/USD.txt 2026-04-24/USD.txt?revision=2",
         **dict.fromkeys(
             SERIES,
-            "?codes=USD ?codes=USD&fill=daily&since=2026-04-20 ?codes=USD&group=year&since=1992-07-01 "
-            "?codes=EUR,RUB&quote_currency=USD ?codes=USD&group=week ?codes=USD&until=2026-05-30&fill=daily ?codes=RUB "
-            "?codes=XQZ "
-            "?codes=USD&until=0001-01-01 ?codes=USD&since=0001-01-01&until=1992-06-30 "
+            "?codes=USD ?codes=USD&fill=daily&since=2026-04-20 ?codes=USD&group=year "
+            "?codes=EUR,RUB&quote_currency=USD ?codes=USD&until=2026-05-30&fill=daily ?codes=XQZ "
+            "?codes=USD&until=0001-01-01 ?codes=USD&since=0001-01-01&until=1992-06-30 ?codes=USD&since=2026-05-30 "
             "?codes=USD,EUR,CNY,GBP,JPY,CHF,KZT,CAD&fill=daily&since=1992-07-01",
+        ),
+        **dict.fromkeys(
+            PERIODS,
+            "?codes=USD&group=year&since=1992-07-01 ?codes=USD&group=week ?codes=EUR,RUB&quote_currency=USD "
+            "?group=day ?codes=XQZ ?until=1992-06-30 ?since=2026-05-30",
         ),
         "/v1/convert": "?from=USD - ?amount=-0.5&from=USD&to=JPY&date=next ?from=USD&to=XQZ ?from=USD&date=2026-05-30 "
         "?from=USD&date=1992-06-30 ?from=USD&to=EUR,RUB&revision=1 ?from=USD&revision=2",
@@ -116,7 +120,7 @@ LOADING = split(
         "/v1/rates/{date}": "2026-04-15 next",
         "/v1/rates/{date}.csv": "2026-04-15.csv",
         "/v1/rates/{date}/{code}.txt": "2026-04-15/USD.txt",
-        **dict.fromkeys((*SERIES, "/chart.svg", "/chart.png"), "?codes=USD ?codes=USD&until=next"),
+        **dict.fromkeys((*SERIES, *PERIODS, "/chart.svg", "/chart.png"), "?codes=USD ?codes=USD&until=next"),
         **dict.fromkeys(("/chart", "/chart/frame"), "- ?until=2026-04-15"),
         "/v1/convert": "?from=USD&date=2026-04-15",
         **dict.fromkeys(
@@ -130,7 +134,7 @@ LOADING = split(
 EMPTY = split(
     {
         **dict.fromkeys(CALM, "-"),
-        **dict.fromkeys(("/v1/rates", *SERIES, "/chart.svg", "/chart.png"), "?codes=USD"),
+        **dict.fromkeys(("/v1/rates", *SERIES, *PERIODS, "/chart.svg", "/chart.png"), "?codes=USD"),
         "/v1/convert": "?from=USD",
         "/v1/rates/{date}": "2026-04-24?codes=USD",
         "/v1/rates/{date}.csv": "2026-04-24.csv",
@@ -140,7 +144,7 @@ EMPTY = split(
 )
 BUSY = {
     **dict.fromkeys(
-        (*SERIES, "/chart", "/chart/frame", "/chart.svg", "/chart.png", "/widget/card.png"),
+        (*SERIES, *PERIODS, "/chart", "/chart/frame", "/chart.svg", "/chart.png", "/widget/card.png"),
         "?codes=GBP&since=2026-04-21",
     ),
     "/v1/sheets": "?since=2026-04-21",
@@ -346,7 +350,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     assert schemas["density"]["enum"] == list(png.SCALES)
     assert f"{MOST_POINTS:,}" in DOCUMENT["paths"]["/v1/series"]["get"]["description"]
     assert f"{png.MOST_PIXELS:,}" in DOCUMENT["paths"]["/chart.png"]["get"]["description"]
-    kinds = DOCUMENT["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]
+    kinds = DOCUMENT["components"]["schemas"]["Problem"]["properties"]["type"]["anyOf"][0]["enum"]
     assert kinds == sorted(problem.body("")["type"] for problem in EVERY_PROBLEM)
     flags = {
         *re.findall(r'Finding\("(\w+)"', inspect.getsource(admission)),
@@ -354,7 +358,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
         "released",
         WITHDRAWAL,
     }
-    assert DOCUMENT["components"]["schemas"]["Flag"]["enum"] == sorted(flags)
+    assert DOCUMENT["components"]["schemas"]["Flag"]["anyOf"][0]["enum"] == sorted(flags)
 
 
 @pytest.mark.nightly
@@ -390,6 +394,9 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "resvg_py", None)  # as where the extra is not installed
         await ask(whole, {"/chart.png": ["?codes=EUR"], "/widget/card.png": ["?codes=EUR"]}, witnessed)
+    with monkeypatch.context() as bounded:
+        bounded.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 0)
+        await ask(whole, {path: ["?codes=GBP"] for path in PERIODS}, witnessed)
     with monkeypatch.context() as busy:
         busy.setattr("ratesvc.features.rendering.LONG_POINTS", 0)
         for queue in (Queue.LONG, Queue.PICTURES):
@@ -495,7 +502,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
             assert example.endswith("…") == (len(answer.splitlines()) > reference.MOST_LINES)
             assert example not in others
             shown += 1
-    assert shown == 15
+    assert shown == 17
 
 
 def sentences(part: Mapping[str, Any]) -> Iterator[str]:

@@ -5,8 +5,10 @@ The list also says which of the sheets are new.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from operator import itemgetter
 from typing import Any
 
 from ratesvc.domain.columns import SCALE, Column, Days, with_revision
@@ -19,17 +21,23 @@ from ratesvc.render.csv import Columns
 from ratesvc.render.json import encode, marks, utc_time
 
 FIELDS = ("effective_date", "code", "nominal", "value", "unit_rate", "revision")
-Figures = dict[tuple[str, int, str], tuple[int, int]]
-"""The nominal as a power of ten and the value in 1/10000 roubles, by effective date, revision and code."""
+Figures = dict[tuple[str, int, str], tuple[int, int] | None]
+"""The nominal as a power of ten and the value in 1/10000 roubles, or None, by effective date, revision and code."""
 
 
 def tables(
-    columns: Sequence[Column], days: Days, latest: Mapping[date, int], earlier: Sequence[Revision], *, all_new: bool
+    columns: Sequence[Column],
+    days: Days,
+    latest: Mapping[date, int],
+    earlier: Sequence[Revision],
+    named: Sequence[tuple[date, int, str]],
+    *,
+    all_new: bool,
 ) -> Iterator[Columns]:
     """The records of these days by day, revision and code, a calendar year at a time; `all_new` has no old roubles.
 
-    `latest` has the revision of each corrected sheet, `earlier` are its revisions before. If a currency has two records
-    on a day, that of the earlier column counts.
+    `latest` has the revision of each corrected sheet, `earlier` are its revisions before. What is `named`, in
+    order, has a row also without a record. If a currency has two records on a day, that of the earlier column counts.
     """
     codes, numbers = {column.currency.code for column in columns}, {str(day): number for day, number in latest.items()}
     held = [(column, numbers) for column in reversed(columns)]
@@ -38,6 +46,8 @@ def tables(
         held += [(column, numbers) for column in found if column.currency.code in codes]
     for year in range(days.since.year, days.until.year + 1):
         within, figures = Days(max(days.since, date(year, 1, 1)), min(days.until, date(year, 12, 31))), Figures()
+        rows = named[bisect_left(named, (within.since,)) : bisect_left(named, (within.until + ONE_DAY,))]
+        figures |= {(str(day), number, code): None for day, number, code in rows}
         for column, numbers in held:
             places, code = slice(*column.places(within)), column.currency.code
             parts = column.days[places], column.nominals[places], column.values[places]
@@ -49,7 +59,11 @@ def tables(
 
 def _table(figures: Figures, *, all_new: bool) -> Columns:
     rows = []
-    for (day, revision, code), (power, value) in sorted(figures.items()):
+    for (day, revision, code), figure in sorted(figures.items(), key=itemgetter(0)):
+        if figure is None:
+            rows.append((day, code, *(["1" if code == "RUB" else ""] * 3), str(revision)))
+            continue
+        power, value = figure
         places = SCALE + 3 if all_new and day < str(REDENOMINATION) else SCALE
         printed = f"{value // 10**places}.{value % 10**places:0{places}}"
         rate = plain(EXACT.divide(value, 10 ** (places + power)))

@@ -15,7 +15,7 @@ from aiohttp import web
 from ratesvc.features.archive import formats
 from ratesvc.features.archive.changes import Cursor
 from ratesvc.features.ranges.requests import days_of, long_answer, newest_day
-from ratesvc.features.ranges.unit_rates import revisions
+from ratesvc.features.ranges.unit_rates import SeriesParams, lacking, revisions, sheets_of
 from ratesvc.features.rendering import Queue
 from ratesvc.render import csv
 from ratesvc.render.json import JSON
@@ -89,19 +89,22 @@ class Archive(Body):
 async def _history(service: Service, request: web.Request) -> Answer:
     params, history = StrictParams(request, "/v1/history.csv"), service.history
     service.require_publication()
-    codes = frozenset(known(code, service) for code in params.codes() or ())
+    codes = sorted(known(code, service) for code in params.codes() or ())
     days, all_new = days_of(params, service, history.begins), params.text("roubles") == "new"
     names, locale, has_all = params.language(), params.given_language("locale"), params.text("revisions") == "all"
 
     def render() -> Body:
         columns = [column for column in history.columns() if not codes or column.currency.code in codes]
-        latest = revisions(history)
+        sheets, latest = sheets_of(history, days), revisions(history)
+        lacking(history, SeriesParams(tuple(codes), days, named=bool(codes)), sheets)
         earlier = [one for one in history.documents() if has_all and one.number < latest.get(one.effective_date, 1)]
-        tables = formats.tables(columns, days, latest, earlier, all_new=all_new)
+        shown = [(day, latest.get(day, 1)) for day in sheets] + [one.key for one in earlier if one.sheet.quotes]
+        rows = [(*key, code) for key in sorted(shown) for code in codes]
+        tables = formats.tables(columns, days, latest, earlier, rows, all_new=all_new)
         lines = csv.lines((csv.for_readers(part, names, "RUB", all_new=all_new) for part in tables), locale)
         return Archive.of(lines, csv.MEDIA, (("Content-Disposition", 'attachment; filename="history.csv"'),))
 
-    key = ("history", codes, days, names.tag, locale and locale.tag, all_new, has_all)
+    key = ("history", tuple(codes), days, names.tag, locale and locale.tag, all_new, has_all)
     queue = Queue.of((days.until - days.since).days * len(codes or history.codes()))
     return replace(await long_answer(service, key, days, render, queue), caching=RATES)
 

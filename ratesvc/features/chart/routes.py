@@ -69,7 +69,7 @@ def viewed(params: StrictParams, service: Service, site: Site) -> View:
     """What a request asks for. Raises what `series_params` raises."""
     check_combined(params)
     history, today = service.history, moscow_day(service.clock())
-    codes = tuple(known(code, service) for code in params.codes() or () if code != "RUB")
+    codes = tuple(known(code, service) for code in params.codes() or ())
     is_own = params.has("since") or params.has("until")
     period = "" if is_own else params.text("period")
     days = days_of(params, service) if is_own else chart_page.days_of(period, today, history.begins)

@@ -27,7 +27,7 @@ async def convert(  # noqa: PLR0913 -- the options of the command
         answer = await stored_or_fetched(service, day)
         for code in pair:
             known(code, service)
-        check_listed(answer, dict.fromkeys(pair, ""))
+        check_listed(answer, source=pair[:1], target=pair[1:])
         if as_json:
             click.echo(to_json(answer, amount, pair[0], pair[1:], demo=demo))
         else:

@@ -8,21 +8,22 @@ from decimal import Decimal
 from ratesvc.domain.rates import InForce, minor_places, plain
 from ratesvc.features.ranges.conversion import convert
 from ratesvc.render import terminal
-from ratesvc.render.json import encode, marks_of
+from ratesvc.render.json import encode, evidence, literal, marks, marks_of
 from ratesvc.render.language import PLACES, Language
 
 
 def to_json(answer: InForce, amount: str, base: str, quotes: Sequence[str], *, demo: bool = False) -> bytes:
-    """A decimal literal in each of the quotes, at the rates in force on a day.
+    """A decimal literal in each of the quotes that the sheet has, at the rates in force on a day.
 
-    Amounts and rates are strings, because a result has up to 28 digits and the float of many clients keeps 15.
-    Raises KeyError for a currency that is not in the sheet.
+    Amounts are strings, because a result has up to 28 digits and the float of many clients keeps 15.
+    Raises KeyError if the sheet lacks the base.
     """
     sheet, results = answer.revision.sheet, {}
-    for quote in quotes:
+    missing = sheet.lacks(quotes)
+    for quote in [quote for quote in quotes if quote not in missing]:
         converted = convert(sheet, Decimal(amount), base, quote)
-        numbers = {"unit_rate": converted.unit_rate, "result": converted.result, "result_rounded": converted.rounded}
-        results[quote] = {name: plain(number) for name, number in numbers.items()}
+        amounts = {"result": plain(converted.result), "result_rounded": plain(converted.rounded)}
+        results[quote] = {"unit_rate": literal(converted.unit_rate), **amounts}
     return encode(
         {
             "amount": amount,
@@ -31,7 +32,9 @@ def to_json(answer: InForce, amount: str, base: str, quotes: Sequence[str], *, d
             "effective_date": answer.revision.effective_date,
             "revision": answer.revision.number,
             "stale": answer.stale,
-            **marks_of(answer, {base, *quotes}, demo=demo),
+            **evidence(answer.revision),
+            **marks_of(answer, {base, *results}, demo=demo),
+            **marks(missing=missing),
             "results": results,
         }
     )

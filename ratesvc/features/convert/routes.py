@@ -29,7 +29,7 @@ async def _conversion(service: Service, request: web.Request) -> Answer:
     for quote in quotes:
         known(quote, service, "to")
     answer, shown = requested(service, params.text("date"), params)
-    check_listed(shown, {**dict.fromkeys(quotes, "to"), base: "from"})
+    check_listed(shown, **{"to": quotes, "from": [base]})
     body = Body(to_json(shown, params.text("amount"), base, quotes, demo=service.demo), JSON)
     return Answer(body, caching_of(service, answer))
 

@@ -14,11 +14,12 @@ from functools import partial
 from typing import Any
 
 from ratesvc.domain.columns import Days
+from ratesvc.domain.rates import ROUBLE
 from ratesvc.errors import NotYetSet, TooManyPoints
 from ratesvc.features.dialects import JSON, Content, Dialect, Refused, Request, split, with_point
 from ratesvc.features.ranges.periods import PERIODS, summaries
 from ratesvc.features.ranges.unit_rates import SeriesParams, count_points, iso
-from ratesvc.render.json import ROUBLE, bank_page, encode
+from ratesvc.render.json import bank_page, encode
 from ratesvc.render.language import language_or_default
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
@@ -166,7 +167,7 @@ def _details(request: Request, code: str) -> dict[str, Any]:
     symbol = english.symbol(code)
     return {
         "iso_code": code,
-        "iso_numeric": columns[-1].currency.numeric_code if columns else ROUBLE,
+        "iso_numeric": columns[-1].currency.numeric_code if columns else ROUBLE.numeric_code,
         "name": english.currency(code),
         "symbol": symbol if symbol != code else None,
         "start_date": columns[0].first_day if columns else request.history.days[0],

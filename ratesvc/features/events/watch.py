@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -27,7 +27,7 @@ from ratesvc.errors import BadRequest, GaveUp, RatesvcError
 from ratesvc.features.events.place import IN_FORCE, RESET, REVISION, SHEET, Place, Stamp
 from ratesvc.features.files import replace_file
 from ratesvc.render.json import encode
-from ratesvc.render.language import PLACES, Language
+from ratesvc.render.language import NOTHING, PLACES, Language
 
 SILENCE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=40)
 """A stream has a heartbeat every 15 seconds."""
@@ -114,7 +114,7 @@ class _Watch:
 
         Raises _NotDelivered, BadRequest for a currency that does not exist, TimeoutError, and aiohttp's errors.
         """
-        await self._rates(None)
+        await self._rates(None, self.codes)
         headers, is_empty = {"Last-Event-ID": self.place} if self.place else {}, True
         async with self.http.get(f"{self.base}/v1/events", headers=headers) as answer:
             if (answer.status, answer.content_type) != (HTTPStatus.OK, STREAM):
@@ -152,17 +152,17 @@ class _Watch:
 
     async def _line(self, kind: str, sheet: Stamp | None, id_: str) -> bytes:
         """The line of JSON, or the text."""
-        body = await self._rates(sheet)
+        body = await self._rates(sheet, self.codes)
         if self.language:
             return _text(msgspec.json.decode(body, type=_Sheet), self.codes, self.language).encode()
         return encode({"event": kind, "id": id_, **msgspec.json.decode(body, type=dict[str, msgspec.Raw])})
 
-    async def _rates(self, sheet: Stamp | None) -> bytes:
-        """The answer of /v1/rates for a sheet, or for today. Raises BadRequest for a currency that does not exist.
+    async def _rates(self, sheet: Stamp | None, codes: Sequence[str]) -> bytes:
+        """The answer of /v1/rates for a sheet, or for today. Raises BadRequest if today has none of the currencies.
 
         The event's own address is the public one, which may not be reachable from here.
         """
-        path, given = "/v1/rates", {"codes": ",".join(self.codes)} if self.codes else {}
+        path, given = "/v1/rates", {"codes": ",".join(codes)} if codes else {}
         if sheet:
             path += f"/{sheet.day}"
             given["revision"] = str(sheet.number)
@@ -171,6 +171,9 @@ class _Watch:
             if answer.status == HTTPStatus.OK and is_json:
                 return body
             problem = msgspec.json.decode(body) if is_json else {}
+        if problem.get("type") == UNKNOWN and sheet and codes:
+            # The Bank has dropped them. The event is told all the same.
+            return await self._rates(sheet, ())
         if problem.get("type") == UNKNOWN:
             raise BadRequest(problem["detail"])
         raise _NotDelivered(f"{answer.url} answers {answer.status} ({answer.content_type})")
@@ -239,6 +242,8 @@ def _text(sheet: _Sheet, codes: tuple[str, ...], language: Language) -> str:
             count = f"{language.whole(row.nominal)} " if row.nominal > 1 else ""
             change = "" if row.change_percent is None else f" ({language.percent(row.change_percent)})"
             lines.append(f"{count}{code} = {language.roubles(language.number(row.value, PLACES))}{change}")
+        else:
+            lines.append(f"{code} = {NOTHING}")
     return "\n".join(lines)
 
 

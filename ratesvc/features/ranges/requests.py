@@ -10,7 +10,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History, on_day
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading
-from ratesvc.features.ranges.unit_rates import SeriesParams, sheets_of
+from ratesvc.features.ranges.unit_rates import SeriesParams, last_set, sheets_of
 from ratesvc.features.rendering import Queue, rendered
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Headers, Render
@@ -22,12 +22,11 @@ from ratesvc.web.responses import Answer
 MOST_NAMED = 30
 USUAL_RANGE = timedelta(days=365)
 EXCLUSIVE = {
-    "dates": ("since", "until", "last", "fill", "group"),
+    "dates": ("since", "until", "last", "fill"),
     "last": ("since",),
-    "group": ("fill",),
     "period": ("since", "until"),
 }
-"""What a parameter makes meaningless. A mean counts published rates only, so it knows no days in between."""
+"""What a parameter makes meaningless."""
 
 
 async def long_answer(service: Service, key: Hashable, days: Days, render: Render, queue: Queue) -> Answer:
@@ -52,10 +51,12 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
     dates = tuple(sorted({_chosen(text, service) for text in named}))
     days = Days(dates[0], dates[-1]) if dates else days_of(params, service)
     quote = known(params.code("quote_currency"), service, "quote_currency")
-    codes = params.codes() or sorted(service.history.codes() | {"RUB"})
-    others = tuple(known(code, service) for code in codes if code != quote)
+    asked = params.codes() or ()
+    codes = tuple(known(code, service) for code in asked) or tuple(
+        sorted((service.history.codes() | {"RUB"}) - {quote})
+    )
     daily, is_new = params.text("fill") == "daily", params.text("roubles") == "new"
-    return SeriesParams(others, days, quote, daily, params.text("group"), is_new, dates)
+    return SeriesParams(codes, days, quote, daily, params.text("group"), is_new, dates, named=bool(asked))
 
 
 def check_combined(params: StrictParams) -> None:
@@ -73,24 +74,28 @@ def newest_day(service: Service) -> date:
 def days_of(params: StrictParams, service: Service, usual_since: date | None = None) -> Days:
     """The range that a request asks for: by default a year up to `newest_day`, or to what the contract says.
 
-    Raises BadRequest, BeforeHistory and NotYetSet.
+    It ends with the last day whose rates are set. Raises BadRequest, BeforeHistory and NotYetSet.
     """
+    newest, today = newest_day(service), moscow_day(service.clock())
 
     def named(name: str, usual: date) -> date:
         text = params.text(name)
         with refuses(name, text):
             return day_named(text, service, name) if text else usual
 
-    until, begins = named("until", newest_day(service)), service.history.begins
+    until, begins = named("until", newest), service.history.begins
     if until < begins:
         with refuses("until", params.text("until")):
             raise BeforeHistory(until, service.history.recorded_from)
     since = named("since", usual_since or _usual_since(params, service.history, until))
-    if since > until:
-        usual = f"since must not be later than until, which is {until} by default: give until, too."
-        text = "since must not be later than until." if params.has("until") else usual
-        raise BadRequest(text, "since", params.text("since"))
-    return Days(max(since, begins), until)
+    if since > until and params.has("until"):
+        raise BadRequest("since must not be later than until.", "since", params.text("since"))
+    until = max(since, until)
+    last = max(newest, last_set(service.history, Days(today, until), today))
+    if since > last:
+        with refuses("since", params.text("since")):
+            on_day(service.history, since, service.clock())
+    return Days(max(since, begins), min(until, max(since, last)))
 
 
 def _usual_since(params: StrictParams, history: History, until: date) -> date:

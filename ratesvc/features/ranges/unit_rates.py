@@ -18,7 +18,7 @@ from ratesvc.domain.columns import SCALE, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.errors import TooManyPoints
+from ratesvc.errors import TooManyPoints, UnknownCurrency
 from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
 
 MOST_POINTS = 75_000
@@ -31,7 +31,8 @@ _FACTORS = [10**power for power in range(8, -1, -1)]
 class SeriesParams:
     """The parameters of a series: `daily` has every day, `group` is a period or empty.
 
-    `new_roubles` divides what is before 1998. With `dates` only these days of the range count.
+    `new_roubles` divides what is before 1998. With `dates` only these days of the range count. The codes are `named`
+    by the request, or all.
     """
 
     codes: tuple[str, ...]
@@ -41,6 +42,7 @@ class SeriesParams:
     group: str = ""
     new_roubles: bool = False
     dates: tuple[date, ...] = ()
+    named: bool = False
 
 
 def count_points(history: History, currencies: int, days: Days, *, daily: bool = False, elsewhere: str = "") -> int:
@@ -63,14 +65,41 @@ def points_of(history: History, params: SeriesParams, today: date, elsewhere: st
     """The greatest count of points of a series. Raises TooManyPoints, as `count_points` does."""
     if params.dates:
         return len(params.codes) * len(params.dates)
-    days = replace(params.days, until=last_set(history, params, today)) if params.daily else params.days
+    days = replace(params.days, until=last_set(history, params.days, today)) if params.daily else params.days
     return count_points(history, len(params.codes), days, daily=params.daily, elsewhere=elsewhere)
 
 
-def last_set(history: History, params: SeriesParams, today: date) -> date:
+def last_set(history: History, days: Days, today: date) -> date:
     """The last day of the range whose sheet in force is set; today always has one, and days to come may."""
-    gap = history.first_uncertain(Days(today + ONE_DAY, params.days.until))
-    return gap - ONE_DAY if gap else params.days.until
+    gap = history.first_uncertain(Days(today + ONE_DAY, days.until))
+    return gap - ONE_DAY if gap else days.until
+
+
+def shown_days(history: History, params: SeriesParams, today: date) -> dict[int, int]:
+    """Each day of a series with the effective date of its sheet, as ordinals; none whose sheet is not held.
+
+    The days are those of sheets, or each that is set, or the `dates`.
+    """
+    held = {day.toordinal() for day in history.days}
+    if params.dates or params.daily:
+        since, until = params.days.since.toordinal(), last_set(history, params.days, today).toordinal()
+        days = [day.toordinal() for day in params.dates] or range(since, until + 1)
+        return {day: of for day, of in carried(history, days, today).items() if of in held}
+    return {day.toordinal(): day.toordinal() for day in sheets_of(history, params.days)}
+
+
+def lacking(history: History, params: SeriesParams, sheets: Sequence[date]) -> list[str]:
+    """The named currencies, and the quote, that one of the sheets lacks, sorted; the sheets are in order.
+
+    Raises UnknownCurrency if all of them lack the quote, or every named currency.
+    """
+    asked, found = {"quote_currency": (params.quote,), "codes": params.codes if params.named else ()}, set[str]()
+    for parameter, codes in asked.items() if sheets else ():
+        counts = {code: sum(len(_units(history, code, part)) for part in _parts(params, sheets)) for code in codes}
+        if codes and not any(counts.values()):
+            raise UnknownCurrency(min(codes), effective=sheets[0], until=sheets[-1], parameter=parameter)
+        found |= {code for code in codes if counts[code] < len(sheets)}
+    return sorted(found)
 
 
 def revisions(history: History) -> dict[date, int]:
@@ -83,22 +112,18 @@ def series(history: History, code: str, params: SeriesParams) -> list[tuple[date
     return [(date.fromordinal(day), rate) for day, rate in rates_of(history, code, params).items()]
 
 
-def carried_rates(
-    history: History, code: str, params: SeriesParams, today: date
-) -> tuple[dict[int, int], dict[int, str]]:
-    """Each day that is set, or each of the `dates`, with the effective date of its sheet; and the rates by those dates.
+def sheet_texts(history: History, code: str, params: SeriesParams, sheets: Sequence[date]) -> dict[int, str]:
+    """The rates of a currency in these sheets, which are in order, as decimal literals by their effective dates."""
+    texts = dict[int, str]()
+    for part in _parts(params, sheets):
+        texts |= texts_of(rates_of(history, code, part))
+    return texts
 
-    Days on which that sheet lacks the currency are left out.
-    """
-    since, until = params.days.since.toordinal(), last_set(history, params, today).toordinal()
-    days = [day.toordinal() for day in params.dates] or range(since, until + 1)
-    in_force = carried(history, days, today)
-    sheets, texts = sorted(map(date.fromordinal, {*in_force.values()})), dict[int, str]()
-    # Between chosen days nothing is computed.
-    parts = [Days(day, day) for day in sheets] if params.dates else [Days(day, sheets[-1]) for day in sheets[:1]]
-    for part in parts:
-        texts |= texts_of(rates_of(history, code, replace(params, days=part)))
-    return {day: of for day, of in in_force.items() if of in texts}, texts
+
+def _parts(params: SeriesParams, sheets: Sequence[date]) -> list[SeriesParams]:
+    """The series of the days of these sheets. Between chosen days nothing is computed."""
+    days = [Days(day, day) for day in sheets] if params.dates else [Days(day, sheets[-1]) for day in sheets[:1]]
+    return [replace(params, days=part) for part in days]
 
 
 def texts_of(rates: Mapping[int, Decimal]) -> dict[int, str]:

@@ -1,8 +1,9 @@
-"""/v1/series: the rates of a range of days, all of it from memory."""
+"""/v1/series: the rates of a range of days; /v1/periods: those of weeks, months and years in a few figures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from functools import partial
 
 from aiohttp import web
@@ -23,11 +24,12 @@ from ratesvc.web.responses import Answer, Handler
 
 def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
-    return {f"/v1/series{form}": partial(_many_days, service, site, f"/v1/series{form}") for form in ("", ".csv")}
+    paths = [f"/v1/{name}{form}" for name in ("series", "periods") for form in ("", ".csv")]
+    return {path: partial(_many_days, service, site, path) for path in paths}
 
 
 async def _many_days(service: Service, site: Site, path: str, request: web.Request) -> Answer:
-    query = StrictParams(request, path)
+    query, is_csv = StrictParams(request, path), path.endswith(".csv")
     params = series_params(query, service)
     names, locale = query.language(), query.given_language("locale")
     history, today = service.history, moscow_day(service.clock())
@@ -36,13 +38,19 @@ async def _many_days(service: Service, site: Site, path: str, request: web.Reque
         points = unit_rates.points_of(history, params, today, elsewhere)
 
     def render() -> Body:
-        rows = (tables.rows_of(history, code, params, today) for code in params.codes)
-        if path.endswith(".csv"):
-            shown = (csv.for_readers(part, names, params.quote, all_new=params.new_roubles) for part in rows)
+        shown = unit_rates.shown_days(history, params, today)
+        missing = unit_rates.lacking(history, params, list(map(date.fromordinal, sorted({*shown.values()}))))
+        blank = is_csv and params.named
+        if params.group:
+            rows = (tables.periods_of(history, code, params, today, blank=blank) for code in params.codes)
+        else:
+            rows = (tables.rows_of(history, code, params, shown, blank=blank) for code in params.codes)
+        if is_csv:
+            parts = (csv.for_readers(part, names, params.quote, all_new=params.new_roubles) for part in rows)
             name = f"rates-{params.quote}-{params.days.since}-{params.days.until}.csv"
             disposition = ("Content-Disposition", f'attachment; filename="{name}"')
-            return Body(b"".join(csv.lines(shown, locale)), csv.MEDIA, (disposition,))
-        head = tables.about(params, history, today, demo=service.demo)
+            return Body(b"".join(csv.lines(parts, locale)), csv.MEDIA, (disposition,))
+        head = tables.about(params, history, today, missing, demo=service.demo)
         return Body(tables.to_json(head, rows), json.JSON)
 
     key = ("series", path, params, names.tag, locale and locale.tag)

@@ -97,7 +97,7 @@ def test_of_two_ids_the_earlier_counts() -> None:
         column = Column(Currency(value, value, "TRY", "949", "x"), datetime(2026, 1, 1, tzinfo=UTC))
         column.put(NEW, 10, Decimal(value))
         columns.append(column)
-    [table] = tables(columns, Days(NEW, NEW), {}, (), all_new=False)
+    [table] = tables(columns, Days(NEW, NEW), {}, (), (), all_new=False)
     assert [*zip(*table.values(), strict=True)] == [("1998-01-01", "TRY", "10", "1.0000", "0.1", "1")]
 
 

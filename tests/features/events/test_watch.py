@@ -291,13 +291,14 @@ async def test_a_heartbeat_is_no_event() -> None:
     assert found == [("", "a", b""), ("sheet", "b", b"{}")]
 
 
-def test_the_text_names_a_correction_and_leaves_out_what_is_unknown() -> None:
+def test_the_text_names_a_correction_and_what_is_unknown() -> None:
     """A currency that the sheet lacks, and a change without a sheet before."""
     rows = {"CNY": watch._Row(10, Decimal("84.72"), Decimal("-0.2")), "USD": watch._Row(1, Decimal(60))}  # noqa: SLF001
     text = watch._text(watch._Sheet(SATURDAY, 2, rows), ("USD", "EUR", "CNY"), language_for("en"))  # noqa: SLF001
     assert text.splitlines() == [
         "Bank of Russia, April 25, 2026 (Revision 2)",
         "USD = ₽60.0000",
+        "EUR = —",
         "10 CNY = ₽84.7200 (−0.20%)",
     ]
 

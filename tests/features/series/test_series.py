@@ -17,7 +17,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, REDENOMINATION, plain, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.ranges.periods import PERIODS
-from ratesvc.features.ranges.unit_rates import SeriesParams
+from ratesvc.features.ranges.unit_rates import SeriesParams, shown_days
 from ratesvc.features.series import tables
 from ratesvc.render.csv import for_readers, lines
 from ratesvc.render.language import language_or_default
@@ -66,13 +66,13 @@ def row_of(day: date, code: str, rate: Decimal, effective: date) -> Row:
 
 def rows_of(history: History, code: str, params: SeriesParams, today: date = LAST) -> list[Row]:
     """What a careful reader of the JSON gets."""
-    head = {"group": params.group} if params.group else {}
-    body = tables.to_json(head, [tables.rows_of(history, code, params, today)])
+    if params.group:
+        body = tables.to_json({"group": params.group}, [tables.periods_of(history, code, params, today)])
+    else:
+        body = tables.to_json({}, [tables.rows_of(history, code, params, shown_days(history, params, today))])
     document = json.loads(body, parse_float=Decimal, parse_int=Decimal)
-    rows: list[Row] = document["rows"]
-    periods: list[Row] = document.get("periods", [])
-    assert not (rows and periods)
-    return rows or periods
+    rows: list[Row] = document["periods" if params.group else "rows"]
+    return rows
 
 
 @given(records, records, records, st.integers(0, 40), st.integers(0, 40))
@@ -102,7 +102,7 @@ def test_text_equals_formatted_rows(
 def test_every_day_has_the_rate_of_the_sheet_in_force(
     base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], since: int, until: int, in_quote: str
 ) -> None:
-    """Also in CSV. A day has no rate if the sheet in force lacks the currency."""
+    """Also in CSV. A day has no rate if the sheet in force lacks the currency; a named one then has an empty cell."""
     history = held(base, quote)
     since, until = sorted((since, until))
     days = [FIRST + timedelta(days=step) for step in range(since, until + 1)]
@@ -114,8 +114,13 @@ def test_every_day_has_the_rate_of_the_sheet_in_force(
         if effective in rates:
             expected.append((day, rates[effective], effective))
     assert rows_of(history, "AAA", params) == [row_of(day, "AAA", rate, of) for day, rate, of in expected]
-    table = b"".join(lines([tables.rows_of(history, "AAA", params, LAST)], None)).decode().splitlines()[1:]
-    assert table == [f"{day},AAA,{plain(rate)},{effective},1" for day, rate, effective in expected]
+    shown = shown_days(history, params, LAST)
+    for blank in (False, True):
+        columns = tables.rows_of(history, "AAA", params, shown, blank=blank)
+        table = b"".join(lines([columns], None)).decode().splitlines()[1:]
+        with_rates = [line for line in table if ",," not in line]
+        assert with_rates == [f"{day},AAA,{plain(rate)},{of},1" for day, rate, of in expected]
+        assert len(table) == (len(days) if blank else len(expected))
 
 
 def test_no_earlier_rate_stands_where_a_sheet_is_lacking() -> None:
@@ -219,7 +224,7 @@ def test_a_period_with_a_day_that_is_not_admitted_is_not_complete() -> None:
     params = SeriesParams(("AAA",), Days(FIRST, LAST), "USD", group="week")
     complete = [row["complete"] for row in rows_of(history, "AAA", params)]
     assert complete == [False, False, *[True] * (len(complete) - 3), False]
-    assert tables.about(params, history, LAST, demo=False)["unconfirmed"] == [FIRST + timedelta(days=4)]
+    assert tables.about(params, history, LAST, (), demo=False)["unconfirmed"] == [FIRST + timedelta(days=4)]
 
 
 def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], *unconfirmed: date) -> History:
