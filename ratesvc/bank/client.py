@@ -12,7 +12,7 @@ import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from typing import Self, TypeVar
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 Read = Callable[[bytes], Sheet]
 """Makes a sheet of a daily document, or raises BadDocument."""
-DAILY_PATH = "/scripts/XML_daily.asp"
+DAILY_PATH, ENGLISH_PATH = "/scripts/XML_daily.asp", "/scripts/XML_daily_eng.asp"
 DEMO_HEADER = "X-Ratesvc-Demo"
 """On every answer of a ratesvc that serves recorded figures."""
 MOST_REDIRECTS = 3
@@ -59,6 +59,36 @@ def trusted(ca_file: str) -> ssl.SSLContext:
     return context
 
 
+@dataclass(slots=True, eq=False)
+class Mirror:
+    """A mirror of the Bank, and what it said last. Times are UTC, and None for never."""
+
+    url: URL
+    asked_at: datetime | None = None
+    """When it was last asked for its newest sheet."""
+    answered_at: datetime | None = None
+    error: SourceError | BadDocument | None = None
+    """Why its last answer gave no document."""
+    newest: Sheet | None = None
+    """What it last gave as its newest sheet."""
+    finding: str = ""
+    """Whether that sheet is older than that of another mirror, or differs from the one that is held."""
+
+    @property
+    def host(self) -> str:
+        """Its name, with an unusual port. Unlike `authority`, this has no password."""
+        return self.url.host_port_subcomponent or ""
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with it; empty if nothing is."""
+        return str(self.error or self.finding)
+
+    def has(self, day: date) -> bool:
+        """Whether it has had the sheet of that day, or a later one."""
+        return self.newest is not None and self.newest.effective_date >= day
+
+
 class BankClient:
     """Asks the Bank's mirrors. Use it as an async context manager."""
 
@@ -68,10 +98,12 @@ class BankClient:
         `proxy` is the address of an HTTP proxy; None takes it from HTTP_PROXY, HTTPS_PROXY and NO_PROXY. `ca_file` is
         in PEM and is trusted besides the system's authorities.
         """
-        self._mirrors = [URL(mirror.rstrip("/")) for mirror in mirrors]
+        self.mirrors = [Mirror(URL(mirror.rstrip("/"))) for mirror in mirrors]
         self._user_agent = user_agent
         self._proxy, self._ca_file = proxy, ca_file
         self.daily_limits = DAILY_LIMITS
+        self.clock: Callable[[], datetime | None] = lambda: None
+        """Gives UTC to those who look at mirrors."""
         self.last_date: tuple[str, float, str] | None = None
         """The Date header of the last answer, the loop's time when it came, and the mirror."""
 
@@ -90,36 +122,33 @@ class BankClient:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def daily(self, day: date, read: Read = parse_daily) -> tuple[Sheet, bytes]:
-        """The sheet in force on `day` and its bytes, from the first mirror that gives one which `read` takes.
+    async def daily(
+        self,
+        day: date | None,
+        due: date,
+        read: Read = parse_daily,
+        *,
+        mirrors: Sequence[Mirror] = (),
+        path: str = DAILY_PATH,
+    ) -> tuple[Sheet, bytes]:
+        """The sheet in force on `day`, or the newest, and its bytes, from the first mirror that has that of `due`.
 
-        For a day without a sheet the Bank answers with the earlier one in force: compare its date. `read` raises
-        BadDocument. Raises FetchFailed.
+        A later one will do. If none has it, the newest of all their sheets: compare its date. `read` raises
+        BadDocument. These `mirrors` are asked, or all. Raises FetchFailed.
         """
-        return (await self._ask(DAILY_PATH, {"date_req": _printed(day)}, read, self.daily_limits))[-1]
-
-    async def newest(self, due: date, read: Read = parse_daily) -> tuple[Sheet, bytes]:
-        """The newest sheet and its bytes, from the first mirror that has the sheet of `due` or a later one.
-
-        If none has it, the newest of all their sheets. `read` is as in `daily`. Raises FetchFailed.
-        """
-        answers = await self._ask(
-            DAILY_PATH, {}, read, self.daily_limits, is_enough=lambda sheet: sheet.effective_date >= due
-        )
-        return max(answers, key=lambda answer: answer[0].effective_date)
-
-    async def daily_in_english(self, day: date) -> Sheet:
-        """The same sheet from another address of the Bank, with other names. Raises FetchFailed."""
-        query = {"date_req": _printed(day)}
-        return (await self._ask("/scripts/XML_daily_eng.asp", query, parse_daily, self.daily_limits))[-1][0]
+        query, limits = {"date_req": _printed(day)} if day else {}, self.daily_limits
+        answers = await self._ask(path, query, read, limits, mirrors, lambda sheet: sheet.effective_date >= due)
+        for sheet, _, mirror in answers:
+            mirror.newest = mirror.newest if day else sheet
+        return max(answers, key=lambda answer: answer[0].effective_date)[:2]
 
     async def ask_for_date(self) -> bool:
         """Ask for the head of an answer, first other mirrors than the last that answered; returns whether one came."""
         before = self.last_date
         last = before[2] if before else ""
-        for mirror in sorted(self._mirrors, key=lambda mirror: mirror.authority == last):
+        for mirror in sorted(self.mirrors, key=lambda mirror: mirror.url.authority == last):
             with contextlib.suppress(SourceError):  # an error has a Date, too
-                await self._get(mirror / DAILY_PATH.lstrip("/"), self.daily_limits, "HEAD")
+                await self._get(mirror.url / DAILY_PATH.lstrip("/"), self.daily_limits, "HEAD")
             if self.last_date != before:
                 return True
         return False
@@ -141,22 +170,23 @@ class BankClient:
         query: Mapping[str, str],
         parse: Callable[[bytes], T],
         limits: Limits,
-        *,
+        mirrors: Sequence[Mirror] = (),
         is_enough: Callable[[T], bool] = lambda _: True,
-    ) -> list[tuple[T, bytes]]:
-        """The documents of the mirrors and their bytes, up to the first that is enough. Raises FetchFailed."""
-        answers: list[tuple[T, bytes]] = []
+    ) -> list[tuple[T, bytes, Mirror]]:
+        """The documents of these mirrors, or of all, up to the first that is enough. Raises FetchFailed."""
+        answers: list[tuple[T, bytes, Mirror]] = []
         failures: list[tuple[str, SourceError | BadDocument]] = []
-        for mirror in self._mirrors:
-            url = (mirror / path.lstrip("/")).with_query(query)
+        for mirror in mirrors or self.mirrors:
+            mirror.asked_at = mirror.asked_at if query else self.clock()
             try:
-                raw = await self._get(url, limits)
+                raw = await self._get((mirror.url / path.lstrip("/")).with_query(query), limits)
                 document = await _parsed(parse, raw)
             except (SourceError, BadDocument) as error:
-                # Unlike `authority`, this has no password.
-                failures.append((url.host_port_subcomponent or "", error))
+                mirror.error = error
+                failures.append((mirror.host, error))
                 continue
-            answers.append((document, raw))
+            mirror.answered_at, mirror.error = self.clock(), None
+            answers.append((document, raw, mirror))
             if is_enough(document):
                 break
         if not answers:

@@ -95,6 +95,7 @@ class Service:
         # The demo's Bank is in this process: no proxy leads there.
         proxy = "" if demo else cbr.proxy or None
         self.client = BankClient(cbr.mirrors, cbr.user_agent, proxy=proxy, ca_file=cbr.ca_file)
+        self.client.clock = clock
         self._clock_check = ClockCheck(self.client, clock)
         tell = self.telemetry.held_back
         self.refresher = Refresher(self.client, self.store, self.history, clock, tell, scheduled=scheduled)
@@ -210,7 +211,7 @@ class Service:
             self.telemetry.log.exception("refresh_crashed")
             cycle = Cycle("crashed")
         self.telemetry.taken_back(self.refresher.taken_back)
-        self.telemetry.refreshed(cycle, nothing_held=not self.history.days)
+        self.telemetry.refreshed(cycle, self.client.mirrors, nothing_held=not self.history.days)
         return cycle
 
     def _held(self, new: Iterable[Revision]) -> None:
@@ -288,6 +289,7 @@ class Service:
         return {
             "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest, self.refresher.taken_back),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
+            "cbr:mirrors": health.mirrors(self.client.mirrors),
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),
             "history:coverage": health.history(self.history.coverage, missing, self.backfilling),

@@ -252,7 +252,7 @@ class Backfill:
         """
         await asyncio.sleep(self._gap_s)
         try:
-            document, _ = await self._client.daily(day)
+            document, _ = await self._client.daily(day, day)
         except FetchFailed as failure:
             if not failure.is_answered:
                 raise

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from ratesvc.bank.admission import Admission
-from ratesvc.bank.client import BankClient
+from ratesvc.bank.client import ENGLISH_PATH, BankClient
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import FetchFailed
 
@@ -34,11 +34,12 @@ class UnconfirmedSheets:
         self.poll = 0
         """Counts the polls: each allows one more decision about a sheet."""
 
-    async def ask_second(self, first: Admission, *, at_once: bool) -> Admission:
+    async def ask_second(self, first: Admission, *, at_once: bool, is_return: bool = False) -> Admission:
         """Decide about an unconfirmed sheet. It stays unconfirmed if the Bank must be asked again at the next poll.
 
-        `at_once` asks only the second address: for commands, which have no next poll, and for settled days, which the
-        Bank has had time to correct.
+        `at_once` asks for the second document now: for commands, which have no next poll, and for settled days, which
+        the Bank has had time to correct. `is_return` says that an earlier revision has these figures. Without another
+        mirror that agrees it waits for one more poll, so that mirrors that come and go make no news.
         """
         sighting = self.sightings.get(first.effective_date)
         if sighting is None or not sighting.sheet.says_the_same_as(first.sheet):
@@ -52,9 +53,24 @@ class UnconfirmedSheets:
             # The backfill after a poll asks for the same days: the Bank has had no time to correct itself.
             return first
         sighting.poll = self.poll
-        with contextlib.suppress(FetchFailed):
-            second = await self._client.daily_in_english(first.effective_date)
-            if second.effective_date == first.effective_date:
-                return first.compared_with(second)
+        given = await self._given_by_mirrors(first.effective_date)
+        agreeing = sum(sheet.says_the_same_as(first.sheet) for sheet in given)
+        if agreeing > 1:
+            return first.compared_with(first.sheet)
+        if given[agreeing:]:
+            return first.refused()
+        if at_once or sighting.silent or not is_return:
+            with contextlib.suppress(FetchFailed):
+                second, _ = await self._client.daily(first.effective_date, first.effective_date, path=ENGLISH_PATH)
+                if second.effective_date == first.effective_date:
+                    return first.compared_with(second)
         sighting.silent += 1
         return first if sighting.silent < MOST_SILENT else first.refused()
+
+    async def _given_by_mirrors(self, day: date) -> list[Sheet]:
+        """The sheet of that day from each mirror that has it, if there are several."""
+        given = list[Sheet]()
+        for mirror in self._client.mirrors if len(self._client.mirrors) > 1 else ():
+            with contextlib.suppress(FetchFailed):
+                given.append((await self._client.daily(day, day, mirrors=[mirror]))[0])
+        return [sheet for sheet in given if sheet.effective_date == day]

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from ratesvc.bank.client import Mirror
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import StoreUnavailable
@@ -63,6 +64,17 @@ def fetch(cycle: Cycle | None, failures: int) -> Check:
         return {"status": "pass", "observedValue": outcome}
     output = str(cycle.failure) if cycle.failure else "see the log"
     return {"status": "warn", "observedValue": cycle.outcome, "failuresInARow": failures, "output": output}
+
+
+def mirrors(mirrors: Sequence[Mirror]) -> Check:
+    """What each mirror said last. A poll asks only those that it needs."""
+    latest, said = max(str(mirror.asked_at or "") for mirror in mirrors), dict[str, str]()
+    for mirror in mirrors:
+        answered = f"answered at {mirror.answered_at.isoformat()}" if mirror.answered_at else "has not answered yet"
+        idle = "" if str(mirror.asked_at) == latest else "not asked since"
+        facts = ", ".join(filter(None, (mirror.trouble, answered, idle)))
+        said[mirror.host] = facts if mirror.asked_at else "not asked yet"
+    return {"status": "warn" if any(mirror.trouble for mirror in mirrors) else "pass", "observedValue": said}
 
 
 def redis(engine: str, trouble: StoreUnavailable | None) -> Check:

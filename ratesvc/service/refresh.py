@@ -17,7 +17,7 @@ from ratesvc.bank.admission import FEWEST_ROWS, Admission, Decision, Recent, ass
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import packed, parse_daily, unknown_parts
 from ratesvc.domain.history import SETTLED_AFTER, History, day_to_fetch
-from ratesvc.domain.rates import Revision, Sheet
+from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
 from ratesvc.service.confirmation import UnconfirmedSheets
@@ -143,7 +143,7 @@ class Refresher:
                 # The replica that polls counts for itself.
                 self._absences.clear()
                 return Cycle("skipped")
-        draft = _Draft(self.history)
+        draft, began = _Draft(self.history), self.clock()
         try:
             await self._ask_for_all([None], draft)
             if draft.has_answer:
@@ -151,6 +151,7 @@ class Refresher:
                 today = self._today()
                 self._asked = {day: on for day, on in self._asked.items() if on == today}
                 await self._ask_for_all(_days_to_ask_again(self.history, today, draft.newest, self._asked), draft)
+                await self._look_at_mirrors(began)
         finally:
             if not draft.has_answer:
                 await self.store.poll_lease.release()
@@ -190,13 +191,25 @@ class Refresher:
                 left.append(following)
         await self._store(draft)
 
-    def _note_absence(self, day: date, given: date) -> bool:
-        """Count an answer for a day if it is an earlier sheet than the one that is held; returns whether it is."""
+    async def _look_at_mirrors(self, began: datetime) -> None:
+        """Ask the mirrors that no poll of the last day needed. Note which of those asked since then lag or differ."""
+        mirrors, due = self.client.mirrors, self.history.calendar.due_by(began)
+        for mirror in mirrors:
+            if not mirror.asked_at or mirror.asked_at <= began - ONE_DAY:
+                with contextlib.suppress(FetchFailed):
+                    await self.client.daily(None, due, partial(self._read, None), mirrors=[mirror])
+        for mirror in mirrors if len(mirrors) > 1 else ():
+            if mirror.newest and mirror.asked_at and mirror.asked_at >= began:
+                day = mirror.newest.effective_date
+                held, is_late = self.history.of_date(day), day < due and any(other.has(due) for other in mirrors)
+                is_other = held and not held.sheet.says_the_same_as(mirror.newest)
+                lags = f"lags: its newest sheet is that of {day}" if is_late else ""
+                mirror.finding = f"differs: other figures for {day} than those held" if is_other else lags
+
+    def _held_on(self, day: date) -> date:
+        """The day of the sheet that is held and in force on `day`."""
         before = bisect_right(self.history.days, day)
-        held = self.history.days[before - 1] if before else given
-        if given < held:
-            self._absences[held] = self._absences.get(held, 0) + 1
-        return given < held
+        return self.history.days[before - 1] if before else FIRST_DAY
 
     @property
     def taken_back(self) -> list[date]:
@@ -221,21 +234,22 @@ class Refresher:
 
     async def _ask_for(self, day: date | None, draft: _Draft) -> None:
         """Ask for the sheet of a day, or the newest, and decide about it. Raises FetchFailed."""
-        if day is None:
-            due = self.history.calendar.due_by(self.clock())
-            sheet, raw = await self.client.newest(due, partial(self._read, day))
-            draft.newest = sheet.effective_date
-        else:
-            sheet, raw = await self.client.daily(day, partial(self._read, day))
+        due = self._held_on(day) if day else self.history.calendar.due_by(self.clock())
+        sheet, raw = await self.client.daily(day, due, partial(self._read, day))
         effective = sheet.effective_date
+        draft.newest = draft.newest if day else effective
         self._absences.pop(effective, None)
         if draft.recent(effective).last(effective) is None and (day is None or effective > self._eve()):
             # At a first start, today's and the newest sheet need earlier ones to be compared with.
             with contextlib.suppress(FetchFailed):
                 await self._ask_for(effective - ONE_DAY, draft)
         await self._receive(sheet, raw, draft)
+        if day and effective < due:
+            # A mirror that had it, and fails now, may have it still.
+            if not any(mirror.error and mirror.has(due) for mirror in self.client.mirrors):
+                self._absences[due] = self._absences.get(due, 0) + 1
         # A sheet that is held back is asked for again by the next poll, which may confirm it.
-        if day and not self._note_absence(day, effective) and effective not in draft.cycle.held_back:
+        elif day and effective not in draft.cycle.held_back:
             self._asked[day] = self._today()
 
     async def _receive(self, sheet: Sheet, raw: bytes, draft: _Draft) -> None:
@@ -258,7 +272,10 @@ class Refresher:
         # While that address is asked, a backfill may admit the same sheet. Redis keeps one revision under a number.
         number = draft.history.next_number(admission.effective_date)
         if admission.decision is Decision.CONFIRM:
-            admission = await self._unconfirmed.ask_second(admission, at_once=settled or not self.scheduled)
+            earlier = draft.history.standing(admission.effective_date)[0][:-1]
+            is_return = any(one.sheet.says_the_same_as(admission.sheet) for one in earlier)
+            at_once = settled or not self.scheduled
+            admission = await self._unconfirmed.ask_second(admission, at_once=at_once, is_return=is_return)
         if admission.decision is Decision.ACCEPT:
             self._unconfirmed.sightings.pop(admission.effective_date, None)
             draft.take(admission.revision(number, self.moment()), raw)
@@ -307,7 +324,7 @@ class Refresher:
         draft, settled = _Draft(history), self.history.is_settled(day, self._today())
         try:
             # The series tell whether a short document is whole: the tables of 1992 had few rows.
-            document, raw = await self.client.daily(day, partial(self._read, day, fewest_rows=1))
+            document, raw = await self.client.daily(day, day, partial(self._read, day, fewest_rows=1))
         except FetchFailed as failure:
             admission, raw = _unreadable(day, failure)
         else:

@@ -12,7 +12,7 @@ import platform
 import sys
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from importlib.resources import files
 from itertools import accumulate
@@ -20,15 +20,16 @@ from typing import Any
 
 import prometheus_client
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, core
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, core
 from prometheus_client.registry import Collector
 from structlog.tracebacks import ExceptionDictTransformer
 
 from ratesvc import __version__
 from ratesvc.bank.admission import Admission
+from ratesvc.bank.client import Mirror
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision, Snapshot
-from ratesvc.errors import RatesvcError, StoreUnavailable
+from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
 from ratesvc.service.sync import Repairs
@@ -103,6 +104,7 @@ class Metrics(Collector):
         self.redis_errors = self._counter("redis_errors", "Calls to Redis that failed", "kind")
         self.repaired = self._counter("repaired", "Values that were written to Redis again", "what")
         self.restarts = self._counter("task_restarts", "Tasks that ended by themselves and were started again", "task")
+        self.mirror_ok = Gauge("ratesvc_mirror_ok", "Whether a mirror is well.", ("host",), registry=self.registry)
         self.redis_calls = Histogram(
             "ratesvc_redis_operation_seconds",
             "Duration of a call to Redis.",
@@ -164,6 +166,7 @@ class Telemetry:
         self._logged_at: dict[str, float] = {}
         self._held_back: dict[date, Admission] = {}
         self._unknown: set[str] = set()
+        self._troubles: dict[str, str] = {}
         self._taken_back: set[date] = set()
         self._lateness = ""
 
@@ -177,8 +180,8 @@ class Telemetry:
 
     # The Bank
 
-    def refreshed(self, cycle: Cycle, *, nothing_held: bool) -> None:
-        """A refresh has ended."""
+    def refreshed(self, cycle: Cycle, mirrors: Sequence[Mirror] = (), *, nothing_held: bool) -> None:
+        """A refresh has ended, and left the mirrors so."""
         self.last_cycle = cycle
         self.last_attempt = self._clock()
         # A replica that waits for its turn learns nothing about the Bank. If it began to count anew, replicas whose
@@ -190,11 +193,26 @@ class Telemetry:
         self.metrics.fetches.labels(cycle.failure.kind if cycle.failure and cycle.has_failed else cycle.outcome).inc()
         if cycle.accepted and not cycle.stored:
             self.log.warning("kept_in_memory", sheets=len(cycle.accepted))
-        if cycle.failure and self._is_due("fetch_failed"):
-            helps = cycle.failure.hint if nothing_held or cycle.failure.kind == "tls" else ""
+        failing = [(mirror.host, mirror.error) for mirror in mirrors if mirror.error and cycle.outcome != "skipped"]
+        failures = dict.fromkeys([*(cycle.failure.failures if cycle.failure else ()), *failing])
+        if failures and self._is_due("fetch_failed"):
+            failure = FetchFailed([*failures])
+            helps = failure.hint if nothing_held or failure.kind == "tls" else ""
             hint = {"hint": helps} if helps else {}
-            for host, error in cycle.failure.failures:
+            for host, error in failures:
                 self.log.warning("fetch_failed", host=host, error=str(error), **hint)
+        for mirror in mirrors:
+            self._asked(mirror)
+
+    def _asked(self, mirror: Mirror) -> None:
+        """Log once that a mirror lags or differs, and once that it is well again. `fetch_failed` has its errors."""
+        if mirror.asked_at:
+            self.metrics.mirror_ok.labels(mirror.host).set(not mirror.trouble)
+        before, self._troubles[mirror.host] = self._troubles.get(mirror.host, ""), mirror.trouble
+        if before and not mirror.trouble:
+            self.log.info("mirror_back", host=mirror.host)
+        elif before != mirror.trouble and not mirror.error:
+            self.log.warning("mirror_differs", host=mirror.host, why=mirror.trouble)
 
     def held_back(self, cycle: Cycle) -> None:
         """Log once why each sheet is held back, and each unknown part. Count documents that are new in quarantine."""

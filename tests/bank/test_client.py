@@ -33,7 +33,7 @@ async def client(bank: Bank) -> AsyncIterator[BankClient]:
 
 async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: BankClient) -> None:
     """date_req=dd/mm/yyyy. The answer may have an earlier date. The client names itself and asks for plain bytes."""
-    assert await client.daily(date(2026, 4, 26)) == (sheet(DAY), daily_xml(sheet(DAY)))
+    assert await client.daily(date(2026, 4, 26), DAY) == (sheet(DAY), daily_xml(sheet(DAY)))
     assert bank.asked[0].query["date_req"] == "26/04/2026"
     assert bank.asked[0].headers["User-Agent"] == "ratesvc-tests"
     assert bank.asked[0].headers["Accept-Encoding"] == "identity"
@@ -52,7 +52,7 @@ async def test_no_error_repeats_the_password_of_a_mirror(bank: Bank) -> None:
     for address in (bank.url, bank.url.replace("http://", "http://reader:secret@")):
         async with BankClient([address], "ratesvc-tests") as client:
             with pytest.raises(FetchFailed) as caught:
-                await client.newest(DAY)
+                await client.daily(None, DAY)
         texts.append([str(caught.value), *(f"{host}: {error}" for host, error in caught.value.failures)])
     assert "Authorization" in bank.asked[1].headers
     assert texts[0] == texts[1]
@@ -65,7 +65,7 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
         other.publish(sheet(DAY))
         mirrors = ["http://127.0.0.1:1", bank.url, other.url]
         async with BankClient(mirrors, "x") as client:
-            assert (await client.newest(DAY))[0] == sheet(DAY)
+            assert (await client.daily(None, DAY))[0] == sheet(DAY)
             assert len(bank.asked) == len(other.asked) == 1
             bank.misbehave = None
             bank.publish(sheet(DAY, shift=1))
@@ -77,7 +77,7 @@ async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
                     raise BadDocument("core", "not that one")
                 return found
 
-            assert (await client.newest(DAY, not_that))[0] == sheet(DAY)
+            assert (await client.daily(None, DAY, not_that))[0] == sheet(DAY)
 
 
 async def test_a_mirror_that_lacks_the_sheet_that_is_due_is_passed_over(bank: Bank) -> None:
@@ -87,11 +87,11 @@ async def test_a_mirror_that_lacks_the_sheet_that_is_due_is_passed_over(bank: Ba
         fresh.publish(sheet(DAY))
         old.publish(sheet(date(2026, 4, 21)))
         async with BankClient([bank.url, fresh.url, old.url], "x") as client:
-            assert (await client.newest(date(2026, 4, 22)))[0].effective_date == date(2026, 4, 22)
+            assert (await client.daily(None, date(2026, 4, 22)))[0].effective_date == date(2026, 4, 22)
             assert (len(bank.asked), len(fresh.asked)) == (1, 0)
-            assert (await client.newest(DAY))[0].effective_date == DAY
+            assert (await client.daily(None, DAY))[0].effective_date == DAY
             assert len(old.asked) == 0
-            assert (await client.newest(date(2026, 4, 25)))[0].effective_date == DAY
+            assert (await client.daily(None, date(2026, 4, 25)))[0].effective_date == DAY
             assert (len(bank.asked), len(fresh.asked), len(old.asked)) == (3, 2, 1)
 
 
@@ -159,7 +159,7 @@ async def ca_file(bank: Bank, proxy: Proxy, tmp_path: Path) -> AsyncIterator[str
 
 async def effective(mirror: str, proxy: str, ca_file: str = "") -> date:
     async with BankClient([mirror], "x", proxy=proxy, ca_file=ca_file) as client:
-        return (await client.newest(date.min))[0].effective_date
+        return (await client.daily(None, date.min))[0].effective_date
 
 
 async def test_a_bank_with_tls_behind_a_proxy_and_an_authority_of_our_own(proxy: Proxy, ca_file: str) -> None:

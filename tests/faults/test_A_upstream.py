@@ -55,12 +55,12 @@ def asking(front: Front, authority: Authority | None = None, limits: Limits = DA
 
 
 async def newest(client: BankClient) -> date:
-    return (await client.newest(FRIDAY))[0].effective_date
+    return (await client.daily(None, FRIDAY))[0].effective_date
 
 
 async def fails(client: BankClient, kind: str, words: str = "") -> FetchFailed:
     with pytest.raises(FetchFailed) as caught:
-        await client.newest(FRIDAY)
+        await client.daily(None, FRIDAY)
     assert caught.value.kind == kind
     assert words in str(caught.value)
     return caught.value

@@ -76,7 +76,7 @@ async def test_the_handbook_explains_every_check_of_health(serve: Serve) -> None
     async with serve() as served:
         _, _, body = await served.get("/health")
     checks = json.loads(body)["checks"]
-    assert len(checks) == 8
+    assert len(checks) == 9
     assert [name for name in checks if f"| `{name}` |" not in PAGES["operating.md"]] == []
 
 

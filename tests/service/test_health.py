@@ -84,7 +84,7 @@ def test_each_check_says_what_it_observed_and_what_is_wrong() -> None:
     golden("health.txt", "".join(f"# {why}\n{lines}\n" for why, lines in shown.items()))
 
 
-async def test_health_has_eight_checks(served: Served, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_health_has_nine_checks(served: Served, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with what it observed, on lines that people can read. A check that warns does not fail."""
     status, _, body = await served.get("/health")
     assert body.decode() == json.dumps(json.loads(body), indent=1, ensure_ascii=False) + "\n"
@@ -93,6 +93,7 @@ async def test_health_has_eight_checks(served: Served, clock: Clock, monkeypatch
     assert {name: (check["status"], check["observedValue"]) for name, check in checks.items()} == {
         "cbr:sheet": ("pass", "2026-04-24"),
         "cbr:fetch": ("pass", "new"),
+        "cbr:mirrors": ("pass", {served.service.client.mirrors[0].host: "answered at 2026-04-24T09:00:00+00:00"}),
         "redis:connectivity": ("pass", "external"),
         "scheduler:lastRun": ("pass", "2026-04-24T09:00:00+00:00"),
         "history:coverage": ("pass", "1992-07-01/2026-04-24"),

@@ -20,8 +20,10 @@ from kit.bank import Bank, sheet, unavailable
 from kit.dates import FRIDAY, SATURDAY, THURSDAY
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
+from yarl import URL
 
 from ratesvc.bank.admission import Admission
+from ratesvc.bank.client import Mirror
 from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import at, utc_now
@@ -289,6 +291,7 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says(monkey
     telemetry, complete, flagged = Telemetry(utc_now), Coverage(THURSDAY, FRIDAY), Revision(sheet(FRIDAY), 1, utc_now())
     held, other = (Admission.refusal(sheet(SATURDAY), ("rows", text)) for text in ("one", "another"))
     failed = Cycle("failed", failure=FetchFailed([("h", SourceError("dns", "x"))]))
+    well, lagging = Mirror(URL("http://h")), Mirror(URL("http://h"), finding="lags: …")
     for tell, said in (
         (
             partial(telemetry.held_back, Cycle("quarantined", held_back={SATURDAY: held}, unknown={"x"})),
@@ -307,6 +310,8 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says(monkey
             partial(telemetry.refreshed, Cycle("new", [flagged], stored=False), nothing_held=False),
             "kept_in_memory kept_in_memory",
         ),
+        (partial(telemetry.refreshed, Cycle(), [lagging], nothing_held=False), "mirror_differs"),
+        (partial(telemetry.refreshed, Cycle(), [well], nothing_held=False), "mirror_back"),
         (partial(telemetry.holds, (replace(flagged, flags=("released",)),)), "sheet(flags) sheet(flags)"),
         (partial(telemetry.holds, (flagged,)), "sheet sheet"),
         (partial(telemetry.repaired, Repairs(sheets=1)), "repaired repaired"),
