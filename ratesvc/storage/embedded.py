@@ -12,6 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, files
 from itertools import count
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -115,28 +117,47 @@ class EngineFolder:
             else:
                 yield file.fileno()
 
-    def check_room(self) -> None:
-        """Check that a file can be written: on a full disk the server's log stays empty, too. Raises EngineError."""
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            with tempfile.TemporaryFile(dir=self.path) as file:
-                file.write(bytes(4096))
+            yield
         except OSError as error:
             kind = EngineNotReady if error.errno in (errno.ENOSPC, errno.EDQUOT) else EngineError
             raise kind(f"the embedded engine cannot write into {self.path}: {error.strerror}") from None
 
-    def repair(self, server: Path, lock: int) -> None:
-        """Cut damaged files back to their last whole command: a loss of power leaves zeros behind it."""
-        for manifest in self._files.glob("*.manifest"):
-            # Under this name the server's binary repairs, and asks. It keeps the lock if this process is killed.
-            command, answers, nothing = ["valkey-check-aof", "--fix", str(manifest)], b"y\n" * 3, subprocess.DEVNULL
-            subprocess.run(  # noqa: S603 -- our own binary on our own file
-                command, executable=server, input=answers, pass_fds=(lock,), stdout=nothing, stderr=nothing, check=False
-            )
+    def check_room(self) -> None:
+        """Check that a file can be written: on a full disk the server's log stays empty, too. Raises EngineError."""
+        with self._writing(), tempfile.TemporaryFile(dir=self.path) as file:
+            file.write(bytes(4096))
+
+    def repair(self, server: Path, lock: int) -> str:
+        """Cut damaged files back to their last whole command: a loss of power leaves zeros behind it.
+
+        Returns what was cut off and where a copy is; nothing if only zeros were. Raises EngineError.
+        """
+        files = list(self._files.glob("*"))
+        with self._writing(), tempfile.TemporaryDirectory(dir=self.path, prefix="appendonlydir.damaged-") as copy:
+            for file in files:
+                shutil.copy2(file, copy)
+            # It would cut a list of files that does not begin like one, as if that were a file of commands.
+            for manifest in (one for one in self._files.glob("*.manifest") if one.read_bytes().startswith(b"file ")):
+                # Under this name the server's binary repairs, and asks. It keeps the lock if this process is killed.
+                command = ["redis-check-aof", "--fix", str(manifest)]
+                subprocess.run(  # noqa: S603 -- our own binary on our own file
+                    command, executable=server, input=b"y\n" * 3, pass_fds=(lock,), capture_output=True, check=False
+                )
+            cut = b"".join(Path(copy, file.name).read_bytes()[file.stat().st_size :] for file in files)
+            if not cut.strip(b"\0"):
+                return ""
+            commands, kept = len(re.findall(rb"\*[0-9]+\r\n\$", cut)), Path(copy).rename(self._damaged())
+            return f"its files were damaged: {len(cut)} bytes with {commands} commands are cut off; a copy is {kept}"
+
+    def _damaged(self) -> Path:
+        return self.path / f"appendonlydir.damaged-{time.time_ns()}"
 
     def set_aside(self) -> None:
         """Start with new files: rates can be fetched again, and a service must not stay down for old ones."""
-        aside = self.path / f"appendonlydir.damaged-{time.time_ns()}"
-        self.aside = self._files.rename(aside) if self._files.exists() else None
+        self.aside = self._files.rename(self._damaged()) if self._files.exists() else None
 
     def put_back(self) -> None:
         """If new files did not help, the old ones were not the reason: memory, the disk or the binary was."""
@@ -152,7 +173,7 @@ class Engine:
     def __init__(self, folder: Path, died: Callable[[str, BaseException | str], None] = lambda *_: None) -> None:
         """`died` gets "engine" and how a dead server ended, or why it could not be started again."""
         self.folder = EngineFolder(folder)
-        self.url = f"unix://{self.folder.socket}"
+        self.url = f"unix://{quote(str(self.folder.socket))}"
         self.name = "embedded"
         self._died = died
         self._process: asyncio.subprocess.Process | None = None
@@ -203,7 +224,8 @@ class Engine:
             with contextlib.suppress(FileNotFoundError):
                 self.folder.log.replace(self.folder.log.with_suffix(".old.log"))
         elif attempt == 1:
-            await asyncio.to_thread(self.folder.repair, server, lock)
+            if loss := await asyncio.to_thread(self.folder.repair, server, lock):
+                self._died("engine", loss)
         elif attempt == 2:
             self.folder.set_aside()
         else:

