@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import resource
 import signal
 import socket
 
@@ -29,6 +30,8 @@ async def serve(settings: Settings, *, demo: bool) -> None:
     command.
     """
     _give_back_memory()
+    with contextlib.suppress(OSError, ValueError):  # macOS refuses its own hard limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     features.load(settings.features)
     # What the imports made stays. Looking through it at each collection would take a tenth of a second.
     gc.freeze()

@@ -117,26 +117,22 @@ class EngineFolder:
             else:
                 yield file.fileno()
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def check_room(self) -> None:
+        """Check that a file can be written: on a full disk the server's log stays empty, too. Raises EngineError."""
         try:
-            yield
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(bytes(4096))
         except OSError as error:
             kind = EngineNotReady if error.errno in (errno.ENOSPC, errno.EDQUOT) else EngineError
             raise kind(f"the embedded engine cannot write into {self.path}: {error.strerror}") from None
 
-    def check_room(self) -> None:
-        """Check that a file can be written: on a full disk the server's log stays empty, too. Raises EngineError."""
-        with self._writing(), tempfile.TemporaryFile(dir=self.path) as file:
-            file.write(bytes(4096))
-
     def repair(self, server: Path, lock: int) -> str:
         """Cut damaged files back to their last whole command: a loss of power leaves zeros behind it.
 
-        Returns what was cut off and where a copy is; nothing if only zeros were. Raises EngineError.
+        Returns what was cut off and where a copy is; nothing if only zeros were. Raises OSError.
         """
         files = list(self._files.glob("*"))
-        with self._writing(), tempfile.TemporaryDirectory(dir=self.path, prefix="appendonlydir.damaged-") as copy:
+        with tempfile.TemporaryDirectory(dir=self.path, prefix="appendonlydir.damaged-") as copy:
             for file in files:
                 shutil.copy2(file, copy)
             # It would cut a list of files that does not begin like one, as if that were a file of commands.
@@ -149,15 +145,13 @@ class EngineFolder:
             cut = b"".join(Path(copy, file.name).read_bytes()[file.stat().st_size :] for file in files)
             if not cut.strip(b"\0"):
                 return ""
-            commands, kept = len(re.findall(rb"\*[0-9]+\r\n\$", cut)), Path(copy).rename(self._damaged())
+            commands, kept = len(re.findall(rb"\*[0-9]+\r\n\$", cut)), Path(copy).rename(f"{copy}-{time.time_ns()}")
             return f"its files were damaged: {len(cut)} bytes with {commands} commands are cut off; a copy is {kept}"
-
-    def _damaged(self) -> Path:
-        return self.path / f"appendonlydir.damaged-{time.time_ns()}"
 
     def set_aside(self) -> None:
         """Start with new files: rates can be fetched again, and a service must not stay down for old ones."""
-        self.aside = self._files.rename(self._damaged()) if self._files.exists() else None
+        aside = self.path / f"appendonlydir.damaged-{time.time_ns()}"
+        self.aside = self._files.rename(aside) if self._files.exists() else None
 
     def put_back(self) -> None:
         """If new files did not help, the old ones were not the reason: memory, the disk or the binary was."""
@@ -252,6 +246,9 @@ class Engine:
             "appendonly": "yes",
             # Plain commands, which another version of Valkey reads.
             "aof-use-rdb-preamble": "no",
+            # An idle store writes 3 MB of leases a day. All of history is 5 MB.
+            "auto-aof-rewrite-min-size": "1mb",
+            "auto-aof-rewrite-percentage": 30,
             "maxmemory": "256mb",
             "maxmemory-policy": "noeviction",
         }

@@ -34,7 +34,7 @@ QUEUE_S = 0.1
 MOST_CONNECTIONS = 16
 LONGEST_TEXT = 300
 CANCEL_AGAIN_S = 0.5
-LEASE_S, RENEW_S = 7.0, 2.0
+LEASE_S, RENEW_S = 7.0, 3.0
 
 # redis-py's TimeoutError is not its ConnectionError, RedisClusterException is not a RedisError, sockets raise OSError.
 _TROUBLE = (errors.RedisError, errors.RedisClusterException, OSError)

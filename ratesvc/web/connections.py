@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +20,7 @@ from ratesvc.web.responses import Recall, Respond
 LINGER_S = 2.0
 """How long the body of a refused request is read, so that its sender sees the refusal."""
 PATIENCE_S = 10.0
-"""How long a request may stay unfinished, or an answer unread."""
+"""How long a new connection may stay silent, a request unfinished, or an answer unread."""
 SLOWEST_BYTES_A_S = 1000
 LOOK_S = 2.0
 """How often connections are checked."""
@@ -36,24 +37,33 @@ _MALFORMED = "This is not an HTTP/1.1 request (RFC 9112) with at most 8190 bytes
 class Connection(RequestHandler):
     """One client's connection: measures how slow the client is, and answers malformed HTTP with a problem document."""
 
-    __slots__ = ("_clock", "_unsent", "_wire", "is_answering", "unfinished_since")
+    __slots__ = ("_clock", "_unsent", "_wire", "is_answering", "silent", "unfinished_since")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.unfinished_since: float | None = None
         self.is_answering = False
+        self.silent: dict[Connection, float] = {}
+        """Connections of this listener that have sent nothing, the oldest first, and since when."""
         self._clock = asyncio.get_running_loop().time
         self._unsent: tuple[float, int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport: aiohttp forgets it when it closes, long before a slow reader has taken everything."""
         self._wire = cast("asyncio.Transport", transport)
+        self.silent[self] = self._clock()
         super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget it."""
+        self.silent.pop(self, None)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Note when a request began. The time of its answer does not count, because then the client waits for us."""
         if self.unfinished_since is None and data and not self.is_answering:
             self.unfinished_since = self._clock()
+            self.silent.pop(self, None)
         super().data_received(data)
 
     def pause_writing(self) -> None:
@@ -88,7 +98,8 @@ class Connection(RequestHandler):
         if not left:
             # The next request of a client that sends several at once is late only once the answer before is taken.
             self._unsent = None
-            return self.unfinished_since is not None and now - self.unfinished_since > PATIENCE_S
+            since = self.silent.get(self, self.unfinished_since)
+            return since is not None and now - since > PATIENCE_S
         since, unsent = self._unsent = self._unsent or (now, left)
         if now - since < PATIENCE_S:
             return False
@@ -97,8 +108,10 @@ class Connection(RequestHandler):
 
     def hang_up(self) -> None:
         """Reset the connection, so that the kernel drops unsent data, too."""
+        self.silent.pop(self, None)
         if end := self._wire.get_extra_info("socket"):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._wire.abort()
 
 
@@ -108,20 +121,27 @@ async def accepting(
     listener: socket.socket,
     recall: Recall = lambda _: None,
     install: Callable[[Connection, web.Server], None] | None = None,
+    died: Callable[[str, BaseException], None] = lambda *_: None,
 ) -> AsyncIterator[None]:
     """Answer on this socket while the context lasts. At its end finish the answers that are being sent.
 
-    `recall` gives answers for which the application is not called. `install` may change each new connection.
+    `recall` gives answers for which the application is not called. `install` may change each new connection. `died`
+    gets the name and the error of a check that failed; the next one follows.
     """
     # A client that leaves a stream gives up its place at once, by the cancellation of its handler.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=FINISH_S, handler_cancellation=True)
     await runner.setup()
     server, loop = cast("web.Server", runner.server), asyncio.get_running_loop()
     server.request_handler = guarded(server.request_handler, recall)
+    silent, files = dict[Connection, float](), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
     def connect() -> Connection:
         limits = {"keepalive_timeout": KEEP_ALIVE_S, "lingering_time": LINGER_S}
         connection = Connection(server, loop=loop, access_log=None, **limits)
+        connection.silent = silent
+        # The process needs most of its files for readers and Redis.
+        if len(silent) >= files / 4 and files != resource.RLIM_INFINITY:
+            next(iter(silent)).hang_up()
         if install:
             install(connection, server)
         return connection
@@ -129,23 +149,25 @@ async def accepting(
     # Else the kernel takes megabytes, and more only once a third is gone, so a slow reader would seem to take nothing.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_HOLDS)
     accepted = await loop.create_server(connect, sock=listener, backlog=BACKLOG)
-    looking = loop.create_task(_hang_up_on_slow_clients(server), name="slow clients")
+    looking: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal looking
+        looking = loop.call_later(LOOK_S, look)
+        try:
+            for connection in server.connections:
+                if isinstance(connection, Connection) and connection.is_too_slow(loop.time()):
+                    connection.hang_up()
+        except Exception as error:  # noqa: BLE001 -- a bug in a check must not be the end of all checks
+            died("slow clients", error)
+
+    look()
     try:
         yield
     finally:
         looking.cancel()
         accepted.close()
         await runner.cleanup()
-
-
-async def _hang_up_on_slow_clients(server: web.Server) -> None:
-    while True:
-        await asyncio.sleep(LOOK_S)
-        now = asyncio.get_running_loop().time()
-        for connection in server.connections:
-            if isinstance(connection, Connection) and connection.is_too_slow(now):
-                with suppress(OSError):
-                    connection.hang_up()
 
 
 def guarded(handler: Respond, recall: Recall) -> Respond:

@@ -74,7 +74,7 @@ def pattern_of(path: str) -> str:
 @asynccontextmanager
 async def listening(service: Service) -> AsyncIterator[str]:
     """Serve while the context lasts; yields the address to open. Raises OSError when a port is taken."""
-    server = service.settings.server
+    server, died = service.settings.server, service.telemetry.task_died
     service.telemetry.metrics.gauges.append(partial(probes.gauges, service))
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_bound(server, server.port))
@@ -87,8 +87,9 @@ async def listening(service: Service) -> AsyncIterator[str]:
             app = _public(service, public_url, probed)
             admin = stack.enter_context(_bound(server, server.admin_port))
             service.admin_url = _address(server, admin)
-            await stack.enter_async_context(accepting(_application(service, public_url, probes.routes(service)), admin))
-        await stack.enter_async_context(accepting(app, listener, **_shortcuts(service)))
+            probed = probes.routes(service)
+            await stack.enter_async_context(accepting(_application(service, public_url, probed), admin, died=died))
+        await stack.enter_async_context(accepting(app, listener, **_shortcuts(service), died=died))
         stack.callback(service.drain)
         yield address
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from conftest import Serve, Served
-from kit.bank import Bank, sheet
+from conftest import Serve, Served, eventually
+from kit.bank import Bank, around_today, sheet
 from kit.dates import FRIDAY
-from kit.http import ask, get
+from kit.http import ask, connected, get, says
 from kit.reader import p99
-from kit.service import Program, serving
+from kit.redis import RealRedis, running
+from kit.service import Program, serving, serving_by
 from kit.time import limit_s
 
 from ratesvc.web import connections
@@ -40,6 +42,27 @@ async def test_E1_five_hundred_idle_connections(demo: Program) -> None:
     assert p99(taken) <= limit_s(HONEST_S)
     for _, writer in idle:
         writer.close()
+
+
+FEW_FILES = ("sh", "-c", 'ulimit -n 200; ulimit -Sn 64; exec "$@"', "sh")
+
+
+@pytest.mark.slow
+async def test_E1_more_silent_clients_than_files(bank: Bank, tmp_path: Path) -> None:
+    """260 clients connect and send nothing, where the service may open 200 files: readers and Redis notice nothing."""
+    around_today(bank)
+    server = RealRedis(tmp_path / "redis")
+    given = {"RATESVC_CBR_MIRRORS": bank.url, "RATESVC_POLL_SECONDS": "0.5", "RATESVC_REDIS_URL": server.url}
+    with running(server), server.client() as redis:
+        async with serving_by(FEW_FILES, tmp_path, **given) as program, AsyncExitStack() as stack:
+            await program.ready()
+            for _ in range(260):
+                await stack.enter_async_context(connected(program.url))
+            for _ in range(20):
+                redis.client_kill_filter(_type="normal", skipme=True)  # it needs new connections to Redis, too
+                assert (await program.get("/v1/rates"))[0] == 200
+            await eventually(lambda: says(program, "/metrics", b"ratesvc_redis_up 1.0"))
+    assert "Too many open files" not in (tmp_path / "errors.log").read_text()
 
 
 CHUNKED = "Transfer-Encoding: chunked"

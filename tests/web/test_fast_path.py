@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import Serve, Served, in_nightly
+from kit import http
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY
 from kit.http import answer_from, ending, get
@@ -147,12 +148,16 @@ async def test_both_paths_give_the_same_bytes(
 async def test_a_request_that_stays_unfinished_is_hung_up_on(
     both: tuple[Served, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On both paths, also after a whole request. A client that pauses between requests is left alone."""
+    """On both paths, also after a whole request. A client that pauses between requests is left alone.
+
+    A client that connects and sends nothing is hung up on, too.
+    """
     monkeypatch.setattr(connections, "PATIENCE_S", 0.1)
     for url in (both[0].url, both[1]):
-        async with connected(url, url, url) as (honest, fresh, used), asyncio.timeout(60):
+        async with connected(url, url, url) as (honest, fresh, used), http.connected(url) as (silent, _):
             answer = await used.ask(get("/v1/rates"))
             assert await honest.ask(get("/v1/rates")) == answer
+            assert await asyncio.wait_for(ending(silent), 60) == b""
             assert await asyncio.gather(*(slow.ask(b"GET / HTTP/1.1\r\n") for slow in (fresh, used))) == [b"", b""]
             assert await honest.ask(get("/v1/rates")) == answer
 

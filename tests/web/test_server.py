@@ -15,8 +15,9 @@ from aiohttp import web
 from conftest import Clock, Serve, Served, but, eventually, not_here
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY
-from kit.http import fetched
+from kit.http import asking, connected, ending, fetched, get
 from kit.service import listens
+from structlog.testing import capture_logs
 
 from ratesvc.config import Settings
 from ratesvc.errors import ConfigError
@@ -150,6 +151,43 @@ async def test_a_client_that_is_too_slow_gets_no_more_bytes() -> None:
         with pytest.raises(ConnectionResetError):
             await reader.read()
         writer.close()
+
+
+async def test_silent_connections_take_a_quarter_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that has been silent for longest makes room for the next. One that has sent something stays."""
+    monkeypatch.setattr("ratesvc.web.connections.resource.getrlimit", lambda _: (8, 8))
+    app, listener = web.Application(), socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    url = "http://{}:{}".format(*listener.getsockname())
+    async with connections.accepting(app, listener), asking(url) as used:
+        assert (await used(get("/"))).status == 404
+        async with connected(url) as (oldest, _), connected(url) as (older, _), connected(url) as (newest, _):
+            assert await ending(oldest) == b""
+            async with asking(url) as another:
+                assert await ending(older) == b""
+                assert [(await one(get("/"))).status for one in (another, used)] == [404, 404]
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(newest.read(), 0.05)
+
+
+async def test_a_check_of_all_connections_that_fails_is_not_the_last(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told and counted like a task that is started again."""
+    monkeypatch.setattr(connections, "LOOK_S", 0.01)
+    checks = iter([ZeroDivisionError])
+
+    def is_too_slow(*_: object) -> bool:
+        for error in checks:
+            raise error
+        return True
+
+    async with serve() as served, connected(served.url) as (reader, _):
+        monkeypatch.setattr(connections.Connection, "is_too_slow", is_too_slow)
+        with capture_logs() as logged:
+            assert await ending(reader) == b""
+        assert 'task_restarts_total{task="slow clients"} 1.0' in served.service.telemetry.metrics.text().decode()
+    assert [line["task"] for line in logged if line["event"] == "task_died"] == ["slow clients"]
 
 
 async def test_a_stop_refuses_new_connections_while_it_finishes_answers() -> None:
