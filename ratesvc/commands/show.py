@@ -51,6 +51,8 @@ async def stored_or_fetched(service: Service, day: date | None) -> InForce:
     if service.history.certain_on(day):
         return on_day(service.history, day, service.clock())
     cycle = await service.refresher.ask_without_lease(day)
+    if trouble := service.telemetry.trouble:
+        click.echo(f"ratesvc: without what is stored, these are the Bank's figures of now: {trouble}", err=True)
     try:
         return on_day(service.history, day, service.clock())
     except (HistoryLoading, NoSheet, NotYetSet) as error:

@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Self
@@ -32,6 +32,7 @@ from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 CHANCE = SystemRandom()
+LONGEST_POLL = timedelta(minutes=1)
 SWITCH_S = 0.001
 """After so long a thread that renders gives way to the event loop. Python's own interval is five times as long."""
 
@@ -169,6 +170,9 @@ class Service:
             with contextlib.suppress(StoreUnavailable):
                 if await self.store.poll_lease.take():
                     self.schedule.poll_in(0)
+                elif self.telemetry.last_attempt and self.clock() - self.telemetry.last_attempt > LONGEST_POLL:
+                    # After a failed poll the other replica would have released the lease.
+                    self.telemetry.failures = 0
 
     async def _compare(self) -> None:
         try:
@@ -288,7 +292,7 @@ class Service:
         missing = self.history.days_to_backfill(self.clock()) if self.history.coverage else []
         return {
             "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest, self.refresher.taken_back),
-            "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures),
+            "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures, telemetry.last_failed),
             "cbr:mirrors": health.mirrors(self.client.mirrors),
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),

@@ -51,8 +51,13 @@ def sheet(snapshot: Snapshot | None, newest: Revision | None, taken_back: Collec
     }
 
 
-def fetch(cycle: Cycle | None, failures: int) -> Check:
-    """The outcome of the last request to the Bank; `failures` counts those since it last answered this replica."""
+def fetch(cycle: Cycle | None, failures: int, failed: Cycle | None = None) -> Check:
+    """The outcome of the last request to the Bank; `failures` counts those since it last answered.
+
+    A replica that waits for the poll of another one repeats its own last `failed` cycle until that poll succeeds.
+    """
+    if cycle and cycle.outcome == "skipped" and failures:
+        cycle = failed
     if cycle is None:
         return {"status": "pass", "observedValue": "not yet asked"}
     if not cycle.has_failed:

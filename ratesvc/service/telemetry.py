@@ -155,6 +155,7 @@ class Telemetry:
         self.metrics = Metrics()
         self.log = structlog.get_logger("ratesvc")
         self.last_cycle: Cycle | None = None
+        self.last_failed: Cycle | None = None
         self.last_attempt: datetime | None = None
         self.last_success: datetime | None = None
         self.failures = 0
@@ -188,6 +189,7 @@ class Telemetry:
         # polls fail would ask in turn without a pause.
         if cycle.has_failed:
             self.failures += 1
+            self.last_failed = cycle
         elif cycle.outcome != "skipped":
             self.failures, self.last_success = 0, self.last_attempt
         self.metrics.fetches.labels(cycle.failure.kind if cycle.failure and cycle.has_failed else cycle.outcome).inc()

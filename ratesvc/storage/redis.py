@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ _KINDS: dict[str, tuple[type[Exception], ...]] = {
     "refused": (errors.RedisError,),
 }
 """The kinds of StoreUnavailable. The first that fits counts, since redis-py's errors inherit from each other."""
+_PIPED = re.compile(r"(?s)Command # \d+ \((\S+(?: \S+)?).*\) of pipeline caused error: (?:\(.)?(.*?)(?:.,\))?$")
 _GONE = ("auth", "loading", "timeout", "connection", "answer")
 
 
@@ -161,7 +163,8 @@ class RedisConnection:
             raise trouble from None
 
     async def _failed(self, error: Exception) -> StoreUnavailable:
-        trouble = StoreUnavailable(f"Redis: {self._text_of(error)}", kind_of(error))
+        kind = kind_of(error)
+        trouble = StoreUnavailable(f"Redis: {kind}: {self._text_of(error)}", kind)
         # A Redis that forbids this user one command still answers the others.
         self.refusing |= trouble.kind not in _GONE or isinstance(error, errors.NoPermissionError)
         # After a demotion, or an answer that makes no sense, the next command needs a new connection.
@@ -171,8 +174,9 @@ class RedisConnection:
         return trouble
 
     def _text_of(self, error: Exception) -> str:
+        # redis-py puts the whole command before the sentence. Its key helps, and its value may be a token.
+        text = _PIPED.sub(r"\2 (\1)", str(error) or type(error).__name__)
         # Redis repeats the arguments of an unknown command, and AUTH with a damaged byte is one.
-        text = f"{type(error).__name__}: {error}"
         for secret in self._secrets:
             text = text.replace(secret, "***")
         # Not cut before, because a half of a secret would stay.

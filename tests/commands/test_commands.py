@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from conftest import Clock, but
 from kit.bank import Bank, around_today, daily_xml, sheet, unavailable, workdays
+from kit.service import run
 from kit.sheets import all_times, changed, times
 from redis import Redis as Client
 
@@ -67,6 +68,18 @@ async def test_a_sheet_that_is_held_back_is_no_answer_for_its_day(bank: Bank, se
     bank.publish(all_times(sheet(date(2026, 4, 25)), "10"))
     with pytest.raises(RatesvcError, match=r"sheet of 2026-04-25 is held back \(power"):
         await stored_or_fetched(service, date(2026, 4, 25))
+
+
+@pytest.mark.slow
+async def test_what_is_shown_without_redis_says_so(bank: Bank, tmp_path: Path) -> None:
+    """On standard error, because standard output may be read by a program."""
+    around_today(bank)
+    code, out, err = await run(
+        tmp_path, "show", "USD", "--json", RATESVC_REDIS_URL="redis://127.0.0.1:1", RATESVC_CBR_MIRRORS=bank.url
+    )
+    assert (code, list(json.loads(out)["rates"])) == (0, ["USD"])
+    assert err.count("\n") == 1
+    assert "Redis: connection: " in err
 
 
 # Backfill

@@ -136,7 +136,9 @@ async def test_each_gauge_of_a_refresh_shows_what_its_name_says(
     await store.poll_lease.release()
     bank.misbehave = None
     bank.publish(sheet(date(2026, 4, 30)))
-    await served.service.poll()
+    with capture_logs() as logged:
+        await served.service.poll()
+    assert [line["host"] for line in logged if line["event"] == "mirror_back"] == [bank.url.removeprefix("http://")]
     found = await gauges(served)
     assert found["lease_held"] == 1
     assert found["sheet_first_seen_timestamp_seconds"] == clock().timestamp()

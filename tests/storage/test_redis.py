@@ -347,3 +347,15 @@ async def test_a_stop_while_redis_hangs_is_orderly(
         await program.stops()
         tls_redis.signal(signal.SIGCONT)
     assert "internal error" not in (tmp_path / "errors.log").read_text()
+
+
+async def test_an_error_says_its_kind_and_the_sentence_of_redis_but_no_value(tmp_path: Path) -> None:
+    """redis-py repeats the whole command, which has the token of a lease."""
+    full = RealRedis(tmp_path, maxmemory=1)
+    with running(full):
+        store = Store(RedisConnection(full.url), "x", lambda: "a-token")
+        with pytest.raises(StoreUnavailable) as caught:
+            await store.poll_lease.take()
+        await store.close()
+    said = "Redis: memory: command not allowed when used memory > 'maxmemory'. (SET {x}:v2:lease:poll)"
+    assert str(caught.value) == said

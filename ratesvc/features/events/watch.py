@@ -52,6 +52,13 @@ class _Event(NamedTuple):
     data: bytes
 
 
+class _Problem(msgspec.Struct):
+    """What counts of a problem document."""
+
+    type: str = ""
+    detail: str = ""
+
+
 class _Row(msgspec.Struct):
     """What the text shows of a currency."""
 
@@ -101,7 +108,8 @@ class _Watch:
         while True:
             try:
                 await self.read()
-            except (aiohttp.ClientError, TimeoutError, _NotDelivered) as error:
+            except (aiohttp.ClientError, TimeoutError, _NotDelivered, msgspec.MsgspecError, ValueError) as error:
+                # What is damaged raises the last two. A proxy may write anything, also in the name of JSON.
                 text, now = str(error) or type(error).__name__, time.monotonic()
                 self._say(f"{text}; trying again")
                 failing_since, self.failures = failing_since if self.failures else now, self.failures + 1
@@ -112,7 +120,8 @@ class _Watch:
     async def read(self) -> None:
         """Deliver events until the stream ends.
 
-        Raises _NotDelivered, BadRequest for a currency that does not exist, TimeoutError, and aiohttp's errors.
+        Raises _NotDelivered, BadRequest for a currency that does not exist, TimeoutError, aiohttp's errors, and
+        MsgspecError or ValueError for an answer that is damaged.
         """
         await self._rates(None, self.codes)
         headers, is_empty = {"Last-Event-ID": self.place} if self.place else {}, True
@@ -170,12 +179,12 @@ class _Watch:
             body, is_json = await answer.read(), answer.content_type.endswith("json")
             if answer.status == HTTPStatus.OK and is_json:
                 return body
-            problem = msgspec.json.decode(body) if is_json else {}
-        if problem.get("type") == UNKNOWN and sheet and codes:
+            problem = msgspec.json.decode(body, type=_Problem) if is_json else _Problem()
+        if problem.type == UNKNOWN and sheet and codes:
             # The Bank has dropped them. The event is told all the same.
             return await self._rates(sheet, ())
-        if problem.get("type") == UNKNOWN:
-            raise BadRequest(problem["detail"])
+        if problem.type == UNKNOWN:
+            raise BadRequest(problem.detail)
         raise _NotDelivered(f"{answer.url} answers {answer.status} ({answer.content_type})")
 
     async def _deliver(self, line: bytes) -> None:

@@ -270,6 +270,46 @@ async def test_a_page_in_place_of_an_answer_is_a_failure_and_no_internal_error(p
             await reader(http, url).read()
 
 
+DAMAGED = {
+    "half a JSON": (200, b'{"rates": {"USD": '),
+    "a list": (200, b"[]"),
+    "null": (200, b"null"),
+    "other bytes": (200, b"\xcf\xf0"),
+    "a page in the name of JSON": (502, b"<h1>Bad gateway</h1>"),
+    "a list for a problem": (503, b"[]"),
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/rates/2026-04-24", "/v1/events"])
+@pytest.mark.parametrize("damaged", DAMAGED)
+async def test_a_damaged_answer_is_tried_again(
+    damaged: str, path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no internal error, and the event comes once the answer is right."""
+    (status, body), tries = DAMAGED[damaged], list[str]()
+
+    async def answer(request: web.Request) -> web.Response:
+        is_stream = request.path == "/v1/events"
+        is_damaged = request.path == path and not tries
+        if not is_stream:
+            given = (status, body) if is_damaged else (200, b"{}")
+            return web.Response(status=given[0], body=given[1], content_type="application/json")
+        data = body.replace(b"\n", b"") if is_damaged else b'{"effective_date": "2026-04-24", "revision": 2}'
+        block = b"event: revision\nid: %s\ndata: %s\n\n" % (B.encode(), data)
+        return web.Response(body=block, content_type="text/event-stream")
+
+    async def sleep(_: float) -> None:
+        tries.append("")
+        if len(tries) == 2:
+            raise EOFError
+
+    monkeypatch.setattr(watch, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+    async with answering(answer) as url, aiohttp.ClientSession() as http:
+        with pytest.raises(EOFError):
+            await reader(http, url, place=A).go_on()
+    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["revision"]
+
+
 @pytest.mark.parametrize("left", [b"", b"\0\0\0", b"2026-04-24\n2026-04-25"], ids=["empty", "zeros", "two lines"])
 def test_a_state_file_that_a_crash_damaged_loses_no_event(tmp_path: Path, left: bytes) -> None:
     """The service gets an id that is none, so it says that everything is to be fetched again."""
