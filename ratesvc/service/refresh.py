@@ -279,7 +279,7 @@ class Refresher:
         if admission.decision is Decision.ACCEPT:
             self._unconfirmed.sightings.pop(admission.effective_date, None)
             draft.take(admission.revision(number, self.moment()), raw)
-            await self._drop(raw)
+            await self._drop(raw, admission.effective_date)
             return
         draft.cycle.held_back[admission.effective_date] = admission
         if admission.decision is Decision.QUARANTINE:
@@ -350,11 +350,13 @@ class Refresher:
             if error.reason in SUSPICIOUS and error.raw:
                 await self._quarantine(Case(None, self.moment(), (str(error),), error.raw), error.reason, draft)
 
-    async def _drop(self, raw: bytes) -> None:
-        """An admitted document does not wait any more: its second one came late, or a person released it just now."""
+    async def _drop(self, raw: bytes, day: date | None = None) -> None:
+        """A document that is held does not wait any more, nor do others of its `day` if it was just admitted."""
         if self.store.quarantine.count:
             with contextlib.suppress(StoreUnavailable):
-                await self.store.quarantine.drop([name_of(raw)])
+                cases = await self.store.quarantine.cases() if day else []
+                others = [case.name for case in cases if case.effective_date == day]
+                await self.store.quarantine.drop([name_of(raw), *others])
 
     async def _quarantine(self, case: Case, reason: str, draft: _Draft) -> None:
         # Without Redis it is put aside at the next poll, because the Bank still says the same then.

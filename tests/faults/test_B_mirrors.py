@@ -34,14 +34,14 @@ class Story:
     served: Served | None = None
 
     def becomes(self, name: str, *state: str) -> None:
-        """It is right, down, lies about the newest euro, has a corrected zloty, lags, or has lost the newest sheet."""
+        """It is right, down, lies about the newest euro, has a corrected or slipped zloty, lags, or lost the newest."""
         bank, self.states[name] = self.banks[name], [*state]
         bank.documents.clear()
         bank.series.clear()
         bank.misbehave = unavailable if "down" in state else None
         lag = next((int(word) for word in state if word.isdigit()), 0)
         *older, newest = (plausible(day) for day in self.days[: len(self.days) - lag])
-        factors = {"lies": {"EUR": times("1.01")}, "corrected": {"PLN": times("1.01")}}
+        factors = {"lies": {"EUR": times("1.01")}, "corrected": {"PLN": times("1.01")}, "slipped": {"PLN": times("10")}}
         bank.publish(*older, changed(newest, **factors.get(state[0], {})))
 
     def next_day(self) -> None:
@@ -91,6 +91,10 @@ async def step(story: Story, word: str) -> list[str]:
                 told += await polls(story, 2)
             dayless = Counter(re.sub(r"[0-9-]{10}", "that day", line) for line in told)
             return [f"{line}, {count} times" for line, count in dayless.items()]
+        case ["quarantine"]:
+            assert story.served
+            waiting = await story.served.service.quarantine.cases()
+            return [f"quarantine: {case.effective_date} {' '.join(case.reasons)}" for case in waiting] or ["none waits"]
         case ["health"]:
             assert story.served
             checks = story.served.service.health()

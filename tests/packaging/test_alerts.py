@@ -11,11 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from conftest import program
-from kit.service import ROOT, output_of
+from conftest import Serve, program
+from kit.bank import Bank, sheet, unavailable
+from kit.dates import FRIDAY, THURSDAY
+from kit.service import ROOT, finished, output_of
 
 FOLDER = ROOT / "deploy/prometheus"
 DASHBOARD = ROOT / "deploy/grafana/ratesvc.json"
+GUIDE = (ROOT / "docs/deploying.md").read_text("utf-8")
 HANDBOOK = (ROOT / "docs/operating.md").read_text("utf-8")
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_bytes())["groups"] for rule in group["rules"]
@@ -28,7 +31,7 @@ def promtool(*words: str | Path) -> str:
     return output_of(program("promtool"), *words, folder=FOLDER)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_each_alert_fires_when_it_should_and_is_silent_when_not() -> None:
     """deploy/prometheus/alerts.test.yml holds, and has moments of both kinds for every alert."""
     promtool("test", "rules", "alerts.test.yml")
@@ -45,10 +48,58 @@ def test_each_alert_names_its_entry_in_the_handbook() -> None:
     entries = dict(re.findall(r"^### (Ratesvc\w+)\n\n\*\*(Page|Ticket)\.\*\*", HANDBOOK, re.MULTILINE))
     assert entries == {name: rule["labels"]["severity"].capitalize() for name, rule in ALERTS.items()}
     for name, rule in ALERTS.items():
-        assert rule["annotations"].keys() == {"summary", "description", "runbook"}
-        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+        page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
         assert (ROOT / page).read_text("utf-8") == HANDBOOK
         assert anchor == name.lower()
+
+
+def test_one_command_of_the_guide_puts_the_address_of_the_handbook_into_each_alert(tmp_path: Path) -> None:
+    """The result still has the same rules."""
+    (command,) = re.findall(r"^(sed -i .*) deploy/prometheus/alerts.yml$", GUIDE, re.MULTILINE)
+    file = tmp_path / "alerts.yml"
+    file.write_bytes((FOLDER / "alerts.yml").read_bytes())
+    output_of("sh", "-c", f"{command} {file}")
+    anchor = "https://git.example/ratesvc/blob/main/docs/operating.md#ratesvc"
+    assert file.read_text("utf-8").count(f"runbook_url: {anchor}") == len(ALERTS)
+    assert len(yaml.safe_load(file.read_bytes())["groups"]) == 2
+
+
+@pytest.mark.slow
+async def test_one_line_of_cron_tells_what_health_does_not_pass(bank: Bank, serve_whole: Serve, tmp_path: Path) -> None:
+    """It prints nothing, and cron mails nothing, while all is well. Also a service that does not answer is mailed."""
+    (line,) = re.findall(r"^5 \* \* \* \* root (curl .*)$", GUIDE, re.MULTILINE)
+    assert "%" not in line  # cron takes it for the end of the line
+    program("curl")
+    bank.publish(sheet(FRIDAY), sheet(THURSDAY))
+    async with serve_whole() as served:
+
+        async def mailed() -> str:
+            _, out, err = await finished("sh", "-c", line.replace("localhost:8080", url), cwd=tmp_path)
+            return out + err
+
+        url = served.url
+        assert await mailed() == ""
+        bank.misbehave = unavailable
+        await served.service.poll()
+        assert "status: 503" in await mailed()
+        url = "localhost:1"
+        assert "onnect" in await mailed()
+
+
+def test_alertmanager_takes_the_example_which_sends_a_page_and_a_ticket_to_people() -> None:
+    """Each urgency of our rules has a receiver with an address, on the port that prometheus.yml names."""
+    amtool, file = program("amtool"), "alertmanager.yml"
+    assert "2 receivers" in output_of(amtool, "check-config", file, folder=FOLDER)
+    settings = yaml.safe_load((FOLDER / file).read_bytes())
+    mailed = {one["name"] for one in settings["receivers"] if one["email_configs"][0]["to"]}
+    for severity in {rule["labels"]["severity"] for rule in ALERTS.values()}:
+        asked = ("config", "routes", "test", f"--config.file={file}", f"severity={severity}")
+        routed = output_of(amtool, *asked, folder=FOLDER).split()[-1]
+        assert routed == {"page": "on-call", "ticket": "tickets"}[severity]
+        assert routed in mailed
+    alerting = yaml.safe_load((FOLDER / "prometheus.yml").read_bytes())["alerting"]["alertmanagers"]
+    assert alerting == [{"static_configs": [{"targets": ["127.0.0.1:9093"]}]}]  # Alertmanager's own default
 
 
 def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
