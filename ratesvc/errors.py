@@ -102,7 +102,7 @@ class FetchFailed(RatesvcError):
     def hint(self) -> str:
         """What helps, if that is known."""
         if self.kind == "tls":
-            return "RATESVC_CBR_CA_FILE names a file of authorities to trust, such as a proxy's"
+            return "the authority that signed it, such as a proxy's, must be in the file of RATESVC_CBR_CA_FILE"
         return "--demo works without the network" if self.kind in ("connect", "dns") else ""
 
     @property

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from ssl import VERIFY_X509_STRICT
 from typing import Any, TypeVar, cast
 
 from redis import exceptions as errors
@@ -25,7 +26,7 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from ratesvc.errors import StoreUnavailable
-from ratesvc.storage.address import TLS_OPTIONS, RedisAddress
+from ratesvc.storage.address import AUTHORITIES, TLS_OPTIONS, RedisAddress
 
 T = TypeVar("T")
 
@@ -91,7 +92,9 @@ def connect(url: str) -> Redis:
 
 
 def _options(address: RedisAddress) -> dict[str, Any]:
-    tls = {name: file for name, file in address.options.items() if address.tls and name in TLS_OPTIONS}
+    tls: dict[str, Any] = {name: file for name, file in address.options.items() if address.tls and name in TLS_OPTIONS}
+    if AUTHORITIES in tls:
+        tls["ssl_exclude_verify_flags"] = [VERIFY_X509_STRICT]  # for the same reason as in bank/client.py
     return {
         "username": address.username,
         "password": address.password,

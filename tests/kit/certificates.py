@@ -18,7 +18,7 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self._binary = program("openssl")
         self.folder = folder
-        self._make("root", *SIGNS)
+        self._make("root")  # as people make one, without keyUsage
         self._make("other", *SIGNS)
         self._make("middle", *SIGNS, signer="root")
 
