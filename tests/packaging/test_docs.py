@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ratesvc.render.openapi import Site
 from ratesvc.storage.address import RedisAddress
 
 DOCS = ROOT / "docs"
+IMPORTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
 OPERATIONS = openapi_json.operations(Site("http://localhost:8080"), date(2022, 11, 18))
 PAGES = {f"{file.relative_to(DOCS)}": file.read_text("utf-8") for file in DOCS.rglob("*.md")}
 OUTSIDE = re.compile(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
@@ -95,12 +97,20 @@ def test_files_that_pages_name_exist() -> None:
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
-def test_the_readme_names_every_module_of_the_core() -> None:
-    """Each in the line of its folder."""
-    (tree,) = re.findall(r"^ratesvc/\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    lines = dict(re.findall(r"^  (\w+)/(.*?)(?=^  \w)", tree, re.MULTILINE | re.DOTALL))
-    named = {name: sorted(re.findall(r"\w+\.py", text)) for name, text in lines.items()}
-    assert named == {name: sorted(file.name for file in (ROOT / "ratesvc" / name).glob("[a-z]*.py")) for name in lines}
+def test_the_map_names_every_module_of_the_core_and_every_feature() -> None:
+    """ARCHITECTURE.md has each module in the row of its folder; folders are in the order in which they may import."""
+    package, page = ROOT / "ratesvc", (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+(?:/|\.py))` \| (.*) \|$", page.partition("| folder |")[2], re.MULTILINE))
+    folders = [one for one in package.iterdir() if (one / "__init__.py").exists()]
+    there = {f"{one.name}/": sorted(file.name for file in one.glob("[a-z]*.py")) for one in folders}
+    named = {name: sorted(re.findall(r"`(\w+\.py)`", rows[name])) for name in rows if name in there}
+    assert named == there
+    (layers,) = (one["layers"] for one in IMPORTS if one.get("containers") == ["ratesvc"])
+    order = [name for layer in layers for name in layer.split(" | ") if name != "__main__"]
+    assert [name.removesuffix("/").removesuffix(".py") for name in rows if (package / name).exists()] == order
+    features = {one.name for one in (package / "features").iterdir() if (one / "__init__.py").exists()}
+    told = page.partition("| feature |")[2].partition("\n\n")[0]
+    assert [name for name in sorted(features) if not re.search(rf"`{name}/?`", told)] == []
 
 
 def test_the_service_understands_the_addresses_of_redis_in_the_handbook() -> None:
