@@ -71,6 +71,13 @@ def test_everything_declared_is_locked() -> None:
         assert missed == [], lock
 
 
+def test_the_map_says_of_each_library_what_would_be_lost() -> None:
+    """The table in ARCHITECTURE.md has what pyproject.toml declares, and nothing else."""
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8").partition("## Libraries\n")[2].partition("\n## ")[0]
+    told = [name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`([\w-]+)", row)]
+    assert sorted(told) == sorted(Requirement(one).name for one in [*PROJECT["dependencies"], *OPTIONAL["png"]])
+
+
 @pytest.mark.nightly
 def test_zizmor_finds_nothing(tmp_path: Path) -> None:
     """Neither in the workflows nor in dependabot.yml; and it would: one action by its tag is found."""
