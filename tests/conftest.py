@@ -48,8 +48,6 @@ pytest_plugins = ["kit.guardian", "kit.guarded", "kit.browser"]
 
 # With LONG_FAULTS=1 fault tests run for the time and number of the table, else for as much as shows the same.
 LONG = bool(os.environ.get("LONG_FAULTS"))
-# The recorded documents of the Bank lie beside the project, and are no part of it.
-RECORDED = Path(__file__).parents[2] / "shared" / "cbr"
 MIDNIGHT_S = 90.0
 
 # The time of an example depends on other programs; print_blob repeats a failure on another machine.
@@ -159,14 +157,6 @@ def pytest_runtest_setup() -> None:
     left_s = (midnight - now).total_seconds()
     if left_s < MIDNIGHT_S:
         time.sleep(left_s + 1)
-
-
-@pytest.fixture(scope="session")
-def recordings() -> Path:
-    """The folder of the Bank's recorded documents and figures."""
-    if not RECORDED.exists():
-        not_here(f"the recordings {RECORDED}")
-    return RECORDED
 
 
 def in_nightly(*values: Any) -> list[Any]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from csv import DictReader
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -17,7 +14,7 @@ from kit import cases
 from kit.recorded import unit_rates
 from kit.sheets import changed, plausible, times, without
 
-from ratesvc.bank.admission import PEGS, Admission, Decision, Recent, assess, check_sheet, suspect_days
+from ratesvc.bank.admission import PEGS, Decision, Recent, assess, check_sheet, suspect_days
 from ratesvc.domain.columns import Column, Coverage, with_revision
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Quote, Revision, Sheet
@@ -152,44 +149,6 @@ def test_b14_a_real_crisis_is_admitted_at_once_or_once_confirmed(day: str, decis
     days = sorted(one for one in figures if one <= date.fromisoformat(day))[-3:]
     *before, newest = (Sheet(one, tuple(row(code, str(rate)) for code, rate in figures[one].items())) for one in days)
     assert assess(newest, Recent(before)).decision is decision
-
-
-def replayed(folder: Path) -> dict[date, Admission]:
-    """What the rules say about each recorded sheet. Days that the Bank's export of the dollar lacks have none."""
-    days: dict[date, list[Quote]] = defaultdict(list)
-    with (folder / "usd.csv").open() as dollars, (folder / "unit_rates.csv").open() as rates:
-        real = {one["date"] for one in DictReader(dollars)}
-        for day, code, rate in map(dict.values, DictReader(rates)):
-            if day in real:
-                days[date.fromisoformat(day)].append(row(code, rate))
-    recent, found = Recent(), dict[date, Admission]()
-    for day in sorted(days):
-        sheet = Sheet(day, tuple(days[day]))
-        found[day] = assess(sheet, recent)
-        recent.add(sheet)
-    return found
-
-
-@pytest.mark.nightly
-def test_thirty_years_of_real_sheets(recordings: Path) -> None:
-    """What the rules say about recorded history. No real crisis is refused."""
-    found = replayed(recordings / "history")
-    counts = Counter(assessment.decision for assessment in found.values())
-    assert (len(found), counts[CONFIRM], counts[QUARANTINE]) == (6973, 113, 9)
-    # Since 1997 only days on which the recording keeps one code where the Bank's document changed it, or its table.
-    quarantined = [
-        str(day) for day, assessment in found.items() if assessment.decision is QUARANTINE and day.year >= 1997
-    ]
-    assert quarantined == ["2005-01-01", "2005-07-01", "2016-07-01"]
-    # Nor does the table that was set once a month until 2009 look as if rows were lost on the next day.
-    assert [day for day, one in found.items() if "shrunk" in one.flags and day.year >= 1997] == []
-    assert found[date(1998, 1, 1)].decision is ACCEPT
-    assert {found[date(1998, 9, day)].decision for day in (5, 10, 15, 17)} == {CONFIRM}
-    assert found[date(1994, 10, 12)].decision is CONFIRM
-    assert found[date(2017, 9, 6)].flags == ("large_move",)
-    for year in (2014, 2022):
-        common = [r for day, v in found.items() if day.year == year for r in v.findings if r.text.startswith("all")]
-        assert common == []
 
 
 # What is decided

@@ -1,4 +1,4 @@
-"""The parser and the answers over real days: those that come with the tests, and all that lie beside the project."""
+"""The parser and the answers over documents that the Bank, its firewall and another bank really sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Clock, Serve
 from kit.bank import Bank
-from kit.recorded import DATED, FOLDER, documents, effective_dates
+from kit.recorded import FOLDER, documents
 
 from ratesvc.bank import xml
 from ratesvc.bank.admission import check_sheet
@@ -24,24 +24,19 @@ DAYS = sorted(documents())
 CALENDAR = WorkCalendar()
 
 
-def originals(folder: Path, kind: str) -> list[Path]:
-    """The Bank's documents of this kind."""
-    found = sorted(folder.glob(kind))
-    assert found
-    return found
-
-
+ORIGINALS = FOLDER / "documents"
+ENGLISH = ORIGINALS / "2023-03-16.en.xml"
+DAILY = sorted(ORIGINALS.glob("????-??-??.xml"))
 REASONS = {
-    "antibot_constructed.html": "html",
     "antibot_fragment_2022-02-27.html": "html",
     "declared_cp1251_body_utf8.xml": "encoding",
-    "declared_utf8_body_cp1251.xml": "encoding",
     "dynamic_empty_range.xml": "structure",
-    "error_in_parameters.xml": "parameters",
     "error_in_parameters_crlf.xml": "parameters",
     "national_bank_of_moldova_2018-02-13.xml": "encoding",
     "truncated.xml": "malformed",
 }
+"""Why each of the others is refused."""
+SERIES = ORIGINALS / "R01235_2026-03-01_2026-03-05.xml"
 
 
 def printed(raw: bytes) -> dict[str, tuple[str, str, str, str]]:
@@ -85,52 +80,42 @@ async def test_a_recorded_sheet_comes_out_exact_to_the_last_digit(
     assert not re.search(r"\d[eE][-+]?\d", body)
 
 
-def test_the_days_that_come_with_the_tests_are_the_banks(recordings: Path) -> None:
-    """Byte for byte, but for blanks between the elements of 2013; and the unit rates are those of its export."""
-    for day, document in documents().items():
-        original = (recordings / "daily" / f"{day}.xml").read_bytes()
-        assert document.split() == original.split() if day.year == 2013 else document == original
-    lines = set((recordings / "history" / "unit_rates.csv").read_text("utf-8").splitlines())
-    for line in (FOLDER / "unit_rates.csv").read_text("utf-8").splitlines()[1:]:
-        assert line in lines
-    dollars = (recordings / "history" / "usd.csv").read_text("utf-8").splitlines()[1:]
-    assert effective_dates() == {day for day in (date.fromisoformat(line[:10]) for line in dollars) if day >= DATED[0]}
+def test_the_days_of_the_tests_are_the_banks() -> None:
+    """Byte for byte, but for blanks between the elements of 2013: so other tests may make documents of figures."""
+    assert len(DAILY) == 4
+    for path in DAILY:
+        made, original = documents()[date.fromisoformat(path.stem)], path.read_bytes()
+        assert made.split() == original.split() if path.stem < "2014" else made == original
 
 
-def test_every_original_is_read_exactly(recordings: Path) -> None:
-    """24 daily sheets and three in English: every figure as printed, within the rules, and written as the Bank does."""
-    paths = [*originals(recordings, "daily/*.xml"), *originals(recordings, "daily_eng/*.xml")]
-    assert len(paths) == 27
-    for path in paths:
-        raw = path.read_bytes()
-        sheet = parse_daily(raw)
-        check_sheet(sheet, today=sheet.effective_date)
-        assert {
-            one.code: (one.numeric_code, one.cbr_id, str(one.nominal), f"{one.value:.4f}".replace(".", ","))
-            for one in sheet.quotes
-        } == printed(raw), path
-        if path.parent.name == "daily" and path.stem >= "2023-10":
-            assert xml.write_daily(sheet) == raw, path
+@pytest.mark.parametrize("path", [*DAILY, ENGLISH], ids=lambda path: path.stem)
+def test_every_original_is_read_exactly(path: Path) -> None:
+    """Every figure as printed, within the rules, and written as the Bank does today."""
+    raw = path.read_bytes()
+    sheet = parse_daily(raw)
+    check_sheet(sheet, today=sheet.effective_date)
+    assert {
+        one.code: (one.numeric_code, one.cbr_id, str(one.nominal), f"{one.value:.4f}".replace(".", ","))
+        for one in sheet.quotes
+    } == printed(raw)
+    assert xml.write_daily(sheet) == raw or path.stem != "2026-04-25"
 
 
-def test_every_broken_original_is_refused_with_its_own_reason(recordings: Path) -> None:
-    """Documents that the Bank, its firewall and another bank really sent."""
-    paths = originals(recordings, "broken/*")
-    assert {path.name for path in paths} == REASONS.keys()
-    for path in paths:
+def test_every_broken_original_is_refused_with_its_own_reason() -> None:
+    """No document is left out."""
+    assert {one.name for one in ORIGINALS.iterdir()} - REASONS.keys() == {one.name for one in (*DAILY, ENGLISH, SERIES)}
+    for name, reason in REASONS.items():
         with pytest.raises(BadDocument) as caught:
-            parse_daily(path.read_bytes())
-        assert (path.name, caught.value.reason) == (path.name, REASONS[path.name])
+            parse_daily((ORIGINALS / name).read_bytes())
+        assert (name, caught.value.reason) == (name, reason)
 
 
-def test_our_writing_of_a_series_is_the_banks(recordings: Path) -> None:
-    """Byte for byte, every currency of March 2026."""
-    paths = originals(recordings, "dynamic/*_2026-*.xml")
-    assert len(paths) == 54
-    for path in paths:
-        cbr_id, since, until = path.stem.split("_")
-        days = date.fromisoformat(since), date.fromisoformat(until)
-        raw = path.read_bytes()
-        records = parse_dynamic(raw, cbr_id, *days)
-        quotes = [(one.effective_date, Quote("", "", cbr_id, one.nominal, one.value, "")) for one in records]
-        assert xml.write_dynamic(cbr_id, *days, quotes) == raw, path
+def test_our_writing_of_a_series_is_the_banks() -> None:
+    """Byte for byte."""
+    cbr_id, since, until = SERIES.stem.split("_")
+    days = date.fromisoformat(since), date.fromisoformat(until)
+    raw = SERIES.read_bytes()
+    records = parse_dynamic(raw, cbr_id, *days)
+    quotes = [(one.effective_date, Quote("", "", cbr_id, one.nominal, one.value, "")) for one in records]
+    assert len(quotes) == 3
+    assert xml.write_dynamic(cbr_id, *days, quotes) == raw

@@ -1,7 +1,6 @@
 """Recorded days of the Bank, as figures: six whole sheets since 2002, the days around six shocks, all dates since 1998.
 
-The Bank's own documents are its data and stay beside the project. Here, tests/figures.py writes them anew from what
-they say; where the originals are at hand, test_recorded compares the two byte for byte.
+Documents are written anew from these figures. test_recorded compares four of them with the Bank's own, byte for byte.
 """
 
 from __future__ import annotations
