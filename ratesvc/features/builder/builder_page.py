@@ -18,10 +18,10 @@ from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language, language_or_default
 from ratesvc.features.site.page import FRAME_STYLE, LINK, OLD_FRAME, asset, hashes, iframe, page
 from ratesvc.features.widget import view as views
-from ratesvc.features.widget.height import PADDING, height
+from ratesvc.features.widget.height import PADDING, height, height_now
 from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE, lock
-from ratesvc.features.widget.rows import Table
+from ratesvc.features.widget.table import Table
 from ratesvc.features.widget.view import THEMES, Choice, embed_url, parameters, query
 from ratesvc.render.json import bank_page
 from ratesvc.render.language import TRANSLATIONS
@@ -32,7 +32,7 @@ PHONE = 328
 DEFAULT_GROUND = "#0b5cad"
 """What the field for an own colour begins with."""
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
-BOX = "display:grid;place-content:center;min-height:inherit;text-align:center;background:#8881;color:inherit"
+BOX = "display:block;padding:.5em 0;color:inherit"
 """The style of the link that stands where the rows will be, or where they could not be loaded."""
 FLOATING = ";contain:inline-size;contain-intrinsic-width:17em;max-width:100%"
 UNAVAILABLE = "These rates are not available right now."
@@ -135,8 +135,8 @@ def languages() -> list[tuple[str, str]]:
 
 def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
     """The values of snippets.txt."""
-    style, is_bar = "none" if choice.view.layout == "inline" else "link", choice.view.layout == "bar"
-    size = choice.width, choice.height or height(table, choice.width)
+    style = "none" if choice.view.layout == "inline" else "link"
+    size = choice.width, choice.height or height(table, choice.view, choice.width)
     path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
     return {
         "bank": bank_page(choice.language),
@@ -152,8 +152,9 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "jsx": _jsx,
         "jsx_style": _jsx_style,
         "iframe": iframe,
-        "frame_style": f"{FRAME_STYLE};height:{_height(choice, table)}px" if is_bar else FRAME_STYLE,
+        "frame_style": f"{FRAME_STYLE};height:{_height(choice, table)}px",
         "size": size,
+        "later": _later(choice, table),
         "frame_size": (choice.width, _height(choice, table)),
         "image": f"{path}?{query(choice, **more)}",
         "embed_url": embed_url(choice, site, width=str(size[0]), height=str(size[1])),
@@ -184,7 +185,13 @@ def _box(choice: Choice, table: Table) -> str:
 
 def _height(choice: Choice, table: Table) -> int:
     """The pixels that the code reserves, for a phone, too. The script measures them, and writes both for a bar."""
-    return choice.height or max(height(table, choice.width), height(table, PHONE))
+    return choice.height or max(height(table, choice.view, width) for width in (choice.width, PHONE))
+
+
+def _later(choice: Choice, table: Table) -> int:
+    """How many pixels more than now the code needs once tomorrow's rates are announced."""
+    widths = choice.width, PHONE
+    return max(height(table, choice.view, width) - height_now(table, width) for width in widths)
 
 
 def _ems(pixels: int) -> str:

@@ -8,7 +8,7 @@ from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import page
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
 from ratesvc.features.widget import ground as own
-from ratesvc.features.widget.rows import SPARK_WIDTH, Table
+from ratesvc.features.widget.table import SPARK_WIDTH, Table
 from ratesvc.features.widget.view import TITLE, Look, View
 
 CONTENT_TYPE = "image/svg+xml"
@@ -26,7 +26,7 @@ GROUNDS = {"light": ("#ffffff", "#1b1e22", "#555b63", "#d7dbe0"), "dark": ("#161
 
 def card(table: Table, view: View, look: Look) -> str:
     """The picture of a table. Its width is the same before and after tomorrow's rates are announced."""
-    has_two = "today" in table.kinds or {"today", "next"} <= set(view.columns)
+    has_two = "today" in table.kinds or {"today", "next"} <= {*view.columns}
     kinds = (*({"trend"} & {*table.kinds}), *(("today",) if has_two else ()), "value")
     columns = [WIDTHS[kind] for kind in kinds]
     units = max(text_width(row.unit, SIZE) for row in table.rows) // PIXEL

@@ -6,8 +6,13 @@ measures its preview, and writes that height into the code.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
-from ratesvc.features.widget.rows import EVEN_BAR, Table
+from ratesvc.features.widget.table import EVEN_BAR, Table
+from ratesvc.features.widget.view import View
 
 # Pixels of widget.css in a frame, whose font has 15: padding, lines of 1em and of .8em, a row's padding and its rule.
 PADDING, _FONT = 24, 15
@@ -24,8 +29,22 @@ _FIELDS = ((244, 127), (224, 157), (0, 220))
 """From this width on <cbr-converter> has that height with its margin, before its fields stand one by one."""
 
 
-def height(table: Table, width: int) -> int:
-    """The height in pixels that a frame of this width needs."""
+def height(table: Table, view: View, width: int) -> int:
+    """The height in pixels that a frame of this width needs, before and after tomorrow's rates are announced."""
+    return max(height_now(state, width) for state in (table, *_later(table, view)))
+
+
+def _later(table: Table, view: View) -> Iterator[Table]:
+    """The table with tomorrow's rates beside today's, if it will have them."""
+    if view.has_two_days and "today" not in table.kinds:
+        at = table.kinds.index("value")
+        today = replace(table.columns[at], kind="today")
+        rows = (replace(row, cells=(*row.cells[:at], *row.cells[at - 1 :]), exact=()) for row in table.rows)
+        yield replace(table, columns=(*table.columns[:at], today, *table.columns[at:]), rows=tuple(rows))
+
+
+def height_now(table: Table, width: int) -> int:
+    """The height in pixels that a frame of this width needs for these rows."""
     if table.layout in ("line", "inline"):
         return _ONE_LINE
     room = max(width - PADDING, _FONT)

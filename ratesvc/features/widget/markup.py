@@ -13,12 +13,13 @@ from xml.etree.ElementTree import Element, fromstring
 
 from ratesvc.features.site.page import page, style
 from ratesvc.features.widget.releases import RELEASE, lock
-from ratesvc.features.widget.rows import Table
+from ratesvc.features.widget.table import Table
 from ratesvc.features.widget.view import Look
 from ratesvc.render.json import encode
 from ratesvc.render.openapi import Site
 
 _NAMES = re.compile(r"(?:\.cbr-|layout=\"?)([\w-]+)")
+_CLASSES = re.compile(r'class="([^"]*)"')
 _PART = re.compile(r"([^{};]*)([{};])")
 
 
@@ -36,14 +37,20 @@ def nodes(table: Table, look: Look) -> bytes:
     # Our template has no void elements and no entities but those of XML.
     root = fromstring(page("widget/view.html", table=table, look=look, parts=False))  # noqa: S314 -- escaped there
     classes = {name for element in root.iter() for name in element.get("class", "").replace("cbr-", "").split()}
-    return encode({"style": _needed(_rules(), classes) + look.rule, "content": _node(root)})
+    return encode({"style": _needed(_rules("widget/widget"), classes) + look.rule, "content": _node(root)})
+
+
+def styles_of_frame(classes: str, content: str) -> str:
+    """What a frame needs of its two style sheets; `classes` are those of its page, `content` has its other classes."""
+    found = {name for text in (classes, *_CLASSES.findall(content)) for name in text.replace("cbr-", "").split()}
+    return _needed([*_rules("widget/frame"), *_rules("widget/widget")], found)
 
 
 @cache
-def _rules() -> list[Any]:
-    """The widget's style sheet: each rule a pair of what is before its braces and what is inside, or a declaration."""
+def _rules(name: str) -> list[Any]:
+    """A style sheet: each rule a pair of what is before its braces and what is inside, or a declaration."""
     around: list[list[Any]] = [[]]
-    for text, mark in _PART.findall(style("widget/widget")):
+    for text, mark in _PART.findall(style(name)):
         if mark == "{":
             inside: list[Any] = []
             around[-1].append((text, inside))

@@ -26,6 +26,7 @@ from ratesvc.features.widget import card, markup, releases, rows
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.ground import colour
 from ratesvc.features.widget.height import height
+from ratesvc.features.widget.table import Table, rows_json
 from ratesvc.features.widget.view import HEIGHTS, STYLES, TITLE, WIDTH_OF, WIDTHS, Choice, Look, View, embed_url
 from ratesvc.render.json import JSON, bank_page, encode
 from ratesvc.render.language import TRANSLATIONS
@@ -40,6 +41,7 @@ from ratesvc.web.responses import Answer, Handler
 TYPES_OF_THE_ELEMENT = asset("widget/rates.d.ts")
 WEB = re.compile(r"https?://\w", re.IGNORECASE)
 """The beginning of an absolute address."""
+STYLE = re.compile("<style>(.*?)</style>")
 PICTURE_HEADERS = (PICTURE_POLICY, NOINDEX)
 
 
@@ -108,11 +110,11 @@ class Embedding:
         self.choice = Choice(view, params.look(themes), params.language().of_widget(), *size, *switches, day)
 
     @cached_property
-    def table(self) -> rows.Table:
+    def table(self) -> Table:
         """The rows, formatted; only a body that is not finished yet needs them."""
         return self.table_in(self.choice.language, self.choice.view)
 
-    def table_in(self, language: Language, view: View) -> rows.Table:
+    def table_in(self, language: Language, view: View) -> Table:
         """The rows in another language, or of another view."""
         service, last, today = self._service, self._shown[-1].revision.effective_date, self._publication.snapshot.today
         days = Days(last - timedelta(view.spark), last)
@@ -137,7 +139,7 @@ def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
     return {
         "/widget": form(partial(_fragment, site), _nothing),
         "/widget/frame": form(_frame, _empty_frame, FRAME_THEMES),
-        "/widget/rows.json": form(lambda shown: Body(rows.rows_json(shown.table), JSON, data), _nothing),
+        "/widget/rows.json": form(lambda shown: Body(rows_json(shown.table), JSON, data), _nothing),
         "/widget/nodes.json": form(
             lambda shown: Body(markup.nodes(shown.table, shown.choice.look), JSON, data), _nothing
         ),
@@ -210,8 +212,8 @@ def embedded(service: Service, site: Site, _: str, query: MultiMapping[str]) -> 
     choice = shown.choice
 
     def height_at(width: int) -> int:
-        more = choice.height - height(shown.table, choice.width) if choice.height else 0
-        return more + height(shown.table, max(width, WIDTHS.start))
+        more = choice.height - height(shown.table, choice.view, choice.width) if choice.height else 0
+        return more + height(shown.table, choice.view, max(width, WIDTHS.start))
 
     return Embedded(choice.language.say(TITLE), embed_url(choice, site), choice.width, height_at)
 
@@ -240,9 +242,9 @@ def _releases() -> dict[str, Handler]:
 
 
 def _framed(template: str, look: Look, **values: object) -> Body:
-    """A page that others may frame; its policy allows the rule of an own ground, too."""
-    styles = (*map(style, ("widget/frame", "widget/widget")), look.rule)
-    return html(page(template, look=look, **values), *framed_page(*styles, scripts=("site/frame", "widget/converter")))
+    """A page that others may frame; its policy allows its styles."""
+    text = page(template, look=look, styles_of_frame=markup.styles_of_frame, **values)
+    return html(text, *framed_page(*STYLE.findall(text), scripts=("site/frame", "widget/converter")))
 
 
 def _svg(drawn: str) -> Body:

@@ -1,4 +1,4 @@
-"""The widget's rows as plain text, formatted once. Element, frame, fragment, card and rows.json all show them."""
+"""The widget's rows: of one sheet, or of today's and tomorrow's."""
 
 from __future__ import annotations
 
@@ -8,165 +8,23 @@ from decimal import Decimal
 
 import msgspec
 
-from ratesvc.domain.rates import EXACT, ONE, REDENOMINATION, InForce, plain, rate_change, rounded, trimmed
-from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, usual_at
+from ratesvc.domain.rates import EXACT, ONE, InForce, plain, rate_change, rounded, trimmed
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.site.language import Language
-from ratesvc.features.site.text import text_width
 from ratesvc.features.widget.converter import converter_data
-from ratesvc.features.widget.view import DATED_TITLE, HEADINGS, HEADS, View
-from ratesvc.render.json import encode, source_url
-from ratesvc.render.language import HARD_BLANK, NOTHING, OLD_ROUBLES, PLACES
+from ratesvc.features.widget.table import SPARK_HEIGHT, SPARK_WIDTH, Head, Row, Table
+from ratesvc.features.widget.view import HEADS, View
+from ratesvc.features.widget.words import Words
+from ratesvc.render.json import source_url
+from ratesvc.render.language import NOTHING, PLACES
 
 PERCENT_PLACES = 2
 MARKS = {"up": "\u25b2", "down": "\u25bc"}
-SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 60, 18, 2
+SPARK_MARGIN = 2
 FEWEST_POINTS = 3
-LONG_WIDTHS, SHORT_WIDTHS, WIDEST_LINE, EVEN_BAR = (12, 18, 24, 30, 36), (12, 16, 24, 28, 32), 60, 8
-"""What widget.css has rules for: thresholds in em by the number of columns, with names or long units and without them,
-and of lines; cells of a bar in even rows."""
-SHORT_UNIT = len("100 JPY")
-_SHORT_NAME = 3
-STOPS = ".\u3002\u0589"
 
 Recent = Mapping[str, Sequence[tuple[date, Decimal]]]
 """The unit rates of trend lines, oldest first and in one rouble; possibly few, or none."""
-
-
-class Head(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A column's head. `kind` is name, trend, today, value, change or percent: its class and its part.
-
-    `value` is the newest rate and `today` the rate beside it. Dated columns have `iso`. If both are shown, `label` says
-    today or tomorrow.
-    """
-
-    kind: str
-    text: str
-    label: str = ""
-    iso: str = msgspec.field(name="date", default="")
-
-
-class Row(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One line: `cells` for all columns but the name, and `exact` their figures if one of them is rounded.
-
-    `move` is up, down, same, or empty if there is no earlier rate; `mark` is its arrow and `words` say it aloud.
-    `points` is the trend line.
-    """
-
-    code: str = ""
-    href: str = ""
-    unit: str
-    name: str = ""
-    move: str = ""
-    mark: str = ""
-    words: str = ""
-    points: str = ""
-    cells: tuple[str, ...]
-    exact: tuple[str, ...] = ()
-
-    @property
-    def trend(self) -> str:
-        """The direction of the trend line: up, down or empty."""
-        first, last = (Decimal(self.points.split(" ")[at].partition(",")[2]) for at in (0, -1))
-        return "up" if last < first else "down" if last > first else ""
-
-    @property
-    def end(self) -> str:
-        """The dot at the end of the trend line: a line of no length."""
-        last = self.points.rpartition(" ")[2]
-        return f"{last} {last}"
-
-
-class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Everything that is shown, and as JSON rows.json. A text that is empty has no field there.
-
-    `foreign` is the language of our sentences if it is not the page's language. `title_foreign` is that of the title,
-    which may be the host's own words. `converter` is the data of its element. `day` is the part of a line's title that
-    stays where there is no room for all of it, `credit` the Bank and a day before the source. rows.json has neither.
-    """
-
-    tag: str = msgspec.field(name="lang")
-    direction: str = msgspec.field(name="dir")
-    title: str
-    titled: bool
-    headless: bool = False
-    layout: str = ""
-    href: str = ""
-    stale: bool
-    columns: tuple[Head, ...]
-    rows: tuple[Row, ...]
-    source: str = msgspec.field(name="source_url")
-    foreign: str = msgspec.field(name="words_lang", default="")
-    title_foreign: str = msgspec.field(name="title_lang", default="")
-    badge: str = ""
-    note: str = ""
-    converter: str = ""
-    day: str = ""
-    credit: str = ""
-
-    @property
-    def classes(self) -> str:
-        """The classes of its layout, and of the width in em below which that changes."""
-        names = [self.layout] if self.layout else []
-        names += [f"at-{self.threshold}"] if self.layout in ("", "line") else []
-        names += [] if self.layout or self.has_names else ["nameless"]
-        names += [f"of-{len(self.rows)}"] if self.layout == "bar" and len(self.rows) <= EVEN_BAR else []
-        return "".join(f" cbr-{name}" for name in names)
-
-    @property
-    def title_kinds(self) -> str:
-        """The classes of the title: `bare` has no heads below it, `stale` is the warning of a line."""
-        if not self.titled:
-            return "title words bare"
-        is_bare = self.headless and self.layout in ("", "bar")
-        return "title bare" if is_bare else "title stale" if self.day and self.stale else "title"
-
-    @property
-    def title_parts(self) -> list[tuple[str, bool]]:
-        """The title in parts, and whether a narrow line leaves a part out: all but the day.
-
-        It keeps a short name of the Bank, «ЦБ 19.11», too, if the first currency is a symbol, which leaves room for it.
-        """
-        if not self.day:
-            return [(self.title, False)]
-        before, day, after = self.title.rpartition(self.day)
-        bank, _, words = before.partition(" ")
-        is_short = words and not self.stale and len(bank) < _SHORT_NAME and len(self.rows[0].unit) < _SHORT_NAME
-        parts = [(f"{bank} ", False), (words, True)] if is_short else [(before, True)]
-        return [(text, is_more) for text, is_more in (*parts, (day, False), (after, True)) if text]
-
-    def cells(self, row: Row) -> list[tuple[str, str, str]]:
-        """The kind, the text and the exact figure of each cell; a trend line has its direction as a second kind."""
-        kinds = [f"{kind} {row.trend}".strip() if kind == "trend" and row.points else kind for kind in self.kinds[1:]]
-        return list(zip(kinds, row.cells, row.exact or [""] * len(kinds), strict=True))
-
-    @property
-    def has_names(self) -> bool:
-        """Whether names of currencies stand beside their codes."""
-        return any(row.name for row in self.rows)
-
-    @property
-    def threshold(self) -> int:
-        """The width in em that all columns of a table need side by side, or the heading of a line before a currency."""
-        if self.layout == "line":
-            # Bold letters are 8 % wider, and the heading leaves 8.7 em to the first rate.
-            return min(WIDEST_LINE, 4 * -(-(8700 + text_width(self.title, 108)) // 4000))
-        is_long = any(row.name or len(row.unit) > SHORT_UNIT for row in self.rows)
-        return (LONG_WIDTHS if is_long else SHORT_WIDTHS)[len(self.columns) - 2]
-
-    @property
-    def is_named(self) -> bool:
-        """Whether the heading is all that names the source: that of a converter alone, which leads to the Bank."""
-        return self.layout == "converter" and self.titled and not self.note
-
-    @property
-    def spark_box(self) -> str:
-        """The viewBox of a trend line."""
-        return f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}"
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The columns' kinds, in order."""
-        return tuple(column.kind for column in self.columns)
 
 
 def table(
@@ -176,36 +34,23 @@ def table(
 
     If no sheet has any of them, their rows have no figures, and the note says so.
     """
-    writer = _Writer(shown, language, view)
     quoted = [code for code in view.shown if _nominal(shown, code)]
+    words = Words(shown, language, view, today, missing="" if quoted else ", ".join(view.shown))
+    writer = _Writer(shown, language, view)
     rows = [writer.row(code, recent) for code in quoted or view.shown]
     columns = _columns(shown, language, view, today, trending=any(row.points for row in rows))
     if columns[1].kind != "trend":
         rows = [msgspec.structs.replace(row, cells=row.cells[1:], exact=row.exact[1:]) for row in rows]
-    exact = next((text for row in rows for text in row.exact if text), "")
-    is_inline, is_line, is_table = (view.layout == layout for layout in ("inline", "line", "table"))
-    day = _short_day(shown, language)
+    title = words.title(next((text for row in rows for text in row.exact if text), ""))
+    is_inline, is_table = view.layout == "inline", view.layout == "table"
+    is_warned = view.layout == "line" and title.is_ours and (shown[0].stale or not quoted)
     if is_inline:
-        rate = language.roubles(rows[0].cells[0])
-        # A hint is not seen on a phone, so an old rate, and tomorrow's, has its day in the text.
-        is_todays = not shown[0].stale and shown[0].revision.effective_date <= today
-        said = day if language.foreign else language.say("as of {day}", day=day)
-        cell = rate if is_todays else f"{rate} ({said.replace(' ', HARD_BLANK)})"
-        rows, columns = [msgspec.structs.replace(rows[0], cells=(cell,), exact=())], columns[:2]
+        rows, columns = [_in_a_sentence(rows[0], words)], columns[:2]
     source = source_url(shown[-1].revision.effective_date, language)
-    title, note = _title(shown, language, view, exact, today), _note(shown[0], language, view, today)
-    if not quoted:
-        codes = ", ".join(view.shown)
-        note = language.say("The Bank of Russia has no rate for {codes}.", codes=codes)
-    has_credit = view.has_heads or (view.layout == "converter" and view.heading == "none")
-    # A line is cut at its end, so there a warning stands in the heading's place.
-    is_warning = is_line and (not quoted or shown[0].stale)
-    if is_warning:
-        title, note, day = (title, "", day) if quoted else (note.rstrip(STOPS), "", codes)
     return Table(
         tag=language.tag,
         direction=language.direction,
-        title=f"{title} · {note}" if is_inline and note else title,
+        title=str(title),
         titled=view.heading != "none" or (not view.has_heads and view.layout in ("table", "line", "bar")),
         headless=not view.has_heads,
         layout="" if is_table else view.layout,
@@ -215,18 +60,19 @@ def table(
         rows=tuple(rows),
         source=source,
         foreign=language.foreign,
-        title_foreign=language.foreign if is_warning or not (is_inline or view.own_heading or title == day) else "",
+        title_foreign=language.foreign if title.is_ours else "",
         badge=language.say("demo") if demo else "",
-        note=note,
+        note="" if is_warned else words.note,
         converter=converter_data(shown, quoted, language) if view.converter and quoted else "",
-        day=day if is_line else "",
-        credit=_credit(shown[-1], language) if has_credit and not shown[0].stale else "",
+        around_day=(title.before, title.after) if view.layout == "line" else None,
+        credit=words.credit,
     )
 
 
-def rows_json(table: Table) -> bytes:
-    """rows.json."""
-    return encode(msgspec.structs.replace(table, day="", credit=""))
+def _in_a_sentence(row: Row, words: Words) -> Row:
+    """Its rate alone, with the sign of roubles, and its day if that is not today."""
+    rate = words.language.roubles(row.cells[0])
+    return msgspec.structs.replace(row, cells=(rate + words.of_sentence,), exact=())
 
 
 def columns_of(today: InForce, following: InForce | None, view: View) -> tuple[InForce, ...]:
@@ -261,54 +107,6 @@ def _dated(kind: str, answer: InForce, language: Language, today: date) -> Head:
         is_exact = bool(label) and effective == answer.requested_date
         day = day if is_exact else language.say("since {day}" if effective < today else "from {day}", day=day)
     return Head(kind, day, label, effective.isoformat())
-
-
-def _short_day(shown: Sequence[InForce], language: Language) -> str:
-    """The day of the newest figures, with its year if they are not those of these days."""
-    newest = shown[-1]
-    is_past = newest.stale or newest.next_due_at is None
-    return language.shortest_day(newest.revision.effective_date, has_year=is_past)
-
-
-def _title(shown: Sequence[InForce], language: Language, view: View, exact: str, today: date) -> str:
-    """The heading. Where no head names the day, it ends with the day. In a text it is a hint, with the exact rate.
-
-    That of a line that is out of date is the warning.
-    """
-    day = _short_day(shown, language)
-    if view.layout == "inline":
-        hint = language.say("Bank of Russia, {day}", day=language.day(shown[-1].revision.effective_date))
-        return f"{hint}, {language.roubles(exact)}" if exact else hint
-    if view.layout == "line" and shown[0].stale:
-        return language.say("Not updated since {day}.", day=day).rstrip(STOPS)
-    title = view.own_heading or language.say(HEADINGS[view.heading])
-    if view.has_heads or (view.layout == "converter" and view.heading == "none"):
-        return title
-    dated = f"{title}, {day}" if view.own_heading else language.say(DATED_TITLE, day=day)
-    title = day if view.heading == "none" else dated
-    is_tomorrows = (
-        view.layout == "bar" and not language.foreign and shown[-1].revision.effective_date == today + ONE_DAY
-    )
-    return f"{title} ({language.say('Tomorrow').lower()})" if is_tomorrows else title
-
-
-def _credit(answer: InForce, language: Language) -> str:
-    """The Bank and the day of the newest figures, because a narrow table shows no others."""
-    day = language.day(answer.revision.effective_date).replace(" ", HARD_BLANK)
-    return language.say("Bank of Russia, {day}", day=language.isolated(day))
-
-
-def _note(answer: InForce, language: Language, view: View, today: date) -> str:
-    effective, expected = answer.revision.effective_date, answer.next_due_at
-    if effective < REDENOMINATION:
-        return language.say(OLD_ROUBLES)
-    if answer.stale:
-        return language.say("Not updated since {day}.", day=language.day(effective))
-    is_awaited = view.pending and expected and not answer.following and not answer.next_overdue
-    if is_awaited and expected and moscow_day(expected) == today:
-        usual, due = (language.date_as("time", moment.astimezone(MOSCOW)) for moment in (usual_at(expected), expected))
-        return language.say("Tomorrow: about {usual}, by {time}", usual=usual, time=due)
-    return ""
 
 
 def _nominal(shown: Sequence[InForce], code: str) -> int:

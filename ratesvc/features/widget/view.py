@@ -73,6 +73,11 @@ class View:
         return self.head and self.layout == "table"
 
     @property
+    def has_two_days(self) -> bool:
+        """Whether a table shows tomorrow's rates beside today's once they are announced."""
+        return self.has_heads and {"today", "next"} <= {*self.columns}
+
+    @property
     def own_heading(self) -> str:
         """The host's own words, if any."""
         return "" if self.heading in HEADINGS else self.heading

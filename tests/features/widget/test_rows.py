@@ -24,7 +24,7 @@ from ratesvc.features.site import png
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget import card, rows
 from ratesvc.features.widget.routes import WidgetParams
-from ratesvc.features.widget.rows import Table
+from ratesvc.features.widget.table import Head, Table
 from ratesvc.features.widget.view import Look, View
 from ratesvc.render import json, terminal
 
@@ -156,7 +156,7 @@ def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
     rates = {"USD": [(FRIDAY - ONE_DAY, Decimal("74.5")), (FRIDAY, Decimal(80)), (SATURDAY, Decimal(75))], "EUR": []}
     view = View(codes=("USD", "EUR"), columns=("name", "today"), spark=7)
     found = rows.table([usd], ENGLISH, view, rates, today=FRIDAY)
-    assert found.columns[1] == rows.Head("trend", "7 days")
+    assert found.columns[1] == Head("trend", "7 days")
     assert [one.cells[0] for one in found.rows] == ["from 745.0000 to 750.0000", ""]
     assert [bool(one.points) for one in found.rows] == [True, False]
     assert table(usd, replace(view, codes=("EUR", "XXX"))).kinds == ("name", "value")

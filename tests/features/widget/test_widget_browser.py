@@ -411,7 +411,7 @@ async def test_the_json_as_pasted(live: Live, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", first(1, ["503", "blocked", "integrity", "nonsense"]))
 async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: Host, fault: str) -> None:
-    """The link in the middle of the reserved box, in the colour of the page, no shift, one cbr-error at most, no retry.
+    """The link at the top of the reserved box, in the colour of the page, no shift, one cbr-error at most, no retry.
 
     Where the loader runs, the box says so in the reader's language.
     """
@@ -436,7 +436,7 @@ async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: 
     if loads:
         await settled(page)
     assert await page.is_visible("cbr-rates a")
-    box = """(link => [link.offsetHeight - link.parentNode.offsetHeight, getComputedStyle(link).color,
+    box = """(link => [link.offsetTop - link.parentNode.offsetTop, getComputedStyle(link).color,
       getComputedStyle(link, "::after").content])(document.querySelector("cbr-rates a"))"""
     said = '" Сейчас эти курсы недоступны."' if loads else "none"
     assert await page.evaluate(box) == [0, "rgb(232, 234, 237)", said]

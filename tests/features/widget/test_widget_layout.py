@@ -135,6 +135,24 @@ async def test_no_figure_of_a_line_stands_without_its_day(
     assert seen[0] == ([day] if warning else [line.rows[0].unit, line.rows[0].cells[0]])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("lang", ["ru", "ar"])
+async def test_a_wider_line_never_shows_fewer_rates(browser: Browser, live: Live, host: Host, lang: str) -> None:
+    """From 240 pixels on, by day and in the evening. Tomorrow's have their day, and in Russian the word for it."""
+    snapshot, now = live.service.require_publication().snapshot, live.service.clock()
+    tomorrow = on_day(live.service.history, date(2022, 11, 19), now)
+    page, language = await browser.new_page(viewport={"width": 1400, "height": 900}), language_or_default(lang)
+    for shown in ([snapshot.for_today()], [snapshot.for_today(), tomorrow]):
+        line = rows.table(shown, language, USUAL["line"], {}, today=date(2022, 11, 18))
+        await page.goto(host.put(f"<main>{fragment(line, Look(), 'inline', Site(''), shadow=False)}</main>"))
+        seen = await page.evaluate(LINES, [*range(240, 1200, 8)])
+        counts = [len({row.cells[-2] for row in line.rows} & {*texts}) for texts in seen]
+        assert counts == sorted(counts)
+        assert (counts[0], counts[-1]) == (2 if lang == "ar" else 1, 6)
+        days = {"19.11 (завтра)", "19/11"} if len(shown) > 1 else {"18.11", "18/11"}
+        assert [texts for texts in seen if not days & {*texts}] == []
+
+
 # Places in a page. The builder knows the width of those that give the widget one.
 GIVEN = {
     "block": "<div>{}</div>",

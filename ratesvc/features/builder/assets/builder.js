@@ -228,8 +228,9 @@
       const bare = reserved(text, 0),
         frames = await Promise.all([...new Set([narrow, full])].map((one) => framed(bare, "light", one, hidden)));
       const heights = frames.map(needed),
-        high = Math.max(...heights),
-        low = isBar ? heights.at(-1) : high;
+        later = Number(said.later),
+        high = Math.max(...heights) && Math.max(...heights) + later,
+        low = isBar ? heights.at(-1) + later : high;
       hidden.remove();
       if (mine !== drawn) return;
       if (high) {

@@ -159,14 +159,14 @@ customElements.get("cbr-converter") ||
 :host{display:block}
 :host([hidden]){display:none}
 div{display:flex;flex-wrap:wrap;align-items:center;gap:.2em .4em}
-label,p{flex:0 0 100%;margin:0;font-size:max(12px,.8em);line-height:1.35;opacity:.8}
+label,p{flex:0 0 100%;margin:0;font-size:max(12px,.8em);line-height:1.35;opacity:var(--cbr-soft,.8)}
 label:has(span){display:flex;flex-wrap:wrap;gap:0 .3em;height:1.35em;overflow:hidden}
 label:nth-of-type(2){margin-top:.4em}
-input,select,output,button{box-sizing:border-box;min-width:0;min-height:2.2em;margin:0;padding:.2em .5em;border:1px solid color-mix(in srgb,currentColor 60%,transparent);border-radius:.3em;background:none;color:inherit;font:inherit;line-height:1.6;font-variant-numeric:tabular-nums}
+input,select,output,button{box-sizing:border-box;min-width:0;min-height:2.2em;margin:0;padding:.2em .5em;border:1px solid color-mix(in srgb,currentColor 75%,transparent);border-radius:.3em;background:none;color:inherit;font:inherit;line-height:1.6;font-variant-numeric:tabular-nums}
 input,output{flex:1 1 4em;width:4em;overflow-wrap:anywhere}
-output{flex-basis:5.6em;min-height:1.76em;padding:.1em .4em;font-size:1.25em;line-height:1.4;font-weight:600}
+output{flex-basis:6.1em;min-height:1.76em;padding:.1em .4em;font-size:1.25em;line-height:1.4;font-weight:600}
 select{flex:0 0 5.4em}
-output+select{flex:1 0 5.4em;max-width:8em}
+output+select{flex:99 0 5.4em;max-width:8em}
 option{background:Canvas;color:CanvasText}
 button{min-width:2.2em;cursor:pointer}
 @container (width<13em){input,output{flex-basis:100%}select,output+select{flex:1;max-width:none}}
@@ -174,7 +174,7 @@ button{min-width:2.2em;cursor:pointer}
 [aria-invalid=true]{border-style:double;border-width:3px}
 p[role]{opacity:1;font-weight:bold}
 p:empty{display:none}
-@media print{:host{display:none}}`);
+@media print{button{display:none}}`);
       const root = host.attachShadow({ __proto__: null, mode: "open" });
       root.adoptedStyleSheets = [sheet];
       root.appendChild(make("div", [], labels[0], amount, from, swap, note, labels[1], result, to));
