@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export UV_SYSTEM_CERTS = 1
 
 # Of `make nightly`.
-PARTS = faults seconds packages programs soak fuzzing
+PARTS = faults seconds packages programs soak fuzzing simulation
 
 .PHONY: help run quick test nightly lint front bench docs dist lock audit clean $(addprefix nightly-,$(PARTS) mutants faults-page)
 
@@ -38,7 +38,7 @@ quick: .venv/ready-quick $(LINT) ## style, types, and the tests that start neith
 test: .venv/ready-test node_modules-test ## one test of everything that a change can break
 	$(PYTEST) $(WAITING) --command test $(ARGS)
 
-nightly: .venv/ready-dev .venv/ready-docs node_modules ## all other tests; ARGS= picks some of faults seconds packages programs soak fuzzing
+nightly: .venv/ready-dev .venv/ready-docs node_modules ## all other tests; ARGS= picks some of faults seconds packages programs soak fuzzing simulation
 	@failed=; for part in $(or $(ARGS),$(PARTS)); do \
 	  echo "== $$part" && $(MAKE) -s nightly-$$part ARGS= || failed="$$failed $$part"; done; \
 	  [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
@@ -66,6 +66,10 @@ MINUTES = 2
 nightly-soak:
 	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(PYTEST) -n 0 -q -s --timeout=$$(($(MINUTES) * 60 + 600)) -k F7 \
 	  tests/faults/test_F_long_runs.py
+# A fleet in virtual time, in runs of a month: the first with this seed, each other with the next one.
+YEARS = 1
+nightly-simulation:
+	PYTHONPATH=.:tests $(BIN)/python -m simulation $(SEED) --years $(YEARS)
 # Coverage-guided fuzzing of the parsers and of queries, in a venv of its own: atheris is published for these Pythons only.
 SECONDS = 30
 FUZZ_PYTHONS = python3.13 python3.12 python3.11

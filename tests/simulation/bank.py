@@ -1,0 +1,363 @@
+"""The Bank: its sheets, its days, and its two mirrors, each with what it says at the moment."""
+
+from __future__ import annotations
+
+import random
+import re
+from asyncio import BaseTransport, Protocol, Transport
+from collections import defaultdict
+from collections.abc import Callable
+from csv import DictReader
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from email.utils import format_datetime
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+from urllib.parse import parse_qsl, urlsplit
+
+from kit.documents import Document, Row
+from kit.recorded import effective_dates
+
+from simulation.network import Address
+from simulation.world import World
+
+ONE_DAY = timedelta(days=1)
+HOUR = 3600.0
+DAY = 24 * HOUR
+PLACES = Decimal("0.0001")
+
+with (Path(__file__).parents[1] / "kit" / "currencies.csv").open(encoding="utf-8", newline="") as _file:
+    CURRENCIES = {one["code"]: one for one in DictReader(_file)}
+
+DATED = sorted(effective_dates())
+"""The days of the Bank's own sheets. No other calendar decides here what is expected."""
+EFFECTIVE = frozenset(DATED)
+
+Figures = frozenset[tuple[str, int, Decimal]]
+"""Code, nominal and value of each row, whatever the form of the digits."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What the Bank says about a day. A `slip` has a figure that nobody may show, because a digit slipped."""
+
+    day: date
+    rows: tuple[tuple[str, int, Decimal], ...]
+    is_slip: bool = False
+
+    @cached_property
+    def figures(self) -> Figures:
+        return frozenset((code, nominal, value.normalize()) for code, nominal, value in self.rows)
+
+    @cached_property
+    def xml(self) -> bytes:
+        named = ((CURRENCIES[code], nominal, value) for code, nominal, value in self.rows)
+        rows = (
+            Row(one["code"], one["number"], one["id"], str(nominal), _printed(value), f"Валюта {one['code']}")
+            for one, nominal, value in named
+        )
+        return bytes(Document(tuple(rows), self.day))
+
+    def times(self, factor: Decimal, *codes: str, is_slip: bool = False) -> Sheet:
+        """Some of its rates changed."""
+        rows = (
+            (code, nominal, (value * factor).quantize(PLACES) if code in codes else value)
+            for code, nominal, value in self.rows
+        )
+        return Sheet(self.day, tuple(rows), is_slip or self.is_slip)
+
+
+def _printed(value: Decimal) -> str:
+    return f"{value:.4f}".replace(".", ",")
+
+
+def _nominal(per_dollar: Decimal) -> int:
+    """The smallest power of ten with which a dollar at 60 roubles gives a value above ten."""
+    nominal = 1
+    while 60 / per_dollar * nominal < 10:
+        nominal *= 10
+    return nominal
+
+
+RATES = {code: Decimal(one["per_dollar"]) for code, one in CURRENCIES.items()}
+NOMINALS = {code: _nominal(rate) for code, rate in RATES.items()}
+
+
+class Mirror:
+    """One address of the Bank over HTTP. Its `mode` is up, or how it fails; `spoil` changes its daily documents."""
+
+    def __init__(self, world: World, address: Address, name: str) -> None:
+        self.world, self.address, self.name = world, address, name
+        self.process = world.processes_by_ip[address[0]]
+        self.sheets: dict[date, Sheet] = {}
+        self.mode = "up"
+        self.spoil: Callable[[bytes], bytes] | None = None
+        self.asked = 0
+        self.listen()
+
+    def listen(self) -> None:
+        self.world.network.listen(self.process.loop, self.address, lambda: Client(self))
+
+    def refuse(self) -> None:
+        self.world.network.listeners.pop(self.address, None)
+
+    def answer(self, target: str) -> tuple[int, bytes]:
+        """The status and the body."""
+        parts = urlsplit(target)
+        query = dict(parse_qsl(parts.query))
+        if self.mode == "503":
+            return 503, b"busy"
+        if self.mode == "html":
+            return 200, b"<!doctype html><html><title>Please wait</title></html>"
+        match parts.path.rsplit("/", 1)[-1]:
+            case "XML_daily.asp":
+                body = self._daily(query.get("date_req"))
+                body = self.spoil(body) if self.spoil else body
+            case "XML_daily_eng.asp":
+                body = self._daily(query.get("date_req"))
+            case "XML_dynamic.asp":
+                body = self._dynamic(query)
+            case "XML_valFull.asp":
+                body = self._catalogue()
+            case _:
+                return 404, b""
+        return 200, body[: len(body) * 2 // 3] if self.mode == "cut" else body
+
+    def _daily(self, text: str | None) -> bytes:
+        """The sheet in force on that day, or the newest."""
+        last = _day(text) if text else date.max
+        held = max((day for day in self.sheets if day <= last), default=None)
+        return self.sheets[held].xml if held else b"<?xml version='1.0' encoding='windows-1251'?><ValCurs/>"
+
+    def _dynamic(self, query: dict[str, str]) -> bytes:
+        cbr_id, since, until = (query[name] for name in ("VAL_NM_RQ", "date_req1", "date_req2"))
+        first, last = _day(since), _day(until)
+        code = next((code for code, one in CURRENCIES.items() if one["id"] == cbr_id), "")
+        records = "".join(
+            f'<Record Date="{day:%d.%m.%Y}" Id="{cbr_id}"><Nominal>{nominal}</Nominal><Value>{_printed(value)}</Value>'
+            f"</Record>"
+            for day, sheet in sorted(self.sheets.items())
+            if first <= day <= last
+            for one, nominal, value in sheet.rows
+            if one == code
+        )
+        head = f'ID="{cbr_id}" DateRange1="{first:%d.%m.%Y}" DateRange2="{last:%d.%m.%Y}"'
+        return _document(f'<ValCurs {head} name="Foreign Currency Market Dynamic">{records}</ValCurs>')
+
+    def _catalogue(self) -> bytes:
+        items = "".join(
+            f'<Item ID="{one["id"]}"><Name>Валюта {code}</Name><EngName>{code}</EngName><Nominal>1</Nominal>'
+            f"<ParentCode>{one['id'][:6]:<10}</ParentCode><ISO_Num_Code>{one['number'].lstrip('0')}</ISO_Num_Code>"
+            f"<ISO_Char_Code>{code}</ISO_Char_Code></Item>"
+            for code, one in CURRENCIES.items()
+        )
+        return _document(f'<Valuta name="Foreign Currency Market Lib">{items}</Valuta>')
+
+
+def _document(content: str) -> bytes:
+    return f'<?xml version="1.0" encoding="windows-1251"?>{content}'.encode("windows-1251")
+
+
+def _day(text: str) -> date:
+    return datetime.strptime(text, "%d/%m/%Y").date()  # noqa: DTZ007 -- a day, not a time
+
+
+class Client(Protocol):
+    """One connection to a mirror."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self.mirror, self.unread = mirror, b""
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        self.wire = cast("Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.unread += data
+        while b"\r\n\r\n" in self.unread:
+            head, self.unread = self.unread.split(b"\r\n\r\n", 1)
+            self._answer(head.split(b" ")[1].decode())
+
+    def _answer(self, target: str) -> None:
+        mirror, later = self.mirror, self.mirror.process.loop.call_later
+        mirror.asked += 1
+        if mirror.mode == "hang":
+            return
+        status, body = mirror.answer(target)
+        head = {
+            "Date": format_datetime(mirror.world.time(), usegmt=True),
+            "Content-Type": "text/xml",
+            "Content-Length": str(len(body)),
+            **({"Retry-After": "120"} if status == 503 else {}),
+        }
+        lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in head.items())]
+        message = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+        delay_s = mirror.world.timing.uniform(0.02, 0.3)
+        if mirror.mode == "drip":
+            step = len(message) // 20 + 1
+            for n in range(20):
+                later(delay_s + n * 1.1, self.wire.write, message[n * step : (n + 1) * step])
+        elif mirror.mode == "reset":
+            later(delay_s, self.wire.write, message[: len(message) // 2])
+            later(delay_s + 0.01, self.wire.abort)
+        else:
+            later(delay_s, self.wire.write, message)
+
+
+class Bank:
+    """What the Bank does from day to day, and everything that it has ever said."""
+
+    def __init__(self, world: World, mirrors: list[Mirror]) -> None:
+        self.world, self.mirrors = world, mirrors
+        self.chance = random.Random(f"{world.seed} bank")
+        self.said: defaultdict[date, list[tuple[float, Sheet]]] = defaultdict(list)
+        """When it said what about a day, the latest last."""
+        self.taken_back: dict[date, float] = {}
+        self.changed_at = 0.0
+        """When all mirrors had the last change."""
+        self.slipped_at = 0.0
+        """When a figure last slipped, or was right again."""
+        self._dollar = Decimal(75)
+
+    def says(self, sheet: Sheet, lag_s: float = 0.0) -> None:
+        """It publishes; its second mirror has the sheet later."""
+        self.said[sheet.day].append((self.world.now, sheet))
+        self.taken_back.pop(sheet.day, None)
+        if sheet.is_slip or any(one.is_slip for _, one in self.said[sheet.day][-2:]):
+            self.slipped_at = self.world.now
+        self.changed_at = max(self.changed_at, self.world.now + lag_s)
+        dollar = next(value for code, _, value in sheet.rows if code == "USD")
+        later = f", mirror b {lag_s:.0f} s later" if lag_s else ""
+        slip = ", a digit slipped" if sheet.is_slip else ""
+        self.world.note("bank", f"says {sheet.day} USD {dollar} ({len(self.said[sheet.day])}){later}{slip}")
+        first, *others = self.mirrors
+        first.sheets[sheet.day] = sheet
+        for mirror in others:
+            self.world.around.loop.call_later(lag_s, mirror.sheets.__setitem__, sheet.day, sheet)
+
+    def new(self, day: date) -> Sheet:
+        """The sheet of a day: the dollar moves by up to 1.2 %, the others with it."""
+        moved = self._dollar * (1 + Decimal(self.chance.randrange(-120, 121)).scaleb(-4))
+        self._dollar = min(max(moved, Decimal(62)), Decimal(140)).quantize(PLACES)
+        rows = (
+            (code, NOMINALS[code], (self._dollar / RATES[code] * NOMINALS[code]).quantize(PLACES)) for code in RATES
+        )
+        return Sheet(day, tuple(rows))
+
+    def has_said(self, since: date, until: date) -> None:
+        """All its sheets of these days, before the story begins."""
+        for day in DATED:
+            if since <= day <= until:
+                sheet = self.new(day)
+                self.said[day].append((self.world.now, sheet))
+                for mirror in self.mirrors:
+                    mirror.sheets[day] = sheet
+
+    def latest(self, count: int) -> list[date]:
+        """The days of its last sheets."""
+        return sorted(day for day in self.said if day not in self.taken_back)[-count:]
+
+    def right(self, day: date) -> Sheet:
+        """Its last word about a day in which no digit slipped."""
+        return next(sheet for _, sheet in reversed(self.said[day]) if not sheet.is_slip)
+
+    def allowed(self, day: date) -> set[Figures]:
+        """Every figure that it said of a day and that did not slip."""
+        return {sheet.figures for _, sheet in self.said[day] if not sheet.is_slip}
+
+    # Its life
+
+    def live(self) -> None:
+        """At midnight in Moscow: plan this day, and so on."""
+        chance, at = self.chance, self.world.around.loop.call_at
+        midnight = self.world.now
+        today = (self.world.time() + timedelta(hours=3)).date()
+        self._plan_sheet(today + ONE_DAY, midnight)
+        for often, act in ((0.06, self.correct), (0.01, self.take_back), (0.03, self.slip)):
+            if chance.random() < often:
+                at(midnight + chance.uniform(0, DAY), act)
+        at(midnight + DAY, self.live)
+
+    def _plan_sheet(self, day: date, midnight: float) -> None:
+        chance, roll = self.chance, self.chance.random()
+        if day not in EFFECTIVE:
+            hour = 16.0 if roll < 0.01 else None  # nobody expects it
+        elif roll < 0.015:
+            hour = None
+            self.world.note("bank", f"will not say {day}")
+        elif roll < 0.03:
+            hour = chance.uniform(31, 37)
+        elif roll < 0.07:
+            hour = chance.uniform(18.1, 23.7)
+        else:
+            hour = chance.uniform(15.6, 17.9)
+        lag_s = chance.choice([0.0, 0.0, 0.0, chance.uniform(30, 5 * HOUR)])
+        again = chance.random() < 0.02
+        if hour is not None:
+            self.world.around.loop.call_at(midnight + hour * HOUR, lambda: self.says(self.new(day), lag_s))
+            if again:
+                self.world.around.loop.call_at(midnight + hour * HOUR + chance.uniform(10, 900), self.correct, 1)
+
+    def correct(self, among: int = 4) -> None:
+        """Other figures for one of the last days."""
+        day = self.chance.choice(self.latest(among))
+        factor = Decimal(self.chance.randrange(9700, 10300)).scaleb(-4)
+        codes = self.chance.sample(["PLN", "KZT", "CNY", "TRY", "JPY"], k=self.chance.randrange(1, 4))
+        lag_s = self.chance.choice([0.0, self.chance.uniform(10, HOUR)])
+        self.says(self.right(day).times(factor, *codes), lag_s)
+
+    def slip(self) -> None:
+        """A decimal point slips, and the Bank notices it after a while."""
+        day = self.chance.choice(self.latest(2))
+        right = self.right(day)
+        self.says(right.times(Decimal(10), self.chance.choice(["EUR", "CNY", "KZT"]), is_slip=True))
+        self.world.around.loop.call_later(self.chance.uniform(0.1, 10) * HOUR, lambda: self.says(right))
+
+    def take_back(self) -> None:
+        """Its newest sheet is gone, often for some hours only."""
+        day = self.latest(1)[0]
+        self.taken_back[day] = self.world.now
+        self.changed_at = max(self.changed_at, self.world.now)
+        for mirror in self.mirrors:
+            mirror.sheets.pop(day, None)
+        self.world.note("bank", f"takes back {day}")
+        again = self.right(day)
+        if self.chance.random() < 0.3:
+            return
+        if self.chance.random() < 0.5:
+            again = again.times(Decimal("1.011"), "CNY")
+
+        def back() -> None:
+            if day in self.taken_back:
+                self.says(again)
+
+        self.world.around.loop.call_later(self.chance.uniform(0.2, 20) * HOUR, back)
+
+
+def spoiler(kind: str, chance: random.Random, today: date) -> Callable[[bytes], bytes]:
+    """What makes a mirror's daily documents wrong, so that nobody may see their figures."""
+    code = chance.choice([b"EUR", b"CNY", b"KZT"])
+
+    def with_value(body: bytes, factor: Decimal) -> bytes:
+        def put(match: re.Match[bytes]) -> bytes:
+            value = Decimal(match[2].decode().replace(",", ".")) * factor
+            return match[1] + _printed(value).encode() + match[3]
+
+        pattern = rb"(<CharCode>%s</CharCode>.*?<Value>)([0-9,]+)(</Value>)" % code
+        return re.sub(rb"<VunitRate>[^<]*</VunitRate>", b"", re.sub(pattern, put, body, count=1, flags=re.DOTALL))
+
+    def with_date(body: bytes) -> bytes:
+        later = f'Date="{today + 3 * ONE_DAY:%d.%m.%Y}"'.encode()
+        return re.sub(rb'Date="[^"]*"', later, body, count=1)
+
+    def without_rows(body: bytes) -> bytes:
+        return re.sub(rb'<Valute ID="R01[0-2][0-9]*[A-Z]?">.*?</Valute>', b"", body, flags=re.DOTALL)
+
+    kinds = {
+        "ten times": lambda body: with_value(body, Decimal(10)),
+        "a fifth more": lambda body: with_value(body, Decimal("1.21")),
+        "rows lost": without_rows,
+        "wrong date": with_date,
+    }
+    return kinds[kind]

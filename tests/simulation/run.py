@@ -1,0 +1,125 @@
+"""One run from one seed: a fleet lives for some days, and again and again something goes wrong."""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from simulation.bank import DAY, HOUR
+from simulation.faults import FAULTS
+from simulation.fleet import Fleet
+from simulation.invariants import EXPECTED, Watch, judge_answer
+
+LASTS_S = (2, 10, 60, 300, 1800, 2 * HOUR, 6 * HOUR)
+PAUSES_S = (0.01, 0.7, 3, 20)
+CALM_HOURS = 0.5, 30.0
+
+
+class Run:
+    """What happened, and what did not hold."""
+
+    def __init__(
+        self, seed: int, days: float, *, replicas: int = 0, skip: Collection[int] = (), only: str = ""
+    ) -> None:
+        """Episodes to `skip` begin and end without a fault. `only` is a part of the names of the faults to take."""
+        chance = random.Random(f"{seed} fleet")
+        self.seed, self.days, self.skip, self.only = seed, days, frozenset(skip), only
+        self.fleet = Fleet(seed, replicas or chance.choice([2, 2, 3]))
+        self.watch = Watch(self.fleet)
+        self.fleet.on_answer = lambda *answer: judge_answer(self.fleet, *answer)
+        self.episodes: list[tuple[str, ...]] = []
+        self._kinds = {name: weight for name, (weight, _) in FAULTS.items() if only in name}
+
+    def go(self, *, to_first: bool = False) -> Run:
+        """Let everything happen; `to_first` ends at the first thing that does not hold."""
+        gc.disable()
+        fleet, watch = self.fleet, self.watch
+        fleet.begin()
+        watch.check()
+        fleet.world.around.loop.call_soon(watch.count_requests)
+        end = fleet.world.now + self.days * DAY
+        while fleet.world.now < end and not (to_first and self.unexpected):
+            chance = random.Random(f"{self.seed} episode {len(self.episodes)}")
+            fleet.calm(chance.uniform(*CALM_HOURS) * HOUR)
+            watch.check()
+            self._episode(chance)
+            watch.check()
+        return self
+
+    def _episode(self, chance: random.Random) -> None:
+        """One to three faults begin one after another, last together, and end in any order."""
+        fleet = self.fleet
+        kinds = chance.choices(list(self._kinds), list(self._kinds.values()), k=chance.choice([1, 1, 2, 2, 3]))
+        kinds = list(dict.fromkeys(kinds))
+        lasts_s = chance.choice(LASTS_S)
+        number = len(self.episodes)
+        self.episodes.append(tuple(kinds))
+        if number in self.skip:
+            return
+        fleet.world.note("episode", f"{number}: {', '.join(kinds)}")
+        ends = []
+        for kind in kinds:
+            fleet.counts[kind] += 1
+            if end := FAULTS[kind][1](fleet, chance):
+                ends.append((kind, end))
+            fleet.careful(chance.choice(PAUSES_S))
+        fleet.careful(lasts_s)
+        chance.shuffle(ends)
+        for kind, end in ends:
+            fleet.world.note("end", kind)
+            end()
+            fleet.careful(chance.choice([0, *PAUSES_S]))
+        self.watch.well_since = fleet.world.now
+
+    @property
+    def unexpected(self) -> list[tuple[str, str]]:
+        """What did not hold and is not known."""
+        return [(name, text) for name, text in self.fleet.broken if name not in EXPECTED]
+
+    def report(self) -> dict[str, Any]:
+        """What a person wants to know of it."""
+        fleet, watch = self.fleet, self.watch
+        return {
+            "seed": self.seed,
+            "replicas": len(fleet.names),
+            "from": f"{fleet.world.begins:%F}",
+            "days": round(fleet.world.now / DAY, 1),
+            "digest": fleet.world.digest,
+            "episodes": len(self.episodes),
+            "broken": self.unexpected,
+            "expected": Counter(name for name, _ in fleet.broken if name in EXPECTED),
+            "most_asked": max((one[0] for one in watch.asked if not (one[1] or one[2])), default=0),
+            "most_asked_in_trouble": max((one[0] for one in watch.asked if one[2] and not one[1]), default=0),
+            "agreed_s": round(max(watch.agreed_s, default=0.0)),
+            "counts": dict(sorted(fleet.counts.items())),
+            "logged": dict(fleet.world.logged),
+            "turns": fleet.world.turns,
+        }
+
+
+def shortest(red: Run, most_s: float = 120.0) -> Run:
+    """The same run with as few faults as it takes to break the same promise. It looks for so many seconds at most.
+
+    First it leaves out all but the last episodes, then one of them after another.
+    """
+    until = time.monotonic() + most_s
+    wanted, best = red.unexpected[0][0], red
+    days = red.fleet.world.now / DAY + 0.1
+
+    def is_red_without(skip: set[int]) -> bool:
+        nonlocal best
+        run = Run(red.seed, days, replicas=len(red.fleet.names), skip=skip, only=red.only).go(to_first=True)
+        is_red = any(name == wanted for name, _ in run.unexpected)
+        best = run if is_red else best
+        return is_red
+
+    last = len(red.episodes)
+    kept = next((n for n in (1, 2, 4, 8) if time.monotonic() < until and is_red_without(set(range(last - n)))), last)
+    for number in range(last - kept, last):
+        if time.monotonic() < until:
+            is_red_without({*best.skip, number})
+    return best
