@@ -159,23 +159,30 @@ def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
 
 def currencies(history: History, language: Language, *, demo: bool = False) -> bytes:
     """Every currency of every held sheet, defunct ones too, and its successor at the Bank."""
-    by_code = {code: history.columns(code) for code in sorted(history.codes())}
     newest = history.newest.sheet.by_code if history.newest else {}
-    rows = {
-        code: {
-            "name": language.currency(code),
-            "numeric_code": columns[-1].currency.numeric_code,
-            "minor_units": minor_places(code),
-            "cbr_ids": [column.currency.cbr_id for column in columns],
-            "first_effective_date": columns[0].first_day,
-            "last_effective_date": max(column.last_day for column in columns),
-            "in_newest_sheet": code in newest,
-            "successor": _successor(columns[-1], history),
-        }
-        for code, columns in by_code.items()
-    }
+    rows = {code: _currency(history, code, language, is_new=code in newest) for code in sorted(history.codes())}
     is_complete = history.coverage is not None and not history.open_days
     return encode({**marks(demo=demo), "complete": is_complete, "currencies": rows})
+
+
+def currency(history: History, code: str, language: Language) -> bytes:
+    """One of them. Raises IndexError for a code that no held sheet has ever had, such as that of the rouble."""
+    newest = history.newest.sheet.by_code if history.newest else {}
+    return encode(_currency(history, code, language, is_new=code in newest))
+
+
+def _currency(history: History, code: str, language: Language, *, is_new: bool) -> dict[str, Any]:
+    columns = history.columns(code)
+    return {
+        "name": language.currency(code),
+        "numeric_code": columns[-1].currency.numeric_code,
+        "minor_units": minor_places(code),
+        "cbr_ids": [column.currency.cbr_id for column in columns],
+        "first_effective_date": columns[0].first_day,
+        "last_effective_date": max(column.last_day for column in columns),
+        "in_newest_sheet": is_new,
+        "successor": _successor(columns[-1], history),
+    }
 
 
 def _successor(column: Column, history: History) -> str | None:

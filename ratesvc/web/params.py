@@ -29,6 +29,8 @@ from ratesvc.service.app import Service
 
 DAYS = ("today", "next")
 """Days by name: today in Moscow, and the day from which the announced sheet is in force."""
+LATEST = ("latest", "current", "now", "newest")
+"""What other APIs call today."""
 OTHER_NAMES = {
     **dict.fromkeys(("from", "start", "start_date", "start_at", "startperiod"), ("since",)),
     **dict.fromkeys(("to", "end", "end_date", "end_at", "endperiod"), ("until",)),
@@ -174,7 +176,10 @@ def day_of(text: str, name: str = "date") -> date:
     """YYYY-MM-DD. Raises BadRequest."""
     if day := iso_day(text):
         return day
-    raise BadRequest("Give an existing day as YYYY-MM-DD, or today, or next.", name, text)
+    meant = " Did you mean today, as in /v1/rates/today?" if text.lower() in LATEST else ""
+    if not meant and _CODE.fullmatch(code := text[:3].upper()) and not text[3:].isalnum():
+        meant = f" Did you mean /v1/rates?codes={code}, or /v1/rates/today/{code}.txt?"
+    raise BadRequest(f"Give an existing day as YYYY-MM-DD, or today, or next.{meant}", name, text)
 
 
 def _hint(name: str, path: str, known: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""/v1/rates: the sheet in force on a day, as JSON, as CSV and as one number; and /v1/currencies."""
+"""/v1/rates: the sheet in force on a day, as JSON, as CSV and as one number; and /v1/currencies, all or one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp import web
 from ratesvc.domain.history import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import moscow_day
-from ratesvc.errors import NotYetSet
+from ratesvc.errors import NotYetSet, UnknownCurrency
 from ratesvc.render import csv, json
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -27,6 +27,7 @@ def routes(service: Service) -> dict[str, Handler]:
         **sheets,
         "/v1/rates/{date}/{code}.txt": partial(_one_number, service),
         "/v1/currencies": partial(_currencies, service),
+        "/v1/currencies/{code}": partial(_currency, service),
     }
 
 
@@ -74,6 +75,19 @@ async def _currencies(service: Service, request: web.Request) -> Answer:
 
     body = service.require_publication().body(("currencies", language.tag), render)
     return Answer(body, RATES)
+
+
+async def _currency(service: Service, request: web.Request) -> Answer:
+    language = StrictParams(request, "/v1/currencies/{code}").language()
+    publication = service.require_publication()
+    code = known(one_code(request.match_info["code"]), service, "code")
+    if code == "RUB":
+        raise UnknownCurrency(code, effective=publication.snapshot.in_force.effective_date, parameter="code")
+
+    def render() -> Body:
+        return Body(json.currency(service.history, code, language), json.JSON)
+
+    return Answer(publication.body(("currency", code, language.tag), render), RATES)
 
 
 def requested(service: Service, day: str, params: StrictParams) -> tuple[InForce, InForce]:

@@ -139,6 +139,7 @@ def models(folder, address):
         "sheets": len(read(Sheets, "/v1/sheets?since=2026-04-24").rows),
         "table": got("/v1/history.csv?codes=USD&since=2026-04-25"),
         "known": read(Currencies, "/v1/currencies").currencies["IRR"].cbr_ids[0],
+        "flags": [flag.root for flag in today.flags],
     }
 
 
@@ -175,7 +176,8 @@ def openapi(folder, address):
         "sheets": len(list_sheets.sync(client=client, since="2026-04-24").rows),
         "table": get_history_csv.sync(client=client, codes="USD", since="2026-04-25"),
         "known": list_currencies.sync(client=client).currencies["IRR"].cbr_ids[0],
-        "refused": [refused.type_.value, refused.status],
+        "flags": today.flags,
+        "refused": [str(refused.type_), refused.status],
     }
 
 

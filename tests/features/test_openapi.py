@@ -51,7 +51,7 @@ FIXED = (
     *("/widget/rates.js", "/widget/rates.d.ts", "/widget/converter.js", "/widget/manifest.json"),
 )
 NO_API = {
-    *("/.well-known/api-catalog", "/llms.txt", "/favicon.ico", "/robots.txt", "/widget/preview"),
+    *("/v1", "/.well-known/api-catalog", "/llms.txt", "/favicon.ico", "/robots.txt", "/widget/preview"),
     *("/docs/{page}", "/docs/search.json"),
     *(f"/widget/{version}/{name}" for version, release in releases.releases().items() for name in release),
 }
@@ -93,6 +93,7 @@ CALM = split(
         "/v1/sheets": "- ?since=2026-04-23&until=next ?after=1 ?until=1992-06-30",
         "/v1/history.csv": "- ?codes=USD&since=2026-04-24 ?codes=1 ?codes=XQZ ?until=1992-06-30",
         "/v1/currencies": "?lang=ru ?lng=ru",
+        "/v1/currencies/{code}": "USD rub XQZ US",
         "/chart.svg": "?codes=USD&since=2026-04-20 - ?codes=USD&width=1 ?codes=XQZ ?codes=USD&until=1992-06-30 "
         "?codes=USD&scale=indexed&theme=dark",
         "/chart.png": "?codes=USD&since=2026-04-20 - ?codes=USD&theme=auto ?codes=XQZ ?codes=USD&until=1992-06-30",
@@ -139,6 +140,7 @@ EMPTY = split(
         "/v1/rates/{date}": "2026-04-24?codes=USD",
         "/v1/rates/{date}.csv": "2026-04-24.csv",
         "/v1/rates/{date}/{code}.txt": "2026-04-24/USD.txt next/USD.txt",
+        "/v1/currencies/{code}": "USD",
         "/oembed": "?url={base}/embed",
     }
 )
@@ -395,7 +397,7 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         without.setitem(sys.modules, "resvg_py", None)  # as where the extra is not installed
         await ask(whole, {"/chart.png": ["?codes=EUR"], "/widget/card.png": ["?codes=EUR"]}, witnessed)
     with monkeypatch.context() as bounded:
-        bounded.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 0)
+        bounded.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 1)
         await ask(whole, {path: ["?codes=GBP"] for path in PERIODS}, witnessed)
     with monkeypatch.context() as busy:
         busy.setattr("ratesvc.features.rendering.LONG_POINTS", 0)
@@ -502,7 +504,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
             assert example.endswith("…") == (len(answer.splitlines()) > reference.MOST_LINES)
             assert example not in others
             shown += 1
-    assert shown == 17
+    assert shown == 18
 
 
 def sentences(part: Mapping[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from datetime import date
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from kit.service import ROOT, ran
 from release_docs import gather
 
 from ratesvc.cli import main
+from ratesvc.config import Settings
 from ratesvc.features.docs import openapi_json
 from ratesvc.features.site.page import asset
 from ratesvc.render.openapi import Site
@@ -23,6 +25,7 @@ from ratesvc.storage.address import RedisAddress
 
 DOCS = ROOT / "docs"
 IMPORTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+SECTIONS = ("server", "redis", "cbr", "calendar", "log")
 OPERATIONS = openapi_json.operations(Site("http://localhost:8080"), date(2022, 11, 18))
 PAGES = {f"{file.relative_to(DOCS)}": file.read_text("utf-8") for file in DOCS.rglob("*.md")}
 OUTSIDE = re.compile(r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
@@ -85,6 +88,17 @@ async def test_the_handbook_explains_every_check_of_health(serve: Serve) -> None
 def test_the_handbook_has_every_command() -> None:
     """tests/packaging/test_readme.py compares the page of settings with config.yaml."""
     assert {name for name in main.commands if f"ratesvc {name}" not in PAGES["operating.md"]} == set()
+
+
+def test_settings_that_pages_name_exist() -> None:
+    """As `section.key`, or as a `key` in config.yaml; config.py has it."""
+    sections = {name: get_type_hints(Settings)[name].__struct_fields__ for name in SECTIONS}
+    known = {*Settings.__struct_fields__, *(f"{name}.{key}" for name, keys in sections.items() for key in keys)}
+    pattern = re.compile(rf"`((?:{'|'.join(SECTIONS)})\.(?!ru\b)\w+)`|`(\w+)`(?= in config\.yaml)")
+    texts = [*PAGES.values(), *((ROOT / name).read_text("utf-8") for name in ("README.md", "README.ru.md"))]
+    named = {one for text in texts for found in pattern.findall(text) for one in found if one}
+    assert len(named) > 10
+    assert named <= known
 
 
 def test_files_that_pages_name_exist() -> None:

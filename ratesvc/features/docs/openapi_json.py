@@ -33,6 +33,17 @@ def api_catalog(site: Site) -> bytes:
     return encode({"linkset": [{"anchor": f"{base}/v1", **links, "item": items}]})
 
 
+def addresses(site: Site, day: date) -> bytes:
+    """/v1: what it has, with an example of each."""
+    base = site.base or "."
+    listed = [
+        {"path": one["path"], "summary": one["summary"], "example": one["x-example"].replace(site.public_url, base)}
+        for one in operations(site, day)
+        if one["path"].startswith("/v1/")
+    ]
+    return encode({"documentation": f"{base}/docs", "openapi": f"{base}/openapi.json", "addresses": listed})
+
+
 def for_language_models(site: Site, day: date) -> bytes:
     """/llms.txt, https://llmstxt.org: what this is and an example of each address, by its tag, as Markdown."""
     whole: Part = msgspec.json.decode(document(site, day))

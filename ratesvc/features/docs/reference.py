@@ -26,6 +26,8 @@ from ratesvc.render.openapi import Part, Site, contract, resolved
 LANGUAGES = (DEFAULT, "ru")
 MOST_LINES = 60
 OVERVIEW, PROBLEMS = "", "problems"
+FIRST = "getUnitRate"
+"""The example at the beginning."""
 PROSE = {"api": "Using the API"}
 """The pages from docs/*.md, with their titles."""
 
@@ -90,6 +92,7 @@ class Manual:
             contract=self._contract,
             name=name,
             prose=PROSE,
+            first=next(one for one in self._operations if one["operationId"] == FIRST),
             operations=self._operations,
             problems=self._problems,
             answers=answers,

@@ -42,6 +42,7 @@ def routes(service: Service, site: Site, features: Features) -> dict[str, Handle
     described: dict[str, Callable[[Site, date], Body]] = {
         DOCUMENT: lambda seen, day: Body(openapi_json.document(seen, day), JSON),
         CATALOGUE: lambda seen, _: Body(openapi_json.api_catalog(seen), LINKSET, (itself,)),
+        "/v1": lambda seen, day: Body(openapi_json.addresses(seen, day), JSON),
         "/llms.txt": lambda seen, day: Body(openapi_json.for_language_models(seen, day), TEXT),
     }
     return {
@@ -74,6 +75,8 @@ async def _page(
             day = current.snapshot.in_force.effective_date
             operations = await workers_of(service).run(lambda: openapi_json.operations(site, day), Queue.SMALL)
             shown = [one for one in operations if name in map(str.lower, one["tags"])]
+            if name == reference.OVERVIEW:
+                shown = [one for one in operations if one["operationId"] == reference.FIRST]
             answers = await _own_answers(shown, site, others, request)
 
         def render(day: date) -> Body:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from functools import lru_cache
+from difflib import get_close_matches
+from functools import cache, lru_cache
 from operator import itemgetter
 
 from aiohttp import hdrs, web
@@ -15,12 +16,13 @@ from ratesvc.domain.workdays import iso_day
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import HTML, asset, own_page, page
 from ratesvc.render.language import TRANSLATIONS
-from ratesvc.render.openapi import Site
+from ratesvc.render.openapi import Site, contract
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web import problems
 from ratesvc.web.caching import HOURLY, ICON, Caching
 from ratesvc.web.features import Feature, Features
+from ratesvc.web.params import LATEST
 from ratesvc.web.problems import uncached
 from ratesvc.web.responses import Answer, Handler, weights
 
@@ -74,7 +76,7 @@ def page_language(accepted: str) -> str:
 async def not_found(site: Site, request: web.Request) -> web.Response:
     """404 for every other address: a page for a browser, a problem for a program."""
     if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
-        return await problems.not_found(request, "/docs lists every address." if site.has("docs") else "")
+        return await problems.not_found(request, _meant(site, request.path))
     accepted = ",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ()))
     words = language_or_default(page_language(request.query.get("lang") or accepted))
     uis = list(map(language_or_default, TRANSLATIONS))
@@ -82,6 +84,19 @@ async def not_found(site: Site, request: web.Request) -> web.Response:
     answer = uncached(404, text.encode(), HTML)
     answer.headers.update(NOT_FOUND_HEADERS)
     return answer
+
+
+def _meant(site: Site, path: str) -> str:
+    """Which address was probably meant, or which page lists them all."""
+    name = "/v1/rates" if path.rpartition("/")[2].lower() in LATEST else path.lower().removesuffix(".json")
+    if near := get_close_matches(name[:40], _addresses(site.features), 1, cutoff=0.8):
+        return f"Did you mean {near[0]}?"
+    return "/v1 and /docs list the addresses." if site.has("docs") else ""
+
+
+@cache
+def _addresses(features: tuple[str, ...]) -> list[str]:
+    return [path for path in contract(features)["paths"] if path.startswith("/v1/") and "{" not in path]
 
 
 class LenientParams:

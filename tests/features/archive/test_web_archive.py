@@ -69,7 +69,7 @@ async def test_a_line_has_the_revision_of_its_sheet(bank: Bank, held: Served, cl
     # The second correction takes the first one back.
     for wording in (changed(plausible(FRIDAY), PLN=times("1.01")), plausible(FRIDAY)):
         bank.publish(wording)
-        for _ in range(2):
+        for _ in range(3):
             await held.service.poll()
     after = rows((await held.get(ADDRESS))[2])
     assert [row for row in after if row not in before] == [row for row in after if row["effective_date"] == str(FRIDAY)]

@@ -19,8 +19,10 @@
   // Words that stand everywhere say nothing about what is meant.
   const empty = new Set(
     (
-      "a an and are as at be can do does for from get how i if in is it my of on or so the to what when where which why you " +
-      "без в во для до есть и из или к как какая какие какой курс ли мне можно на не о об от по при с со такое у что чтобы это"
+      "a an and any are as at be been can do does for from get has have how i if in is it many me much must my need no not of on " +
+      "or should so some that the there this to was were what when where whether which who why will with you your " +
+      "а без был была было в во для до если есть и из или к как какая какие каких какого какой когда курс ли мне можно на надо " +
+      "не нет ни нужен нужна нужно о об от по при с сколько со так такое у уже что чтобы это я"
     ).split(" "),
   );
   let index;
@@ -39,7 +41,8 @@
   // Three for the same word, two for one that begins so, one for another ending.
   const near = (asked, word) => {
     if (asked === word) return 3;
-    if (asked.length > 2 && word.startsWith(asked)) return 2;
+    // "down" is not the beginning of "download".
+    if (asked.length > 2 && word.startsWith(asked)) return word.length - asked.length > 3 ? 1 : 2;
     let same = 0;
     while (same < asked.length && asked[same] === word[same]) same++;
     return same >= Math.max(4, Math.min(asked.length, word.length) - 4, asked.length - 4) ? 1 : 0;
