@@ -65,8 +65,8 @@ class SourceError(RatesvcError):
 class BadDocument(RatesvcError):
     """The bytes are not a document of the Bank that we may trust. `raw` are the bytes, where they are known.
 
-    `reason` is one of html, parameters, encoding, malformed, foreign (not of the Bank's form), structure, row, date,
-    rows, core, duplicate, unit.
+    `reason` is one of html, parameters, encoding, malformed, foreign (not of the Bank's form), root, structure, row,
+    date, rows, core, duplicate, unit.
     """
 
     def __init__(self, reason: str, text: str) -> None:

@@ -1,4 +1,7 @@
-"""Reads and writes the Bank's XML. Reading is strict: what is not of the Bank's form is a BadDocument that says why.
+"""Reads and writes the Bank's XML.
+
+Reading is strict about figures, days, ids and completeness: a BadDocument says what is wrong with them. A change of
+form that touches none of these is taken, and is named among the unknown parts.
 
 Layout: https://www.cbr.ru/development/sxml/. Numbers have a decimal comma, and the declaration names the charset.
 Writing uses the present layout: one line, windows-1251, VunitRate without trailing zeros.
@@ -8,8 +11,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -19,17 +23,21 @@ from xml.sax.saxutils import escape, quoteattr
 import xmltodict
 
 from ratesvc.domain.columns import Currency
-from ratesvc.domain.rates import EXACT, Quote, Sheet, plain
+from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet, plain
 from ratesvc.errors import BadDocument
 
 TABLE = "Foreign Currency Market"
 ENCODING = "windows-1251"
 ERROR = "Error in parameters"
+UNKNOWN_PART = "unknown_part"
 
 _DECLARATION = re.compile(rb"""<\?xml[^>]{0,100}?\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _DAILY_PARTS = frozenset(
     ("@Date", "@name", "Valute", "@ID", "NumCode", "CharCode", "Nominal", "Name", "Value", "VunitRate")
 )
+_BETWEEN = re.compile(rb"(?<=>)(?:\s*(?:<!--(?:(?!--).){0,1000}-->|<\?.{0,1000}?\?>))+(?=\s*(?:<|\Z))", re.DOTALL)
+"""Comments and instructions that stand between elements, where they can be a part of no text."""
+_MOST_BETWEEN = 100
 _CODECS = {"windows-1251": "cp1251", "utf-8": "utf-8"}
 
 _DATE = re.compile(r"([0-9]{2})([./])([0-9]{2})\2([0-9]{4})")
@@ -40,18 +48,35 @@ _SHORT = re.compile(r"[0-9]{1,3}")
 _NOMINAL = re.compile(r"10{0,8}")
 _VALUE = re.compile(r"[0-9]{1,9},[0-9]{4}")
 _UNIT = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,15})?(?:E-[0-9]{2})?")
+_LONG_UNIT = re.compile(r",[0-9]{5}|E")
+_ROUNDED_BY = Decimal("0.00005")
 _BLANKS = str.maketrans("", "", " \u00a0\u202f")
 
 
 def parse_daily(raw: bytes) -> Sheet:
     """XML_daily: one sheet. Raises BadDocument."""
-    root = _root(raw, "ValCurs")
-    if root.get("@name") != TABLE:
-        raise BadDocument("structure", f"the table is named {_shown(root.get('@name'))}, not {TABLE}")
+    return _read_daily(raw)[0]
+
+
+def unknown_parts(raw: bytes) -> list[str]:
+    """What this program does not know in a daily document, as VunitRate was in 2023, or knows in another form."""
+    return sorted(_read_daily(raw)[1])
+
+
+def _read_daily(raw: bytes) -> tuple[Sheet, set[str]]:
+    root, unknown = _root(raw, "ValCurs")
     rows = root.get("Valute")
     if not rows:
         raise BadDocument("structure", "the table has no rows")
-    return Sheet(parse_date(root.get("@Date")), tuple(_quote(row) for row in rows))
+    rounds = _rounds(rows)
+    sheet = Sheet(parse_date(root.get("@Date")), tuple(_quote(row, rounds=rounds) for row in rows))
+    unknown |= {*root, *(name for row in rows for name in row)} - _DAILY_PARTS
+    unknown |= {"@name"} if root.get("@name") != TABLE else set()
+    is_rounded = any(
+        _unit_error(row, quote.nominal, quote.value) for row, quote in zip(rows, sheet.quotes, strict=True)
+    )
+    unknown |= {"VunitRate"} if is_rounded else set()
+    return sheet, unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +93,7 @@ def parse_catalogue(raw: bytes) -> tuple[Currency, ...]:
 
     Raises BadDocument.
     """
-    rows = _root(raw, "Valuta").get("Item")
+    rows = _root(raw, "Valuta")[0].get("Item")
     if not rows:
         raise BadDocument("structure", "the catalogue has no items")
     return tuple(_currency(row) for row in rows)
@@ -79,14 +104,16 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
 
     The answer must name the id and the range of the request.
     """
-    root = _root(raw, "ValCurs")
-    if root.get("@name") != f"{TABLE} Dynamic" or root.get("@ID") != cbr_id:
+    root, _ = _root(raw, "ValCurs")
+    if root.get("@ID") != cbr_id:
         raise BadDocument("structure", f"asked for {cbr_id}, answered {_shown(root.get('@ID'))}")
     if (parse_date(root.get("@DateRange1")), parse_date(root.get("@DateRange2"))) != (since, until):
         raise BadDocument("structure", f"another range than {since} to {until}")
     if "#text" in root:
         raise BadDocument("structure", "it has text beside its days")
-    records = tuple(_record(record, cbr_id) for record in root.get("Record") or ())
+    rows = root.get("Record") or ()
+    rounds = _rounds(rows)
+    records = tuple(_record(record, cbr_id, rounds=rounds) for record in rows)
     days = [record.effective_date for record in records]
     if days != sorted(set(days)):
         raise BadDocument("duplicate", "its days are not in order, each once")
@@ -95,19 +122,14 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
     return records
 
 
-def unknown_parts(raw: bytes) -> list[str]:
-    """The elements and attributes of a daily document that this program does not know, as VunitRate was in 2023."""
-    root = _root(raw, "ValCurs")
-    rows = [name for row in root.get("Valute") or () for name in row]
-    return sorted({*root, *rows} - _DAILY_PARTS)
+def with_document(revision: Revision, raw: bytes) -> Revision:
+    """The revision of a daily document with its bytes, to repeat them to readers.
 
-
-def packed(raw: bytes) -> bytes:
-    """A daily document as a revision keeps it, to repeat it to readers.
-
-    It is empty if the document has unknown parts, because nobody can say what these would do there.
+    It has a flag instead if the document has unknown parts, because nobody can say what these would do there.
     """
-    return b"" if unknown_parts(raw) else zlib.compress(raw, 9)
+    if unknown_parts(raw):
+        return replace(revision, flags=tuple(dict.fromkeys((*revision.flags, UNKNOWN_PART))))
+    return replace(revision, document=zlib.compress(raw, 9))
 
 
 def parse_date(text: object) -> date:
@@ -121,30 +143,42 @@ def parse_date(text: object) -> date:
     raise BadDocument("date", f"{_shown(text)} is not a date")
 
 
-def _quote(row: Any) -> Quote:
+def _quote(row: Any, *, rounds: bool) -> Quote:
     name = _text(row, "Name")
     if "\ufffd" in name:
         raise BadDocument("encoding", "a name holds U+FFFD, the mark of a wrong charset")
     code, numeric_code = _field(row, "CharCode", _CODE), _field(row, "NumCode", _NUMERIC)
-    return Quote(code, numeric_code, _field(row, "@ID", _CBR_ID), *_amount(row), name)
+    return Quote(code, numeric_code, _field(row, "@ID", _CBR_ID), *_amount(row, rounds=rounds), name)
 
 
-def _record(record: Any, cbr_id: str) -> Record:
+def _record(record: Any, cbr_id: str, *, rounds: bool) -> Record:
     if _text(record, "@Id") != cbr_id:
         raise BadDocument("row", f"a record is not of {cbr_id}")
-    return Record(parse_date(record.get("@Date")), *_amount(record))
+    return Record(parse_date(record.get("@Date")), *_amount(record, rounds=rounds))
 
 
-def _amount(row: Any) -> tuple[int, Decimal]:
+def _rounds(rows: Sequence[Any]) -> bool:
+    """Whether no VunitRate has more than four decimals, so that they may be rounded. The Bank's own are exact."""
+    return not any(isinstance(row, dict) and _LONG_UNIT.search(str(row.get("VunitRate"))) for row in rows)
+
+
+def _amount(row: Any, *, rounds: bool) -> tuple[int, Decimal]:
     """Nominal and value. A missing nominal is refused, never taken for 1; VunitRate, where present, must fit."""
     nominal = int(_field(row, "Nominal", _NOMINAL))
     # Series print thousands of the 1990s with a blank between.
     value = _number(_field(row, "Value", _VALUE, _BLANKS))
     if not value:
         raise BadDocument("row", "a Value is zero")
-    if "VunitRate" in row and EXACT.multiply(_number(_field(row, "VunitRate", _UNIT)), Decimal(nominal)) != value:
+    if _unit_error(row, nominal, value) > (EXACT.multiply(_ROUNDED_BY, Decimal(nominal)) if rounds else 0):
         raise BadDocument("unit", f"VunitRate {_shown(row['VunitRate'])} contradicts {value} for {nominal}")
     return nominal, value
+
+
+def _unit_error(row: Any, nominal: int, value: Decimal) -> Decimal:
+    """How far VunitRate, where present, times the nominal is from the value."""
+    if "VunitRate" not in row:
+        return Decimal(0)
+    return abs(EXACT.subtract(EXACT.multiply(_number(_field(row, "VunitRate", _UNIT)), Decimal(nominal)), value))
 
 
 def _number(text: str) -> Decimal:
@@ -180,7 +214,9 @@ def _text(row: Any, tag: str) -> str:
     return text
 
 
-def _root(raw: bytes, name: str) -> dict[str, Any]:
+def _root(raw: bytes, name: str) -> tuple[dict[str, Any], set[str]]:
+    """The element of that name, and what else was there that is no element."""
+    raw, unknown = _cleaned(raw)
     codec = _codec(raw)
     try:
         tree = xmltodict.parse(raw, encoding=codec, force_list=("Valute", "Record", "Item"))
@@ -194,19 +230,30 @@ def _root(raw: bytes, name: str) -> dict[str, Any]:
     if isinstance(root, str):
         raise BadDocument("structure", "the table holds text instead of rows")
     if not isinstance(root, dict):
-        raise BadDocument("structure", f"there is no {name} in it")
-    return root
+        raise BadDocument("structure" if name in tree else "root", f"there is no {name} with rows in it")
+    return root, unknown
+
+
+def _cleaned(raw: bytes) -> tuple[bytes, set[str]]:
+    """The document without a byte order mark, comments and instructions between elements; and which it had."""
+    plain = raw.removeprefix(BOM_UTF8)
+    unknown = {"BOM"} if plain != raw else set[str]()
+    if plain.count(b"<!") + plain.count(b"<?") <= _MOST_BETWEEN:
+        gaps = b"".join(_BETWEEN.findall(plain))
+        unknown |= {name for mark, name in ((b"<!", "comment"), (b"<?", "instruction")) if mark in gaps}
+        plain = _BETWEEN.sub(b"", plain)
+    return plain, unknown
 
 
 def _check_names(tree: Any) -> None:
-    """Refuse namespaces: a browser that shows the document would run a script of another one."""
+    """Refuse elements of another namespace: a browser that shows the document would run its scripts."""
     parts = [tree]
     while parts:
         part = parts.pop()
         if isinstance(part, list):
             parts += part
         elif isinstance(part, dict):
-            if foreign := next((name for name in part if ":" in name or name == "@xmlns"), None):
+            if foreign := next((name for name in part if (":" in name and name[0] != "@") or name == "@xmlns"), None):
                 raise BadDocument("foreign", f"it has a namespace: {_shown(foreign)}")
             parts += part.values()
 
@@ -217,10 +264,9 @@ def _codec(raw: bytes) -> str:
         if b"<html" in raw[:4000].lower() or start.startswith((b"<!doctype html", b"<!--", b"<head", b"<body")):
             raise BadDocument("html", f"a web page instead of XML, beginning {_shown(raw[:60])}")
         raise BadDocument("structure", f"not XML, beginning {_shown(raw[:60])}")
-    # None of these is ever part of the Bank's documents. Without a DTD there are no entities to expand or fetch, and an
-    # instruction would choose the style sheet of a browser.
+    # Without a DTD there are no entities to expand or fetch. A comment in a figure would hide what it is.
     if b"<!" in raw or raw.count(b"<?") > 1:
-        raise BadDocument("foreign", "it has a DOCTYPE, a comment, CDATA or an instruction")
+        raise BadDocument("foreign", "it has a DOCTYPE or CDATA, or a comment or an instruction inside a text")
     declared = _DECLARATION.match(raw.lstrip())
     name = declared[1].decode("ascii").lower() if declared else "nothing"
     codec = _CODECS.get(name)

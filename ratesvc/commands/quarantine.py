@@ -13,7 +13,7 @@ from ratesvc.bank.xml import parse_daily
 from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Quote, plain
-from ratesvc.errors import BadDocument
+from ratesvc.errors import BadDocument, RatesvcError
 from ratesvc.render.json import encode, literal
 from ratesvc.service import decisions
 from ratesvc.service.app import Service
@@ -43,8 +43,9 @@ async def _done(service: Service, action: str, name: str | None, *, yes: bool, a
         return None, case.raw
     if action == "release":
         shown, text = _shown(service, case)
-        if "refused" not in shown:
-            _ask("Publish it?", text, yes=yes, as_json=as_json)
+        if "refused" in shown:
+            raise RatesvcError(f"{case.name} is no sheet and cannot be released: {shown['refused']}")
+        _ask("Publish it?", text, yes=yes, as_json=as_json)
         # Somebody else may have dropped it while this person looked.
         case = await service.quarantine.case(case.name)
         day, number = (await decisions.release(service.refresher, case)).key

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 
 from ratesvc.bank.admission import assess_beside
-from ratesvc.bank.xml import packed, parse_daily
+from ratesvc.bank.xml import parse_daily, with_document
 from ratesvc.domain.rates import WITHDRAWAL, Revision, Sheet
 from ratesvc.errors import RatesvcError
 from ratesvc.service.refresh import Refresher
@@ -23,7 +23,7 @@ async def release(refresher: Refresher, case: Case) -> Revision:
     if not (revision and revision.sheet.says_the_same_as(sheet)):
         flags = (*assess_beside(history, sheet).flags, "released")
         admitted = Revision(sheet, history.next_number(sheet.effective_date), refresher.moment(), flags)
-        revision = replace(admitted, document=packed(case.raw))
+        revision = with_document(admitted, case.raw)
         await publish(refresher, revision)
     # Last, because a poll of a replica that does not hold the sheet puts it into quarantine again.
     await refresher.store.quarantine.drop([case.name])

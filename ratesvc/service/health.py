@@ -72,14 +72,15 @@ def fetch(cycle: Cycle | None, failures: int, failed: Cycle | None = None) -> Ch
 
 
 def mirrors(mirrors: Sequence[Mirror]) -> Check:
-    """What each mirror said last. A poll asks only those that it needs."""
+    """How many mirrors are well, and what each said last. A poll asks only those that it needs."""
     latest, said = max(str(mirror.asked_at or "") for mirror in mirrors), dict[str, str]()
     for mirror in mirrors:
         answered = f"answered at {mirror.answered_at.isoformat()}" if mirror.answered_at else "has not answered yet"
         idle = "" if str(mirror.asked_at) == latest else "not asked since"
         facts = ", ".join(filter(None, (mirror.trouble, answered, idle)))
         said[mirror.host] = facts if mirror.asked_at else "not asked yet"
-    return {"status": "warn" if any(mirror.trouble for mirror in mirrors) else "pass", "observedValue": said}
+    well = sum(not mirror.trouble for mirror in mirrors)
+    return {"status": "pass" if well == len(mirrors) else "warn", "observedValue": well, "mirrors": said}
 
 
 def redis(engine: str, trouble: StoreUnavailable | None) -> Check:

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from ratesvc.bank.admission import FEWEST_ROWS, Admission, Decision, Recent, assess, check_sheet, with_monthly
 from ratesvc.bank.client import BankClient
-from ratesvc.bank.xml import packed, parse_daily, unknown_parts
+from ratesvc.bank.xml import parse_daily, unknown_parts, with_document
 from ratesvc.domain.history import SETTLED_AFTER, History, day_to_fetch
 from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
@@ -27,8 +27,8 @@ from ratesvc.storage.store import Store
 NO_DOCUMENT = frozenset({"html", "parameters"})
 """Such a refusal leaves nothing to look at: the Bank sent a page of maintenance, or refused the request."""
 
-SUSPICIOUS = frozenset({"rows", "core", "unit", "foreign"})
-"""A person may want to look at such a document: it has wrong figures, or somebody else's content."""
+SUSPICIOUS = frozenset({"rows", "core", "unit", "foreign", "root"})
+"""A person may want to look at such a document: it has wrong figures, another form, or somebody else's content."""
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class _Draft:
     def take(self, revision: Revision, raw: bytes) -> None:
         """Take an admitted sheet."""
         self.cycle.unknown.update(unknown_parts(raw))
-        self.admitted[revision.effective_date] = replace(revision, document=packed(raw))
+        self.admitted[revision.effective_date] = with_document(revision, raw)
 
     def outcome(self) -> str:
         """The outcome of the cycle so far."""

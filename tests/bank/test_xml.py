@@ -166,10 +166,14 @@ def told(question: str) -> str:
     """How the table is read in which the first text stands as the second: the same with unknown parts, or why not.
 
     `Value is 75 | 75,` asks for several texts of one field, which are all read, or refused, in the same way;
-    `document => a | b` for whole documents, and `charset a, declared b` for the table in another charset.
+    `document => a | b` for whole documents, `charset a, declared b` for the table in another charset. `units of 4
+    decimals: a => b` is about the table with rounded unit rates.
     """
     if match := re.fullmatch(r"charset (\S+), declared (\S+)", question):
-        return refused(Document().text.replace("windows-1251", match[2]).encode(match[1]))
+        return read(Document().text.replace("windows-1251", match[2]).encode(match[1]))
+    if match := re.fullmatch(r"units of (\d) decimals: (.*) => (.*)", question):
+        rows = tuple(dataclasses.replace(row, unit=rounded_unit(row, int(match[1]))) for row in TABLE)
+        return read(Document(rows=rows).text.replace(match[2], match[3]).encode("cp1251"))
     if " => " not in question:
         field, _, texts = question.partition(" is ")
         found = {text: read_with(field, text) for text in texts.split(" | ")}
@@ -181,7 +185,15 @@ def told(question: str) -> str:
         return reason
     text = Document().text
     assert old in text
-    raw = text.replace(old, new).encode("cp1251")
+    return read(text.replace(old, new).encode("cp1251"))
+
+
+def rounded_unit(row: Row, places: int) -> str:
+    return f"{Decimal((row.value or '').replace(',', '.')) / int(row.nominal or ''):.{places}f}".replace(".", ",")
+
+
+def read(raw: bytes) -> str:
+    """Whether the table is the same, with its unknown parts, or why it is refused."""
     try:
         is_same = parse_daily(raw) == parse_daily(ORIGINAL)
     except BadDocument as error:
@@ -196,14 +208,14 @@ def test_b20_a_document_has_one_meaning_or_is_refused() -> None:
 
 def test_refusals_quote_little_and_nothing_unprintable() -> None:
     """The text goes to a log and a terminal: short, on one line, without control characters."""
-    for raw in (b"\x1b[31m" + b"x" * 10_000, bytes(Document(name="\r\n" + "x" * 5000)), b"<html>\x07"):
+    for raw in (b"\x1b[31m" + b"x" * 10_000, bytes(Document(date="\r\n" + "x" * 5000)), b"<html>\x07"):
         with pytest.raises(BadDocument) as caught:
             parse_daily(raw)
         assert len(str(caught.value)) < 250
         assert not re.search(r"[\x00-\x1f\x7f]", str(caught.value))
     with pytest.raises(BadDocument) as caught:
-        parse_daily(bytes(Document(name="x" * 500)))
-    assert str(caught.value) == f"structure: the table is named '{'x' * 79}, not Foreign Currency Market"
+        parse_daily(bytes(Document(date="x" * 500)))
+    assert str(caught.value) == f"date: '{'x' * 79} is not a date"
 
 
 def test_b3_letters_that_both_charsets_have_do_not_hide_the_wrong_one() -> None:

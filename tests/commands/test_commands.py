@@ -146,12 +146,12 @@ async def test_what_cannot_be_read_is_not_released_and_the_only_revision_is_with
     async with Service(settings, clock=clock, scheduled=False) as service:
         await service.refresher.ask_without_lease(days[0])
         await service.refresher.ask_without_lease(days[1])
-        bank.documents[days[1]] = bank.documents[days[1]].replace(b"<ValCurs ", b"<!-- --><ValCurs ")
+        bank.documents[days[1]] = bank.documents[days[1]].replace(b"ValCurs", b"Rates")
         await service.refresher.ask_without_lease(days[1])
         [case] = await service.quarantine.cases()
     await decide(settings, "show", case.name, yes=False, as_json=False)
     assert "It cannot be released: " in capsys.readouterr().out
-    with pytest.raises(RatesvcError, match="comment"):
+    with pytest.raises(RatesvcError, match="is no sheet and cannot be released: root: "):
         await decide(settings, "release", case.name, yes=False, as_json=False)
     await withdraw(settings, days[1], yes=True, as_json=False)
     said = capsys.readouterr().out

@@ -99,7 +99,7 @@ async def step(story: Story, word: str) -> list[str]:
             assert story.served
             checks = story.served.service.health()
             said = [checks[name].get("output") for name in ("cbr:sheet", "cbr:fetch")]
-            said += [story.named(f"{host} {what}") for host, what in checks["cbr:mirrors"]["observedValue"].items()]
+            said += [story.named(f"{host} {what}") for host, what in checks["cbr:mirrors"]["mirrors"].items()]
             return [f"health: {line}" for line in said if line]
         case [name, *state]:
             story.becomes(name, *state)

@@ -26,6 +26,7 @@ from kit.time import Lag, limit_s
 from redis import Redis
 
 from ratesvc.bank.client import BankClient
+from ratesvc.bank.xml import write_daily
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import FetchFailed
@@ -105,6 +106,21 @@ async def test_B2_shapes_that_no_sheet_has(shape: str, bank: Bank) -> None:
                     await client.daily(None, date.min)
             lags.append(lag.longest_s)
     assert min(lags) <= limit_s(0.1)
+
+
+async def test_B23_another_form(served: Watched, bank: Bank) -> None:
+    """The Bank adds a comment, a style sheet, a name: published with a flag, not repeated. Another root: quarantine."""
+    bank.truth[SATURDAY] = [TOMORROW]
+    assert await poll(served, bank, GOOD.replace(b"ValCurs", b"Rates")) == "invalid:root"
+    await nothing_changed(served)
+    [case] = await served.service.quarantine.cases()
+    assert case.reasons == ("root: there is no ValCurs with rows in it",)
+    form = GOOD.replace(b"<ValCurs", b"<?xml-stylesheet href='x.xsl'?><!-- new --><ValCurs").replace(b"Foreign ", b"")
+    assert await poll(served, bank, form) == "new"
+    status, _, body = await served.get("/v1/rates/next")
+    assert (status, msgspec.json.decode(body)["flags"]) == (200, ["unknown_part"])
+    assert served.held(SATURDAY).sheet == TOMORROW
+    assert (await served.get("/scripts/XML_daily.asp?date_req=25/04/2026"))[2] == write_daily(TOMORROW)
 
 
 CONFIRMED = (["confirming", "new"], ["large_move"])

@@ -193,7 +193,7 @@ async def test_a_document_with_an_unknown_part_is_repeated_without_it(
     bank.documents[SATURDAY] = whole.replace(b"</Valute>", b"<script>alert(1)</script></Valute>", 1)
     for _ in range(2):
         await served.service.poll()
-    assert capsys.readouterr().out.count("unknown_part") == 1
+    assert capsys.readouterr().out.count("unknown_part  ") == 1
     body = (await served.get("/scripts/XML_daily.asp?date_req=25/04/2026"))[2]
     assert b"script" not in body
     assert parse_daily(body) == sheet(SATURDAY)

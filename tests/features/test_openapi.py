@@ -25,6 +25,7 @@ from kit.bank import Bank, sheet
 from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 
 from ratesvc.bank import admission
+from ratesvc.bank.xml import UNKNOWN_PART
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, Revision
 from ratesvc.features.docs import openapi_json, reference
 from ratesvc.features.oembed.routes import OEMBED_SIZES
@@ -358,6 +359,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
         *re.findall(r'Finding\("(\w+)"', inspect.getsource(admission)),
         admission.WITHDRAWN,
         "released",
+        UNKNOWN_PART,
         WITHDRAWAL,
     }
     assert DOCUMENT["components"]["schemas"]["Flag"]["anyOf"][0]["enum"] == sorted(flags)
