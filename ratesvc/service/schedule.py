@@ -13,6 +13,7 @@ from typing import Any
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
 
+from ratesvc.bank.admission import Decision
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import LONG_AGO, MOSCOW, WorkCalendar
 from ratesvc.service.refresh import Cycle
@@ -54,14 +55,16 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
 
 
 def _pace_s(calendar: WorkCalendar, newest: date | None, now: datetime, cycle: Cycle) -> float:
-    """The pace of the Moscow working day; faster if a sheet is held back."""
+    """The pace of the Moscow working day; faster if a sheet waits for its second document."""
     if calendar.awaits_publication(newest, now):
         pace = WINDOW_PACE_S
     elif newest is not None and calendar.missed_since(newest, now):
         pace = LONGEST_RETRY_S
     else:
         pace = min(USUAL_PACE_S, max(FIRST_RETRY_S, (calendar.next_window(now) - now) / timedelta(seconds=1)))
-    return min(pace, WINDOW_PACE_S) if cycle.held_back else pace
+    # A sheet in quarantine waits for a person, whose release needs no poll.
+    is_unconfirmed = any(sheet.decision is Decision.CONFIRM for sheet in cycle.held_back.values())
+    return min(pace, WINDOW_PACE_S) if is_unconfirmed else pace
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +89,8 @@ class Schedule:
     """How late the last heartbeat was: so long something kept the event loop busy."""
     _tasks: dict[str, asyncio.Task[None]] = field(init=False, default_factory=dict)
     """What runs, by its name."""
+    _wishes_backfill: bool = field(init=False, default=False)
+    """Whether a backfill was due while one ran. It may have found no sheet that has come since."""
     _scheduler: AsyncIOScheduler = field(init=False, default_factory=lambda: AsyncIOScheduler(timezone=MOSCOW))
     _open: bool = field(init=False, default=False)
     _beat_at: float = field(init=False, default=0.0)
@@ -140,6 +145,8 @@ class Schedule:
         if self._open and name not in self._tasks:
             task = self._tasks[name] = asyncio.create_task(job(), name=name)
             task.add_done_callback(partial(self._ended, name))
+        elif name == "backfill":
+            self._wishes_backfill = True
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Start a job again that has failed. The heartbeat does it for a poll, and for its tick."""
@@ -151,6 +158,9 @@ class Schedule:
                 self.backfill_in(BACKFILL_AGAIN_S)
             elif name == "heartbeat":
                 asyncio.get_running_loop().call_later(RESTART_S, self._start, name, self._heartbeat)
+        if name == "backfill" and self._wishes_backfill:
+            self._wishes_backfill = False
+            self.backfill_in(0)
 
     async def _heartbeat(self) -> None:
         """Compare the wall clock with the monotonic one, and memory with Redis."""

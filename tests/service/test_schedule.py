@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import date, datetime, timedelta
+from random import SystemRandom
 
 import pytest
 from aiohttp import web
@@ -15,7 +16,7 @@ from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 from kit.time import block
 from structlog.testing import capture_logs
 
-from ratesvc.bank.admission import Admission
+from ratesvc.bank.admission import Admission, Decision
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar, utc_now
@@ -24,6 +25,7 @@ from ratesvc.service.refresh import Cycle
 from ratesvc.service.schedule import Schedule, next_poll_s
 from ratesvc.storage.redis import cancel
 
+CHANCE = SystemRandom()
 NEXT = "ratesvc_refresh_next_timestamp_seconds"
 DAY_S = 86_400
 
@@ -155,7 +157,8 @@ CYCLES = {
     "new with a failure": failed(outcome="new"),
     "asked to wait 300 s": failed(300),
     "asked to wait 86400 s": failed(86400),
-    "confirming": Cycle("confirming", held_back={SATURDAY: Admission.refusal(sheet(SATURDAY))}),
+    "confirming": Cycle("confirming", held_back={SATURDAY: Admission(sheet(SATURDAY), Decision.CONFIRM, ())}),
+    "quarantined": Cycle("quarantined", held_back={SATURDAY: Admission.refusal(sheet(SATURDAY))}),
 }
 
 
@@ -174,6 +177,36 @@ def planned(question: str) -> str:
 def test_the_pace_follows_the_moscow_working_day_and_failures() -> None:
     """golden/polls.txt says when the next poll is due, and why."""
     cases.check("polls.txt", {question: planned(question) for question in cases.questions("polls.txt")})
+
+
+async def test_a_backfill_that_is_due_while_one_runs_runs_after_it() -> None:
+    """A sheet that was withdrawn meanwhile waited for the next poll. Two wishes are one."""
+    runs, over = list[asyncio.Event](), asyncio.Event()
+
+    async def backfill() -> None:
+        runs.append(begun)
+        begun.set()
+        await over.wait()
+
+    async def nothing() -> None:
+        pass
+
+    begun = asyncio.Event()
+    schedule = Schedule(
+        poll=nothing, tick=nothing, backfill=backfill, clock_jumped=print, died=print, wall=utc_now, chance=CHANCE
+    )
+    schedule.start()
+    try:
+        schedule.backfill_in(0)
+        await begun.wait()
+        for _ in range(2):
+            schedule.backfill_in(0)
+            await eventually(lambda: schedule._scheduler.get_job("backfill") is None)  # noqa: SLF001 -- nobody else knows
+        over.set()
+        await eventually(lambda: len(runs) == 2 and not schedule._tasks.get("backfill"))  # noqa: SLF001 -- as above
+    finally:
+        await schedule.stop()
+    assert len(runs) == 2
 
 
 async def test_a_lost_cancellation_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from conftest import Clock, Served, eventually, stored
@@ -18,6 +18,7 @@ from ratesvc.domain.rates import Sheet
 from ratesvc.errors import RatesvcError
 from ratesvc.features.verify.command import verify
 from ratesvc.service import decisions
+from ratesvc.service.schedule import next_poll_s
 from ratesvc.storage.store import Store
 
 pytestmark = pytest.mark.slow
@@ -120,6 +121,23 @@ async def test_after_a_withdrawal_the_bank_is_asked_at_once(bank: Bank, held: Se
     bank.asked.clear()
     await withdraw(held, THURSDAY)
     await eventually(lambda: bank.asked)
+
+
+async def test_a_withdrawal_that_the_bank_goes_on_contradicting_costs_few_requests(
+    bank: Bank, held: Served, clock: Clock
+) -> None:
+    """It was 1,500 a day: a poll every three minutes, and after each a request for the withdrawn day."""
+    bank.publish(plausible(SATURDAY))
+    await withdraw(held, THURSDAY)
+    await held.service.poll()
+    bank.asked.clear()
+    ends = clock.moment + timedelta(days=1)
+    while clock.moment < ends:
+        await held.service.poll()
+        cycle = held.service.telemetry.last_cycle
+        assert cycle
+        clock.advance(seconds=next_poll_s(held.service.history, clock(), None, cycle, 0))
+    assert len(bank.asked) < 150
 
 
 async def test_verify_names_what_it_cannot_repair(
