@@ -65,6 +65,19 @@ class Cursor:
         return sorted(told - known)
 
 
+def page(
+    history: History, days: Days, after: Cursor | None, withdrawn: Collection[date], most: int
+) -> tuple[list[date], Days, bool]:
+    """The first days of which a reader is told, at most so many; what it knows then; and whether more are left.
+
+    After a page that is cut the reader's next cursor ends with it, so later sheets that it knows come again.
+    """
+    shown = after.unknown(history, days, withdrawn) if after else sheets_of(history, days)
+    if len(shown) <= most:
+        return shown, days, False
+    return shown[:most], Days(days.since, shown[most - 1]), True
+
+
 def _parts(days: Days) -> Iterator[Days]:
     """What has a checksum of its own: each year, and each of the last days."""
     recent = max(days.since, days.until - _MONTH + ONE_DAY)
@@ -82,7 +95,10 @@ def _check(history: History, days: Days) -> bytes:
 
     Columns have records of sheets that came after a copy of the history was made, and these do not count.
     """
-    days, found = Days(days.since, min(days.until, history.days[-1])), hashlib.blake2b(digest_size=16)
+    found = hashlib.blake2b(digest_size=16)
+    # A replica that never had a sheet must not pass for one where it is withdrawn.
+    found.update(" ".join(str(day) for day in history.without_a_sheet if day in days).encode())
+    days = Days(days.since, min(days.until, history.days[-1]))
     for column in sorted(history.columns(), key=lambda column: (column.currency.cbr_id, column.currency.codes)):
         first, last = column.places(days)
         if first < last:

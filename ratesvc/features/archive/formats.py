@@ -15,8 +15,8 @@ from ratesvc.domain.columns import SCALE, Column, Days, with_revision
 from ratesvc.domain.history import History, certain_date
 from ratesvc.domain.rates import EXACT, REDENOMINATION, Revision, plain
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.features.archive.changes import Cursor
-from ratesvc.features.ranges.unit_rates import iso, sheets_of
+from ratesvc.features.archive.changes import Cursor, page
+from ratesvc.features.ranges.unit_rates import iso
 from ratesvc.render.csv import Columns
 from ratesvc.render.json import encode, marks, utc_time
 
@@ -74,24 +74,25 @@ def _table(figures: Figures, *, all_new: bool) -> Columns:
 # The sheets
 
 
-def sheets(
+def sheets(  # noqa: PLR0913 -- a page of a list, and what it lacks
     history: History,
     days: Days,
     after: Cursor | None,
     withdrawn: Mapping[date, Revision],
-    unconfirmed: Sequence[date],
     *,
+    most: int,
+    unconfirmed: Sequence[date],
     demo: bool,
 ) -> bytes:
-    """The sheets of these days in their latest revisions, oldest first; only the unknown ones `after` a cursor.
+    """The first sheets of these days in their latest revisions; only the unknown ones `after` a cursor.
 
     `withdrawn` has the withdrawals of the days without a sheet, of which only the reader with a cursor is told.
     """
-    shown = after.unknown(history, days, withdrawn) if after else sheets_of(history, days)
+    shown, days, more = page(history, days, after, withdrawn, most)
     document: dict[str, Any] = {
         "since": days.since,
         "until": days.until,
-        **marks(demo=demo, unconfirmed=unconfirmed),
+        **marks(demo=demo, unconfirmed=[day for day in unconfirmed if day in days], more=more),
         "cursor": str(Cursor.at(history, days)),
         "rows": list(_sheet_rows(history, shown, withdrawn)),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from copy import copy
@@ -121,14 +122,16 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
     # In a cursor with days to come this month's sheets would have one checksum for all.
     days = replace(days, until=max(days.since, min(days.until if params.has("until") else until, until)))
 
+    most = params.number("limit") if params.has("limit") else sys.maxsize
     # A copy, so that the cursor never counts a sheet as known that is admitted while the thread writes the others.
     held = copy(history)
 
     def render() -> Body:
         missing = held.missing_days(days, today)
-        return Body(formats.sheets(held, days, after, withdrawn, missing, demo=service.demo), JSON)
+        shown = formats.sheets(held, days, after, withdrawn, most=most, unconfirmed=missing, demo=service.demo)
+        return Body(shown, JSON)
 
-    key, queue = ("sheets", days, after), Queue.of((days.until - days.since).days)
+    key, queue = ("sheets", days, after, most), Queue.of((days.until - days.since).days)
     return replace(await long_answer(service, key, days, render, queue), caching=RATES)
 
 

@@ -6,7 +6,7 @@ from copy import copy
 from datetime import UTC, date, datetime
 from functools import cache
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kit.bank import sheet, workdays
 
@@ -14,7 +14,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
-from ratesvc.features.archive.changes import Cursor
+from ratesvc.features.archive.changes import Cursor, page
 from ratesvc.features.ranges.unit_rates import sheets_of
 
 CALENDAR = WorkCalendar()
@@ -52,23 +52,27 @@ steps = st.one_of(
 )
 
 
-@given(st.lists(steps, max_size=30))
-def test_a_reader_that_follows_cursors_holds_what_the_replicas_hold(story: list[tuple[str, int, date, int]]) -> None:
-    """Whichever replica it asks, and whatever is corrected, withdrawn, late or not known there yet."""
+@example([("admits", 1, DAYS[33], 0), ("asks", 1, FIRST_DAY, 0), ("withdraws", 1, DAYS[33], 0)], 100)
+@given(st.lists(steps, max_size=30), st.sampled_from([1, 3, 100]))
+def test_a_reader_that_follows_cursors_holds_what_the_replicas_hold(
+    story: list[tuple[str, int, date, int]], most: int
+) -> None:
+    """Whichever replica it asks, in whatever pages, and whatever is corrected, withdrawn, late or not known there."""
     histories, reader = (holding(DAYS[4], LAST), holding(DAYS[4], LAST)), dict[date, str]()
     cursor: Cursor | None = None
 
     def ask(history: History, since: date) -> None:
         nonlocal cursor
-        days = Days(since, LAST)
-        new = cursor.unknown(history, days, history.without_a_sheet) if cursor else sheets_of(history, days)
-        for day in new:
-            if revision := history.of_date(day):
-                reader[day] = revision.sheet.checksum
-            else:
-                reader.pop(day, None)
-        cursor = Cursor.from_text(str(Cursor.at(history, days)))
-        assert cursor
+        more = True
+        while more:
+            new, days, more = page(history, Days(since, LAST), cursor, history.without_a_sheet, most)
+            for day in new:
+                if revision := history.of_date(day):
+                    reader[day] = revision.sheet.checksum
+                else:
+                    reader.pop(day, None)
+            cursor = Cursor.from_text(str(Cursor.at(history, days)))
+            assert cursor
 
     for what, which, day, shift in story:
         if what == "admits":
