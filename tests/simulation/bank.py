@@ -177,9 +177,10 @@ class Client(Protocol):
         self.unread += data
         while b"\r\n\r\n" in self.unread:
             head, self.unread = self.unread.split(b"\r\n\r\n", 1)
-            self._answer(head.split(b" ")[1].decode())
+            method, target = head.decode().split(" ")[:2]
+            self._answer(target, has_body=method != "HEAD")
 
-    def _answer(self, target: str) -> None:
+    def _answer(self, target: str, *, has_body: bool) -> None:
         mirror, later = self.mirror, self.mirror.process.loop.call_later
         mirror.asked += 1
         if mirror.mode == "hang":
@@ -192,7 +193,7 @@ class Client(Protocol):
             **({"Retry-After": "120"} if status == 503 else {}),
         }
         lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in head.items())]
-        message = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+        message = "\r\n".join(lines).encode() + b"\r\n\r\n" + (body if has_body else b"")
         delay_s = mirror.world.timing.uniform(0.02, 0.3)
         if mirror.mode == "drip":
             step = len(message) // 20 + 1

@@ -71,6 +71,8 @@ class Fleet:
         self.ever_withdrawn: set[date] = set()
         self.broken: list[tuple[str, str]] = []
         """What did not hold: its name, and the facts."""
+        self.is_hurt = False
+        """Whether a fault of this episode may keep the replicas from what the Bank says."""
         self.counts: Counter[str] = Counter()
         self.on_answer: Callable[[Process, str, Answer], None] = lambda *_: None
         """Gets what a reader got, at any time."""

@@ -16,7 +16,7 @@ from simulation.world import Process
 
 AGREED_S = 6.0
 """So long after the last fault all replicas give the same bytes."""
-PATIENCE_S = 400.0
+PATIENCE_S = 60.0
 NOTICED_S = 80 * 60.0
 """The service polls once an hour; another poll may have to confirm."""
 ASKED_AGAIN_S = 28 * HOUR
@@ -93,6 +93,7 @@ class Watch:
     """At the last check."""
     well_since: float = 0.0
     """Since when neither the Bank nor the way to it had a fault."""
+    last_fault_at: float = 0.0
     agreed_s: list[float] = field(default_factory=list)
     asked: list[tuple[int, bool, bool]] = field(default_factory=list)
     """Requests to the Bank, each day; whether a person had withdrawn a sheet, and whether something was wrong."""
@@ -105,7 +106,7 @@ class Watch:
             mirror.asked = 0
         today = fleet.today()
         has_waited = any(today - WEEK <= day for day in fleet.ever_withdrawn)
-        in_trouble = fleet.world.now - max(self.well_since, fleet.bank.slipped_at) < 25 * HOUR
+        in_trouble = fleet.world.now - max(self.last_fault_at, fleet.bank.slipped_at) < 25 * HOUR
         self.asked.append((asked, has_waited, in_trouble))
         if has_waited:
             if asked > MOST_ASKED_AFTER_A_WITHDRAWAL + in_trouble * MOST_ASKED_IN_TROUBLE:

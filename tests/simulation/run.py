@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from simulation.bank import DAY, HOUR
-from simulation.faults import FAULTS
+from simulation.faults import FAULTS, SAFE
 from simulation.fleet import Fleet
 from simulation.invariants import EXPECTED, Watch, judge_answer
 
@@ -62,6 +62,7 @@ class Run:
             return
         fleet.world.note("episode", f"{number}: {', '.join(kinds)}")
         ends = []
+        fleet.is_hurt = not set(kinds) <= set(SAFE)
         for kind in kinds:
             fleet.counts[kind] += 1
             if end := FAULTS[kind][1](fleet, chance):
@@ -73,7 +74,9 @@ class Run:
             fleet.world.note("end", kind)
             end()
             fleet.careful(chance.choice([0, *PAUSES_S]))
-        self.watch.well_since = fleet.world.now
+        if fleet.is_hurt:
+            self.watch.well_since = fleet.world.now
+        self.watch.last_fault_at = fleet.world.now
 
     @property
     def unexpected(self) -> list[tuple[str, str]]:
