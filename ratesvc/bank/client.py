@@ -63,18 +63,18 @@ def trusted(ca_file: str) -> ssl.SSLContext:
 
 @dataclass(slots=True, eq=False)
 class Mirror:
-    """A mirror of the Bank, and what it said last. Times are UTC, and None for never."""
+    """A mirror of the Bank, and what it said last. Times are UTC.
+
+    `asked_at` is when it was last asked for its newest sheet, `newest` is what it then gave, and `finding` says whether
+    that lags or differs. `error` is why its last answer gave no document.
+    """
 
     url: URL
     asked_at: datetime | None = None
-    """When it was last asked for its newest sheet."""
     answered_at: datetime | None = None
     error: SourceError | BadDocument | None = None
-    """Why its last answer gave no document."""
     newest: Sheet | None = None
-    """What it last gave as its newest sheet."""
     finding: str = ""
-    """Whether that sheet is older than that of another mirror, or differs from the one that is held."""
 
     @property
     def host(self) -> str:
@@ -125,21 +125,15 @@ class BankClient:
         await self._session.close()
 
     async def daily(
-        self,
-        day: date | None,
-        due: date,
-        read: Read = parse_daily,
-        *,
-        mirrors: Sequence[Mirror] = (),
-        path: str = DAILY_PATH,
+        self, day: date | None, due: date, read: Read = parse_daily, path: str = DAILY_PATH, of: Sequence[Mirror] = ()
     ) -> tuple[Sheet, bytes]:
         """The sheet in force on `day`, or the newest, and its bytes, from the first mirror that has that of `due`.
 
         A later one will do. If none has it, the newest of all their sheets: compare its date. `read` raises
-        BadDocument. These `mirrors` are asked, or all. Raises FetchFailed.
+        BadDocument. The mirrors `of` are asked, or all. Raises FetchFailed.
         """
         query, limits = {"date_req": _printed(day)} if day else {}, self.daily_limits
-        answers = await self._ask(path, query, read, limits, mirrors, lambda sheet: sheet.effective_date >= due)
+        answers = await self._ask(path, query, read, limits, of, lambda sheet: sheet.effective_date >= due)
         for sheet, _, mirror in answers:
             mirror.newest = mirror.newest if day else sheet
         return max(answers, key=lambda answer: answer[0].effective_date)[:2]

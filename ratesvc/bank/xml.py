@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -23,7 +23,7 @@ from xml.sax.saxutils import escape, quoteattr
 import xmltodict
 
 from ratesvc.domain.columns import Currency
-from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet, plain
+from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet, plain, rounded
 from ratesvc.errors import BadDocument
 
 TABLE = "Foreign Currency Market"
@@ -38,6 +38,8 @@ _DAILY_PARTS = frozenset(
 _BETWEEN = re.compile(rb"(?<=>)(?:\s*(?:<!--(?:(?!--).){0,1000}-->|<\?.{0,1000}?\?>))+(?=\s*(?:<|\Z))", re.DOTALL)
 """Comments and instructions that stand between elements, where they can be a part of no text."""
 _MOST_BETWEEN = 100
+_NAMESPACE = re.compile(rb"<[^\s<>/]*:[^\s<>/]*|\sxmlns\s*=")
+"""An element of another namespace, whose scripts a browser would run if it shows the document."""
 _CODECS = {"windows-1251": "cp1251", "utf-8": "utf-8"}
 
 _DATE = re.compile(r"([0-9]{2})([./])([0-9]{2})\2([0-9]{4})")
@@ -48,7 +50,6 @@ _SHORT = re.compile(r"[0-9]{1,3}")
 _NOMINAL = re.compile(r"10{0,8}")
 _VALUE = re.compile(r"[0-9]{1,9},[0-9]{4}")
 _UNIT = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,15})?(?:E-[0-9]{2})?")
-_LONG_UNIT = re.compile(r",[0-9]{5}|E")
 _ROUNDED_BY = Decimal("0.00005")
 _BLANKS = str.maketrans("", "", " \u00a0\u202f")
 
@@ -68,14 +69,10 @@ def _read_daily(raw: bytes) -> tuple[Sheet, set[str]]:
     rows = root.get("Valute")
     if not rows:
         raise BadDocument("structure", "the table has no rows")
-    rounds = _rounds(rows)
-    sheet = Sheet(parse_date(root.get("@Date")), tuple(_quote(row, rounds=rounds) for row in rows))
+    sheet = Sheet(parse_date(root.get("@Date")), tuple(map(_quote, rows)))
     unknown |= {*root, *(name for row in rows for name in row)} - _DAILY_PARTS
     unknown |= {"@name"} if root.get("@name") != TABLE else set()
-    is_rounded = any(
-        _unit_error(row, quote.nominal, quote.value) for row, quote in zip(rows, sheet.quotes, strict=True)
-    )
-    unknown |= {"VunitRate"} if is_rounded else set()
+    unknown |= {"VunitRate"} if _has_rounded_units(rows, sheet.quotes) else set()
     return sheet, unknown
 
 
@@ -112,8 +109,8 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
     if "#text" in root:
         raise BadDocument("structure", "it has text beside its days")
     rows = root.get("Record") or ()
-    rounds = _rounds(rows)
-    records = tuple(_record(record, cbr_id, rounds=rounds) for record in rows)
+    records = tuple(_record(record, cbr_id) for record in rows)
+    _has_rounded_units(rows, records)
     days = [record.effective_date for record in records]
     if days != sorted(set(days)):
         raise BadDocument("duplicate", "its days are not in order, each once")
@@ -143,42 +140,46 @@ def parse_date(text: object) -> date:
     raise BadDocument("date", f"{_shown(text)} is not a date")
 
 
-def _quote(row: Any, *, rounds: bool) -> Quote:
+def _quote(row: Any) -> Quote:
     name = _text(row, "Name")
     if "\ufffd" in name:
         raise BadDocument("encoding", "a name holds U+FFFD, the mark of a wrong charset")
     code, numeric_code = _field(row, "CharCode", _CODE), _field(row, "NumCode", _NUMERIC)
-    return Quote(code, numeric_code, _field(row, "@ID", _CBR_ID), *_amount(row, rounds=rounds), name)
+    return Quote(code, numeric_code, _field(row, "@ID", _CBR_ID), *_amount(row), name)
 
 
-def _record(record: Any, cbr_id: str, *, rounds: bool) -> Record:
+def _record(record: Any, cbr_id: str) -> Record:
     if _text(record, "@Id") != cbr_id:
         raise BadDocument("row", f"a record is not of {cbr_id}")
-    return Record(parse_date(record.get("@Date")), *_amount(record, rounds=rounds))
+    return Record(parse_date(record.get("@Date")), *_amount(record))
 
 
-def _rounds(rows: Sequence[Any]) -> bool:
-    """Whether no VunitRate has more than four decimals, so that they may be rounded. The Bank's own are exact."""
-    return not any(isinstance(row, dict) and _LONG_UNIT.search(str(row.get("VunitRate"))) for row in rows)
+def _has_rounded_units(rows: Iterable[Any], amounts: Iterable[Quote | Record]) -> bool:
+    """Whether a VunitRate is not exact. One that is present must fit; all may be rounded to four decimals.
+
+    Raises BadDocument.
+    """
+    pairs = [pair for pair in zip(rows, amounts, strict=True) if "VunitRate" in pair[0]]
+    units = [_number(_field(row, "VunitRate", _UNIT)) for row, _ in pairs]
+    most = _ROUNDED_BY if all(unit == rounded(unit, places=4) for unit in units) else Decimal(0)
+    errors = [
+        abs(EXACT.subtract(EXACT.multiply(unit, Decimal(one.nominal)), one.value))
+        for unit, (_, one) in zip(units, pairs, strict=True)
+    ]
+    for error, (row, one) in zip(errors, pairs, strict=True):
+        if error > EXACT.multiply(most, Decimal(one.nominal)):
+            raise BadDocument("unit", f"VunitRate {_shown(row['VunitRate'])} contradicts {one.value} for {one.nominal}")
+    return any(errors)
 
 
-def _amount(row: Any, *, rounds: bool) -> tuple[int, Decimal]:
-    """Nominal and value. A missing nominal is refused, never taken for 1; VunitRate, where present, must fit."""
+def _amount(row: Any) -> tuple[int, Decimal]:
+    """Nominal and value. A missing nominal is refused, never taken for 1."""
     nominal = int(_field(row, "Nominal", _NOMINAL))
     # Series print thousands of the 1990s with a blank between.
     value = _number(_field(row, "Value", _VALUE, _BLANKS))
     if not value:
         raise BadDocument("row", "a Value is zero")
-    if _unit_error(row, nominal, value) > (EXACT.multiply(_ROUNDED_BY, Decimal(nominal)) if rounds else 0):
-        raise BadDocument("unit", f"VunitRate {_shown(row['VunitRate'])} contradicts {value} for {nominal}")
     return nominal, value
-
-
-def _unit_error(row: Any, nominal: int, value: Decimal) -> Decimal:
-    """How far VunitRate, where present, times the nominal is from the value."""
-    if "VunitRate" not in row:
-        return Decimal(0)
-    return abs(EXACT.subtract(EXACT.multiply(_number(_field(row, "VunitRate", _UNIT)), Decimal(nominal)), value))
 
 
 def _number(text: str) -> Decimal:
@@ -222,7 +223,6 @@ def _root(raw: bytes, name: str) -> tuple[dict[str, Any], set[str]]:
         tree = xmltodict.parse(raw, encoding=codec, force_list=("Valute", "Record", "Item"))
     except (ExpatError, ValueError) as error:
         raise BadDocument("malformed", f"not well-formed XML ({error})") from None
-    _check_names(tree)
     root = tree.get(name)
     text = root.get("#text") if isinstance(root, dict) else root
     if isinstance(text, str) and ERROR in text:
@@ -245,19 +245,6 @@ def _cleaned(raw: bytes) -> tuple[bytes, set[str]]:
     return plain, unknown
 
 
-def _check_names(tree: Any) -> None:
-    """Refuse elements of another namespace: a browser that shows the document would run its scripts."""
-    parts = [tree]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, list):
-            parts += part
-        elif isinstance(part, dict):
-            if foreign := next((name for name in part if (":" in name and name[0] != "@") or name == "@xmlns"), None):
-                raise BadDocument("foreign", f"it has a namespace: {_shown(foreign)}")
-            parts += part.values()
-
-
 def _codec(raw: bytes) -> str:
     start = raw[:400].lstrip().lower()
     if not start.startswith((b"<?xml", b"<valcurs", b"<valuta")):
@@ -267,6 +254,8 @@ def _codec(raw: bytes) -> str:
     # Without a DTD there are no entities to expand or fetch. A comment in a figure would hide what it is.
     if b"<!" in raw or raw.count(b"<?") > 1:
         raise BadDocument("foreign", "it has a DOCTYPE or CDATA, or a comment or an instruction inside a text")
+    if foreign := _NAMESPACE.search(raw):
+        raise BadDocument("foreign", f"it has a namespace: {_shown(foreign[0])}")
     declared = _DECLARATION.match(raw.lstrip())
     name = declared[1].decode("ascii").lower() if declared else "nothing"
     codec = _CODECS.get(name)

@@ -72,5 +72,5 @@ class UnconfirmedSheets:
         given = list[Sheet]()
         for mirror in self._client.mirrors if len(self._client.mirrors) > 1 else ():
             with contextlib.suppress(FetchFailed):
-                given.append((await self._client.daily(day, day, mirrors=[mirror]))[0])
+                given.append((await self._client.daily(day, day, of=[mirror]))[0])
         return [sheet for sheet in given if sheet.effective_date == day]

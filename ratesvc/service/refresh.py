@@ -197,7 +197,7 @@ class Refresher:
         for mirror in mirrors:
             if not mirror.asked_at or mirror.asked_at <= began - ONE_DAY:
                 with contextlib.suppress(FetchFailed):
-                    await self.client.daily(None, due, partial(self._read, None), mirrors=[mirror])
+                    await self.client.daily(None, due, partial(self._read, None), of=[mirror])
         for mirror in mirrors if len(mirrors) > 1 else ():
             if mirror.newest and mirror.asked_at and mirror.asked_at >= began:
                 day = mirror.newest.effective_date
