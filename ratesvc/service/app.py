@@ -153,7 +153,9 @@ class Service:
         now, failures = self.clock(), self.telemetry.failures
         self.schedule.poll_in(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures))
         if self.history.needs_backfill(now):
-            self.schedule.backfill_in(0)
+            # A neighbour that polls may hold all of history, and writes it to an empty Redis within a beat.
+            is_beside = cycle.outcome == "skipped" and self.history.coverage is None
+            self.schedule.backfill_in(SOON_S if is_beside else 0)
 
     async def tick(self) -> None:
         """Publish again if the clock has changed the answers, and keep memory and Redis in sync."""

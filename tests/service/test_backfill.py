@@ -29,7 +29,7 @@ from ratesvc.config import Settings
 from ratesvc.domain.columns import Coverage, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
-from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service import decisions
@@ -418,6 +418,30 @@ async def test_no_replica_waits_for_its_turn_when_history_is_there(
                 "status": "pass",
                 "observedValue": f"{FIRST_DAY}/{FRIDAY}",
             }
+
+
+async def test_a_replica_beside_one_at_work_waits_for_its_history(
+    bank: Bank, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis lost the history. The new replica asked for 34 years, a moment before its neighbour wrote them again."""
+    monkeypatch.setattr("ratesvc.service.app.SOON_S", 50.0)
+    monkeypatch.setattr("ratesvc.service.schedule.HEARTBEAT_S", 3600.0)
+    async with serve() as one:
+        await one.filled()
+        bank.asked.clear()
+        keys = [f"{{{one.service.settings.redis.namespace}}}:v2:{name}" for name in ("columns", "coverage")]
+        await one.service.store.connection.client.delete(*keys)
+        async with serve() as two:
+            await two.ready()
+            scheduler = two.service.schedule._scheduler  # noqa: SLF001 -- nobody else knows
+            await eventually(lambda: scheduler.get_job("backfill"))
+            planned = scheduler.get_job("backfill")
+            assert planned
+            assert planned.next_run_time > utc_now() + timedelta(seconds=10)
+            for each in (one, two):
+                await each.service.tick()
+            assert two.service.history.coverage
+            assert bank.series_asked == []
 
 
 @pytest.mark.parametrize(
