@@ -155,11 +155,23 @@ async def chromium(*flags: str) -> AsyncIterator[Browser]:
         yield browser
 
 
+OURS = re.compile(r"localhost:\d+/(widget|embed|chart|rate|docs|\?|[\s:]*$)", re.MULTILINE)
+ERRORS: list[str] = []
+"""Errors of our scripts and pages since the last test; a host's own scripts may fail as they like."""
+
+
+def _note_error(error: Any) -> None:
+    text = f"{error.error.stack or error.error} in {error.page.url if error.page else ''}"
+    if OURS.search(text):
+        ERRORS.append(text)
+
+
 def _patient(opens: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """Its waits end when only a hang can take so long, not after Playwright's half a minute."""
 
     async def opened(*given: Any, **options: Any) -> Any:
         page = await opens(*given, **options)
+        (page.context if hasattr(page, "context") else page).on("weberror", _note_error)
         page.set_default_timeout(1000 * patience_s())
         return page
 
@@ -214,9 +226,11 @@ async def _chromium() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope=SESSION)
 async def browser(_chromium: Browser) -> AsyncIterator[Browser]:
     """Without any window that is open."""
+    ERRORS.clear()
     yield _chromium
     for context in _chromium.contexts:
         await context.close()
+    assert ERRORS == []
 
 
 TELLS = """

@@ -93,7 +93,8 @@ def test_more_languages_have_the_words_of_the_widget(tag: str) -> None:
     for sentence, translated in found.items():
         assert set(re.findall(r"{\w+}", sentence)) == set(re.findall(r"{\w+}", translated))
     sources = "".join(
-        (PACKAGE / "features/widget" / name).read_text("utf-8") for name in ("rows.py", "card.py", "markup.py")
+        (PACKAGE / "features/widget" / name).read_text("utf-8")
+        for name in ("rows.py", "words.py", "card.py", "markup.py")
     )
     assert set(re.findall(r'\bsay\("(.+?)"', sources)) <= found.keys()
     assert {LINK, builder.LINK_IN_A_SENTENCE, builder.SENTENCE} <= found.keys()

@@ -13,7 +13,7 @@ from ratesvc.features.chart.axes import Point, px
 from ratesvc.features.chart.drawing import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed, plot
 from ratesvc.features.ranges.periods import month
 from ratesvc.features.site.language import Language, language_or_default
-from ratesvc.features.site.page import LINK, iframe, page, picture_of
+from ratesvc.features.site.page import CHART, iframe, page, picture_of
 from ratesvc.features.site.reasons import choices, of_sentences
 from ratesvc.features.site.text import PIXEL
 from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS
@@ -128,8 +128,8 @@ def _page(view: View, codes: Collection[str], **values: object) -> str:
         "chart/chart.html",
         **nothing | values,
         t=language.say,
-        heading=language.say(LINK),
-        embed=iframe(frame_address(view), language.say(LINK), (EMBED_WIDTHS[-1], frame_height(view.codes))),
+        heading=language.say(CHART),
+        embed=iframe(frame_address(view), language.say(CHART), (EMBED_WIDTHS[-1], frame_height(view.codes))),
         widths=EMBED_WIDTHS,
         picture=picture_of(site, f"chart.png?{view.dated()}&width=720&height=400&density=2"),
         page=of_sentences(language),

@@ -21,7 +21,7 @@ from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.rendering import Queue
 from ratesvc.features.site import png, reasons
 from ratesvc.features.site.language import Language, language_or_default
-from ratesvc.features.site.page import FRAME_THEMES, LINK, NOINDEX, framed_page, hashes, own_page, policy, style
+from ratesvc.features.site.page import CHART, FRAME_THEMES, NOINDEX, framed_page, hashes, own_page, policy, style
 from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
@@ -114,7 +114,7 @@ def _embedded(service: Service, site: Site, path: str, query: MultiMapping[str])
     view = viewed(StrictParams(query, path), service, site)
     height = chart_page.frame_height(view.codes)
     address, width = chart_page.frame_address(view), chart_page.EMBED_WIDTHS[-1]
-    return Embedded(view.language.say(LINK), address, width, lambda _: height)
+    return Embedded(view.language.say(CHART), address, width, lambda _: height)
 
 
 async def _picture(service: Service, path: str, request: web.Request) -> Answer:

@@ -19,6 +19,8 @@ from ratesvc.render.openapi import Site
 HTML = "text/html; charset=utf-8"
 LINK = "Bank of Russia exchange rates"
 """The words of a link to rates, and the title of a frame with some."""
+CHART = "Chart of Bank of Russia rates"
+"""The heading of /chart, the words of links to it, and the title of its frame."""
 FRAME_STYLE = "border:0;max-width:100%"
 OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
 """The looks of a frame for programs that leave out styles, as WordPress does, but not this old attribute."""

@@ -12,7 +12,21 @@ from urllib.parse import quote
 import pytest
 from kit.browser import SEEN, WATCH, Browser, Frame, Host, Live, Page, Route, got, settled
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly]
+CHOICES = {
+    "table": (
+        "[name=spark][value='7']",
+        "[name=converter]",
+        "[name=theme][value=dark]",
+        "[name=updown][value=none]",
+        "[name=heading][value=short]",
+        "[name=decimals][value='2']",
+        "[name=columns][value=today]",
+    ),
+    "line": ("[name=theme][value=light]", "[name=decimals][value='4']"),
+    "bar": ("[name=heading][value=none]", "[name=unit]"),
+    "inline": ("[name=decimals][value='4']",),
+    "converter": ("[name=theme][value=auto]",),
+}
 
 FORMS = {
     "table": ("[name=codes][value=CHF]", "[name=heading][value=short]", "[name=updown][value=blue-orange]"),
@@ -99,6 +113,8 @@ async def made_by_a_server(live: Live, key: str, code: str) -> str:
     return code
 
 
+@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("form", "lang"), list(zip(FORMS, ["en", "ru", "ru", "ru", "ru", "en", "en"], strict=True)))
 async def test_what_is_shown_is_what_is_pasted(browser: Browser, live: Live, host: Host, form: str, lang: str) -> None:
     """In two orders of clicks the same code; pasted, text, colours and box as in the preview, on light and on dark.
@@ -179,3 +195,39 @@ async def nothing_shifts(browser: Browser, host: Host, code: str) -> None:
         assert (width, await page.evaluate(below)) == (width, before)
         assert await page.evaluate("shift") <= 0.01, width
         await page.close()
+
+
+@pytest.mark.slow
+async def test_every_choice_changes_the_code_and_the_preview(browser: Browser, live: Live) -> None:
+    """Each radio, switch and preset in turn, with the mouse. A preview follows, and no script fails."""
+    page = await browser.new_page(viewport={"width": 1400, "height": 900})
+    await page.goto(f"{live.url}/?lang=ru")
+    await page.wait_for_function(DRAWN)
+    for layout, choices in CHOICES.items():
+        if layout != "table":
+            await clicked(page, f"[name=layout][value={layout}]")
+        for choice in choices:
+            before = await page.inner_text("#code-element code")
+            await clicked(page, choice)
+            assert await page.inner_text("#code-element code") != before, (layout, choice)
+            assert await page.is_checked(choice) == ("columns" not in choice and "head]" not in choice)
+    assert await page.locator(".scripted iframe").count() == 2
+    assert await page.locator("#preview[aria-busy]").count() == 0
+
+
+@pytest.mark.slow
+async def test_on_a_phone_the_preview_and_the_code_are_at_hand(browser: Browser, live: Live) -> None:
+    """Wherever somebody chooses, a tap changes what is in sight, and Copy copies the code of the open tab."""
+    context = await browser.new_context(viewport={"width": 390, "height": 844}, permissions=["clipboard-write"])
+    page = await context.new_page()
+    await page.goto(f"{live.url}/?lang=ru")
+    await page.wait_for_function(DRAWN)
+    seen = """name => { const box = document.querySelector(name).getBoundingClientRect();
+      return box.top >= 0 && box.bottom <= innerHeight && box.width > 0; }"""
+    for place in ("[name=layout]", "[name=codes][value=TRY]", "[name=updown][value=none]"):
+        await page.locator(place).first.evaluate("field => field.scrollIntoView({ block: 'center' })")
+        assert await page.evaluate(seen, "#preview .copy"), place
+        top = await page.evaluate("document.querySelector('#preview .light').getBoundingClientRect().top")
+        assert 0 < top < 844 - 200, place
+    await page.click("#preview .copy")
+    await page.get_by_text("Скопировано").first.wait_for()

@@ -134,7 +134,7 @@ async def test_oembed_has_the_code_of_the_frame(served: Served, asked: str, limi
     answer = json.loads((await served.get(f"/oembed?url={target}{limits}"))[2])
     (source,) = re.findall('src="(.*?)"', unescape(answer["html"]))
     assert source == ours(served) + re.sub("/chart/?[?]", "/chart/frame?", asked).removesuffix("&theme=light")
-    assert (answer["type"], answer["title"]) == ("rich", "Официальные курсы валют Банка России")
+    assert (answer["type"], answer["title"]) == ("rich", "График курсов Банка России")
     height = 300 if limits else frame_height(("USD", "EUR"))
     assert (answer["width"], answer["height"]) == (width, height)
     assert f'width="{width}" height="{height}" frameborder="0"' in answer["html"]

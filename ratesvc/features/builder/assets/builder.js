@@ -48,21 +48,8 @@
       panel.setAttribute("aria-labelledby", tab.id);
       const copy = document.createElement("button");
       copy.type = "button";
+      copy.className = "main copy";
       copy.textContent = said.copy;
-      copy.addEventListener("click", async () => {
-        const code = panel.querySelector("code");
-        try {
-          await navigator.clipboard.writeText(code.textContent);
-          copy.textContent = said.copied;
-        } catch {
-          // A page on plain http has no clipboard.
-          getSelection().selectAllChildren(code);
-          copy.textContent = said.selected;
-        }
-        setTimeout(() => {
-          copy.textContent = said.copy;
-        }, 2000);
-      });
       panel.prepend(copy);
     }
     list.addEventListener("keydown", (event) => {
@@ -77,6 +64,25 @@
     });
     box.prepend(list);
     select(open);
+  };
+
+  // The code of the open tab; one of the buttons is always at hand, beside the preview.
+  const copied = async (copy) => {
+    const code = all(byId("code"), "[role=tabpanel]")
+        .find((panel) => !panel.hidden)
+        .querySelector("code"),
+      said = byId("result").dataset;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      copy.textContent = said.copied;
+    } catch {
+      // A page on plain http has no clipboard.
+      getSelection().selectAllChildren(code);
+      copy.textContent = said.selected;
+    }
+    setTimeout(() => {
+      copy.textContent = said.copy;
+    }, 2000);
   };
 
   // The arrows of the chosen currencies, except the first.
@@ -207,6 +213,7 @@
     const box = byId("preview"),
       grounds = box.querySelector(".grounds.scripted"),
       said = byId("result").dataset;
+    box.setAttribute("aria-busy", "true");
     // The place of what is drawn anew stays as high as it was, or the tabs below would move under a pointer.
     box.style.minHeight = held + "px";
     const radios = all(box, "[name=at]"),
@@ -253,13 +260,15 @@
     const rows = line ? all(line, "tbody tr") : [],
       end = line?.getBoundingClientRect().bottom - 9;
     const seen = rows.filter((one) => one.getBoundingClientRect().top < end);
+    const trend = frame.contentDocument?.querySelector("cbr-rates")?.shadowRoot?.querySelector("td.cbr-trend");
     const fits = byId("fits");
     if (!fits || mine !== drawn) return;
-    fits.hidden = seen.length === rows.length;
-    fits.textContent = said.fits
+    fits.hidden = seen.length === rows.length && (!trend || trend.offsetWidth > 1);
+    fits.textContent = (rows.length ? said.fits : said.trendless)
       .replace("{shown}", seen.length)
       .replace("{all}", rows.length)
       .replace("{width}", frame.clientWidth);
+    box.removeAttribute("aria-busy");
     box.style.minHeight = "";
     held = box.getBoundingClientRect().height;
   };
@@ -284,6 +293,9 @@
   byId("result").addEventListener("input", ({ target }) => {
     width = target.value;
     preview();
+  });
+  byId("result").addEventListener("click", ({ target }) => {
+    if (target.matches(".copy")) copied(target);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
