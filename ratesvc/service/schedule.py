@@ -174,7 +174,9 @@ class Schedule:
             if abs(jump) > CLOCK_JUMP_S:
                 self.clock_jumped(jump)
                 self.poll_in(0)
-            if "poll" not in self._tasks and self.next_poll_at + LATE < wall:
+            # After a pause of the process the heartbeat may wake before the scheduler, which then needs one more beat.
+            has_paused = self.lag_s > CLOCK_JUMP_S
+            if "poll" not in self._tasks and self.next_poll_at + LATE < wall and not has_paused:
                 self.died("poll", "was not scheduled any more")
                 self._start("poll", self.poll)
             # Not awaited: with a slow Redis it may take longer than the silence that health allows.

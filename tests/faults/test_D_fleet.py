@@ -184,6 +184,16 @@ async def test_D6_what_was_missed_while_the_loop_stood_is_done_once(
         assert len(bank.queries) - before <= 2
 
 
+async def test_D6_a_pause_of_the_process_is_no_error(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """The process stands still while a poll is due: the poll comes late, and nothing counts as dead."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with watched(settings, bank, clock, every_s=3) as served:
+        await served.polls(1)
+        block(7)
+        await served.polls(1)
+        assert 'ratesvc_task_restarts_total{task="poll"}' not in await served.samples()
+
+
 KILLS: dict[str, Callable[[Any], None]] = {
     "shut down": lambda scheduler: scheduler.shutdown(wait=False),
     "paused": lambda scheduler: scheduler.pause(),
