@@ -11,7 +11,7 @@ import contextlib
 import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
@@ -46,6 +46,20 @@ class Limits:
     connect_s: float = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a mirror beside the documents of rates."""
+
+    path: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+GET, HEAD = Question(), Question(method="HEAD")
+
+
 DAILY_LIMITS = Limits(512 * 1024, 15.0)
 SERIES_LIMITS = Limits(4 * 1024 * 1024, 60.0)
 
@@ -75,6 +89,8 @@ class Mirror:
     error: SourceError | BadDocument | None = None
     newest: Sheet | None = None
     finding: str = ""
+    paths: set[str] = field(default_factory=set)
+    """The addresses of features that it has answered."""
 
     @property
     def host(self) -> str:
@@ -132,7 +148,7 @@ class BankClient:
         A later one will do. If none has it, the newest of all their sheets: compare its date. `read` raises
         BadDocument. The mirrors `of` are asked, or all. Raises FetchFailed.
         """
-        query, limits = {"date_req": _printed(day)} if day else {}, self.daily_limits
+        query, limits = {"date_req": printed(day)} if day else {}, self.daily_limits
         answers = await self._ask(path, query, read, limits, of, lambda sheet: sheet.effective_date >= due)
         for sheet, _, mirror in answers:
             mirror.newest = mirror.newest if day else sheet
@@ -144,7 +160,7 @@ class BankClient:
         last = before[2] if before else ""
         for mirror in sorted(self.mirrors, key=lambda mirror: mirror.url.authority == last):
             with contextlib.suppress(SourceError):  # an error has a Date, too
-                await self._get(mirror.url / DAILY_PATH.lstrip("/"), self.daily_limits, "HEAD")
+                await self._get(mirror.url / DAILY_PATH.lstrip("/"), self.daily_limits, HEAD)
             if self.last_date != before:
                 return True
         return False
@@ -156,9 +172,27 @@ class BankClient:
 
     async def dynamic(self, cbr_id: str, since: date, until: date) -> tuple[Record, ...]:
         """One currency id over a closed range, oldest first. Raises FetchFailed."""
-        query = {"date_req1": _printed(since), "date_req2": _printed(until), "VAL_NM_RQ": cbr_id}
+        query = {"date_req1": printed(since), "date_req2": printed(until), "VAL_NM_RQ": cbr_id}
         read = partial(parse_dynamic, cbr_id=cbr_id, since=since, until=until)
         return (await self._ask("/scripts/XML_dynamic.asp", query, read, SERIES_LIMITS))[-1][0]
+
+    async def ask(self, question: Question, parse: Callable[[bytes], T]) -> T:
+        """What a feature asks: the document of the first mirror that gives one. Raises FetchFailed.
+
+        A mirror may be another ratesvc, which lacks the address. So a refusal says nothing about the mirror, and once
+        some mirrors have answered there, the others are not asked again.
+        """
+        failures: list[tuple[str, SourceError | BadDocument]] = []
+        for mirror in [one for one in self.mirrors if question.path in one.paths] or self.mirrors:
+            try:
+                url = (mirror.url / question.path.lstrip("/")).with_query(question.query)
+                document = await _parsed(parse, await self._get(url, SERIES_LIMITS, question))
+            except (SourceError, BadDocument) as error:
+                failures.append((mirror.host, error))
+                continue
+            mirror.paths.add(question.path)
+            return document
+        raise FetchFailed(failures)
 
     async def _ask(
         self,
@@ -189,10 +223,10 @@ class BankClient:
             raise FetchFailed(failures)
         return answers
 
-    async def _get(self, url: URL, limits: Limits, method: str = "GET") -> bytes:
+    async def _get(self, url: URL, limits: Limits, question: Question = GET) -> bytes:
         try:
             async with asyncio.timeout(limits.timeout_s):
-                return await self._follow(url, limits, method)
+                return await self._follow(url, limits, question)
         except aiohttp.ConnectionTimeoutError:
             raise SourceError("timeout", f"no connection within {limits.connect_s:g} s") from None
         except TimeoutError:
@@ -216,10 +250,17 @@ class BankClient:
         except (aiohttp.ClientError, ValueError) as error:
             raise SourceError("http", (str(error) or type(error).__name__)[:300]) from error
 
-    async def _follow(self, url: URL, limits: Limits, method: str) -> bytes:
+    async def _follow(self, url: URL, limits: Limits, question: Question) -> bytes:
         timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect_s)
         for _ in range(MOST_REDIRECTS + 1):
-            async with self._session.request(method, url, allow_redirects=False, timeout=timeout) as response:
+            async with self._session.request(
+                question.method,
+                url,
+                data=question.body or None,
+                headers=question.headers,
+                allow_redirects=False,
+                timeout=timeout,
+            ) as response:
                 self._limit_cookies()
                 if "Date" in response.headers:
                     self.last_date = response.headers["Date"], asyncio.get_running_loop().time(), url.authority
@@ -282,5 +323,6 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
     return max(pause.total_seconds(), 0.0)
 
 
-def _printed(day: date) -> str:
+def printed(day: date) -> str:
+    """A day as the Bank's scripts take it: dd/mm/yyyy."""
     return day.strftime("%d/%m/%Y")

@@ -65,7 +65,7 @@ def unknown_parts(raw: bytes) -> list[str]:
 
 
 def _read_daily(raw: bytes) -> tuple[Sheet, set[str]]:
-    root, unknown = _root(raw, "ValCurs")
+    root, unknown = root_of(raw, "ValCurs")
     rows = root.get("Valute")
     if not rows:
         raise BadDocument("structure", "the table has no rows")
@@ -90,7 +90,7 @@ def parse_catalogue(raw: bytes) -> tuple[Currency, ...]:
 
     Raises BadDocument.
     """
-    rows = _root(raw, "Valuta")[0].get("Item")
+    rows = root_of(raw, "Valuta")[0].get("Item")
     if not rows:
         raise BadDocument("structure", "the catalogue has no items")
     return tuple(_currency(row) for row in rows)
@@ -101,7 +101,7 @@ def parse_dynamic(raw: bytes, cbr_id: str, since: date, until: date) -> tuple[Re
 
     The answer must name the id and the range of the request.
     """
-    root, _ = _root(raw, "ValCurs")
+    root, _ = root_of(raw, "ValCurs")
     if root.get("@ID") != cbr_id:
         raise BadDocument("structure", f"asked for {cbr_id}, answered {_shown(root.get('@ID'))}")
     if (parse_date(root.get("@DateRange1")), parse_date(root.get("@DateRange2"))) != (since, until):
@@ -144,8 +144,8 @@ def _quote(row: Any) -> Quote:
     name = _text(row, "Name")
     if "\ufffd" in name:
         raise BadDocument("encoding", "a name holds U+FFFD, the mark of a wrong charset")
-    code, numeric_code = _field(row, "CharCode", _CODE), _field(row, "NumCode", _NUMERIC)
-    return Quote(code, numeric_code, _field(row, "@ID", _CBR_ID), *_amount(row), name)
+    code, numeric_code = field_of(row, "CharCode", _CODE), field_of(row, "NumCode", _NUMERIC)
+    return Quote(code, numeric_code, field_of(row, "@ID", _CBR_ID), *_amount(row), name)
 
 
 def _record(record: Any, cbr_id: str) -> Record:
@@ -160,7 +160,7 @@ def _has_rounded_units(rows: Iterable[Any], amounts: Iterable[Quote | Record]) -
     Raises BadDocument.
     """
     pairs = [pair for pair in zip(rows, amounts, strict=True) if "VunitRate" in pair[0]]
-    units = [_number(_field(row, "VunitRate", _UNIT)) for row, _ in pairs]
+    units = [number_of(field_of(row, "VunitRate", _UNIT)) for row, _ in pairs]
     most = _ROUNDED_BY if all(unit == rounded(unit, places=4) for unit in units) else Decimal(0)
     errors = [
         abs(EXACT.subtract(EXACT.multiply(unit, Decimal(one.nominal)), one.value))
@@ -174,32 +174,34 @@ def _has_rounded_units(rows: Iterable[Any], amounts: Iterable[Quote | Record]) -
 
 def _amount(row: Any) -> tuple[int, Decimal]:
     """Nominal and value. A missing nominal is refused, never taken for 1."""
-    nominal = int(_field(row, "Nominal", _NOMINAL))
+    nominal = int(field_of(row, "Nominal", _NOMINAL))
     # Series print thousands of the 1990s with a blank between.
-    value = _number(_field(row, "Value", _VALUE, _BLANKS))
+    value = number_of(field_of(row, "Value", _VALUE, _BLANKS))
     if not value:
         raise BadDocument("row", "a Value is zero")
     return nominal, value
 
 
-def _number(text: str) -> Decimal:
+def number_of(text: str) -> Decimal:
+    """A number with a decimal comma."""
     return Decimal(text.replace(",", "."))
 
 
 def _currency(row: Any) -> Currency:
-    cbr_id, parent_id = _field(row, "@ID", _CBR_ID), _text(row, "ParentCode").strip()
+    cbr_id, parent_id = field_of(row, "@ID", _CBR_ID), _text(row, "ParentCode").strip()
     return Currency(
         cbr_id=cbr_id,
         parent_id=parent_id if _CBR_ID.fullmatch(parent_id) else cbr_id,
-        code=_field(row, "ISO_Char_Code", _CODE) if row.get("ISO_Char_Code") else "",
+        code=field_of(row, "ISO_Char_Code", _CODE) if row.get("ISO_Char_Code") else "",
         # The catalogue drops leading zeros: 36 is 036.
-        numeric_code=_field(row, "ISO_Num_Code", _SHORT).zfill(3) if row.get("ISO_Num_Code") else "",
+        numeric_code=field_of(row, "ISO_Num_Code", _SHORT).zfill(3) if row.get("ISO_Num_Code") else "",
         name=_text(row, "Name"),
         english_name=_text(row, "EngName"),
     )
 
 
-def _field(row: Any, tag: str, pattern: re.Pattern[str], drop: Mapping[int, int | None] | None = None) -> str:
+def field_of(row: Any, tag: str, pattern: re.Pattern[str], drop: Mapping[int, int | None] | None = None) -> str:
+    """The text of an element or an @attribute, in which these characters do not count. Raises BadDocument."""
     text = _text(row, tag).translate(drop or {})
     if not pattern.fullmatch(text):
         raise BadDocument("row", f"{tag.removeprefix('@')} {_shown(text)} is not of the Bank's form")
@@ -215,7 +217,7 @@ def _text(row: Any, tag: str) -> str:
     return text
 
 
-def _root(raw: bytes, name: str) -> tuple[dict[str, Any], set[str]]:
+def root_of(raw: bytes, name: str) -> tuple[dict[str, Any], set[str]]:
     """The element of that name, and what else was there that is no element."""
     raw, unknown = _cleaned(raw)
     codec = _codec(raw)
@@ -295,7 +297,7 @@ def write_daily(sheet: Sheet, names: Mapping[str, str] | None = None, encoding: 
     """XML_daily of one sheet, in the order of its rows; `names` by code replace those of the sheet."""
     rows = "".join(_row(quote, (names or {}).get(quote.code, quote.name)) for quote in sheet.quotes)
     head = f'<ValCurs Date="{sheet.effective_date:%d.%m.%Y}" name="{TABLE}">'
-    return _document(f"{head}{rows}</ValCurs>", encoding)
+    return document_of(f"{head}{rows}</ValCurs>", encoding)
 
 
 def write_dynamic(cbr_id: str, since: date, until: date, quotes: Iterable[tuple[date, Quote]]) -> bytes:
@@ -306,7 +308,7 @@ def write_dynamic(cbr_id: str, since: date, until: date, quotes: Iterable[tuple[
     )
     days = f'DateRange1="{since:%d.%m.%Y}" DateRange2="{until:%d.%m.%Y}"'
     head = f'<ValCurs ID={quoteattr(cbr_id)} {days} name="{TABLE} Dynamic">'
-    return _document(f"{head}{records}</ValCurs>")
+    return document_of(f"{head}{records}</ValCurs>")
 
 
 def write_catalogue(currencies: Iterable[tuple[Currency, int]], *, full: bool = True) -> bytes:
@@ -316,15 +318,16 @@ def write_catalogue(currencies: Iterable[tuple[Currency, int]], *, full: bool = 
         f"<Nominal>{nominal}</Nominal><ParentCode>{c.parent_id:<10}</ParentCode>{_iso(c) if full else ''}</Item>"
         for c, nominal in currencies
     )
-    return _document(f'<Valuta name="Foreign Currency Market Lib">{items}</Valuta>')
+    return document_of(f'<Valuta name="Foreign Currency Market Lib">{items}</Valuta>')
 
 
 def write_refusal(text: str = ERROR) -> bytes:
     """The Bank's answer to parameters that it does not understand; its status is 200."""
-    return _document(f"<ValCurs>{escape(text)}</ValCurs>")
+    return document_of(f"<ValCurs>{escape(text)}</ValCurs>")
 
 
-def _document(content: str, encoding: str = ENCODING) -> bytes:
+def document_of(content: str, encoding: str = ENCODING) -> bytes:
+    """A document of the Bank with this content."""
     return f'<?xml version="1.0" encoding="{encoding}"?>{content}'.encode(encoding, "xmlcharrefreplace")
 
 

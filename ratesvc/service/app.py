@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Self
@@ -17,10 +18,11 @@ from ratesvc.config import Settings
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
-from ratesvc.errors import NoSheet, RatesvcError, StoreUnavailable
+from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
 from ratesvc.service.clock import ClockCheck
+from ratesvc.service.figures import Figures
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication
 from ratesvc.service.refresh import Cycle, Refresher
@@ -90,7 +92,9 @@ class Service:
         url = self.engine.url if self.engine else settings.redis.url
         self.store = Store(RedisConnection(url, self.telemetry.redis_call), settings.redis.namespace, self.token)
         self.quarantine = self.store.quarantine
-        self._sync = Sync(self.store, self.history)
+        self.figures: dict[str, Figures] = {}
+        """What features hold beside the sheets, by name."""
+        self._sync = Sync(self.store, self.history, self.figures)
         # The Bank
         cbr = settings.cbr
         # The demo's Bank is in this process: no proxy leads there.
@@ -176,6 +180,31 @@ class Service:
                     # After a failed poll the other replica would have released the lease.
                     self.telemetry.failures = 0
 
+    def add(self, figures: Figures) -> Figures:
+        """Fetch, store, publish and check a feature's figures from now on; returns those that were added first."""
+        if figures.name not in self.figures:
+            self.figures[figures.name] = figures
+            if not self.demo:  # nothing of these was recorded
+                self.schedule.add(figures.name, partial(self._ask_for, figures))
+        return self.figures[figures.name]
+
+    async def _ask_for(self, figures: Figures) -> float:
+        """Ask for a feature's figures if this replica polls. Returns the seconds until the next time."""
+        async with self._refreshing:
+            pass  # a poll that runs comes first, and takes the lease
+        if not (self.store.poll_lease.held or self.telemetry.trouble):
+            return SOON_S
+        figures.failure = None
+        try:
+            await figures.fetch(self.client, self.clock())
+        except FetchFailed as failure:
+            figures.failure = failure
+            self.telemetry.figures_failed(figures.name, failure)
+            return BACKFILL_AGAIN_S
+        await self._compare()
+        self.publish()
+        return figures.pause_s(self.history.calendar, figures.newest, self.clock())
+
     async def _compare(self) -> None:
         try:
             self.telemetry.repaired(await self._sync.compare())
@@ -231,7 +260,7 @@ class Service:
     def publish(self) -> None:
         """Replace the current publication, unless its answers are still right."""
         current, before = self.current_snapshot(), self.publication
-        key = (current, self.history.version)
+        key = (current, self.history.version, sum(figures.version for figures in self.figures.values()))
         if current and (before is None or before.key != key):
             self.publication = Publication(current, key, before)
             for tell in self.on_publication:
@@ -292,6 +321,7 @@ class Service:
         telemetry = self.telemetry
         silent_s = self.schedule.silent_s if self.scheduled else 0.0
         missing = self.history.days_to_backfill(self.clock()) if self.history.coverage else []
+        today = moscow_day(self.clock())
         return {
             "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest, self.refresher.taken_back),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures, telemetry.last_failed),
@@ -301,7 +331,8 @@ class Service:
             "history:coverage": health.history(self.history.coverage, missing, self.backfilling),
             "quarantine:count": health.quarantine(self.quarantine.count),
             "clock:skew": health.clock(self.clock_skew_s, is_wrong=self._clock_check.is_wrong),
-            "calendar:coverage": health.calendar(self.history.calendar.known_until, moscow_day(self.clock())),
+            "calendar:coverage": health.calendar(self.history.calendar.known_until, today),
+            **{f"{name}:figures": one.health(self.history.calendar, today) for name, one in self.figures.items()},
         }
 
     @property

@@ -132,6 +132,20 @@ class Schedule:
         if self._open and self._scheduler.get_job("backfill") is None:
             self._run_at(self.wall() + timedelta(seconds=seconds), "backfill", self.backfill)
 
+    def add(self, name: str, job: Callable[[], Coroutine[Any, Any, float]]) -> None:
+        """Run a job now, and then whenever it says: it returns the seconds until its next run."""
+
+        async def run() -> None:
+            seconds = BACKFILL_AGAIN_S
+            try:
+                seconds = await job()
+            finally:
+                if self._open:
+                    self._run_at(self.wall() + timedelta(seconds=seconds), name, run)
+
+        if self._open:
+            self._start(name, run)
+
     def _run_at(self, when: datetime, name: str, job: Job) -> None:
         async def begin() -> None:
             # APScheduler runs plain functions in a thread. This only starts a task of ours, which ends with us.

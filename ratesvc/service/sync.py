@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from ratesvc.domain.columns import Column, Coverage
 from ratesvc.domain.history import History
+from ratesvc.service.figures import Figures
 from ratesvc.storage.records import field_of
 from ratesvc.storage.store import Glance, Store
 
@@ -28,12 +30,13 @@ class Sync:
     because another may have been faster. At the start, and after a comparison that failed, all are read.
     """
 
-    def __init__(self, store: Store, history: History) -> None:
+    def __init__(self, store: Store, history: History, figures: Mapping[str, Figures]) -> None:
         self._store = store
         self._history = history
+        self._figures = figures
         self._lock = asyncio.Lock()
-        self._last: tuple[Glance, int] | None = None
-        """The last glance, and the version of history after the exchange that followed it."""
+        self._last: tuple[Glance, tuple[int, ...]] | None = None
+        """The last glance, and the versions of all that is held after the exchange that followed it."""
         self._read = set[str]()
         """The fields of the revisions that were read since all were."""
 
@@ -43,12 +46,18 @@ class Sync:
             last, self._last = self._last, None
             glance = await self._store.glance()
             repaired = Repairs()
-            if last != (glance, self._history.version):
+            if last != (glance, self._versions):
                 repaired = await self._exchange(glance, read_all=last is None)
+                for figures in self._figures.values():
+                    await figures.exchange(self._store)
             if not any(repaired):
                 # Else the glance is older than the repair, and Redis may lose the same again.
-                self._last = glance, self._history.version
+                self._last = glance, self._versions
             return repaired
+
+    @property
+    def _versions(self) -> tuple[int, ...]:
+        return self._history.version, *(figures.version for figures in self._figures.values())
 
     async def _exchange(self, glance: Glance, *, read_all: bool) -> Repairs:
         """Take into memory what it lacks, then write what Redis lacks."""

@@ -245,6 +245,11 @@ class Telemetry:
             else:
                 self.log.info("sheet", **facts)
 
+    def figures_failed(self, feature: str, failure: FetchFailed) -> None:
+        """A feature's question to the Bank has failed, and will be asked again."""
+        if self._is_due(f"figures_failed {feature}"):
+            self.log.warning("figures_failed", feature=feature, error=str(failure))
+
     def backfill_failed(self, failure: RatesvcError) -> None:
         """A backfill has failed, and will be tried again."""
         if self._is_due("backfill_failed"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from array import array
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -21,8 +22,11 @@ from ratesvc.domain.rates import Quote, Revision, Sheet
 NAME_LENGTH = 12
 _MAGIC = b"ratesvc1" if array("H", [1]).tobytes() == b"\1\0" else b"ratesvcB"
 """Columns have this machine's byte order. A machine of the other order has another word, and takes them for damaged."""
-_HEAD_BYTES = len(_MAGIC) + 16
+HEAD_BYTES = len(_MAGIC) + 16
+"""The beginning of an envelope, which differs if anything in it differs."""
 _COVERAGE = "coverage"
+Waiting = dict[tuple[str, date], tuple[Decimal, date]]
+"""By series and day: a value that waits until the Bank repeats it, and the day on which the Bank first said it."""
 
 
 class _Revision(msgspec.Struct, array_like=True):
@@ -59,6 +63,12 @@ class _Coverage(msgspec.Struct, array_like=True):
     columns: int
 
 
+class _Figures(msgspec.Struct, array_like=True):
+    changed_at: datetime
+    columns: dict[str, bytes]
+    waiting: list[tuple[str, date, Decimal, date]]
+
+
 class Case(msgspec.Struct, array_like=True, frozen=True):
     """A document that waits for a person; it is stored as it is here, with compressed bytes.
 
@@ -88,7 +98,7 @@ def seal(field: str, payload: bytes) -> bytes:
 
 def unseal(field: str, envelope: bytes | str | None) -> bytes | None:
     """The payload, or None for anything but an undamaged envelope of this field."""
-    payload = envelope[_HEAD_BYTES:] if isinstance(envelope, bytes) else b""
+    payload = envelope[HEAD_BYTES:] if isinstance(envelope, bytes) else b""
     return payload if envelope == seal(field, payload) else None
 
 
@@ -153,6 +163,23 @@ def decode_coverage(envelope: bytes | str | None) -> tuple[Coverage, int] | None
     except msgspec.MsgspecError:
         return None
     return Coverage(record.since, record.until, record.open_days), record.columns
+
+
+def encode_figures(name: str, changed_at: datetime, columns: Mapping[str, Column], waiting: Waiting) -> bytes:
+    """The figures of a feature as bytes for Redis."""
+    parts = {key: encode_column(column, Days(column.first_day, column.last_day)) for key, column in columns.items()}
+    held_back = [(*key, *said) for key, said in waiting.items()]
+    return seal(name, msgspec.msgpack.encode(_Figures(changed_at, parts, held_back)))
+
+
+def decode_figures(name: str, envelope: bytes) -> tuple[datetime, dict[str, Column], Waiting] | None:
+    """The figures of the feature of this name, or None if the bytes are missing or damaged."""
+    try:
+        record = msgspec.msgpack.decode(unseal(name, envelope) or b"", type=_Figures)
+    except msgspec.MsgspecError:
+        return None
+    columns = {key: found[0] for key, part in record.columns.items() if (found := decode_column(key, part))}
+    return record.changed_at, columns, {(key, day): (value, first) for key, day, value, first in record.waiting}
 
 
 def encode_case(case: Case) -> bytes:

@@ -7,6 +7,7 @@
 | `{namespace}:v2:coverage` | string | envelope of the coverage, and how many columns belong to it |
 | `{namespace}:v2:written` | string | the version: a random word, another one after each write of sheets or history |
 | `{namespace}:v2:quarantine` | hash | `1f0c…` → envelope of a document that waits for a person; the newest fifty |
+| `{namespace}:v2:figures:{name}` | string | envelope of the figures that a feature has beside the sheets |
 | `{namespace}:v2:lease:{name}` | string | the replica that may poll, or backfill |
 | `{namespace}:v2:nothing` | – | never exists: `SET … XX` on it changes nothing and tells whether Redis accepts writes |
 
@@ -112,6 +113,7 @@ class Store:
         self._written = prefix + "written"
         self._nothing = prefix + "nothing"
         self._token = token
+        self._figures = prefix + "figures:"
 
     async def close(self) -> None:
         """Release the leases and close the connection."""
@@ -248,6 +250,21 @@ class Store:
                 await redis.hset(self._columns, mapping={field: envelopes[field] for field in chunk})
             pipeline = redis.pipeline(transaction=False)
             pipeline.set(self._coverage, records.encode_coverage(coverage, len(columns)))
+            self._change_version(pipeline)
+            await pipeline.execute()
+
+    # Figures of features
+
+    async def figures(self, name: str, most_bytes: int = LARGEST) -> bytes:
+        """The envelope of a feature's figures, or so much of it; empty without one."""
+        async with self.connection.call("figures") as redis:
+            return checked(await redis.getrange(self._figures + name, 0, most_bytes - 1), bytes)
+
+    async def put_figures(self, name: str, envelope: bytes) -> None:
+        """Overwrite the envelope."""
+        async with self.connection.call("figures") as redis:
+            pipeline = redis.pipeline(transaction=False)
+            pipeline.set(self._figures + name, envelope)
             self._change_version(pipeline)
             await pipeline.execute()
 

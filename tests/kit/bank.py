@@ -82,6 +82,8 @@ class Bank:
     english: bytes | None = None
     misbehave: Misbehaviour | None = None
     edit: Callable[[web.Request, web.Response], None] | None = None
+    others: dict[str, Callable[[web.Request], Awaitable[bytes]]] = field(default_factory=dict)
+    """What it answers at other addresses than those of the rates of currencies."""
     asked: list[web.Request] = field(default_factory=list)
     now: Callable[[], datetime] = utc_now
     """The clock of its Date headers."""
@@ -119,18 +121,20 @@ class Bank:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Any of the endpoints that a client of daily rates needs."""
-        if not request.path.startswith("/scripts/"):
-            raise web.HTTPNotFound
         if request.method == "HEAD":
             self.asked_for_date += 1
         else:
             self.asked.append(request)
+        if request.path not in self.others and not request.path.startswith("/scripts/XML_"):
+            raise web.HTTPNotFound
         answer = await (self.misbehave or self.honest)(request)
         answer.headers["Date"] = formatdate(self.now().timestamp(), usegmt=True)
         return answer
 
     async def honest(self, request: web.Request) -> web.StreamResponse:
         """The answer to a request that a test lets pass."""
+        if other := self.others.get(request.path):
+            return web.Response(body=await other(request), content_type="text/xml")
         body = {
             "XML_daily.asp": self._daily,
             "XML_daily_eng.asp": lambda _: self._daily(request) if self.english is None else self.english,

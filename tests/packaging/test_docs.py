@@ -81,8 +81,9 @@ async def test_the_handbook_explains_every_check_of_health(serve: Serve) -> None
     async with serve() as served:
         _, _, body = await served.get("/health")
     checks = json.loads(body)["checks"]
-    assert len(checks) == 9
-    assert [name for name in checks if f"| `{name}` |" not in PAGES["operating.md"]] == []
+    assert len(checks) > 8
+    rows = [line.partition("|")[2].partition("|")[0] for line in PAGES["operating.md"].splitlines() if line[:1] == "|"]
+    assert [name for name in checks if not any(f"`{name}`" in row for row in rows)] == []
 
 
 def test_the_handbook_has_every_command() -> None:

@@ -71,7 +71,7 @@ class Replica:
             self.client, self.store, self.history, self.clock, lambda *_: None, scheduled=self.scheduled
         )
         self.backfill = Backfill(self.refresher, 0)
-        self.sync = Sync(self.store, self.history)
+        self.sync = Sync(self.store, self.history, {})
         self.redis = self.store.connection.client
 
     def command(self) -> Self:

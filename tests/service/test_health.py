@@ -88,7 +88,7 @@ async def test_health_has_nine_checks(served: Served, clock: Clock, monkeypatch:
     """Each with what it observed, on lines that people can read. A check that warns does not fail."""
     status, _, body = await served.get("/health")
     assert body.decode() == json.dumps(json.loads(body), indent=1, ensure_ascii=False) + "\n"
-    checks = {name: check[0] for name, check in json.loads(body)["checks"].items()}
+    checks = {name: check[0] for name, check in json.loads(body)["checks"].items() if not name.endswith(":figures")}
     assert status == 200
     assert {name: (check["status"], check["observedValue"]) for name, check in checks.items()} == {
         "cbr:sheet": ("pass", "2026-04-24"),

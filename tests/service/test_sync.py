@@ -227,7 +227,7 @@ class Replicas:
         first = Revision(plausible(DAYS[-1]), 1, NOON)
         self.stores = [Store(RedisConnection(settings.redis.url), settings.redis.namespace, token) for _ in "12"]
         self.histories = [History(WorkCalendar(), [first]) for _ in "12"]
-        self.syncs = [Sync(*parts) for parts in zip(self.stores, self.histories, strict=True)]
+        self.syncs = [Sync(*parts, {}) for parts in zip(self.stores, self.histories, strict=True)]
         self.corrections = [
             replace(first, sheet=changed(first.sheet, PLN=times(factor)), number=2, fetched_at=NOON + later)
             for factor, later in (("1.01", timedelta(hours=2)), ("1.02", timedelta(hours=1)))

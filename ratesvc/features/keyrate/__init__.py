@@ -1,0 +1,1 @@
+"""/v1/key-rate: the Bank's key rate."""

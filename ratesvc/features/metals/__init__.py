@@ -1,0 +1,1 @@
+"""/v1/metals: the Bank's accounting prices of gold, silver, platinum and palladium."""

@@ -1,0 +1,64 @@
+"""What the Bank's stand-in says of metals and of the key rate, written without the product."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from xml.sax.saxutils import escape
+
+from aiohttp import web
+
+from kit.bank import Bank
+
+METALS, KEY_RATE = "/scripts/xml_metall.asp", "/DailyInfoWebServ/DailyInfo.asmx"
+
+
+def with_metals(bank: Bank, rows: Mapping[date, Mapping[int, str]]) -> None:
+    """It answers with these prices, by day and the Bank's number of the metal, as the Bank prints them."""
+
+    async def answer(request: web.Request) -> bytes:
+        since, until = (
+            datetime.strptime(request.query[name], "%d/%m/%Y").date()  # noqa: DTZ007 -- a day, not a time
+            for name in ("date_req1", "date_req2")
+        )
+        records = "".join(
+            f'<Record Date="{day:%d.%m.%Y}" Code="{metal}"><Buy>{price}</Buy><Sell>{price}</Sell></Record>'
+            for day, prices in sorted(rows.items())
+            for metal, price in sorted(prices.items())
+            if since <= day <= until
+        )
+        return (
+            f'<?xml version="1.0" encoding="windows-1251"?><Metall FromDate="{since:%Y%m%d}" ToDate="{until:%Y%m%d}" '
+            f'name="Precious metals quotations">{records}</Metall>'
+        ).encode("windows-1251")
+
+    bank.others[METALS] = answer
+
+
+def with_key_rate(bank: Bank, rows: Mapping[date, str]) -> None:
+    """It answers with these rates, the newest first."""
+
+    async def answer(request: web.Request) -> bytes:
+        assert request.headers["SOAPAction"] == '"http://web.cbr.ru/KeyRateXML"'
+        since, until = re.findall(r">([0-9-]{10})T00:00:00<", (await request.read()).decode())
+        return soap(
+            "".join(rate_row(day, rows[day]) for day in sorted(rows, reverse=True) if since <= str(day) <= until)
+        )
+
+    bank.others[KEY_RATE] = answer
+
+
+def soap(rows: str, *, escaped: bool = False) -> bytes:
+    """An answer of the Bank's SOAP service."""
+    table = f'<KeyRate xmlns="">{rows}</KeyRate>'
+    return (
+        '<?xml version="1.0" encoding="utf-8"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/">'
+        '<soap:Body><KeyRateXMLResponse xmlns="http://web.cbr.ru/"><KeyRateXMLResult>'
+        f"{escape(table) if escaped else table}</KeyRateXMLResult></KeyRateXMLResponse></soap:Body></soap:Envelope>"
+    ).encode()
+
+
+def rate_row(day: date, rate: str) -> str:
+    """A row of that answer."""
+    return f"<KR><DT>{day}T00:00:00+03:00</DT><Rate>{rate}</Rate></KR>"
