@@ -1,5 +1,6 @@
 """Golden files of questions and answers: lines that begin with # say why, and below each question stands its answer.
 
+The first line of a file is its grammar: what a question is made of, and what stands below it.
 To add a case, write its line. UPDATE_GOLDEN=1 writes all answers anew; look at the difference.
 """
 
@@ -31,6 +32,7 @@ def questions(name: str) -> list[str]:
     """What the file asks."""
     found = [line for line in lines(name) if line and not line.startswith("#")]
     assert found, f"{FOLDER / name} asks nothing"
+    assert text(name).startswith("# A line: "), f"{FOLDER / name} does not say what a line is made of"
     return found
 
 
