@@ -9,7 +9,9 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -178,3 +180,29 @@ async def under_php_74(folder: Path, code: str, *files: Path) -> str:
     status, out, err = await finished(program("node"), own, main, *files, cwd=folder)
     assert (status, err) == (0, ""), err
     return out
+
+
+class Tree(HTMLParser):
+    """HTML as a list of elements and texts, without blanks between elements, and without empty attributes.
+
+    `depths` are after each tag: of one whole element, 0 at its end and not before.
+    """
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[Any] = []
+        self.depths: list[int] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, sorted((name, text) for name, text in attrs if text)))
+        self.depths.append((self.depths or [0])[-1] + 1)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.found.append(f"</{tag}>")
+        self.depths.append(self.depths[-1] - 1)
+
+    def handle_data(self, data: str) -> None:
+        if "\n" not in data or data.strip():
+            self.found.append(data)

@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -22,7 +21,7 @@ from conftest import missing
 from kit.browser import SESSION, Browser, Live, Page, got
 from kit.front import Front, Script, hangs, resets, says
 from kit.time import limit_s
-from kit.wordpress import PACKAGED, PASSWORD, TRACES, USER, Plugin, WordPress, under_php_74, wordpress_running
+from kit.wordpress import PACKAGED, PASSWORD, TRACES, USER, Plugin, Tree, WordPress, under_php_74, wordpress_running
 from release_wordpress import PLUGIN, packed, taken
 
 from ratesvc import __version__
@@ -68,32 +67,6 @@ async def plugin(wordpress: WordPress, live: Live) -> AsyncIterator[Plugin]:
         await wordpress.run("".join(f"update_option( '{name}', '{value}' );" for name, value in options.items()))
         yield Plugin(wordpress, front)
         assert wordpress.complaints() == []
-
-
-class Tree(HTMLParser):
-    """HTML as a list of elements and texts, without blanks between elements, and without empty attributes.
-
-    `depths` are after each tag: of one whole element, 0 at its end and not before.
-    """
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: list[Any] = []
-        self.depths: list[int] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, sorted((name, text) for name, text in attrs if text)))
-        self.depths.append((self.depths or [0])[-1] + 1)
-
-    def handle_endtag(self, tag: str) -> None:
-        self.found.append(f"</{tag}>")
-        self.depths.append(self.depths[-1] - 1)
-
-    def handle_data(self, data: str) -> None:
-        if "\n" not in data or data.strip():
-            self.found.append(data)
 
 
 async def fragments(live: Live) -> AsyncIterator[tuple[dict[str, str], list[Any]]]:

@@ -1,0 +1,73 @@
+<?php
+// What the plugin calls of WordPress, as little as it needs. argv: the plugin's folder, and a file of questions as JSON.
+define( 'ABSPATH', '/' );
+const HOUR_IN_SECONDS = 3600, WEEK_IN_SECONDS = 604800;
+if ( ! function_exists( 'curl_init' ) ) {
+	function curl_init() {}
+}
+class WP_Error {
+	public function __construct( public $code, public $text ) {}
+	public function get_error_code() { return $this->code; }
+	public function get_error_message() { return $this->text; }
+}
+$kept = $left = $asked = $queued = $hooks = $lasting = array();
+$answer = null;
+function is_wp_error( $one ) { return $one instanceof WP_Error; }
+function add_action( $name, $call ) { $GLOBALS['hooks'][ $name ] = $call; }
+function add_filter( $name, $call ) { $GLOBALS['hooks'][ $name ] = $call; }
+function get_option( $name, $else = false ) { return 'cbr_rates_url' === $name ? 'http://rates.example' : $else; }
+function get_transient( $name ) { return $GLOBALS['kept'][ $name ] ?? false; }
+function set_transient( $name, $value, $seconds ) { $GLOBALS['kept'][ $name ] = $value; $GLOBALS['lasting'][ $name ] = $seconds; }
+function delete_transient( $name ) { unset( $GLOBALS['kept'][ $name ] ); }
+function wp_remote_get( $url, $options ) {
+	$GLOBALS['asked'][] = array( $url, $options );
+	return null === $GLOBALS['answer'] ? new WP_Error( 'http_request_failed', 'no answer' ) : $GLOBALS['answer'];
+}
+function wp_remote_retrieve_response_code( $answer ) { return $answer['status']; }
+function wp_remote_retrieve_header( $answer, $name ) { return $answer['headers'][ $name ] ?? ''; }
+function wp_remote_retrieve_body( $answer ) { return $answer['body']; }
+function wp_json_encode( $value, $options = 0 ) { return json_encode( $value, $options ); }
+function wp_parse_url( $url ) { return parse_url( $url ); }
+function esc_url_raw( $url, $schemes ) { return in_array( parse_url( $url, PHP_URL_SCHEME ), $schemes, true ) ? $url : ''; }
+function add_settings_error( ...$all ) {}
+function determine_locale() { return 'en_US'; }
+function esc_html( $text ) { return htmlspecialchars( $text, ENT_QUOTES ); }
+function __( $text, $domain ) { return $text; }
+function get_block_wrapper_attributes() { return 'class="wp-block-cbr-rates"'; }
+function wp_enqueue_style( $name ) { $GLOBALS['queued'][] = "style $name"; }
+function wp_enqueue_script( $name ) { $GLOBALS['queued'][] = "script $name"; }
+
+require "$argv[1]/cbr-rates.php";
+
+$said = array();
+foreach ( json_decode( file_get_contents( $argv[2] ), true ) as $one ) {
+	if ( isset( $one['address'] ) ) {
+		$said[] = cbr_rates_address( $one['address'] );
+		continue;
+	}
+	if ( empty( $one['again'] ) ) {
+		$kept = array();
+	}
+	foreach ( $kept as $name => $value ) { // The past is so many seconds longer.
+		if ( is_array( $value ) ) {
+			$kept[ $name ] = array( 'ask_at' => $value['ask_at'] - $one['later'], 'end' => $value['end'] - $one['later'] ) + $value;
+		}
+		$lasting[ $name ] -= $one['later'];
+		if ( $lasting[ $name ] < 0 ) {
+			unset( $kept[ $name ] );
+		}
+	}
+	list( $answer, $asked, $queued ) = array( $one['answer'], array(), array() );
+	$html   = cbr_rates_html( $one['given'] );
+	$lasts  = array();
+	foreach ( $kept as $name => $value ) {
+		if ( is_array( $value ) ) {
+			$lasts = array( $value['ask_at'] - time(), $value['end'] ? $value['end'] - time() : 0 );
+		}
+	}
+	$said[] = array(
+		'html' => $html, 'block' => cbr_rates_block( $one['given'] ), 'asked' => $asked, 'queued' => $queued, 'lasts' => $lasts,
+		'paused' => isset( $kept['cbr_rates_pause'] ) ? $lasting['cbr_rates_pause'] : 0,
+	);
+}
+echo json_encode( array( 'said' => $said, 'hooks' => array_keys( $hooks ) ) );
