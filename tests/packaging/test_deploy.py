@@ -105,7 +105,7 @@ def test_what_ships_has_no_rights() -> None:
     assert wanted <= {*unit}
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_caddyfile_is_valid(tmp_path: Path) -> None:
     """By Caddy itself, which finds it well formatted, also with the domain that the guide puts into it."""
     assert output_of(program("caddy"), "fmt", "deploy/Caddyfile") == shipped("Caddyfile")
@@ -136,7 +136,7 @@ def test_kubernetes_waits_for_the_drain() -> None:
     assert ready["periodSeconds"] * ready["failureThreshold"] + ready["timeoutSeconds"] < settings.server.drain_seconds
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_systemd_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     """systemd has nothing to say about it, and counts its exposure below 1.5 of 10."""
     analyze, unit, started = program("systemd-analyze"), tmp_path / "ratesvc.service", tmp_path / "ratesvc"
