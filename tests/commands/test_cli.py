@@ -237,6 +237,20 @@ async def test_health_is_json_too(command: Command, bank: Bank, tmp_path: Path) 
         assert command("healthcheck", RATESVC_PORT=port, RATESVC_ADMIN_PORT="1") == (0, "ok\n", "")
 
 
+@pytest.mark.slow
+async def test_a_service_without_rates_is_alive_and_not_ready(command: Command, bank: Bank, tmp_path: Path) -> None:
+    """A supervisor asks the first, a person after a start the second, which names what is missing."""
+    async with serving(tmp_path, RATESVC_CBR_MIRRORS=bank.url, RATESVC_POLL_SECONDS="0.5") as program:
+        port = program.url.rsplit(":", 1)[1]
+        assert command("healthcheck", RATESVC_PORT=port) == (0, "ok\n", "")
+        code, out, err = command("healthcheck", "--ready", RATESVC_PORT=port)
+        assert (code, out) == (1, "")
+        assert f"http://127.0.0.1:{port}/readyz answers 503: " in err
+        around_today(bank)
+        await program.ready()
+        assert command("healthcheck", "--ready", RATESVC_PORT=port) == (0, "ready\n", "")
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize(
     ("greeting", "said"),

@@ -13,19 +13,21 @@ TIMEOUT_S, MOST_BYTES, MOST_PRINTED = 3.0, 4096, 120
 
 
 @click.command("healthcheck")
-@json_option("The result as JSON: the address, its answer, and whether the service is alive.")
+@click.option("--ready", "is_ready", is_flag=True, help="Ask /readyz: whether it has rates and is not about to stop.")
+@json_option("The result as JSON: the address, its answer, and whether the service is alive, or ready.")
 @click.pass_obj
-def command(file: Path | None, *, as_json: bool) -> None:
+def command(file: Path | None, *, is_ready: bool, as_json: bool) -> None:
     """Ask /livez of the service on this machine; for containers."""
     import msgspec
 
     from ratesvc.errors import RatesvcError
 
     server = settings_of(file).server
-    url = f"{server.local_url()}/livez"
-    status, answer = _ask(server.local_host, server.port)
+    path, is_what = ("/readyz", "ready") if is_ready else ("/livez", "alive")
+    url = f"{server.local_url()}{path}"
+    status, answer = _ask(server.local_host, server.port, path)
     if as_json:
-        click.echo(msgspec.json.encode({"url": url, "alive": status == 200, "status": status, "answer": answer}))
+        click.echo(msgspec.json.encode({"url": url, is_what: status == 200, "status": status, "answer": answer}))
     elif status == 200:
         click.echo(answer)
     if status != 200:
@@ -34,13 +36,13 @@ def command(file: Path | None, *, as_json: bool) -> None:
         raise RatesvcError(f"no answer from {url}: {line}" if status is None else f"{url} answers {status}: {line}")
 
 
-def _ask(host: str, port: int) -> tuple[int | None, str]:
+def _ask(host: str, port: int, path: str) -> tuple[int | None, str]:
     """Status and body; without a status the reason why there is no answer."""
     from http.client import HTTPConnection, HTTPException
 
     connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", "/livez", headers={"Connection": "close"})
+        connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
         return response.status, response.read(MOST_BYTES).decode(errors="replace").strip()
     except HTTPException:
