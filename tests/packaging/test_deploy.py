@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,44 @@ def test_systemd_waits_for_the_service_and_starts_it_again() -> None:
     assert float(service["TimeoutStopSec"]) > grace(settings)
     restarts = ("KillMode", "Restart", "RestartPreventExitStatus", "StartLimitIntervalSec")
     assert [service[name] for name in restarts] == ["mixed", "on-failure", "78", "0"]
+
+
+STUBS = {
+    # What a venv has that matters here: the program of its version, which may refuse a setting.
+    "python3": """#!/bin/sh
+mkdir -p "$3/bin" && printf '#!/bin/sh\n' >"$3/bin/pip" && cp "$ROOT/new" "$3/bin/ratesvc" && chmod +x "$3"/bin/*
+""",
+    "systemd-run": """#!/bin/sh
+while [ "$1" != -- ]; do shift; done; shift; exec "$@"
+""",
+    "systemctl": """#!/bin/sh
+echo "$@" >>"$ROOT/systemctl.log"
+""",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [0, 78])
+def test_an_upgrade_with_a_wrong_setting_leaves_the_old_version_running(code: int, tmp_path: Path) -> None:
+    """The handbook's block over folders of this test: the link moves and systemd hears only after the check."""
+    handbook = (ROOT / "docs/operating.md").read_text("utf-8")
+    (block,) = re.findall(r"^cd /usr/src/ratesvc-2 .*?(?=^```)", handbook, re.MULTILINE | re.DOTALL)
+    for folder in ("usr/src/ratesvc-2", "usr/local/bin", "etc/systemd/system", "opt/ratesvc-1", "stubs"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "opt/ratesvc").symlink_to("ratesvc-1")
+    (tmp_path / "new").write_text(f'#!/bin/sh\ncase "$*" in *check-config) exit {code} ;; esac\n')
+    for name, text in STUBS.items():
+        (tmp_path / "stubs" / name).write_text(text)
+        (tmp_path / "stubs" / name).chmod(0o755)
+    deploy = tmp_path / "usr/src/ratesvc-2/deploy"
+    deploy.mkdir()
+    (deploy / "ratesvc.service").write_text(UNIT.read_text("utf-8"))
+    (deploy / "ratesvc.sh").write_text(shipped("ratesvc.sh").replace("-- /opt", f"-- {tmp_path}/opt"))
+    here = re.sub(r"(?<![\w.|])/(usr|opt|etc)/", rf"{tmp_path}/\1/", block)
+    path = f"{tmp_path}/stubs:{tmp_path}/usr/local/bin:/usr/bin:/bin"
+    env = environment(tmp_path, PATH=path, ROOT=str(tmp_path))
+    done = subprocess.run(["sh", "-c", here], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    log, link = tmp_path / "systemctl.log", (tmp_path / "opt/ratesvc").readlink()
+    assert (done.returncode, str(link)) == (code, "ratesvc-1" if code else "ratesvc-2"), done.stderr
+    assert not (log.exists() and code)
+    assert code or log.read_text() == "daemon-reload\nrestart ratesvc\n"

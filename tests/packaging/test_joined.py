@@ -216,6 +216,20 @@ def test_a_page_waits_a_second_for_its_rates() -> None:
     assert "proxy_intercept_errors on;" in SSI
 
 
+def test_the_snippet_for_nginx_serves_the_service_of_the_unit() -> None:
+    """On its port, with what the guide says to include, and without what is not for the public."""
+    text = shipped("nginx-site.conf")
+    assert re.findall(r"proxy_pass http://127\.0\.0\.1:(\d+)/", text) == [str(PORT)] * 2
+    assert "cp deploy/nginx-site.conf /etc/nginx/snippets/ratesvc.conf" in GUIDE
+    assert "`include snippets/ratesvc.conf;`" in GUIDE
+    assert "    location ~ ^/rates/(health|metrics)$ {\n        return 404;" in text
+    assert (waits(text, "proxy_connect_timeout"), waits(text, "proxy_read_timeout")) == ([1], [20, 40])
+    assert (
+        "location /rates/v1/events {\n        proxy_pass http://127.0.0.1:8080/v1/events;\n        proxy_buffering off;"
+        in text
+    )
+
+
 def test_kubernetes_names_ports_and_pods_that_are_there() -> None:
     """Services, Ingress, probes, the network policy and the monitor meet at the same names."""
     ports = {one["name"]: one["containerPort"] for one in CONTAINER["ports"]}
@@ -415,7 +429,8 @@ def test_each_proxy_takes_its_file(tmp_path: Any) -> None:
     output_of(program("openssl"), *signed)
     own = {"REPLICA1": "127.0.0.1:1", "REPLICA2": "127.0.0.1:2", "http://RATES": "http://127.0.0.1:1"}
     own |= {"/etc/ssl/": f"{tmp_path}/", "/var/cache/nginx": str(tmp_path), "listen 443": "listen 8443"}
-    for shown in (NGINX, SSI.replace("listen 80;", "listen 8081;")):
+    site = f"server {{ listen 8082; {shipped('nginx-site.conf')} }}"
+    for shown in (NGINX, SSI.replace("listen 80;", "listen 8081;"), site, site.replace("/rates/", "/")):
         text = re.sub("|".join(own), lambda found: own[found[0]], shown)
         file = tmp_path / "nginx.conf"
         file.write_text(f"pid {tmp_path}/pid; events {{}} http {{ {places}\n{text}\n}}", "utf-8")
