@@ -106,6 +106,9 @@ def test_only_the_replicas_reach_the_store() -> None:
         volume.partition(":")[0] for one in (*ONE.values(), *REPLICAS.values()) for volume in one.get("volumes", ())
     }
     assert {name for name in kept if not name.startswith(".")} == {"rates", "certificates", "valkey"}
+    whole = yaml.safe_load((ROOT / "compose.yaml").read_bytes())
+    assert (whole["name"], TWO["name"]) == ("ratesvc",) * 2
+    assert {*whole["volumes"], *TWO["volumes"]} == {name for name in kept if not name.startswith(".")}
     assert REPLICAS["valkey"]["volumes"] == ["valkey:/data"]
     assert ONE["ratesvc"]["volumes"] == [f"rates:{IMAGE['VOLUME']}"]
 
@@ -232,6 +235,15 @@ def test_the_snippet_for_nginx_serves_the_service_of_the_unit() -> None:
 
 def test_kubernetes_names_ports_and_pods_that_are_there() -> None:
     """Services, Ingress, probes, the network policy and the monitor meet at the same names."""
+    groups = {name.partition("/")[0]: one["apiVersion"] for name, one in KUBERNETES.items()}
+    assert groups == {
+        "Deployment": "apps/v1",
+        "Service": "v1",
+        "PodDisruptionBudget": "policy/v1",
+        "NetworkPolicy": "networking.k8s.io/v1",
+        "Ingress": "networking.k8s.io/v1",
+        "ServiceMonitor": "monitoring.coreos.com/v1",
+    }
     ports = {one["name"]: one["containerPort"] for one in CONTAINER["ports"]}
     given = {one["name"]: one.get("value", "redis://redis:6379/0") for one in CONTAINER["env"]}
     settings: Settings = load(None, given)
@@ -450,6 +462,7 @@ def test_the_cdn_waits_as_the_guide_says() -> None:
         *(("interval", "2s"), ("timeout", "2s"), ("window", "3"), ("threshold", "2"))
     ]
     assert re.findall(r"add_backend\((\w+)\)", text) == ["near", "far"]
+    assert "new origin = directors.fallback();" in text  # the second region only while the first one fails
     assert 'if (req.url ~ "^/v1/events") {\n        return (pass);' in text
     assert "unset req.http.Cookie;" in text
     assert text.count("retries == 0") == 2
