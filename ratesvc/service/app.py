@@ -321,7 +321,7 @@ class Service:
         telemetry = self.telemetry
         silent_s = self.schedule.silent_s if self.scheduled else 0.0
         missing = self.history.days_to_backfill(self.clock()) if self.history.coverage else []
-        today = moscow_day(self.clock())
+        today, figures = moscow_day(self.clock()), {} if self.demo else self.figures
         return {
             "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest, self.refresher.taken_back),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures, telemetry.last_failed),
@@ -332,7 +332,7 @@ class Service:
             "quarantine:count": health.quarantine(self.quarantine.count),
             "clock:skew": health.clock(self.clock_skew_s, is_wrong=self._clock_check.is_wrong),
             "calendar:coverage": health.calendar(self.history.calendar.known_until, today),
-            **{f"{name}:figures": one.health(self.history.calendar, today) for name, one in self.figures.items()},
+            **{f"{name}:figures": one.health(self.history.calendar, today) for name, one in figures.items()},
         }
 
     @property

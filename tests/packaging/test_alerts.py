@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from conftest import Serve, program
+from conftest import Serve, eventually, program
 from kit.bank import Bank, sheet, unavailable
 from kit.dates import FRIDAY, THURSDAY
+from kit.figures import with_key_rate, with_metals
 from kit.service import ROOT, finished, output_of
 
 FOLDER = ROOT / "deploy/prometheus"
@@ -72,7 +73,10 @@ async def test_one_line_of_cron_tells_what_health_does_not_pass(bank: Bank, serv
     assert "%" not in line  # cron takes it for the end of the line
     program("curl")
     bank.publish(sheet(FRIDAY), sheet(THURSDAY))
+    with_metals(bank, {FRIDAY: {1: "11409,47"}})
+    with_key_rate(bank, {THURSDAY: "16.50"})
     async with serve_whole() as served:
+        await eventually(lambda: all(figures.columns for figures in served.service.figures.values()))
 
         async def mailed() -> str:
             _, out, err = await finished("sh", "-c", line.replace("localhost:8080", url), cwd=tmp_path)

@@ -136,7 +136,7 @@ async def test_a_replica_that_takes_over_plans_one_poll(served: Served, bank: Ba
         over = bank.hangs()
         await served.service.retire()
         await other.service.tick()
-        await eventually(lambda: bank.asked)
+        await eventually(lambda: bank.queries)
         due = other.service.schedule.next_poll_at
         await other.service.tick()
         assert other.service.schedule.next_poll_at == due
