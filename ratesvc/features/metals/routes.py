@@ -12,9 +12,11 @@ from aiohttp import web
 
 from ratesvc.bank import xml
 from ratesvc.bank.client import BankClient, Question, printed
+from ratesvc.domain.columns import Days
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day
 from ratesvc.errors import BadDocument
 from ratesvc.features.metals import prices
+from ratesvc.features.rendering import Queue, rendered
 from ratesvc.render.json import JSON
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
@@ -91,7 +93,9 @@ async def _as_the_bank(service: Service, figures: Figures, request: web.Request)
                 rows.setdefault(day, {})[code] = price
         return Body(prices.write(since, until, rows), XML)
 
-    return Answer(service.require_publication().body(("xml_metall", since, until), render), RATES)
+    points = sum(last - first for first, last in (one.places(Days(since, until)) for one in figures.columns.values()))
+    key = ("xml_metall", since, until)
+    return Answer(await rendered(service, service.require_publication(), key, render, Queue.of(points)), RATES)
 
 
 FEATURE = Feature("metals", routes, proxied=(PATH,))
