@@ -423,11 +423,12 @@ async def test_the_progress_of_a_long_job_is_a_bar_in_a_terminal(tmp_path: Path)
 @pytest.mark.nightly
 async def test_whatever_happens_to_the_output_the_command_ends_in_order(tmp_path: Path) -> None:
     """A reader that leaves, a full disk, a closed output, a terminal that knows ASCII only."""
-    command = f"{sys.executable} -m ratesvc show --demo"
+    ratesvc = f"{shlex.quote(sys.executable)} -m ratesvc"
+    command = f"{ratesvc} show --demo"
     for line, code, text in (
         (f"set -o pipefail; {command} --json | true", (0, 1), ""),
-        (f"{sys.executable} -m ratesvc serve --check-config >/dev/full", (75,), "ratesvc: No space left on device\n"),
-        (f"{sys.executable} -m ratesvc --help >/dev/full", (75,), "ratesvc: No space left on device\n"),
+        (f"{ratesvc} serve --check-config >/dev/full", (75,), "ratesvc: No space left on device\n"),
+        (f"{ratesvc} --help >/dev/full", (75,), "ratesvc: No space left on device\n"),
         (f"{command} >&- 2>&-", (0,), ""),
         (f"PYTHONIOENCODING=ascii {command} --lang ru USD", (0,), ""),
     ):

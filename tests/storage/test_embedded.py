@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import pwd
+import shlex
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -150,7 +151,7 @@ async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(
 
 async def test_a_server_that_ends_once_keeps_its_files(data: Path, fake_server: Callable[[str], None]) -> None:
     """Memory may have run out while it loaded them, or the system refused a process for a moment."""
-    fake_server(f'[ "$(wc -l <{data.parent}/starts)" = 1 ] && exit 1; exec {find_server()} "$@"')
+    fake_server(f'[ "$(wc -l <{data.parent}/starts)" = 1 ] && exit 1; exec {shlex.quote(str(find_server()))} "$@"')
     reports: Reports = []
     async with opened(data, reports) as (_, client):
         assert await client.get("second") == b"2"
