@@ -179,11 +179,11 @@ class BankClient:
     async def ask(self, question: Question, parse: Callable[[bytes], T]) -> T:
         """What a feature asks: the document of the first mirror that gives one. Raises FetchFailed.
 
-        A mirror may be another ratesvc, which lacks the address. So a refusal says nothing about the mirror, and once
-        some mirrors have answered there, the others are not asked again.
+        A mirror may be another ratesvc, which lacks the address. So a refusal says nothing about the mirror, and those
+        that have answered there are asked first.
         """
         failures: list[tuple[str, SourceError | BadDocument]] = []
-        for mirror in [one for one in self.mirrors if question.path in one.paths] or self.mirrors:
+        for mirror in sorted(self.mirrors, key=lambda one: question.path not in one.paths):
             try:
                 url = (mirror.url / question.path.lstrip("/")).with_query(question.query)
                 document = await _parsed(parse, await self._get(url, SERIES_LIMITS, question))

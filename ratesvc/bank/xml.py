@@ -35,7 +35,8 @@ _DECLARATION = re.compile(rb"""<\?xml[^>]{0,100}?\bencoding\s*=\s*["']([A-Za-z0-
 _DAILY_PARTS = frozenset(
     ("@Date", "@name", "Valute", "@ID", "NumCode", "CharCode", "Nominal", "Name", "Value", "VunitRate")
 )
-_BETWEEN = re.compile(rb"(?<=>)(?:\s*(?:<!--(?:(?!--).){0,1000}-->|<\?.{0,1000}?\?>))+(?=\s*(?:<|\Z))", re.DOTALL)
+_COMMENT, _INSTRUCTION = rb"<!--(?:(?!--).){0,1000}-->", rb"<\?(?:(?!\?>).){0,1000}\?>"
+_BETWEEN = re.compile(rb"(?<=>)(?:\s*(?:%b|%b))+(?=\s*(?:<|\Z))" % (_COMMENT, _INSTRUCTION), re.DOTALL)
 """Comments and instructions that stand between elements, where they can be a part of no text."""
 _MOST_BETWEEN = 100
 _NAMESPACE = re.compile(rb"<[^\s<>/]*:[^\s<>/]*|\sxmlns\s*=")

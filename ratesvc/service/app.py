@@ -179,6 +179,8 @@ class Service:
                 elif self.telemetry.last_attempt and self.clock() - self.telemetry.last_attempt > LONGEST_POLL:
                     # After a failed poll the other replica would have released the lease.
                     self.telemetry.failures = 0
+                    for mirror in self.client.mirrors:
+                        mirror.error, mirror.finding = None, ""
 
     def add(self, figures: Figures) -> Figures:
         """Fetch, store, publish and check a feature's figures from now on; returns those that were added first."""

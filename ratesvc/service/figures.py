@@ -73,9 +73,14 @@ class Figures:
         """Ask the Bank, and take what is plausible. Raises FetchFailed."""
         since = min([self.newest - NEAR, *(day for _, day in self.waiting)]) if self.columns else None
         before = self.version
-        for name, values in (await self.ask(client, since)).items():
+        given = await self.ask(client, since)
+        for name, values in given.items():
             for day in sorted(values):
                 self._take(name, day, values[day], now)
+        for name, day in [key for key in self.waiting if key[1] not in given.get(key[0], {})]:
+            # The Bank took it back.
+            del self.waiting[name, day]
+            self.version += 1
         if self.version != before:
             # Whoever knew the change before comes later, although the clock may be set back.
             self.changed_at = max(now, self.changed_at + timedelta(microseconds=1))

@@ -110,6 +110,11 @@ async def test_an_absurd_price_that_the_bank_takes_back_is_forgotten(served: Ser
     held[FRIDAY][GOLD] = "11409,47"
     await asks_again(served)
     assert served.service.figures["metals"].waiting == {}
+    held[SATURDAY] = {GOLD: "114094,7"}
+    await asks_again(served)
+    del held[SATURDAY]
+    await asks_again(served)
+    assert served.service.figures["metals"].waiting == {}
 
 
 def broken(how: Callable[[bytes], bytes], bank: Bank) -> None:
