@@ -236,7 +236,7 @@ async def test_what_is_typed_survives_a_refresh_and_another_attribute(browser: B
     [("layout=converter", 1, 1), ("layout=converter&heading=none", 1, 1), ("converter=1&columns=today", 2, 1)],
 )
 async def test_the_source_is_named_once(browser: Browser, live: Live, query: str, days: int, links: int) -> None:
-    """In the heading or below the rows, there with the year. One link leads to it. On paper there is no converter."""
+    """In the heading or below the rows, there with the year. One link leads to it. Paper has the converter, too."""
     page = await browser.new_page()
     await visited(page, f"{live.url}/widget/frame?lang=ru&{query}")
     await page.get_by_role("textbox").wait_for()
@@ -247,7 +247,8 @@ async def test_the_source_is_named_once(browser: Browser, live: Live, query: str
     assert await page.locator("a:visible").count() == links
     assert text.count("Банк России") + text.count("ЦБ") == 1
     await page.emulate_media(media="print")
-    assert not await page.locator("cbr-converter").is_visible()
+    assert await page.get_by_role("status").is_visible()
+    assert not await page.locator("cbr-converter button").is_visible()
 
 
 @pytest.mark.parametrize("query", ["lang=ru&converter=1", "lang=ru&layout=converter"])
