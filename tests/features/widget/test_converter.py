@@ -30,7 +30,7 @@ ASK = """asked => {
   const one = name => root.querySelector(name);
   const [amount, from, to, result] = ["#amount", "select", "output + select", "output"].map(one);
   return asked.map(([text, base, quote]) => {
-    amount.value = text; from.value = base; to.value = quote;
+    amount.value = text; from.value = base; if (!from.value) from.selectedIndex = 0; to.value = quote;
     amount.dispatchEvent(new Event("input"));
     return [result.value, from.value, one("[role=alert]").textContent];
   });
