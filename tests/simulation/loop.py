@@ -122,6 +122,8 @@ class Loop(AbstractEventLoop):
         return self.signals.pop(sig, None) is not None
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if self.process.is_dead:
+            return  # what a killed process left is collected much later
         self.world.error(self.process, f"{context.get('message')}: {context.get('exception')!r}")
 
     async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> list[Any]:
