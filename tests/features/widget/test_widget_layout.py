@@ -57,7 +57,7 @@ FAULTS = f"""widths => {{ {SEEN}
 }}"""
 
 
-# Not mended yet: since the Armenian head breaks at syllables, oEmbed reserves 46 pixels less than it may for one layout.
+# Not mended yet: since the Armenian head breaks, oEmbed reserves 46 pixels less than it may for one layout.
 KNOWN = {"hy": [("lang=hy&codes=USD,JPY,UZS,XDR,AUD,KRW&columns=name,next,percent&spark=30", 250)]}
 
 
