@@ -191,7 +191,7 @@ class Schedule:
                 # Other jobs were planned by the clock as it was.
                 for job in self._scheduler.get_jobs():
                     if job.id != "poll":
-                        job.modify(next_run_time=wall)
+                        job.modify(next_run_time=wall + timedelta(seconds=SOON_S))
             # After a pause of the process the heartbeat may wake before the scheduler, which then needs one more beat.
             has_paused = self.lag_s > CLOCK_JUMP_S
             if "poll" not in self._tasks and self.next_poll_at + LATE < wall and not has_paused:
