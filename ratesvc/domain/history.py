@@ -38,8 +38,6 @@ class History:
         self.coverage: Coverage | None = None
         self.on_change: Callable[[list[Revision]], None] | None = None
         """Gets the revisions that were not held, after each change."""
-        self.beside: list[Mapping[str, Column]] = []
-        """Columns by code that belong to no sheet: figures of features."""
         self._revisions: dict[date, dict[int, Revision]] = {}
         self._columns: Mapping[str, Column] = {}
         self._by_code: tuple[Mapping[str, Column], list[Column]] = {}, []
@@ -335,8 +333,7 @@ class History:
         if self._by_code[0] is not columns:
             parts = [part for column in columns.values() if column.days for part in column.by_code()]
             self._by_code = columns, sorted(parts, key=attrgetter("age"))
-        found = [column for column in self._by_code[1] if code in (None, column.currency.code)]
-        return found or [held[code] for held in self.beside if code and code in held]
+        return [column for column in self._by_code[1] if code in (None, column.currency.code)]
 
     def every_column(self) -> list[Column]:
         """The one column of each id, also the empty ones of ids for which the Bank has no records."""

@@ -151,8 +151,8 @@ def refuses(parameter: str, given: str | None) -> Iterator[None]:
 
 
 def known(code: str, service: Service, parameter: str = "codes") -> str:
-    """The code itself. Raises UnknownCurrency if nothing that is held has ever had it, NoSheet without a sheet."""
-    if code != "RUB" and not service.history.columns(code):
+    """The code itself. Raises UnknownCurrency if no held sheet has ever had it, NoSheet while none is held."""
+    if code != "RUB" and code not in service.history.codes():
         service.require_publication()
         raise UnknownCurrency(code, parameter=parameter)
     return code

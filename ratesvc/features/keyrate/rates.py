@@ -46,7 +46,11 @@ def parse(raw: bytes, since: date, until: date) -> dict[date, Decimal]:
     result = _within(_tree(raw), "Envelope", "Body", "KeyRateXMLResponse", "KeyRateXMLResult")
     table = _within(_tree(result.encode()) if isinstance(result, str) else result, "KeyRate")
     rates: dict[date, Decimal] = {}
-    for row in (table.get("KR") or ()) if isinstance(table, dict) else ():
+    if isinstance(table, list | str):
+        raise BadDocument("structure", "it has several tables, or text instead of rows")
+    for row in (table or {}).get("KR") or ():
+        if not isinstance(row, dict):
+            raise BadDocument("row", "a row is empty")
         found, rate = _DAY.fullmatch(str(row.get("DT"))), str(row.get("Rate"))
         day = found and iso_day(found[1])
         if not day or not _RATE.fullmatch(rate) or not since <= day <= until or day in rates:

@@ -39,8 +39,12 @@ def parse(raw: bytes, since: date, until: date) -> dict[str, dict[date, Decimal]
     root, _ = xml.root_of(raw, "Metall")
     if (root.get("@FromDate"), root.get("@ToDate")) != (f"{since:%Y%m%d}", f"{until:%Y%m%d}"):
         raise BadDocument("structure", f"another range than {since} to {until}")
+    if "#text" in root:
+        raise BadDocument("structure", "it has text beside its records")
     prices: dict[str, dict[date, Decimal]] = {code: {} for code in CODES}
     for record in root.get("Record") or ():
+        if not isinstance(record, dict):
+            raise BadDocument("row", "a record is empty")
         day, number = xml.parse_date(record.get("@Date")), xml.field_of(record, "@Code", re.compile("[1-4]"))
         buy, sell = (xml.number_of(xml.field_of(record, tag, _PRICE)) for tag in ("Buy", "Sell"))
         of_metal = prices[CODES[int(number) - 1]]

@@ -14,7 +14,7 @@ from ratesvc.bank import xml
 from ratesvc.bank.client import BankClient, Question, printed
 from ratesvc.domain.columns import Days
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day
-from ratesvc.errors import BadDocument
+from ratesvc.errors import BadDocument, NoSheet
 from ratesvc.features.metals import prices
 from ratesvc.features.rendering import Queue, rendered
 from ratesvc.render.json import JSON
@@ -38,7 +38,6 @@ def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
     figures = service.add(
         Figures("metals", partial(_ask, service), WorkCalendar.effective_date_on_or_before, _pause_s, most=2)
     )
-    service.history.beside.append(figures.columns)
     of_day = {path: partial(_prices, service, figures, path) for path in ("/v1/metals", "/v1/metals/{date}")}
     return {PATH: partial(_as_the_bank, service, figures), **of_day}
 
@@ -80,6 +79,8 @@ async def _prices(service: Service, figures: Figures, path: str, request: web.Re
 
 async def _as_the_bank(service: Service, figures: Figures, request: web.Request) -> Answer:
     """xml_metall.asp. Like the Bank, it answers wrong parameters with 200 and «Error in parameters»."""
+    if not figures.columns:
+        raise NoSheet("No prices of metals have been fetched yet.")
     given = {name.lower(): text for name, text in request.query.items()}
     try:
         since, until = (xml.parse_date(given.get(name)) for name in ("date_req1", "date_req2"))

@@ -93,8 +93,23 @@ async def test_a_decision_replaces_the_answer(served: Served, held: Held) -> Non
         lambda whole: whole.replace(str(THURSDAY).encode(), str(WEDNESDAY).encode()),
         lambda whole: whole.replace(b"16.50", b"165.0"),
         lambda _: soap(""),
+        lambda _: soap("<KR/>"),
+        lambda _: soap("<KR>x</KR>"),
+        lambda _: soap('</KeyRate><KeyRate xmlns="">'),
     ],
-    ids=["web page", "cut", "below zero", "comma", "fault", "a day twice", "tenfold", "empty"],
+    ids=[
+        "web page",
+        "cut",
+        "below zero",
+        "comma",
+        "fault",
+        "a day twice",
+        "tenfold",
+        "empty",
+        "empty row",
+        "text",
+        "two tables",
+    ],
 )
 async def test_a_broken_answer_changes_nothing(served: Served, bank: Bank, how: Callable[[bytes], bytes]) -> None:
     before, honest = await said(served), bank.others[PATH]

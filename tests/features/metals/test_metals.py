@@ -137,8 +137,21 @@ def broken(how: Callable[[bytes], bytes], bank: Bank) -> None:
         lambda whole: whole.replace(b'FromDate="', b'FromDate="1'),
         lambda whole: whole.replace(b'Date="24.04.2026"', b'Date="23.04.2026"'),
         lambda _: b"",
+        lambda whole: whole.replace(b"</Metall>", b"<Record/></Metall>"),
+        lambda whole: whole.replace(b"</Metall>", b"wait</Metall>"),
     ],
-    ids=["web page", "cut", "two prices", "below zero", "unknown metal", "another range", "a day twice", "nothing"],
+    ids=[
+        "web page",
+        "cut",
+        "two prices",
+        "below zero",
+        "unknown metal",
+        "another range",
+        "a day twice",
+        "nothing",
+        "empty record",
+        "text",
+    ],
 )
 async def test_a_broken_document_changes_nothing(served: Served, bank: Bank, how: Callable[[bytes], bytes]) -> None:
     before = await said(served)
@@ -187,12 +200,19 @@ async def test_a_damaged_value_in_redis_is_replaced(served: Served) -> None:
     assert (await store.figures("metals")) != b"damaged"
 
 
-async def test_the_series_of_gold_is_in_roubles_and_in_dollars(served: Served) -> None:
-    _, answer = await said(served, f"/v1/series?codes=XAU&since={THURSDAY}&until={FRIDAY}")
-    assert [row["unit_rate"] for row in answer["rows"]] == [11310.1, 11409.47]
-    _, dollars = await said(served, f"/v1/series?codes=XAU&since={FRIDAY}&until={FRIDAY}&quote_currency=USD")
-    usd = served.held(FRIDAY).sheet.by_code["USD"].value
-    assert dollars["rows"][0]["unit_rate"] == pytest.approx(float(Decimal("11409.47") / usd))
+@pytest.mark.parametrize("path", ["/v1/series", "/v1/history.csv", "/chart.svg", "/v1/rates"])
+async def test_gold_is_no_currency(served: Served, path: str) -> None:
+    """A currency's name of gold speaks of an ounce, and these prices are for a gram."""
+    status, answer = await said(served, f"{path}?codes=XAU")
+    assert (status, answer["type"]) == (404, "urn:ratesvc:unknown_currency")
+
+
+async def test_the_banks_own_address_says_nothing_before_prices_are_held(bank: Bank, serve_whole: Serve) -> None:
+    """An empty table would say that there are none."""
+    bank.publish(*map(sheet, DAYS))
+    async with serve_whole() as running:
+        status, _, _ = await running.get(f"{PATH}?date_req1=24/04/2026&date_req2=24/04/2026")
+        assert status == 503
 
 
 async def test_the_banks_own_address_answers_as_the_bank(served: Served) -> None:
