@@ -119,7 +119,7 @@ def test_haproxy_knows_each_replica_of_compose() -> None:
     template = f"server-template replica {count} ratesvc:{PORT} resolvers docker init-addr none"
     backends = dict(re.findall(r"^backend (\w+)\n(.*?)(?=^\w|\Z)", HAPROXY, re.MULTILINE | re.DOTALL))
     assert {name for name, text in backends.items() if template in text} == {"replicas", "long", "alive"}
-    assert HAPROXY.count("server-template") == 3
+    assert HAPROXY.count("\n    server-template") == 3
     assert after(HAPROXY, "nameserver dns") == ["127.0.0.11:53"]
     assert re.findall(r"option httpchk GET (\S+)", HAPROXY) == ["/readyz", "/livez"]
     assert "option httpchk GET /livez" in backends["alive"]
@@ -431,8 +431,12 @@ def test_prometheus_asks_the_ports_that_replicas_open() -> None:
 def test_each_proxy_takes_its_file(tmp_path: Any) -> None:
     """By itself, without a word of warning."""
     config = tmp_path / "haproxy.cfg"
-    config.write_text(HAPROXY, "utf-8")
-    assert "alert" not in output_of(program("haproxy"), "-c", "-f", config).lower()
+    (without_docker,) = re.findall("^#   (sed .*) haproxy.cfg$", HAPROXY, re.MULTILINE)
+    named = output_of("sh", "-c", f"{without_docker} deploy/haproxy.cfg")
+    assert (named.count("    server b 10.0.0.2:8080\n"), "resolvers" in named.partition("\nglobal")[2]) == (3, False)
+    for text in (HAPROXY, named):
+        config.write_text(text, "utf-8")
+        assert "alert" not in output_of(program("haproxy"), "-c", "-f", config).lower()
     assert "VCL_" in output_of(program("varnishd"), "-C", "-f", ROOT / "deploy/cdn.vcl")
     names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     places = "".join(f"{name}_temp_path {tmp_path}/{name}; " for name in names)

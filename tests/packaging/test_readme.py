@@ -24,8 +24,6 @@ from conftest import eventually, missing
 from kit.bank import Bank, around_today, sheet
 from kit.http import says
 from kit.service import ROOT, Program, ran, serving
-from release_settings import PAGE as SETTINGS
-from release_settings import written
 
 from ratesvc.features.docs import openapi_json
 from ratesvc.features.docs.routes import EXAMPLES
@@ -78,12 +76,6 @@ def test_every_block_is_run_or_names_its_checker() -> None:
     assert {block.kind for block in OURS} - {"text"} == {"make", "curl", "python", "js", "html", "tar", "ratesvc"}
     for block in BLOCKS:
         assert not block.elsewhere or (ROOT / block.elsewhere).is_file()
-
-
-def test_the_page_of_settings_is_written_from_config_yaml() -> None:
-    """`PYTHONPATH=. python tools/release_settings.py` writes the table."""
-    page = SETTINGS.read_text("utf-8")
-    assert written(page) == page, "run PYTHONPATH=. .venv/bin/python tools/release_settings.py"
 
 
 @pytest.fixture
