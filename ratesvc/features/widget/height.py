@@ -89,8 +89,15 @@ def _rows(table: Table, room: int) -> int:
     beside = is_beside if has_own_lines else len({"trend", "percent"} & kinds)
     lines = 1 - is_beside + (has_own_lines and "change" in kinds)
     row_padding, names = _ROW + 6 * ("trend" in kinds), room - 5 * _FONT * beside
+    names -= _wide_head(table) if beside and not has_own_lines else 0
     texts = [f"{row.unit} {row.name}".strip() for row in table.rows]
     return heads + sum(row_padding + _LINE * (lines + _lines(text, 13, names)) for text in texts)
+
+
+def _wide_head(table: Table) -> int:
+    """By how much the longest word of the last head, of 9 em at most, is wider than a trend line."""
+    longest = max(text_width(word, 12) for word in table.columns[-1].text.split())
+    return max(0, min(9 * 12, longest // PIXEL) - 4 * _FONT)
 
 
 def _lines(text: str, size: int, room: int) -> int:
