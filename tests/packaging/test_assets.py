@@ -37,6 +37,17 @@ def test_every_line_of_a_template_is_indented_by_what_surrounds_it() -> None:
     assert [file.name for file in templates() if indented(file.read_text("utf-8")) != file.read_text("utf-8")] == []
 
 
+def test_no_line_of_a_template_is_longer_than_a_screen() -> None:
+    """160 letters. In the builder's snippets a line is one of the code that people copy."""
+    lines = [
+        (file.name, at)
+        for file in templates()
+        for at, line in enumerate(file.read_text("utf-8").splitlines(), 1)
+        if len(line) > 160
+    ]
+    assert lines == []
+
+
 def test_indentation_follows_tags_and_blocks() -> None:
     """A line that begins with ends is as deep as the line that opened the last of them."""
     flat = """

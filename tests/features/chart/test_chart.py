@@ -139,7 +139,7 @@ def test_a_rate_is_level_on_days_without_a_sheet() -> None:
     """
     friday_to_tuesday = [(date(2024, 7, day), Decimal(rate)) for day, rate in ((5, 1), (6, 2), (9, 3))]
     drawn = chart({"USD": friday_to_tuesday}, look())
-    assert re.findall(r'<g class="peak.*?>([\d.]+)</text>', drawn) == ["1.000"]
+    assert re.findall(r'<g class="peak.*?>([\d.]+)</text>', drawn, re.DOTALL) == ["1.000"]
     (line,) = curves(drawn)
     assert [y for _, y in line] == sorted((y for _, y in line), reverse=True)
     assert (len(line), line[1][1]) == (4, line[2][1])

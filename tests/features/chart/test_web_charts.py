@@ -99,7 +99,7 @@ async def test_the_form_adds_a_currency_to_those_that_are_shown(served: Served) 
     """While there are fewer than six; each of several can be taken away."""
     text = await page(served, "/chart?codes=USD,EUR&period=month")
     assert re.findall(r'<option value="(USD,EUR,\w+)">', text)[:2] == ["USD,EUR,CNY", "USD,EUR,GBP"]
-    assert re.findall('class="away" href="[^"]*codes=([A-Z,]+)&.*?aria-label="(.*?)"', text) == [
+    assert re.findall('class="away" href="[^"]*codes=([A-Z,]+)&.*?aria-label="(.*?)"', text, re.DOTALL) == [
         ("EUR", "Remove USD"),
         ("USD", "Remove EUR"),
     ]
