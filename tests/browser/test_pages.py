@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from conftest import Clock, Serve, eventually, first
 from kit.bank import Bank, sheet
 from kit.browser import Browser, Live, chromium, spying
+from kit.cases import questions
 from kit.service import ROOT, free_port
 
 from ratesvc.features.docs.reference import titles
@@ -56,56 +58,25 @@ async def test_what_is_for_the_screen_is_not_printed(
     assert not await page.is_visible(only_on_screen)
 
 
-QUESTIONS = {
-    "en": "bulk: All of history; monthly average: Monthly; cache: Caching; time zone: Days and the time zone; "
-    "excel: Spreadsheets; tomorrow's rate: Tomorrow; which rate for an invoice dated Sunday: Which rate; "
-    "how do I convert 100 dollars to yuan: convert; rate limit: Limits; what does 503 mean: What numbers; "
-    "webhook when rates change: To a webhook; typescript client: Generated; base currency EUR: Base currency; "
-    "figures before a correction: Corrections; rounding: Rounding; widget on my site: widget; "
-    "import new sheets every night: Import every night; chart as png: chart; list of currencies: currencies; "
-    "health check: health; "
-    "lost connection missed events: Nothing is missed; download the database: All of history; "
-    "requests per minute: Limits; dashboard: Grafana; csv for Excel with commas: Spreadsheets; "
-    "yearly mean of the euro: Monthly; convert rubles to dollars in javascript: JavaScript; "
-    "push notifications: Events; how to prove a rate to the auditor: Corrections; generate a Go SDK: Generated; "
-    "ETag polling: Caching; nightly sync of a database: Import every night; invoice lookup by date: Many dates; "
-    "half even: Rounding; Moscow midnight UTC: Days and the time zone; breaking changes policy: Limits; "
-    "Slack message: webhook; missed events after restart: Nothing is missed; "
-    "symbols parameter refused: Refused; customs declaration: Which rate",
-    "ru": "массовая выгрузка: Вся история; среднемесячный курс: Средние; кэш: Кеширование; часовой пояс: часовой пояс; "
-    "эксель: Excel; курс на завтра: завтра; курс на дату счёта в воскресенье: Какой курс; "
-    "пересчитать доллары в юани: пересчёт суммы; сколько запросов можно: Ограничения; ошибка 503: Что значат; "
-    "сообщение в телеграм: канал; клиент на TypeScript: клиенты; курс евро к доллару: Кросс; "
-    "исправления Банка: Исправления; как округляется: Округление; виджет на сайт: Виджет; "
-    "загружать новое каждую ночь: каждую ночь; график: chart; список валют: currencies; графана: Grafana; "
-    "бот в телеграме: вебхук; пропущенные события: Ничего; настройка nginx для потока: прокси; "
-    "какая версия api: Ограничения; рубль как валюта: Базовая; таблица для экселя: Электронные; "
-    "средний курс евро за год: Средние; перевести рубли в доллары: пересчёт; "
-    "подтвердить курс аудитору: Исправления; сгенерировать клиент: клиенты; заголовок ETag: Кеширование; "
-    "ночная синхронизация: каждую ночь; курс для каждого документа по дате: Много дат; "
-    "банковское округление: Округление; полночь по Москве: Дни; совместимость версий: Ограничения; "
-    "отправить в Slack: вебхук; потерянные события после перезапуска: Ничего; неизвестный параметр: Отказ; "
-    "таможенная декларация: Какой курс",
-}
-"""What people ask: a part of the title of the section that answers."""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", first(1, ["ru", "en"]))
 async def test_the_search_of_the_reference_answers_what_people_ask(browser: Browser, live: Live, lang: str) -> None:
-    """The first result is right for 38 of 40 questions."""
+    """The first result is right for nine of ten."""
     page = await browser.new_page()
     await page.goto(f"{live.url}/docs?lang={lang}")
     await page.fill("#find", "USD")
     await page.locator("#search li").first.wait_for()
+    asked = [line.split(" | ") for line in questions("searches.txt") if line.startswith(lang)]
     wrong = {}
-    for line in QUESTIONS[lang].split("; "):
-        question, title = line.split(": ")
+    for _, question, right in asked:
         await page.fill("#find", question)
-        results = await page.locator("#search li a").all_inner_texts()
-        if title.lower() not in "".join(results[:1]).lower():
-            wrong[question] = results[:1]
-    assert len(wrong) <= 2, wrong
+        first_one = await page.eval_on_selector_all(
+            "#search li:first-child a", "all => all.map(a => `${a.href} «${a.text}`)"
+        )
+        found = unquote("".join(first_one).replace(f"?lang={lang}", "")).lower()
+        if not any(part.lower() in found for part in right.split("; ")):
+            wrong[question] = found
+    assert len(wrong) <= len(asked) / 10, wrong
     await page.close()
 
 

@@ -12,7 +12,7 @@ $converted = $rates->convert(from: "USD", amount: "100", to: "EUR")->getResults(
 try {
     $rates->convert(from: "USD", to: "XQZ");
 } catch (Ratesvc\ApiException $error) {
-    $refused = [$error->getResponseObject()->getStatus()];
+    $refused = [$error->getResponseObject()->getType(), $error->getResponseObject()->getStatus()];
 }
 echo json_encode([
     "today" => [
@@ -27,5 +27,6 @@ echo json_encode([
     "sheets" => count($history->listSheets(since: "2026-04-24")->getRows()),
     "table" => $history->getHistoryCsv(codes: "USD", since: "2026-04-25"),
     "known" => $history->listCurrencies()->getCurrencies()["IRR"]->getCbrIds()[0],
+    "flags" => $today->getFlags(),
     "refused" => $refused,
 ]);

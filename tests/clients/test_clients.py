@@ -367,7 +367,7 @@ async def test_a_php_client_made_from_the_contract(served: Served, python_client
     await generated(described, "openapi-generator-cli generate -g php", python_clients.parent)
     folder = described / "ratesvc-php"
     later = await both_right(partial(printed, folder, "php", HERE / "ask_php.php", folder), served)
-    assert later["refused"] == [404]
+    assert (later["flags"], later["refused"]) == (["brand_new"], ["urn:ratesvc:brand_new", 404])
 
 
 async def test_a_csharp_client_is_made_from_the_contract(python_clients: Path, described: Path) -> None:

@@ -16,14 +16,18 @@
   fit();
   const plain = (text) => text.toLowerCase().replace(/[ёэ]/g, "е"),
     wordsOf = (text) => plain(text).match(/[\p{L}\p{N}]+/gu) || [];
-  // Words that stand everywhere say nothing about what is meant.
+  // Words of every question say nothing about what is meant.
   const empty = new Set(
-    (
-      "a an and any are as at be been can do does for from get has have how i if in is it many me much must my need no not of on " +
-      "or should so some that the there this to was were what when where whether which who why will with you your " +
-      "а без был была было в во для до если есть и из или к как какая какие каких какого какой когда курс ли мне можно на надо " +
-      "не нет ни нужен нужна нужно о об от по при с сколько со так такое у уже что чтобы это я"
-    ).split(" "),
+    wordsOf(
+      "a an and any api are as at be been can could did do does example find for from get give has have how i if in into is it know like make " +
+        "many may me much must my need no not of on one or other our rate rates see should show so some tell than that the their them then there " +
+        "these they this to use used using want was way we were what when where whether which who why will with work would you your " +
+        "а без бы был была были было быть в вам ваш во все всех вы где данные данных делать для до его ее если есть еще за зачем и из или " +
+        "иметь использовать к как какая какие каких какого какой какому ко когда которые который курс курса курсов курсом курсу курсы " +
+        "ли лучше меня мне мой можно мы на нам над надо нас не нет них но ну нужен нужна нужно о об один он она они от откуда отличить " +
+        "по под получать получить пожалуйста пример понять посмотреть потом почему при про просто с сам свой сделать сейчас сколько со " +
+        "так такое там тем то того только тот тут у уже узнать хочу чего чем что чтобы это этот я",
+    ),
   );
   let index;
   const load = () =>
@@ -38,9 +42,15 @@
           words: wordsOf(text),
         })),
       ));
-  // Three for the same word, two for one that begins so, one for another ending.
+  // A word without its ending: "кэше" is "кэш", "округляется" and "округление" are "округл", "rates" is "rate".
+  const stem = (word) =>
+    word
+      .replace(/(?<=.{3})с[яь]$|(?<=.{3})(?:e?s|ing|ed)$/, "")
+      .replace(/(?<=.{4})[аеиоуыюя]+(?:[мхвтлн]|го|му|ми|нн)[аеиоуыюяйь]*$|(?<=.{3})[аеиоуыюяйь]+$/, "");
+  // Three for the same word, two for one that begins so or has another ending, one for one that is alike.
   const near = (asked, word) => {
     if (asked === word) return 3;
+    if (stem(asked) === stem(word)) return 2;
     // "down" is not the beginning of "download".
     if (asked.length > 2 && word.startsWith(asked)) return word.length - asked.length > 3 ? 1 : 2;
     let same = 0;
