@@ -539,7 +539,6 @@ def test_the_reference_is_translated() -> None:
     said |= {*DOCUMENT["info"]["description"].splitlines(), *(problem.title for problem in EVERY_PROBLEM)}
     translated = catalogue("reference/ru")
     assert (said - translated.keys(), translated.keys() - said) == (set(), set()), "untranslated, and no longer said"
-    assert all(re.findall("`[^`]+`", text) == re.findall("`[^`]+`", translated[text]) for text in said)
 
 
 async def test_the_page_is_in_the_language_of_its_address(whole: Served) -> None:
