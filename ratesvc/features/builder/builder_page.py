@@ -15,16 +15,15 @@ from urllib.parse import urlencode
 import msgspec
 
 from ratesvc.features.site import png
-from ratesvc.features.site.language import Language, language, language_or_default
+from ratesvc.features.site.language import Language, language, language_or_default, translated
 from ratesvc.features.site.page import FRAME_STYLE, LINK, OLD_FRAME, asset, hashes, iframe, page
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.height import PADDING, height, height_now
 from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE, lock
 from ratesvc.features.widget.table import Table
-from ratesvc.features.widget.view import THEMES, Choice, embed_url, parameters, query
+from ratesvc.features.widget.view import THEMES, Choice, Look, embed_url, parameters, query
 from ratesvc.render.json import bank_page
-from ratesvc.render.language import TRANSLATIONS
 from ratesvc.render.openapi import Site
 
 PHONE = 328
@@ -41,13 +40,20 @@ UNAVAILABLE = "These rates are not available right now."
 SENTENCE = "{unit} is {rate}."
 """What the preview of a rate in a sentence says."""
 PRESETS = {
-    "Header": {"layout": "line", "codes": "USD,EUR,CNY"},
     "Column": {"codes": "USD,EUR,CNY", "columns": "next,change", "heading": "short", "head": "0", "width": "240"},
     "Card": {"columns": "today,next,change", "heading": "short", "spark": "30", "converter": "1", "theme": "light"},
 }
-"""Name → parameters: a line above a page, a narrow column, a card of its own."""
-MORE = {"decimals", "unit", "symbols", "head", "href", "pending"}
-"""Parameters whose fields are folded away, with those about the host's page."""
+"""Name → parameters: a narrow column, a card of its own."""
+OWN_STYLE = """\
+cbr-rates {
+  --cbr-up: #0a6b2d;
+  --cbr-down: #b3261e;
+  --cbr-line: #d7dbe0;
+  font-family: Georgia, serif;
+}
+cbr-rates::part(rates) { border-radius: 12px }
+cbr-rates::part(code) { color: #0b5cad }"""
+"""What the style sheet of a host may say (docs/widget.md has all parts)."""
 
 
 def builder(
@@ -56,7 +62,7 @@ def builder(
     """The page in `words`, about a widget in the language of `choice`, with this `table`."""
     others = sorted(set(codes) - set(choice.view.codes))
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
-    is_same, uis = choice.language.primary == words.primary, list(map(language_or_default, TRANSLATIONS))
+    is_same = choice.language.primary == words.primary
     of_page = {"lang": choice.language.tag} | _ui(choice, words)
     theme = choice.look.theme if choice.look.theme in ("light", "dark") or choice.look.is_own else ""
     return page(
@@ -66,16 +72,26 @@ def builder(
         choice=choice,
         site=site,
         **_code(choice, table, site),
+        is_png=png.installed(),
+        letter_image=_image(choice.letter) if choice.letter else "",
         table=table,
         views=views,
-        default_ground=DEFAULT_GROUND,
+        ground=choice.look.theme if choice.look.is_own else DEFAULT_GROUND,
+        own_style=OWN_STYLE,
         sentence=_sentence(choice, table),
         address=address(choice, words),
-        presets=[(name, urlencode({**asked, **of_page}, safe=",")) for name, asked in PRESETS.items()],
-        more_is_open=not MORE.isdisjoint(parameters(choice)) or bool(_host(choice)),
+        presets={
+            name: (
+                urlencode({**asked, **of_page}, safe=","),
+                asked.items() <= (parameters(choice) | choice.size).items(),
+            )
+            for name, asked in PRESETS.items()
+        },
+        # What differs from the usual is unfolded.
+        open=[part for part, is_open in (("look", choice.look != Look()), ("place", _host(choice))) if is_open],
         languages=_languages(choice.language),
         # The widget's language follows that of the page if it was the same.
-        uis=[(ui, address(replace(choice, language=ui) if is_same else choice, ui)) for ui in uis],
+        uis=[(ui, f"?{address(replace(choice, language=ui) if is_same else choice, ui)}") for ui in translated()],
         notices=notices,
         columns=list(zip(views.COLUMNS, names, strict=True)),
         previews=[(ground, query(choice, theme=theme or ground)) for ground in ("light", "dark")],
@@ -86,8 +102,7 @@ def builder(
 def words_of(tag: str, of_widget: Language) -> Language:
     """The page's own language: the requested one, else the widget's if the page is translated, else English."""
     wanted = (language(tag) or of_widget).primary
-    translated = map(language_or_default, TRANSLATIONS)
-    return next((words for words in translated if words.primary == wanted), language_or_default(None))
+    return next((words for words in translated() if words.primary == wanted), language_or_default(None))
 
 
 def address(choice: Choice, words: Language) -> str:
@@ -137,7 +152,6 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
     """The values of snippets.txt."""
     style = "none" if choice.view.layout == "inline" else "link"
     size = choice.width, choice.height or height(table, choice.view, choice.width)
-    path, more = ("card.png", {"scale": "2"}) if png.installed() else ("card.svg", {})
     return {
         "bank": bank_page(choice.language),
         "link_text": choice.language.say(LINK),
@@ -156,13 +170,18 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "size": size,
         "later": _later(choice, table),
         "frame_size": (choice.width, _height(choice, table)),
-        "image": f"{path}?{query(choice, **more)}",
+        "newest_image": _image(choice),
         "embed_url": embed_url(choice, site, width=str(size[0]), height=str(size[1])),
         "ground_hash": hashes(choice.look.rule),
         "plain_query": urlencode(parameters(choice, look=False), safe=","),
         "included_html": fragment(table, choice.look, style, site, shadow=True),
         "old_frame": iframe(embed_url(choice, site), choice.language.say(LINK), size, OLD_FRAME),
     }
+
+
+def _image(choice: Choice) -> str:
+    """The address of the picture."""
+    return f"card.png?{query(choice, scale='2')}" if png.installed() else f"card.svg?{query(choice)}"
 
 
 def _fallback(choice: Choice) -> str:

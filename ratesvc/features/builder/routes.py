@@ -15,7 +15,7 @@ from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import NOINDEX, PERMISSIONS, hashes, own_page, page, policy, script
 from ratesvc.features.site.routes import fixed, html, in_the_readers_language
 from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, picture_size
-from ratesvc.features.widget.view import HEIGHTS, LONGEST_ADDRESS, MOST_CODES, WIDTHS, Choice
+from ratesvc.features.widget.view import HEIGHTS, LONGEST_ADDRESS, MOST_CODES, THEMES, WIDTHS, Choice
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -25,7 +25,12 @@ from ratesvc.web.problems import COMMON
 from ratesvc.web.responses import Answer, Handler
 
 BUILDER_HEADERS = own_page(
-    "site/home", "builder/builder", img_src="'self'", frame_src="'self'", connect_src="'self'", form_action="'self'"
+    "site/home",
+    script_name="builder/builder",
+    img_src="'self'",
+    frame_src="'self'",
+    connect_src="'self'",
+    form_action="'self'",
 )
 SWITCHES = ("unit", "symbols", "head", "pending")
 OWN = {"heading": "own", "theme": "ground"}
@@ -60,7 +65,8 @@ def _of_preview(site: Site) -> tuple[tuple[str, str], ...]:
 
 
 async def _home(service: Service, site: Site, request: web.Request) -> Answer | web.Response:
-    params = WidgetParams(_of_form(request.query))
+    asked = _of_form(request.query)
+    params = WidgetParams(asked)
     ui = params.text("ui", 10)
     try:
         shown = Embedding(params, service, dated=False)
@@ -71,13 +77,17 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
     choice, codes = shown.choice, service.history.codes()
     words = builder_page.words_of(ui, choice.language)
     notices = _notices(params, choice, words)
+    # A letter is opened on another day, and shall show the same rates.
+    dated = MultiDict([*(item for item in asked.items() if item[0] != "date"), ("date", str(shown.newest))])
+    letter = Embedding(WidgetParams(dated), service) if choice.view.layout == "table" else shown
     # The page's script fetches this page, and takes the address from it. A form needs the address in the browser.
     if "was" in request.query and "live" not in request.query and not notices:
         headers = {"Cache-Control": "no-store", "Location": f"?{builder_page.address(choice, words)}"}
         return web.Response(status=303, headers=COMMON | headers)
 
     def render() -> Body:
-        drawn = replace(choice, picture=picture_size(shown))
+        posted = replace(letter.choice, picture=picture_size(letter))
+        drawn = replace(choice, picture=picture_size(shown), letter=posted)
         return html(builder_page.builder(drawn, words, shown.table, codes, site, notices), *BUILDER_HEADERS)
 
     # It costs as much as twenty widgets, so none of them waits behind it.
@@ -107,6 +117,7 @@ def _notices(params: WidgetParams, choice: Choice, words: Language) -> tuple[str
     lacks_columns = was == view.layout and view.layout not in ("inline", "converter") and not params.words("columns", 1)
     has_too_many = len(params.words("codes", 2 * MOST_CODES)) > MOST_CODES
     has_wrong_link = params.text("href", 2 * LONGEST_ADDRESS) and not view.href
+    has_wrong_colour = params.text("theme", 20) not in ("", *THEMES) and not choice.look.is_own
     width, height = str(choice.width), str(choice.height or "")
     widths, heights = (f"{allowed[0]}\u2013{allowed[-1]}" for allowed in (WIDTHS, HEIGHTS))
     notices = (
@@ -114,6 +125,7 @@ def _notices(params: WidgetParams, choice: Choice, words: Language) -> tuple[str
         (has_too_many, "The first {limits} currencies are shown.", str(MOST_CODES)),
         (lacks_columns, "No column is chosen, so you see the default ones.", ""),
         (has_wrong_link, "The link must begin with https:// or http://.", ""),
+        (has_wrong_colour, "A colour looks like #0b5cad.", ""),
         (params.text("width", 20) not in ("", width), "Width: {limits} pixels.", widths),
         (params.text("height", 20) not in ("", height), "Height: {limits} pixels.", heights),
     )

@@ -12,11 +12,11 @@ from ratesvc.domain.rates import EXACT, FIRST_DAY, MOST_USED, REDENOMINATION, Ch
 from ratesvc.features.chart.axes import Point, px
 from ratesvc.features.chart.drawing import MOST_CURRENCIES, STYLE, ChartLook, Drawing, is_better_indexed, plot
 from ratesvc.features.ranges.periods import month
-from ratesvc.features.site.language import Language, language_or_default
+from ratesvc.features.site.language import Language, translated
 from ratesvc.features.site.page import CHART, iframe, page, picture_of
 from ratesvc.features.site.reasons import choices, of_sentences
 from ratesvc.features.site.text import PIXEL
-from ratesvc.render.language import NOTHING, PLACES, TRANSLATIONS
+from ratesvc.render.language import NOTHING, PLACES
 from ratesvc.render.openapi import Site
 
 USUAL_CODES, USUAL_PERIOD, USUAL_THEME = MOST_USED[:1], "year", "light"
@@ -134,7 +134,7 @@ def _page(view: View, codes: Collection[str], **values: object) -> str:
         picture=picture_of(site, f"chart.png?{view.dated()}&width=720&height=400&density=2"),
         page=of_sentences(language),
         language=language,
-        uis=[replace(view, language=language_or_default(tag)) for tag in TRANSLATIONS],
+        uis=[(ui, f"{site.public_url}/chart?{replace(view, language=ui).query()}") for ui in translated()],
         site=site,
         theme=view.theme,
         rules=STYLE,

@@ -21,7 +21,7 @@ from ratesvc.features.ranges.unit_rates import SeriesParams
 from ratesvc.features.rendering import Queue
 from ratesvc.features.site import png, reasons
 from ratesvc.features.site.language import Language, language_or_default
-from ratesvc.features.site.page import CHART, FRAME_THEMES, NOINDEX, framed_page, hashes, own_page, policy, style
+from ratesvc.features.site.page import CHART, FRAME_THEMES, NOINDEX, framed_page, own_page, policy, style
 from ratesvc.features.site.routes import LenientParams, html, in_the_readers_language
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
@@ -103,11 +103,10 @@ def _refusal(service: Service, site: Site, path: str, request: web.Request, erro
 @cache
 def _headers(site: Site, path: str) -> tuple[tuple[str, str], ...]:
     """The page's headers. Its icon has the public address."""
-    styles = hashes(style("site/rate"), style("chart/chart-page"), drawing.STYLE)
-    allowed = {"img_src": f"'self' {site.public_url}/", "style_src": styles}
+    names, allowed = ("site/rate", "chart/chart-page", "chart/chart"), {"img_src": f"'self' {site.public_url}/"}
     if path == PAGE:
-        return own_page("site/rate", "chart/chart-page", **allowed, form_action="'self'")
-    return framed_page(scripts=("chart/chart-page",), **allowed)
+        return own_page(*names, script_name="chart/chart-page", **allowed, form_action="'self'")
+    return framed_page(*map(style, names), scripts=("chart/chart-page",), **allowed)
 
 
 def _embedded(service: Service, site: Site, path: str, query: MultiMapping[str]) -> Embedded:

@@ -72,7 +72,8 @@ class Manual:
             main=Markup(main),  # noqa: S704 -- our own template, whose values are escaped
             about=first.text.partition(". ")[0].removesuffix(".") + ".",
             here=others if name else [],
-            languages=list(map(language_or_default, LANGUAGES)),
+            words=language_or_default(self._tag),
+            uis=[(language_or_default(tag), self._address(name, tag)) for tag in LANGUAGES],
         )
 
     def index(self) -> bytes:
@@ -112,8 +113,8 @@ class Manual:
     def _t(self, text: str) -> str:
         return self._sentences.get(text, text)
 
-    def _address(self, name: str) -> str:
-        return f"{self._site.public_url}/docs{name and f'/{name}'}?lang={self._tag}"
+    def _address(self, name: str, tag: str = "") -> str:
+        return f"{self._site.public_url}/docs{name and f'/{name}'}?lang={tag or self._tag}"
 
     def _refusals(self, operation: Part) -> tuple[list[str], str]:
         """The problems of an address, and how its errors look where they are no problem documents."""

@@ -29,7 +29,7 @@ from ratesvc.web.features import Feature, Features
 from ratesvc.web.problems import EVERY_PROBLEM
 from ratesvc.web.responses import Answer, Handler
 
-DOCS_HEADERS = own_page("docs/docs", "docs/docs", img_src="'self'", connect_src="'self'")
+DOCS_HEADERS = own_page("docs/docs", script_name="docs/docs", img_src="'self'", connect_src="'self'")
 DOCUMENT, CATALOGUE = "/openapi.json", "/.well-known/api-catalog"
 LINKSET = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
 EXAMPLES = {JSON, "text/plain", "text/csv"}

@@ -6,16 +6,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from urllib.parse import urlencode
 
 from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, InForce, Quote, Revision, minor_places, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import BadRequest
 from ratesvc.features.ranges.conversion import convert
-from ratesvc.features.site.language import Language, language_or_default
+from ratesvc.features.site.language import Language, translated
 from ratesvc.features.site.page import page
 from ratesvc.features.site.reasons import Reason, choices, in_moscow, of_sentences
 from ratesvc.render.json import source_url
-from ratesvc.render.language import OLD_ROUBLES, PLACES, TRANSLATIONS
+from ratesvc.render.language import OLD_ROUBLES, PLACES
 from ratesvc.render.openapi import Site
 
 MONTH = 30
@@ -54,6 +55,12 @@ class Question:
     def typed(self, language: Language) -> str:
         """The amount as a reader of the language would type it: a point may group thousands there."""
         return self.unread or self.written.replace(".", language.decimal_mark)
+
+    def address(self, language: Language, site: Site, day: date | None = None) -> str:
+        """Where a page in this language has the same question, or that about another day."""
+        amount = {"amount": self.typed(language)} if self.written else {}
+        asked = {"lang": language.tag, "date": day or self.day, "code": self.code, **amount}
+        return f"{site.public_url}/rate?{urlencode(asked, safe=',')}"
 
     @property
     def days_beside(self) -> tuple[date | None, date | None]:
@@ -110,7 +117,7 @@ def _page(question: Question, language: Language, site: Site, **values: object) 
         t=language.say,
         page=of_sentences(language),
         language=language,
-        uis=list(map(language_or_default, TRANSLATIONS)),
+        uis=[(ui, question.address(ui, site)) for ui in translated()],
         site=site,
         question=question,
         earliest=FIRST_DAY,

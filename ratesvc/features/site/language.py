@@ -104,3 +104,8 @@ def language(tag: str | None) -> Language | None:
 def language_or_default(tag: str | None) -> Language:
     """The language, or English."""
     return language(tag) or Language(DEFAULT)
+
+
+def translated() -> list[Language]:
+    """The languages that pages have."""
+    return list(map(language_or_default, languages.TRANSLATIONS))

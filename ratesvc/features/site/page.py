@@ -24,6 +24,8 @@ CHART = "Chart of Bank of Russia rates"
 FRAME_STYLE = "border:0;max-width:100%"
 OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
 """The looks of a frame for programs that leave out styles, as WordPress does, but not this old attribute."""
+PREVIEW = "widget/card.png?wide=1&scale=2&columns=today,next,change&spark=30&heading=short"
+"""The picture that previews of a link show, without currencies and language."""
 PERMISSIONS = ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 """Pages of ours give up permissions such as the camera."""
 NOINDEX = ("X-Robots-Tag", "noindex")
@@ -59,7 +61,7 @@ _ENVIRONMENT = Environment(
 
 def page(template: str, **values: object) -> str:
     """One of our templates, every value escaped."""
-    ours = {"style": style, "script": script, "named": _named, "picture_of": picture_of}
+    ours = {"style": style, "script": script, "named": _named, "picture_of": picture_of, "preview": PREVIEW}
     return _ENVIRONMENT.get_template(template).render(**ours, **values)
 
 
@@ -128,11 +130,11 @@ def framed_page(*styles: str, scripts: Iterable[str], **directives: str) -> tupl
     return ("Content-Security-Policy", csp), PERMISSIONS, ("Cross-Origin-Embedder-Policy", "require-corp"), NOINDEX
 
 
-def own_page(style_name: str, script_name: str = "", **directives: str) -> tuple[tuple[str, str], ...]:
+def own_page(*styles: str, script_name: str = "", **directives: str) -> tuple[tuple[str, str], ...]:
     """The headers of a page in its own window, which shares nothing with the page that opened it.
 
-    It has one style sheet and at most one script; the `directives` allow it more, as in `policy`.
+    It has the style sheets of these names and at most one script; the `directives` allow it more, as in `policy`.
     """
     scripts = {"script_src": hashes(script(script_name))} if script_name else {}
-    csp = policy(style(style_name), **scripts, **directives)
+    csp = policy(*map(style, ("site/top", *styles)), **scripts, **directives)
     return ("Content-Security-Policy", csp), PERMISSIONS, ("Cross-Origin-Opener-Policy", "same-origin")

@@ -6,7 +6,6 @@ texts; `tools/release_fonts.py` writes them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import cache
@@ -14,6 +13,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from ratesvc.errors import NotSupported
 
@@ -29,9 +29,11 @@ MOST_PIXELS = 1_200_000
 TEXT_ABOVE, TEXT_BELOW = 24, 8
 """No text reaches further from its line, in pixels: the largest is 17 pixels high."""
 
-_SIZE = re.compile(r'width="([0-9]+)" height="([0-9]+)" viewBox="0 0 [0-9]+ [0-9]+"')
-_TEXT = re.compile(r'<text\b[^>]* y="([0-9.]+)"[^>]*>.*?</text>')
-_UNSEEN = re.compile(r"<(title|desc)\b.*?</\1>", re.DOTALL)
+WIDE = Decimal("1.91")
+"""Width by height of the pictures that previews of links show."""
+
+_SVG = "{http://www.w3.org/2000/svg}"
+_UNSEEN = {_SVG + name for name in ("title", "desc", "style")}
 _FONTS = files("ratesvc.features.site").joinpath("assets", "fonts")
 
 
@@ -40,21 +42,24 @@ def installed() -> bool:
     return all(map(find_spec, ("PIL", "resvg_py")))
 
 
-def png(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
+def png(svg: str, scale: int, colours: Sequence[str] = (), *, is_wide: bool = False) -> bytes:
     """The picture with `scale` times its size in pixels, in some 100 ms. Raises NotSupported without the extra.
 
-    It is reduced to `colours`, #rrggbb and the ground first, or to the colours that it needs most.
+    It is reduced to `colours`, #rrggbb and the ground first, or to the colours that it needs most. If it `is_wide`,
+    ground is added at its sides.
     """
     images, read, svg_to_bytes = _libraries()
-    width, height = size_of(svg)
-    image, packed = images.new("RGB", (width * scale, height * scale)), BytesIO()
+    picture, (width, height) = _parsed(svg), size_of(svg)
+    sides = max(0, int(height * WIDE) - width) // 2 * scale if is_wide else 0
+    size, ground = (width * scale + 2 * sides, height * scale), colours[0] if colours else None
+    image, packed = images.new("RGB", size, ground or 0), BytesIO()
     options = {"skip_system_fonts": True, "font_files": _fonts(), "font_family": FAMILY}
     # No other thread runs while resvg draws, and it takes four bytes a pixel: hence in strips.
     rows = max(1, STRIP_PIXELS // (width * scale * scale))
     for top in range(0, height, rows):
-        strip = _strip(svg, width, top, min(rows, height - top))
-        drawn = svg_to_bytes(strip, zoom=scale, background=colours[0] if colours else None, **options)
-        image.paste(read(BytesIO(drawn)).convert("RGB"), (0, top * scale))
+        strip = _strip(picture, top, min(rows, height - top))
+        drawn = svg_to_bytes(strip, zoom=scale, background=ground, **options)
+        image.paste(read(BytesIO(drawn)).convert("RGB"), (sides, top * scale))
     chosen = None
     if colours:
         # With 16 colours or fewer PNG packs two pixels into a byte, and its compression no longer finds equal letters.
@@ -65,29 +70,34 @@ def png(svg: str, scale: int, colours: Sequence[str] = ()) -> bytes:
     return packed.getvalue()
 
 
-def _strip(svg: str, width: int, top: int, height: int) -> str:
-    """A part of a picture. It lacks the texts of the other parts, which take most of the time."""
-
-    def visible(text: re.Match[str]) -> str:
-        return text[0] if top - TEXT_BELOW < Decimal(text[1]) < top + height + TEXT_ABOVE else ""
-
-    size = f'width="{width}" height="{height}" viewBox="0 {top} {width} {height}"'
-    return _TEXT.sub(visible, _SIZE.sub(size, svg, count=1))
+def _strip(picture: ET.Element, top: int, height: int) -> str:
+    """A part of the picture. It lacks the texts of the other parts, which take most of the time."""
+    picture.set("height", str(height))
+    picture.set("viewBox", f"0 {top} {picture.get('width')} {height}")
+    for text in picture.iter(f"{_SVG}text"):
+        is_seen = top - TEXT_BELOW < Decimal(text.get("y", "0")) < top + height + TEXT_ABOVE
+        text.set("display", "inline" if is_seen else "none")
+    return ET.tostring(picture, encoding="unicode")
 
 
 def size_of(svg: str) -> tuple[int, int]:
     """Width and height of the picture in pixels, at scale 1."""
-    width, height, *_ = map(int, _SIZE.findall(svg)[0])
-    return width, height
+    picture = _parsed(svg)
+    return int(picture.get("width", 0)), int(picture.get("height", 0))
 
 
 def first_drawable(pictures: Iterable[str]) -> str:
     """The first picture whose visible characters our fonts have, or else the last, which is in English."""
     picture = ""
     for picture in pictures:
-        if _characters().issuperset(_UNSEEN.sub("", picture)):
+        shown = (f"{one.text or ''}{one.tail or ''}" for one in _parsed(picture).iter() if one.tag not in _UNSEEN)
+        if _characters().issuperset("".join(shown)):
             break
     return picture
+
+
+def _parsed(svg: str) -> ET.Element:
+    return ET.fromstring(svg)  # noqa: S314 -- our own
 
 
 def _libraries() -> tuple[Any, Any, Callable[..., bytes]]:

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from multidict import MultiMapping
 
 from ratesvc.domain.workdays import iso_day
-from ratesvc.features.site.language import Language, language_or_default
+from ratesvc.features.site.language import Language, language_or_default, translated
 from ratesvc.features.site.page import HTML, asset, own_page, page
 from ratesvc.render.language import TRANSLATIONS
 from ratesvc.render.openapi import Site, contract
@@ -30,6 +30,8 @@ ICON_FILE = asset("site/icon.svg")
 NOT_FOUND_HEADERS = own_page("site/rate", img_src="'self'")
 TEXT = "text/plain; charset=utf-8"
 LONGEST_TAG = 35
+LONGEST_ADDRESS = 200
+"""How many characters of an address the page of a missing one repeats."""
 UNSEEN = frozenset("\u00a0\u00ad\u200c\u200d\u200e\u200f\u202f")
 """Honest characters that `isprintable` refuses: hard blanks, joiners in Persian and emoji, marks of direction."""
 PICTURE_POLICY = ("Content-Security-Policy", "default-src 'none'; sandbox")
@@ -50,18 +52,23 @@ def _robots(features: Features) -> bytes:
 
 
 def in_the_readers_language(handler: Handler) -> Handler:
-    """The handler; where `lang` is missing, the browser's Accept-Language chooses among our translations."""
+    """The handler; where `lang` is missing, `ui` or the browser's Accept-Language chooses among our translations."""
 
     async def answer(request: web.Request) -> Answer | web.StreamResponse:
         if "lang" in request.query:
             return await handler(request)
-        tag = page_language(",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ())))
+        tag = page_language(request.query.get("ui") or _accepted(request))
         asked = request.clone(rel_url=request.rel_url.update_query(lang=tag))
         asked._match_info = request._match_info  # noqa: SLF001 -- clone has no argument for it
         said = await handler(asked)
         return replace(said, by_header=hdrs.ACCEPT_LANGUAGE) if isinstance(said, Answer) else said
 
     return answer
+
+
+def _accepted(request: web.Request) -> str:
+    """Accept-Language, of which a proxy may make several lines."""
+    return ",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ()))
 
 
 @lru_cache(maxsize=512)
@@ -77,10 +84,12 @@ async def not_found(site: Site, request: web.Request) -> web.Response:
     """404 for every other address: a page for a browser, a problem for a program."""
     if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
         return await problems.not_found(request, _meant(site, request.path))
-    accepted = ",".join(request.headers.getall(hdrs.ACCEPT_LANGUAGE, ()))
-    words = language_or_default(page_language(request.query.get("lang") or accepted))
-    uis = list(map(language_or_default, TRANSLATIONS))
-    text = page("site/not_found.html", t=words.say, language=words, uis=uis, site=site)
+    words = language_or_default(page_language(request.query.get("lang") or _accepted(request)))
+    uis = [(ui, f"?lang={ui.tag}") for ui in translated()]
+    # As it was sent, so that it is seen what is wrong with it, and nobody can make it say something.
+    asked = request.rel_url.raw_path[:LONGEST_ADDRESS]
+    near = _near(site, request.path)
+    text = page("site/not_found.html", t=words.say, language=words, uis=uis, site=site, asked=asked, near=near)
     answer = uncached(404, text.encode(), HTML)
     answer.headers.update(NOT_FOUND_HEADERS)
     return answer
@@ -88,15 +97,21 @@ async def not_found(site: Site, request: web.Request) -> web.Response:
 
 def _meant(site: Site, path: str) -> str:
     """Which address was probably meant, or which page lists them all."""
-    name = "/v1/rates" if path.rpartition("/")[2].lower() in LATEST else path.lower().removesuffix(".json")
-    if near := get_close_matches(name[:40], _addresses(site.features), 1, cutoff=0.8):
-        return f"Did you mean {near[0]}?"
+    if near := _near(site, path, "/v1/"):
+        return f"Did you mean {near}?"
     return "/v1 and /docs list the addresses." if site.has("docs") else ""
+
+
+def _near(site: Site, path: str, start: str = "/") -> str:
+    """The address with this start that was probably meant, or nothing."""
+    name = "/v1/rates" if path.rpartition("/")[2].lower() in LATEST else path.lower().removesuffix(".json")
+    addresses = [one for one in _addresses(site.features) if one.startswith(start)]
+    return next(iter(get_close_matches(name[:40], addresses, 1, cutoff=0.8)), "")
 
 
 @cache
 def _addresses(features: tuple[str, ...]) -> list[str]:
-    return [path for path in contract(features)["paths"] if path.startswith("/v1/") and "{" not in path]
+    return [path for path in contract(features)["paths"] if "{" not in path]
 
 
 class LenientParams:

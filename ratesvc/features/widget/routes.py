@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cached_property, partial
 
 from aiohttp import web
@@ -109,6 +109,11 @@ class Embedding:
         switches = params.switch("csp"), params.switch("float")
         self.choice = Choice(view, params.look(themes), params.language().of_widget(), *size, *switches, day)
 
+    @property
+    def newest(self) -> date:
+        """The effective date of the newest rates that it shows."""
+        return self._shown[-1].revision.effective_date
+
     @cached_property
     def table(self) -> Table:
         """The rows, formatted; only a body that is not finished yet needs them."""
@@ -196,14 +201,15 @@ def _picture(shown: Embedding) -> Body:
 
 async def _pixels(service: Service, request: web.Request) -> Answer:
     params = WidgetParams(request)
-    scale, look = params.choice("scale", png.SCALES), params.look(card.THEMES)
+    look = params.look(card.THEMES)
+    size = int(params.choice("scale", png.SCALES)), params.switch("wide")
     try:
         shown = Embedding(params, service, card.THEMES)
     except RatesvcError:
         languages = (params.language(), language_or_default(None))
         empty = (card.empty_card(language.of_widget(), look) for language in languages)
-        return Answer(await workers_of(service).run(partial(_png, empty, look, scale), Queue.PICTURES), NO_STORE)
-    return await shown.answer(("png", scale), partial(_png, _cards(shown, look), look, scale), CARD, Queue.PICTURES)
+        return Answer(await workers_of(service).run(partial(_png, empty, look, *size), Queue.PICTURES), NO_STORE)
+    return await shown.answer(("png", size), partial(_png, _cards(shown, look), look, *size), CARD, Queue.PICTURES)
 
 
 def embedded(service: Service, site: Site, _: str, query: MultiMapping[str]) -> Embedded:
@@ -277,8 +283,8 @@ def _cards(shown: Embedding, look: Look) -> Iterator[str]:
             yield card.card(shown.table_in(language, view), view, look)
 
 
-def _png(pictures: Iterable[str], look: Look, scale: str) -> Body:
-    drawn = png.png(png.first_drawable(pictures), int(scale), card.colours(look))
+def _png(pictures: Iterable[str], look: Look, scale: int, is_wide: bool) -> Body:
+    drawn = png.png(png.first_drawable(pictures), scale, card.colours(look), is_wide=is_wide)
     return Body(drawn, png.CONTENT_TYPE, PICTURE_HEADERS)
 
 

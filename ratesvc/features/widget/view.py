@@ -145,7 +145,7 @@ class Choice:
     """The chosen widget, its language and size in pixels, whether the host sends a CSP, and a day other than today.
 
     `height` 0 is what its rows need. `floats` is true where text flows around the widget, so that the link inside must
-    not set its width. `picture` is the size of the picture in the code.
+    not set its width. `picture` is the size of the picture in the code, `letter` the same widget of a day.
     """
 
     view: View
@@ -157,6 +157,7 @@ class Choice:
     floats: bool = False
     day: date | None = None
     picture: tuple[int, int] = (0, 0)
+    letter: Choice | None = None
 
     @property
     def size(self) -> dict[str, str]:

@@ -6,11 +6,13 @@ import asyncio
 import json
 import re
 from functools import partial
+from html import unescape
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
-from kit.browser import SEEN, WATCH, Browser, Frame, Host, Live, Page, Route, got, settled
+from conftest import first
+from kit.browser import SEEN, WATCH, Browser, Frame, Host, Live, Page, Route, got, pasted, settled
 
 CHOICES = {
     "table": (
@@ -114,8 +116,9 @@ async def made_by_a_server(live: Live, key: str, code: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.nightly
-@pytest.mark.parametrize(("form", "lang"), list(zip(FORMS, ["en", "ru", "ru", "ru", "ru", "en", "en"], strict=True)))
+@pytest.mark.parametrize(
+    ("form", "lang"), first(1, zip(FORMS, ["en", "ru", "ru", "ru", "ru", "en", "en"], strict=True))
+)
 async def test_what_is_shown_is_what_is_pasted(browser: Browser, live: Live, host: Host, form: str, lang: str) -> None:
     """In two orders of clicks the same code; pasted, text, colours and box as in the preview, on light and on dark.
 
@@ -199,7 +202,7 @@ async def nothing_shifts(browser: Browser, host: Host, code: str) -> None:
 
 @pytest.mark.slow
 async def test_every_choice_changes_the_code_and_the_preview(browser: Browser, live: Live) -> None:
-    """Each radio, switch and preset in turn, with the mouse. A preview follows, and no script fails."""
+    """Each radio, switch and ready-made form in turn, with the mouse. A preview follows, and no script fails."""
     page = await browser.new_page(viewport={"width": 1400, "height": 900})
     await page.goto(f"{live.url}/?lang=ru")
     await page.wait_for_function(DRAWN)
@@ -211,8 +214,72 @@ async def test_every_choice_changes_the_code_and_the_preview(browser: Browser, l
             await clicked(page, choice)
             assert await page.inner_text("#code-element code") != before, (layout, choice)
             assert await page.is_checked(choice) == ("columns" not in choice and "head]" not in choice)
+    await clicked(page, "#preset-card")
+    assert 'converter="1"' in await page.inner_text("#code-element code")
+    assert await page.locator(".card[aria-current]").get_attribute("id") == "preset-card"
+    assert await page.evaluate("document.activeElement.id") in ("preset-card", "")
     assert await page.locator(".scripted iframe").count() == 2
     assert await page.locator("#preview[aria-busy]").count() == 0
+
+
+@pytest.mark.slow
+async def test_currencies_are_ordered_by_keys_and_by_dragging(browser: Browser, live: Live) -> None:
+    """Their list is one stop of the Tab key; whoever moves a currency keeps it under finger and focus."""
+    page = await browser.new_page(viewport={"width": 1280, "height": 900})
+    await page.goto(f"{live.url}/?lang=en&codes=USD,EUR,CNY")
+    await page.focus("#find")
+    focused = "document.activeElement.name + document.activeElement.value"
+    for key, now in (("Tab", "codesUSD"), ("ArrowDown", "codesEUR"), ("Alt+ArrowUp", "codesEUR")):
+        await page.keyboard.press(key)
+        assert await page.evaluate(focused) == now
+    await page.wait_for_url("**codes=EUR,USD,CNY*")
+    await page.keyboard.press("Tab")
+    assert not await page.evaluate("document.activeElement.matches('.codes *')")
+    middles = []
+    for code in ("CNY", "EUR"):
+        box = await page.locator(f"button[value={code}]").bounding_box()
+        assert box
+        middles.append((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
+    await page.mouse.move(*middles[0])
+    await page.mouse.down()
+    await page.mouse.move(*middles[1], steps=6)
+    await page.mouse.up()
+    await page.wait_for_url("**codes=CNY,EUR,USD*")
+    assert 'codes="CNY,EUR,USD"' in await page.inner_text("#code-element code")
+
+
+@pytest.mark.slow
+async def test_work_and_a_failure_are_seen(browser: Browser, live: Live) -> None:
+    """While the server draws, the preview says that it is busy; a failure is said, and can be tried again."""
+    page, asked = await browser.new_page(), asyncio.Event()
+    await page.goto(f"{live.url}/?lang=en")
+    await page.wait_for_function(DRAWN)
+
+    async def fails(route: Route) -> None:
+        await page.wait_for_selector("#preview[aria-busy]")
+        asked.set()
+        await route.abort()
+
+    await page.route("**/?live=1*", fails)
+    await page.check("[name=heading][value=none]")
+    await asked.wait()
+    await page.get_by_text("The preview could not be loaded. Please try again.").wait_for()
+    assert await page.locator("#preview[aria-busy]").count() == 0
+    await page.unroute("**/?live=1*")
+    await clicked(page, "[name=heading][value=short]")
+    assert not await page.is_visible("#fits")
+
+
+async def test_a_letter_keeps_its_day(live: Live) -> None:
+    """The picture of the newest rates, and that of a day, which the page names; the code says how large each is."""
+    for key, date in (("picture", ""), ("letter", "2022-11-19")):
+        code = await pasted(live.url, key, "lang=en&codes=USD,EUR")
+        query, width, height = re.findall(r'card\.png\?(\S+?)" width="(\d+)" height="(\d+)"', unescape(code))[0]
+        assert dict(parse_qsl(query)).get("date", "") == date
+        svg = await got(f"{live.url}/widget/card.svg?{query}")
+        assert f'width="{width}" height="{height}"' in svg
+    page = await got(f"{live.url}/?lang=en")
+    assert "Rates of November 19, 2022" in page
 
 
 @pytest.mark.slow
@@ -224,6 +291,7 @@ async def test_on_a_phone_the_preview_and_the_code_are_at_hand(browser: Browser,
     await page.wait_for_function(DRAWN)
     seen = """name => { const box = document.querySelector(name).getBoundingClientRect();
       return box.top >= 0 && box.bottom <= innerHeight && box.width > 0; }"""
+    await page.click("summary >> text=Оформление")
     for place in ("[name=layout]", "[name=codes][value=TRY]", "[name=updown][value=none]"):
         await page.locator(place).first.evaluate("field => field.scrollIntoView({ block: 'center' })")
         assert await page.evaluate(seen, "#preview .copy"), place

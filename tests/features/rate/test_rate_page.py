@@ -180,7 +180,7 @@ PARTS = re.compile(
 
 async def test_each_answer_is_a_page(client: Client) -> None:
     """golden/rate.txt shows its form, its sentence, and where it leads. Its policy allows nothing but the style."""
-    csp = policy(style("site/rate"), img_src=f"'self' {SITE.public_url}/", form_action="'self'")
+    csp = policy(style("site/top"), style("site/rate"), img_src=f"'self' {SITE.public_url}/", form_action="'self'")
     answers = {}
     for address in cases.questions("rate.txt"):
         response = await client.get(address)

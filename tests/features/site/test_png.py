@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from html import escape
 from io import BytesIO
 
 import pytest
@@ -43,6 +44,8 @@ async def test_a_card_for_mail(live: Live, layout: str, lang: str) -> None:
     plain, fine = [await got(live, f"/widget/card.png?{query}&scale={scale}") for scale in "12"]
     width, height = map(int, re.findall(r'<svg [^>]*width="(\d+)" height="(\d+)"', drawn)[0])
     assert (size(plain), size(fine)) == ((width, height), (2 * width, 2 * height))
+    wide, high = size(await got(live, f"/widget/card.png?{query}&wide=1"))
+    assert (abs(wide - 1.91 * height) <= 2, high) == (True, height)
     assert len(fine) <= 23_000
     assert png.first_drawable([drawn, ""]) == drawn
 
@@ -70,7 +73,8 @@ async def test_the_fonts_have_every_currency(live: Live, lang: str) -> None:
     language = language_or_default(lang)
     names = [language.currency(code, count) for code in live.service.history.codes() for count in (1, 10, 100)]
     text = " ".join([*names, *map(language.currency, get_global("all_currencies")), language.say(TITLE)])
-    assert png.first_drawable([text, ""]) == text
+    picture = f'<svg xmlns="http://www.w3.org/2000/svg"><text>{escape(text)}</text></svg>'
+    assert png.first_drawable([picture, ""]) == picture
 
 
 @pytest.mark.parametrize("lang", ["ar", "th"])
@@ -119,7 +123,7 @@ async def test_a_large_picture_is_drawn_in_strips(live: Live, monkeypatch: pytes
     drawn: list[int] = []
 
     def noting(svg: str, *, zoom: int, **more: object) -> bytes:
-        width, height = map(int, re.findall(r'width="([0-9]+)" height="([0-9]+)" viewBox', svg)[0])
+        width, height = png.size_of(svg)
         drawn.append(width * height * zoom**2)
         return draw(svg, zoom=zoom, **more)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import struct
 from html import unescape
 from itertools import product
 from unittest.mock import Mock
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from conftest import Served, addresses
@@ -46,6 +47,7 @@ def ours(served: Served) -> str:
 PAGES = [
     "/",
     "/?layout=inline",
+    "/?ui=ru",
     "/rate?date=2026-04-24",
     "/chart?since=2026-04-23",
     "/docs",
@@ -57,7 +59,7 @@ PAGES = [
 @pytest.mark.parametrize("path", PAGES)
 async def test_every_page_says_what_a_preview_of_it_shows(served: Served, path: str) -> None:
     """Title, description, icon, and a picture that is there; a page of nothing has none."""
-    _, _, body = await served.get(path, Accept="text/html,*/*", Accept_Language="ru")
+    _, _, body = await served.get(path, Accept="text/html,*/*", Accept_Language="" if "ui=" in path else "ru")
     page = unescape(body.decode())
     head, title = page.partition("</head>")[0], page.partition("<title>")[2].partition("</title>")[0]
     found = dict(re.findall(r'<meta (?:name|property)="([\w:]+)" content="([^"]*)">', head))
@@ -67,8 +69,30 @@ async def test_every_page_says_what_a_preview_of_it_shows(served: Served, path: 
     assert f'<link rel="icon" href="{ours(served)}/favicon.ico"' in head
     assert ("og:image" in found) == (path != "/nowhere")
     if "og:image" in found:
-        status, headers, _ = await served.get(found["og:image"].removeprefix(ours(served)))
+        status, headers, picture = await served.get(found["og:image"].removeprefix(ours(served)))
         assert (status, headers["Content-Type"]) == (200, "image/png")
+        width, height = struct.unpack(">II", picture[16:24])
+        assert 1.88 < width / height < 1.93, "previews cut what is higher"
+        assert width >= 600
+        assert "lang=ru" in found["og:image"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_page_begins_with_the_same_row_of_links(served: Served, path: str) -> None:
+    """It leads to all pages in the reader's language, and says which of them this is."""
+    for lang, names in (("ru", ["Виджет", "График", "Курс на дату", "API"]), ("en", ["Widget", "Chart"])):
+        address = f"{path.replace('ui=ru', '')}{'&' if '?' in path else '?'}lang={lang}"
+        _, _, body = await served.get(address, Accept="text/html")
+        row = body.decode().partition('<header class="top">')[2].partition("</nav>")[0]
+        links = re.findall(r'<a href="([^"]+)"( aria-current="page")?>([^<]+)</a>', row)
+        assert [name for _, _, name in links][: len(names)] == names
+        here = [urlsplit(link).path for link, is_here, _ in links if is_here]
+        assert (
+            here
+            == [one for one in ("/chart", "/rate", "/docs", "/") if path.startswith(one) and "nowhere" not in path][:1]
+        )
+        for link, _, _ in links:
+            assert f'<html lang="{lang}"'.encode() in (await served.get(link.removeprefix(ours(served))))[2]
 
 
 async def test_a_browser_gets_a_page_where_there_is_nothing(served: Served) -> None:
@@ -78,12 +102,15 @@ async def test_a_browser_gets_a_page_where_there_is_nothing(served: Served) -> N
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     page = body.decode()
     assert "Такой страницы нет" in page
-    assert "nowhere" not in page
+    assert "/nowhere/%3Cb%3E</code>" in page
     for link in re.findall(r'<a href="(http[^"]+)"', page):
         assert (await served.get(link.removeprefix(ours(served))))[0] == 200
     (english,) = re.findall(r'<a href="([^"]+)" lang="en"', page)
     _, _, body = await served.get(f"/nowhere{english}", Accept="text/html", Accept_Language="ru")
     assert "<title>There is no such page · Bank of Russia rates</title>" in body.decode()
+    _, _, body = await served.get("/charts", Accept="text/html")
+    assert 'Did you mean <a href="' in body.decode()
+    assert '/chart"><code dir="ltr">/chart</code>' in body.decode()
     status, headers, _ = await served.get("/nowhere", Accept="*/*")
     assert (status, headers["Content-Type"]) == (404, "application/problem+json")
 

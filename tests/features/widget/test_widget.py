@@ -182,7 +182,7 @@ def told(status: int, headers: Mapping[str, str], body: str) -> str:
     named = [headers.get(name, "").partition(",")[0] for name in ("Cache-Control", "Retry-After")]
     head = filter(None, (str(status), *named, headers.get("Location")))
     if "code-element" in body:
-        presets = re.findall('href="(.*?)">', body.partition('"row presets"')[2].partition("</p>")[0])
+        presets = re.findall('id="preset-.*?" href="(.*?)"', body)
         code = body.partition('id="code-element"')[2].partition("&lt;")[2].partition("&gt;")[0]
         body = " ".join([*re.findall('<p class="notice" .*?</p>', body), *presets, code])
     if not body.startswith("{"):

@@ -270,9 +270,11 @@ async def test_figures_in_a_header_have_the_colour_of_its_text(
 async def test_a_ground_of_the_hosts_own_is_chosen_in_the_builder(browser: Browser, live: Live, host: Host) -> None:
     """Address and code have it. Pasted, the frame has no violation of its own policy."""
     page = await opened(browser, f"{live.url}/?lang=en", bypass_csp=True)
+    await page.click("summary >> text=Appearance")
     await page.fill("[name=ground]", "#dc3545")
     await page.wait_for_url("**theme=%23dc3545")
     assert await page.is_checked("[name=theme][value=own]")
+    assert await page.input_value("#picker") == "#dc3545"
     ground = "getComputedStyle(document.querySelector('{}')).backgroundColor"
     assert 'theme="#dc3545"' in await page.inner_text("#code-element code")
     code = await pasted(live.url, "frame", "lang=en&theme=dc3545")
@@ -761,7 +763,7 @@ async def test_preview_and_code_stay_in_sight(browser: Browser, live: Live) -> N
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert not await page.is_visible("button.main")
         copy = "[role=tabpanel]:not([hidden]) > button"
-        for selector in (copy, "#preview", "[role=tablist]", copy):
+        for selector in (copy, "#preview", "#code > [role=tablist]", copy):
             if selector == "#preview":
                 await page.evaluate("document.querySelector('summary').scrollIntoView({ block: 'end' })")
             box = await page.locator(selector).bounding_box()
@@ -771,26 +773,26 @@ async def test_preview_and_code_stay_in_sight(browser: Browser, live: Live) -> N
 
 @pytest.mark.slow
 async def test_the_builder_keeps_the_place_of_its_reader(browser: Browser, live: Live) -> None:
-    """After another layout the same tab is open, more choices are still unfolded, and the focus is where it was."""
+    """After another layout the same tab is open, what was unfolded still is, and the focus is where it was."""
     page = await opened(browser, f"{live.url}/?lang=en#code-php", bypass_csp=True)
     assert await page.is_visible("#code-php")
     await page.focus("#tab-code-php")
     await page.keyboard.press("End")
     assert await page.is_visible("#code-json")
     await page.keyboard.press("ArrowRight")
-    assert await page.is_visible("#code-element")
+    assert await page.is_visible("#code-react")
     await page.keyboard.press("Home")
     await page.keyboard.press("ArrowLeft")
     assert await page.is_visible("#code-json")
-    await page.click("summary")
+    await page.click("summary >> text=Place")
     await page.focus("[name=layout]:checked")
     await page.keyboard.press("ArrowRight")
-    await page.wait_for_url("**layout=line*")
+    await page.wait_for_url("**layout=bar*")
     focused = "document.activeElement.name + document.activeElement.value"
-    await page.wait_for_function(f"{focused} == 'layoutline'")
+    await page.wait_for_function(f"{focused} == 'layoutbar'")
     assert await page.is_visible("#code-json")
     assert not await page.is_visible("#code-element")
-    assert await page.evaluate("document.querySelector('details').open")
+    assert await page.is_visible("[name=float]")
     await page.focus("#tab-code-json")
     await page.evaluate("document.querySelector('[name=theme][value=dark]').click()")
     await page.wait_for_url("**theme=dark*")
@@ -802,7 +804,7 @@ async def test_the_builder_keeps_the_place_of_its_reader(browser: Browser, live:
     await page.evaluate("""window.tops = new Set(); (function look() {
       tops.add(document.querySelector("[role=tablist]").getBoundingClientRect().top);
       requestAnimationFrame(look); })()""")
-    for key, state in (("frame", "disabled"), ("vue", "enabled")):
+    for key, state in (("frame", "disabled"), ("element", "enabled")):
         await page.click(f"#tab-code-{key}")
         await page.wait_for_selector(f"[name=theme][value=inherit]:{state}", state="attached")
         await page.wait_for_function(drawn)
@@ -821,14 +823,14 @@ async def test_another_layout_begins_with_its_own_defaults(browser: Browser, liv
 
 
 async def test_a_new_currency_can_go_first(browser: Browser, live: Live) -> None:
-    """It has its arrow as soon as it is ticked, and whoever presses it stays in the list."""
+    """It has its button as soon as it is ticked, and whoever presses it stays in the list."""
     page = await opened(browser, f"{live.url}/?codes=USD")
     assert not await page.is_visible("button[value=CHF]")
+    assert not await page.is_visible("button[value=USD]")
     await page.check("input[value=CHF]")
     await page.click("button[value=CHF]")
     await page.wait_for_url("**codes=CHF,USD*")
     assert await page.evaluate("document.activeElement.value") == "CHF"
-    assert not await page.is_visible("button[value=CHF]")
     assert await page.is_visible("button[value=USD]")
 
 
@@ -902,7 +904,8 @@ async def test_the_builder_without_scripts(browser: Browser, live: Live) -> None
     """A GET form: every tab's code is there, and sending it keeps every choice."""
     page = await (await browser.new_context(java_script_enabled=False)).new_page()
     await page.goto(f"{live.url}/?lang=ru")
-    assert await page.locator("pre").count() == 9
+    assert await page.locator("#code pre").count() == 10
+    await page.click("summary >> text=Оформление")
     await page.check("[name=theme][value=dark]")
     await page.click("button.main")
     assert page.url == f"{live.url}/?lang=ru&theme=dark"

@@ -11,28 +11,37 @@
     held = 0,
     timer,
     typing,
-    width;
+    width,
+    dragged;
+
+  const panels = () => all(byId("code"), "[role=tabpanel]");
+  // The open panel that has code, which a group of panels has not.
+  const openPanel = () => panels().find((one) => !one.hidden && one.matches("section"));
 
   const select = (id) => {
-    const panels = all(byId("code"), "[role=tabpanel]");
-    if (!panels.some((panel) => panel.id === id)) id = panels[0].id;
-    for (const panel of panels) panel.hidden = panel.id !== id;
+    const found = panels().find((one) => one.id === id) || panels()[0];
+    const chosen = found.matches("section") ? found : found.querySelector("section");
+    for (const panel of panels()) panel.hidden = !panel.contains(chosen);
     for (const tab of all(byId("code"), "[role=tab]")) {
-      const chosen = tab.getAttribute("aria-controls") === id;
-      tab.setAttribute("aria-selected", chosen);
-      tab.tabIndex = chosen ? 0 : -1;
+      const isOpen = !byId(tab.getAttribute("aria-controls")).hidden;
+      tab.setAttribute("aria-selected", isOpen);
+      tab.tabIndex = isOpen ? 0 : -1;
     }
+    // Of a group that is not open, the first tab can be reached once it is.
+    for (const list of all(byId("code"), ".group [role=tablist]"))
+      if (!list.querySelector("[aria-selected=true]")) list.querySelector("[role=tab]").tabIndex = 0;
     // A frame and a picture cannot see the page around them.
-    for (const one of all(form, "[name=theme][value=inherit]")) one.disabled = /frame|wordpress|picture/.test(id);
+    for (const one of all(form, "[name=theme][value=inherit]"))
+      one.disabled = /frame|wordpress|picture|letter/.test(chosen.id);
   };
 
-  const tabs = () => {
+  // The headings of the panels in this box as tabs; a group of panels has tabs of its own.
+  const tabs = (box) => {
     const list = document.createElement("div"),
-      box = byId("code"),
       said = byId("result").dataset;
     list.setAttribute("role", "tablist");
-    list.setAttribute("aria-label", byId("result").getAttribute("aria-label"));
-    for (const panel of all(box, "section")) {
+    list.setAttribute("aria-label", box.querySelector(":scope > h2")?.textContent || byId("result").ariaLabel);
+    for (const panel of all(box, ":scope > section, :scope > .group")) {
       const tab = document.createElement("button");
       tab.type = "button";
       tab.textContent = panel.querySelector("h2").textContent;
@@ -40,12 +49,17 @@
       tab.setAttribute("role", "tab");
       tab.setAttribute("aria-controls", panel.id);
       tab.addEventListener("click", () => {
-        select((open = panel.id));
+        select(panel.id);
+        open = openPanel().id;
         preview();
       });
       list.append(tab);
       panel.setAttribute("role", "tabpanel");
       panel.setAttribute("aria-labelledby", tab.id);
+      if (panel.matches(".group")) {
+        tabs(panel);
+        continue;
+      }
       const copy = document.createElement("button");
       copy.type = "button";
       copy.className = "main copy";
@@ -63,14 +77,11 @@
       found[next].focus();
     });
     box.prepend(list);
-    select(open);
   };
 
   // The code of the open tab; one of the buttons is always at hand, beside the preview.
   const copied = async (copy) => {
-    const code = all(byId("code"), "[role=tabpanel]")
-        .find((panel) => !panel.hidden)
-        .querySelector("code"),
+    const code = openPanel().querySelector("code"),
       said = byId("result").dataset;
     try {
       await navigator.clipboard.writeText(code.textContent);
@@ -85,14 +96,30 @@
     }, 2000);
   };
 
-  // The arrows of the chosen currencies, except the first.
-  const arrows = () => {
-    let first = true;
-    for (const line of all(form, ".codes li")) {
-      const chosen = line.querySelector("input").checked;
-      line.querySelector("button").hidden = first || !chosen;
-      first &&= !chosen;
+  // The list of currencies is one stop of the Tab key. Arrows go through it, and with Alt they move what is chosen.
+  const lines = () => all(form, ".codes li");
+  const boxOf = (line) => line.querySelector("input");
+  const chosen = () => lines().filter((line) => boxOf(line).checked);
+  const stopAt = (line) => {
+    for (const one of lines()) boxOf(one).tabIndex = one === line ? 0 : -1;
+  };
+  const arranged = () => {
+    const ones = chosen();
+    for (const line of lines()) {
+      const grip = line.querySelector("button");
+      grip.hidden = ones.length < 2 || !ones.includes(line);
+      grip.tabIndex = -1;
     }
+    if (!lines().some((line) => boxOf(line).tabIndex === 0 && !line.hidden))
+      stopAt(lines().find((line) => !line.hidden));
+  };
+  // To the place of another line. The others move around it, so it keeps the focus and the pointer.
+  const moved = (line, to) => {
+    const every = lines(),
+      at = every.indexOf(line),
+      end = every.indexOf(to);
+    if (end < at) line.after(...every.slice(end, at));
+    else line.before(...every.slice(at + 1, end + 1));
   };
 
   // The page at this address, or nothing if a later choice overtook it.
@@ -107,7 +134,10 @@
     const focused = document.activeElement.id;
     all(page, "noscript").forEach((one) => one.remove());
     byId(id).replaceWith(page.getElementById(id));
-    if (id === "code") tabs();
+    if (id === "code") {
+      tabs(byId(id));
+      select(open);
+    }
     if (focused) byId(focused)?.focus();
   };
 
@@ -117,27 +147,42 @@
     form.dataset.address = shown.dataset.address;
     if (anew || form.elements.was.value !== shown.elements.was.value) {
       const { name, value, id } = document.activeElement,
-        opened = form.querySelector("details").open;
+        opened = all(form, "details").map((one) => one.open);
       form.replaceChildren(...shown.childNodes);
-      form.querySelector("details").open ||= opened;
-      const same = all(form, "input, select, button").find((one) =>
+      all(form, "details").forEach((one, at) => (one.open ||= opened[at]));
+      arranged();
+      const same = all(form, "input, select, button, a").find((one) =>
         id ? one.id === id : one.name === name && (one.type === "text" || one.value === value),
       );
-      if (name) same?.focus();
-    } else
-      for (const name of ["width", "height"])
-        if (form.elements[name]) form.elements[name].placeholder = shown.elements[name].placeholder;
+      if (name || id) same?.focus();
+      return;
+    }
+    for (const name of ["width", "height"])
+      if (form.elements[name]) form.elements[name].placeholder = shown.elements[name].placeholder;
+    for (const one of all(form, "a.card")) one.ariaCurrent = shown.querySelector("#" + one.id).ariaCurrent;
   };
 
   const show = async (query, anew) => {
-    const page = await fetched(query);
+    byId("preview").setAttribute("aria-busy", "true");
+    const mine = turn + 1,
+      page = await fetched(query).catch(() => false);
+    if (!page && mine === turn) {
+      byId("preview").removeAttribute("aria-busy");
+      byId("fits").textContent = byId("result").dataset.failed;
+      byId("fits").hidden = false;
+    }
     if (!page) return false;
     fields(page, anew);
-    document.querySelector("nav").replaceWith(page.querySelector("nav"));
+    document.querySelector(".top").replaceWith(page.querySelector(".top"));
     replaced(page, "preview");
     replaced(page, "code");
     preview();
     return true;
+  };
+
+  // To a widget that is ready-made.
+  const go = async (link) => {
+    if (await show(link.search, true)) history.pushState(null, "", link.href);
   };
 
   // A choice is a step in the history, but the letters of one text are one step.
@@ -208,7 +253,7 @@
 
   const preview = async () => {
     const mine = ++drawn,
-      panel = all(byId("code"), "[role=tabpanel]").find((one) => !one.hidden),
+      panel = openPanel(),
       code = panel.querySelector("code");
     const box = byId("preview"),
       grounds = box.querySelector(".grounds.scripted"),
@@ -274,18 +319,20 @@
   };
 
   const search = () => {
-    const wanted = byId("find").value.trim().toLowerCase(),
-      lines = all(form, ".codes li");
-    for (const line of lines) line.hidden = !line.textContent.toLowerCase().includes(wanted);
-    byId("nothing").hidden = lines.some((line) => !line.hidden);
+    const wanted = byId("find").value.trim().toLowerCase();
+    for (const line of lines()) line.hidden = !line.textContent.toLowerCase().includes(wanted);
+    byId("nothing").hidden = lines().some((line) => !line.hidden);
+    arranged();
   };
 
   form.addEventListener("input", ({ target }) => {
     if (target.id === "find") return search();
     if (target.name === "own") form.elements.heading.value = target.value ? "own" : "";
-    if (target.name === "ground") form.elements.theme.value = "own";
+    if (target.id === "picker") form.elements.ground.value = target.value;
+    if (target.name === "ground" && /^#[\da-f]{6}$/i.test(target.value)) byId("picker").value = target.value;
+    if (target.name === "ground" || target.id === "picker") form.elements.theme.value = "own";
     if (target.name === "heading" && target.value !== "own") form.elements.own.value = "";
-    arrows();
+    arranged();
     clearTimeout(timer);
     const is_typed = /^(text|url|number|color)$/.test(target.type);
     timer = setTimeout(update, is_typed ? 200 : 0, is_typed ? target : undefined);
@@ -300,12 +347,56 @@
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const line = event.submitter?.closest(".codes li");
+    if (line && dragged) return (dragged = false);
     if (line) {
       line.parentNode.prepend(line);
-      arrows();
-      line.querySelector("input").focus();
+      boxOf(line).focus();
     }
     update();
+  });
+  form.addEventListener("click", (event) => {
+    const link = event.target.closest("a.card");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go(link);
+  });
+  form.addEventListener("focusin", ({ target }) => {
+    if (target.name === "codes") stopAt(target.closest("li"));
+  });
+  form.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: -1, ArrowDown: 1 }[event.key],
+      line = event.target.closest(".codes li");
+    if (!step || !line) return;
+    event.preventDefault();
+    const among = event.altKey ? chosen() : lines().filter((one) => !one.hidden),
+      to = among[among.indexOf(line) + step];
+    if (!to || !among.includes(line)) return;
+    if (!event.altKey) return boxOf(to).focus();
+    moved(line, to);
+    line.scrollIntoView({ block: "nearest" });
+    update();
+  });
+  form.addEventListener("pointerdown", ({ target, pointerId }) => {
+    const grip = target.closest(".codes button"),
+      line = grip?.closest("li");
+    if (!line) return;
+    dragged = false;
+    grip.setPointerCapture(pointerId);
+    grip.onpointermove = ({ clientY }) => {
+      const to = chosen().find((one) => {
+        const { top, bottom } = one.getBoundingClientRect();
+        return one !== line && top <= clientY && clientY < bottom;
+      });
+      if (!to) return;
+      dragged = true;
+      line.classList.add("dragged");
+      moved(line, to);
+    };
+    grip.onpointerup = grip.onpointercancel = () => {
+      grip.onpointermove = null;
+      line.classList.remove("dragged");
+      if (dragged) update();
+    };
   });
   addEventListener("popstate", () => {
     clearTimeout(timer);
@@ -313,6 +404,8 @@
     show(location.search || "?", true);
   });
   document.documentElement.className = "live";
-  tabs();
+  arranged();
+  tabs(byId("code"));
+  select(open);
   preview();
 })();
