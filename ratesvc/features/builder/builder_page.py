@@ -28,8 +28,6 @@ from ratesvc.render.openapi import Site
 
 PHONE = 328
 """The width in pixels of a column on a phone."""
-DEFAULT_GROUND = "#0b5cad"
-"""What the field for an own colour begins with."""
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
 BOX = "display:block;padding:.5em 0;color:inherit"
 """The style of the link that stands where the rows will be, or where they could not be loaded."""
@@ -44,16 +42,6 @@ PRESETS = {
     "Card": {"columns": "today,next,change", "heading": "short", "spark": "30", "converter": "1", "theme": "light"},
 }
 """Name → parameters: a narrow column, a card of its own."""
-OWN_STYLE = """\
-cbr-rates {
-  --cbr-up: #0a6b2d;
-  --cbr-down: #b3261e;
-  --cbr-line: #d7dbe0;
-  font-family: Georgia, serif;
-}
-cbr-rates::part(rates) { border-radius: 12px }
-cbr-rates::part(code) { color: #0b5cad }"""
-"""What the style sheet of a host may say (docs/widget.md has all parts)."""
 
 
 def builder(
@@ -64,6 +52,7 @@ def builder(
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
     is_same = choice.language.primary == words.primary
     of_page = {"lang": choice.language.tag} | _ui(choice, words)
+    ready, given = PRESETS.items(), (parameters(choice) | choice.size).items()
     theme = choice.look.theme if choice.look.theme in ("light", "dark") or choice.look.is_own else ""
     return page(
         "builder/builder.html",
@@ -76,17 +65,9 @@ def builder(
         letter_image=_image(choice.letter) if choice.letter else "",
         table=table,
         views=views,
-        ground=choice.look.theme if choice.look.is_own else DEFAULT_GROUND,
-        own_style=OWN_STYLE,
         sentence=_sentence(choice, table),
         address=address(choice, words),
-        presets={
-            name: (
-                urlencode({**asked, **of_page}, safe=","),
-                asked.items() <= (parameters(choice) | choice.size).items(),
-            )
-            for name, asked in PRESETS.items()
-        },
+        presets={name: (urlencode({**asked, **of_page}, safe=","), asked.items() <= given) for name, asked in ready},
         # What differs from the usual is unfolded.
         open=[part for part, is_open in (("look", choice.look != Look()), ("place", _host(choice))) if is_open],
         languages=_languages(choice.language),

@@ -24,14 +24,8 @@ from ratesvc.web.features import Feature, Features
 from ratesvc.web.problems import COMMON
 from ratesvc.web.responses import Answer, Handler
 
-BUILDER_HEADERS = own_page(
-    "site/home",
-    script_name="builder/builder",
-    img_src="'self'",
-    frame_src="'self'",
-    connect_src="'self'",
-    form_action="'self'",
-)
+_OURS = dict.fromkeys(("img_src", "frame_src", "connect_src", "form_action"), "'self'")
+BUILDER_HEADERS = own_page("site/home", script_name="builder/builder", **_OURS)
 SWITCHES = ("unit", "symbols", "head", "pending")
 OWN = {"heading": "own", "theme": "ground"}
 """Choice → the field for the host's own."""
@@ -78,7 +72,8 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
     words = builder_page.words_of(ui, choice.language)
     notices = _notices(params, choice, words)
     # A letter is opened on another day, and shall show the same rates.
-    dated = MultiDict([*(item for item in asked.items() if item[0] != "date"), ("date", str(shown.newest))])
+    dated = MultiDict(asked)
+    dated["date"] = str(shown.newest)
     letter = Embedding(WidgetParams(dated), service) if choice.view.layout == "table" else shown
     # The page's script fetches this page, and takes the address from it. A form needs the address in the browser.
     if "was" in request.query and "live" not in request.query and not notices:

@@ -14,7 +14,7 @@ from ratesvc.features.widget.view import TITLE, Look, View
 CONTENT_TYPE = "image/svg+xml"
 THEMES = ("light", "dark")
 MARGIN = 14
-LEAST_WIDTH, EMPTY_WIDTH = 256, 480
+LEAST_WIDTH = 256
 """In a column of 180 pixels, where a page shrinks the picture, letters still have some 9 pixels."""
 WIDTHS = {"trend": 72, "today": 84, "value": 84}
 """Columns with the space before them. Changes stand below the newest rate."""
@@ -73,8 +73,9 @@ def card(table: Table, view: View, look: Look) -> str:
 def empty_card(language: Language, look: Look) -> str:
     """A neutral picture while nothing is stored."""
     title, words = language.say(TITLE), language.say("These rates are not available right now.")
-    lines = _lines(title, SIZE, EMPTY_WIDTH)
-    return page("widget/card_empty.svg", language=language, title=title, words=words, lines=lines, **_paints(look))
+    # As narrow as any card, because a page may show it in the place of one, and shrink what is wider.
+    lines = [_lines(text, size, LEAST_WIDTH) for text, size in ((title, SIZE), (words, SMALL))]
+    return page("widget/card_empty.svg", language=language, title=title, lines=lines, **_paints(look))
 
 
 def colours(look: Look) -> list[str]:

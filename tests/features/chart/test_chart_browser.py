@@ -67,6 +67,30 @@ async def test_the_rates_are_under_the_pointer(asked: str, browser: Browser, liv
         assert spy.reported == []
 
 
+HEIGHTS = """() => {
+  const middle = one => { const { top, bottom } = one.getBoundingClientRect(); return (top + bottom) / 2; };
+  const path = document.querySelector(".line path"), whole = path.getTotalLength(), matrix = path.getScreenCTM();
+  const place = part => path.getPointAtLength(whole * part).matrixTransform(matrix).y;
+  const drawn = Array.from({ length: 2001 }, (_, at) => place(at / 2000));
+  const marks = [...document.querySelectorAll(".marks span")].map(one => [one.textContent, middle(one)]);
+  return [marks, [Math.min(...drawn), Math.max(...drawn), drawn[0], drawn[2000]]];
+}"""
+
+
+@pytest.mark.slow
+async def test_a_line_is_as_high_as_the_figures_of_its_axis_say(browser: Browser, live: Live) -> None:
+    """The picture that people see: its highest and lowest point, its begin and its end, between the written levels."""
+    page = await browser.new_page()
+    await page.goto(f"{live.url}/chart?codes=USD&period=month&lang=en")
+    marks, drawn = await page.evaluate(HEIGHTS)
+    rates = [float(rate) for _, rate in await page.evaluate(TABLE)]
+    (high, top), *_, (low, bottom) = [(float(text), y) for text, y in marks]
+    for text, y in marks:
+        assert abs(y - (top + (high - float(text)) / (high - low) * (bottom - top))) < 1
+    for rate, y in zip((max(rates), min(rates), rates[0], rates[-1]), drawn, strict=True):
+        assert abs(y - (top + (high - rate) / (high - low) * (bottom - top))) < 1.5, rate
+
+
 async def test_the_rates_can_be_read_by_keyboard(browser: Browser, live: Live) -> None:
     """A slider, which screen readers know: they say its day and rates at each step, and nothing while a mouse moves."""
     async with spying(browser, live.url, viewport=DESK) as spy:

@@ -98,9 +98,14 @@ def test_the_page_knows_where_its_lines_are(codes: Sequence[str]) -> None:
     for y, points in zip(ends, series.values(), strict=True):
         level = points[-1][1] / points[0][1] * 100 if indexed else points[-1][1]
         assert abs((high - level) / (high - low) * 100 - Decimal(y)) < Decimal("0.04")
-    labels = sorted(map(Decimal, re.findall(r'y="([\d.]+)%" overflow="visible"><text x="9"', page)))
+    labels = sorted(map(Decimal, re.findall(r'y="([\d.]+)%" overflow="visible"><text x="15"', page)))
     assert len(labels) == (len(codes) if len(codes) > 1 else 0)
     assert all(after - before > 11 for before, after in pairwise(labels))
+    # A line joins a label with the end that it stands for, where it had to give way.
+    led = re.findall(r'x1="5" x2="12" y1="([\d.]+)%" y2="([\d.]+)%"', page)
+    assert {label for _, label in led} <= set(re.findall(r'y="([\d.]+)%" overflow="visible"><text x="15"', page))
+    assert {end for end, _ in led} <= set(ends)
+    assert bool(led) == (len(codes) > 2)
 
 
 def test_a_russian_page_is_russian() -> None:
