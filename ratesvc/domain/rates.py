@@ -10,6 +10,7 @@ from datetime import date, datetime
 from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
 from functools import cached_property
 from types import MappingProxyType
+from typing import NamedTuple
 
 FIRST_DAY = date(1992, 7, 1)
 """The first effective date of the Bank's official rates."""
@@ -205,6 +206,15 @@ class UnitRate:
 
     rate: Decimal
     change: Change | None
+
+
+class Line(NamedTuple):
+    """A figure in per cent with its English name, and since when it holds; if it is stale, the day of its last row."""
+
+    name: str
+    value: Decimal
+    day: date
+    is_stale: bool
 
 
 def cross_rate(base: Decimal, quote: Decimal) -> Decimal:

@@ -113,7 +113,11 @@ class Language:
 
     def percent(self, number: Decimal) -> str:
         """A change of `number` per cent, with its sign, two decimals and the sign of per cent."""
-        return f"{_sign(number)}{self._words['percent'].format(self.number(abs(number), 2))}"
+        return f"{_sign(number)}{self.share(abs(number))}"
+
+    def share(self, number: Decimal) -> str:
+        """`number` per cent, with two decimals and the sign of per cent."""
+        return str(self._words["percent"].format(self.number(number, 2)))
 
     def whole(self, number: int) -> str:
         """A count."""

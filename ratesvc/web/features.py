@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from importlib import import_module
 from typing import NamedTuple
 
 from aiohttp import web
 from multidict import MultiMapping
 
+from ratesvc.domain.rates import Line
 from ratesvc.errors import ConfigError
 from ratesvc.installed import DIALECTS
 from ratesvc.render.openapi import Site
@@ -38,6 +40,9 @@ class Feature:
     its lines of /robots.txt, and `exports` the addresses and files of `ratesvc export`. `not_found` answers for
     addresses that do not exist. `proxied` are the paths that a client may also ask of the Bank's own host, with this
     service as its proxy.
+
+    Of figures of its own, `prices` are those that stand among the rates of a widget: code → English name, and what the
+    roubles of each are for. `lines` are those that a switch of this name adds below them; None where there is none.
     """
 
     name: str
@@ -48,6 +53,8 @@ class Feature:
     exports: Callable[[Service], Iterable[tuple[str, str]]] = lambda _: ()
     not_found: Callable[[Site, web.Request], Awaitable[web.StreamResponse]] | None = None
     proxied: Collection[str] = ()
+    prices: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    lines: Mapping[str, Callable[[Service, date], Line | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ function cbr_rates_choices() {
 				'converter' => __( 'Converter', 'cbr-rates' ),
 			)
 		),
-		'codes'     => $words( __( 'Currencies', 'cbr-rates' ), array( 'USD', 'EUR', 'CNY', 'GBP', 'JPY', 'TRY', 'KZT', 'BYN' ) ),
+		'codes'     => $words( __( 'Currencies', 'cbr-rates' ), array( 'USD', 'EUR', 'CNY', 'GBP', 'JPY', 'TRY', 'KZT', 'BYN', 'XAU' ) ),
 		'columns'   => $words( __( 'Columns', 'cbr-rates' ), array( 'name', 'today', 'next', 'change', 'percent' ) ),
 		'heading'   => $own(
 			__( 'Own words', 'cbr-rates' ),
@@ -135,6 +135,7 @@ function cbr_rates_choices() {
 			array( '' => $no, '7' => __( '7 days', 'cbr-rates' ), '30' => __( '30 days', 'cbr-rates' ) )
 		),
 		'converter' => $select( __( 'Converter', 'cbr-rates' ), array( '' => $no, '1' => $yes ) ),
+		'key_rate'  => $select( __( 'Key rate', 'cbr-rates' ), array( '' => $no, '1' => $yes ) ),
 		'decimals'  => $select( __( 'Decimals', 'cbr-rates' ), array( '' => $switch[''], '2' => '2', '4' => '4' ) ),
 		'unit'      => $select( __( 'For one unit', 'cbr-rates' ), $switch ),
 		'symbols'   => $select( __( 'Symbols such as $ and €', 'cbr-rates' ), $switch ),

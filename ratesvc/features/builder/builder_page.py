@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -21,6 +22,7 @@ from ratesvc.features.widget import view as views
 from ratesvc.features.widget.height import PADDING, height, height_now
 from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE, lock
+from ratesvc.features.widget.rows import Price
 from ratesvc.features.widget.table import Table
 from ratesvc.features.widget.view import THEMES, Choice, Look, embed_url, parameters, query
 from ratesvc.render.json import bank_page
@@ -44,11 +46,23 @@ PRESETS = {
 """Name → parameters: a narrow column, a card of its own."""
 
 
+class Offered(NamedTuple):
+    """The currencies, what else has a price by code, and the name of the key rate if it is held."""
+
+    codes: Collection[str]
+    prices: Mapping[str, Price]
+    key_rate: str
+
+
 def builder(
-    choice: Choice, words: Language, table: Table, codes: Collection[str], site: Site, notices: Sequence[str] = ()
+    choice: Choice, words: Language, table: Table, offered: Offered, site: Site, notices: Sequence[str] = ()
 ) -> str:
     """The page in `words`, about a widget in the language of `choice`, with this `table`."""
-    others = sorted(set(codes) - set(choice.view.codes))
+    prices = {code: f"{words.say(price.name)}, {words.say(price.unit)}" for code, price in offered.prices.items()}
+    others = [
+        *sorted({*offered.codes} - {*choice.view.codes}),
+        *(code for code in prices if code not in choice.view.codes),
+    ]
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
     is_same = choice.language.primary == words.primary
     of_page = {"lang": choice.language.tag} | _ui(choice, words)
@@ -76,7 +90,8 @@ def builder(
         notices=notices,
         columns=list(zip(views.COLUMNS, names, strict=True)),
         previews=[(ground, query(choice, theme=theme or ground)) for ground in ("light", "dark")],
-        currencies=[(code, words.currency(code)) for code in (*choice.view.codes, *others)],
+        currencies=[(code, prices.get(code) or words.currency(code)) for code in (*choice.view.codes, *others)],
+        key_rate=offered.key_rate,
     )
 
 

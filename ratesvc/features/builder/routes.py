@@ -8,14 +8,16 @@ from functools import partial
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
+from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NoSheet
 from ratesvc.features.builder import builder_page
 from ratesvc.features.rendering import Queue
 from ratesvc.features.site.language import Language
 from ratesvc.features.site.page import NOINDEX, PERMISSIONS, hashes, own_page, page, policy, script
 from ratesvc.features.site.routes import fixed, html, in_the_readers_language
+from ratesvc.features.widget import beside
 from ratesvc.features.widget.routes import Embedding, WidgetParams, embedded, picture_size
-from ratesvc.features.widget.view import HEIGHTS, LONGEST_ADDRESS, MOST_CODES, THEMES, WIDTHS, Choice
+from ratesvc.features.widget.view import HEIGHTS, LONGEST_ADDRESS, MOST_CODES, THEMES, WIDTHS, Choice, View
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
@@ -68,7 +70,10 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
         words = builder_page.words_of(ui, params.language())
         not_ready = page("builder/not_ready.html", t=words.say, language=words, site=site)
         return Answer(html(not_ready, *BUILDER_HEADERS), NO_STORE, 503)
-    choice, codes = shown.choice, service.history.codes()
+    choice, today = shown.choice, moscow_day(service.clock())
+    lines = beside.lines(service, View(key_rate=True), [today])
+    key_rate = next((line.name for of_days in lines for line in of_days if line), "")
+    offered = builder_page.Offered(service.history.codes(), beside.priced(service, today), key_rate)
     words = builder_page.words_of(ui, choice.language)
     notices = _notices(params, choice, words)
     # A letter is opened on another day, and shall show the same rates.
@@ -83,7 +88,7 @@ async def _home(service: Service, site: Site, request: web.Request) -> Answer | 
     def render() -> Body:
         posted = replace(letter.choice, picture=picture_size(letter))
         drawn = replace(choice, picture=picture_size(shown), letter=posted)
-        return html(builder_page.builder(drawn, words, shown.table, codes, site, notices), *BUILDER_HEADERS)
+        return html(builder_page.builder(drawn, words, shown.table, offered, site, notices), *BUILDER_HEADERS)
 
     # It costs as much as twenty widgets, so none of them waits behind it.
     return await shown.answer(("home", words.tag, notices), render, queue=Queue.BUILDER)

@@ -16,7 +16,7 @@ from xml.parsers.expat import ExpatError
 
 import xmltodict
 
-from ratesvc.domain.rates import plain, rounded
+from ratesvc.domain.rates import rounded
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import BadDocument
 from ratesvc.render.json import encode, literal, marks
@@ -115,8 +115,3 @@ def to_history(latest: Sequence[Change], as_of: date, *, demo: bool) -> bytes:
 
 def _change(change: Change) -> dict[str, Any]:
     return {"since": change[0], "rate": literal(rounded(change[1], places=PLACES))}
-
-
-def shown(rate: Decimal) -> str:
-    """16.50."""
-    return plain(rounded(rate, places=PLACES))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from functools import partial
+from itertools import takewhile
 
 from aiohttp import web
 
 from ratesvc.bank.client import BankClient, Question
+from ratesvc.domain.rates import Line
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day
 from ratesvc.features.keyrate import rates
 from ratesvc.render.json import JSON
@@ -74,4 +76,15 @@ async def _changes(service: Service, figures: Figures, request: web.Request) -> 
     return Answer(service.require_publication().body("key-rate changes", render), RATES)
 
 
-FEATURE = Feature("keyrate", routes)
+def _line(service: Service, day: date) -> Line | None:
+    """The rate on a day; None before the first, and where nobody knows it yet."""
+    figures, today = service.figures["keyrate"], moscow_day(service.clock())
+    rows = figures.back_from("rate", day)
+    if day > max(today, figures.newest) or (last := next(rows, None)) is None:
+        return None
+    *_, (since, rate) = last, *takewhile(lambda row: row[1] == last[1], rows)
+    is_stale = figures.is_stale(service.history.calendar, min(day, today))
+    return Line("Key rate", rate, last[0] if is_stale else since, is_stale)
+
+
+FEATURE = Feature("keyrate", routes, lines={"key_rate": _line})

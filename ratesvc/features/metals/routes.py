@@ -99,4 +99,6 @@ async def _as_the_bank(service: Service, figures: Figures, request: web.Request)
     return Answer(await rendered(service, service.require_publication(), key, render, Queue.of(points)), RATES)
 
 
-FEATURE = Feature("metals", routes, proxied=(PATH,))
+FEATURE = Feature(
+    "metals", routes, proxied=(PATH,), prices={code: (name, "1 g") for code, name in prices.NAMES.items()}
+)

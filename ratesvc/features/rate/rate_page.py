@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 from urllib.parse import urlencode
 
-from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, InForce, Quote, Revision, minor_places, plain
+from ratesvc.domain.rates import FIRST_DAY, REDENOMINATION, InForce, Line, Quote, Revision, minor_places, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import BadRequest
 from ratesvc.features.ranges.conversion import convert
@@ -69,13 +70,18 @@ class Question:
         return before, self.day + ONE_DAY if FIRST_DAY <= self.day < date.max else None
 
 
-def answered(
-    question: Question, why: Reason, answer: InForce | None, language: Language, site: Site, *, has_line: bool = False
-) -> str:
-    """The page with an answer; `answer` is None if there is no sheet for that day.
+class More(NamedTuple):
+    """Whether the rates of the month before are held, which the page pictures, and figures of other features."""
 
-    `has_line` says whether the rates of the month before are held, which it pictures.
-    """
+    has_line: bool = False
+    lines: Sequence[Line] = ()
+
+
+def answered(
+    question: Question, why: Reason, answer: InForce | None, language: Language, site: Site, more: More | None = None
+) -> str:
+    """The page with an answer; `answer` is None if there is no sheet for that day."""
+    has_line, lines = more or More()
     quote = answer.revision.sheet.by_code.get(question.code) if answer else None
     is_old = quote and answer and answer.revision.effective_date < REDENOMINATION
     exact = f"/v1/rates/{question.day}?codes={question.code}"
@@ -85,7 +91,7 @@ def answered(
         "headline": language.weekday(question.day),
         "equations": _equations(quote, question.amount, answer, language) if quote and answer else [],
         "sentences": [*why.sentences, *([language.say(OLD_ROUBLES)] if is_old else [])],
-        "facts": _facts(why.set_on, answer.revision, language) if answer else [],
+        "facts": _facts(why.set_on, answer.revision, lines, language) if answer else [],
         "bank": source_url(answer.revision.effective_date, language) if answer else "",
         "json": site.public_url + exact if quote else "",
     }
@@ -138,7 +144,9 @@ def _equations(quote: Quote, amount: Decimal | None, answer: InForce, language: 
     ]
 
 
-def _facts(set_on: date | None, revision: Revision, language: Language) -> list[tuple[str, str, bool]]:
+def _facts(
+    set_on: date | None, revision: Revision, lines: Sequence[Line], language: Language
+) -> list[tuple[str, str, bool]]:
     """What an accountant writes down, as name, fact, and whether the fact is in the language of days."""
     say, days = language.say, {"Effective date": revision.effective_date}
     if set_on:
@@ -149,4 +157,10 @@ def _facts(set_on: date | None, revision: Revision, language: Language) -> list[
         (say("Revision"), language.whole(revision.number), True),
         (say("Received"), in_moscow("{day} at {time} Moscow time", revision.fetched_at, language), False),
         *((say("Legal basis"), say(rule), False) for rule in rules[:1]),
+        *((say(line.name), _dated(line, language), False) for line in lines),
     ]
+
+
+def _dated(line: Line, language: Language) -> str:
+    sentence = "as of {day}" if line.is_stale else "since {day}"
+    return f"{language.share(line.value)}, {language.say(sentence, day=language.day(line.day))}"

@@ -37,14 +37,16 @@ from ratesvc.web.responses import Answer, Handler
 LONGEST_AMOUNT = 30
 
 
-def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
+def routes(service: Service, site: Site, features: Features) -> dict[str, Handler]:
     """Path → handler."""
     # Its pictures have the public address, under which not everybody may have opened it.
     headers = own_page("site/rate", img_src=f"'self' {site.public_url}/", form_action="'self'")
-    return {"/rate": in_the_readers_language(partial(_rate, service, site, headers))}
+    return {"/rate": in_the_readers_language(partial(_rate, service, site, features, headers))}
 
 
-async def _rate(service: Service, site: Site, headers: Sequence[tuple[str, str]], request: web.Request) -> Answer:
+async def _rate(
+    service: Service, site: Site, features: Features, headers: Sequence[tuple[str, str]], request: web.Request
+) -> Answer:
     """Which rate applies to a document dated X, or why there is none."""
     now, history = service.clock(), service.history
     try:
@@ -60,7 +62,9 @@ async def _rate(service: Service, site: Site, headers: Sequence[tuple[str, str]]
         has_line = site.has("chart") and history.first_loading(days) is None
 
         def render() -> Body:
-            return html(rate_page.answered(question, why, outcome, language, site, has_line=has_line), *headers)
+            told = (line(service, day) for feature in features.on for line in feature.lines.values())
+            more = rate_page.More(has_line, [line for line in told if line])
+            return html(rate_page.answered(question, why, outcome, language, site, more), *headers)
 
         # The amount as text, because 10 and 10.00 are equal, but each is repeated as it was written.
         key, publication = ("rate", language.tag, day, code, question.written), service.require_publication()

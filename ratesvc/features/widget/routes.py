@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property, partial
+from itertools import takewhile
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -22,7 +23,7 @@ from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language_or_default
 from ratesvc.features.site.page import FRAME_THEMES, NOINDEX, asset, framed_page, hashes, page, style
 from ratesvc.features.site.routes import PICTURE_POLICY, LenientParams, fixed, html
-from ratesvc.features.widget import card, markup, releases, rows
+from ratesvc.features.widget import beside, card, markup, releases, rows
 from ratesvc.features.widget import view as views
 from ratesvc.features.widget.ground import colour
 from ratesvc.features.widget.height import height
@@ -53,11 +54,15 @@ class WidgetParams(LenientParams):
         theme = colour(self.text("theme", 7)) or self.choice("theme", themes)
         return Look(theme, self.choice("updown", views.UPDOWNS))
 
-    def view(self, known: Collection[str]) -> View:
-        """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another."""
+    def view(self, known: Collection[str], prices: Collection[str] = ()) -> View:
+        """Which rows and columns to show; `known` are the currencies that there are. A sentence may name another.
+
+        `prices` are what else has a price; nothing converts it.
+        """
         href = self.text("href", views.LONGEST_ADDRESS)
         usual = views.USUAL[self.choice("layout", list(views.USUAL))]
         is_table, is_inline = usual.layout == "table", usual.layout == "inline"
+        known = {*known, *(() if usual.layout == "converter" else prices)}
         allowed, columns = views.COLUMNS_OF_A_SENTENCE if is_inline else views.COLUMNS, self.words("columns", 10)
         return replace(
             usual,
@@ -72,11 +77,17 @@ class WidgetParams(LenientParams):
             heading=self.text("heading", views.LONGEST_HEADING),
             spark=int(self.choice("spark", views.SPARKS)) if is_table else 0,
             converter=not is_inline and self.switch("converter", is_on=usual.converter),
+            key_rate=usual.layout not in ("inline", "converter") and self.switch("key_rate"),
         )
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The codes of the request, as they are."""
+        return tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
 
     def _codes(self, known: Collection[str], *, is_inline: bool) -> tuple[str, ...]:
         """The currencies that there are among those asked for, or codes without a rate."""
-        asked = tuple(map(str.upper, self.words("codes", views.MOST_CODES) or self.words("code", 1)))
+        asked = self.asked
         codes = tuple(dict.fromkeys(code for code in asked if re.fullmatch("[A-Z]{3}", code)))
         codes = tuple(code for code in codes if code in known) or codes
         # A sentence is a number without a name: that of another currency would pass for it.
@@ -99,8 +110,11 @@ class Embedding:
         today = on_day(service.history, day, now) if day else snapshot.for_today()
         announced = None if day else snapshot.announced
         following = on_day(service.history, announced.effective_date, now) if announced else None
-        view = params.view({code for answer in (today, following) if answer for code in answer.revision.sheet.by_code})
-        self._shown = rows.columns_of(today, following, view)
+        self._prices = beside.priced(service, today.requested_date, params.asked)
+        known = {code for answer in (today, following) if answer for code in answer.revision.sheet.by_code}
+        view = params.view(known, self._prices)
+        shown = rows.columns_of(today, following, view)
+        self._shown = beside.with_prices(shown, service, self._prices, view.layout)
         if view.layout == "inline" and view.codes[0] not in self._shown[-1].revision.sheet.by_code:
             if dated:
                 raise NotEmbeddable("The sheet has no rate of the currency of this sentence.")
@@ -125,7 +139,12 @@ class Embedding:
         days = Days(last - timedelta(view.spark), last)
         wanted = SeriesParams(view.shown, days, new_roubles=last >= REDENOMINATION)
         recent = {code: series(service.history, code, wanted) for code in view.shown if view.spark}
-        return rows.table(self._shown, language, view, recent, today=today, demo=service.demo)
+        for code in self._prices if view.spark else ():
+            back = takewhile(lambda price: price[0] >= days.since, beside.back_from(service, code, days.until))
+            recent[code] = list(back)[::-1]
+        asked = [self.choice.day or today, *(answer.requested_date for answer in self._shown)]
+        others = rows.Beside(recent, self._prices, beside.lines(service, view, asked))
+        return rows.table(self._shown, language, view, others, today=today, demo=service.demo)
 
     async def answer(
         self, kind: Hashable, render: Render, caching: Caching = WIDGET, queue: Queue = Queue.WIDGETS

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
-from ratesvc.domain.rates import EXACT, ONE, InForce, plain, rate_change, rounded, trimmed
+from ratesvc.domain.rates import EXACT, ONE, InForce, Line, plain, rate_change, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.site.language import Language
 from ratesvc.features.widget.converter import converter_data
@@ -16,28 +17,56 @@ from ratesvc.features.widget.table import SPARK_HEIGHT, SPARK_WIDTH, Head, Row, 
 from ratesvc.features.widget.view import HEADS, View
 from ratesvc.features.widget.words import Words
 from ratesvc.render.json import source_url
-from ratesvc.render.language import NOTHING, PLACES
+from ratesvc.render.language import HARD_BLANK, NOTHING, PLACES
 
 PERCENT_PLACES = 2
 MARKS = {"up": "\u25b2", "down": "\u25bc"}
 SPARK_MARGIN = 2
 FEWEST_POINTS = 3
 
+
 Recent = Mapping[str, Sequence[tuple[date, Decimal]]]
 """The unit rates of trend lines, oldest first and in one rouble; possibly few, or none."""
 
 
+class Price(NamedTuple):
+    """What is priced and how much of it, in English; `day` is that of a price that no sheet shown has."""
+
+    name: str
+    unit: str
+    day: date | None = None
+
+
+class Beside(NamedTuple):
+    """What is shown beside the rates: `prices` by code, and `lines`, each on today and on the days of the sheets."""
+
+    recent: Recent
+    prices: Mapping[str, Price]
+    lines: Sequence[Sequence[Line | None]]
+
+
+NOTHING_BESIDE = Beside({}, {}, ())
+
+
 def table(
-    shown: Sequence[InForce], language: Language, view: View, recent: Recent, *, today: date, demo: bool = False
+    shown: Sequence[InForce],
+    language: Language,
+    view: View,
+    beside: Beside,
+    *,
+    today: date,
+    demo: bool = False,
 ) -> Table:
     """The rows of one sheet, or of today's and tomorrow's. A currency is left out if no sheet has it.
 
     If no sheet has any of them, their rows have no figures, and the note says so.
     """
     quoted = [code for code in view.shown if _nominal(shown, code)]
+    currencies = [code for code in quoted if code not in beside.prices]
     words = Words(shown, language, view, today, missing="" if quoted else ", ".join(view.shown))
-    writer = _Writer(shown, language, view)
-    rows = [writer.row(code, recent) for code in quoted or view.shown]
+    writer = _Writer(shown, language, view, beside.prices, today)
+    rows = [writer.row(code, beside.recent) for code in quoted or view.shown]
+    rows += [writer.line(of_days) for of_days in beside.lines]
     columns = _columns(shown, language, view, today, trending=any(row.points for row in rows))
     if columns[1].kind != "trend":
         rows = [msgspec.structs.replace(row, cells=row.cells[1:], exact=row.exact[1:]) for row in rows]
@@ -63,7 +92,7 @@ def table(
         title_foreign=language.foreign if title.is_ours else "",
         badge=language.say("demo") if demo else "",
         note="" if is_warned else words.note,
-        converter=converter_data(shown, quoted, language) if view.converter and quoted else "",
+        converter=converter_data(shown, currencies, language) if view.converter and currencies else "",
         around_day=(title.before, title.after) if view.layout == "line" else None,
         credit=words.credit,
     )
@@ -118,8 +147,10 @@ def _nominal(shown: Sequence[InForce], code: str) -> int:
 class _Writer:
     """Writes rows, all numbers of a row for the same number of units."""
 
-    def __init__(self, shown: Sequence[InForce], language: Language, view: View) -> None:
-        self._shown, self._language, self._view = shown, language, view
+    def __init__(
+        self, shown: Sequence[InForce], language: Language, view: View, prices: Mapping[str, Price], today: date
+    ) -> None:
+        self._shown, self._language, self._view, self._prices, self._today = shown, language, view, prices, today
         self._symbols = language.symbols(view.shown) if view.symbols else {}
 
     def row(self, code: str, recent: Recent) -> Row:
@@ -130,12 +161,13 @@ class _Writer:
         points, trend = spark([(day, EXACT.multiply(rate, units)) for day, rate in recent.get(code, ())], language)
         values, exact = zip(*(self._value(answer, code, units) for answer in self._shown), strict=True)
         move, changes = self._changes(code, units)
-        name = self._symbols.get(code, code)
+        unit, name = self._head(code, units)
         return Row(
             code=code,
             href=view.link(code),
-            unit=name if units == 1 else f"{language.whole(nominal)}\u00a0{name}",
-            name=language.currency(code, int(units)) if "name" in view.columns else "",
+            unit=unit,
+            name=name,
+            ours=code in self._prices,
             move=move,
             mark=MARKS.get(move, ""),
             words=language.say(move) if move in MARKS else "",
@@ -144,15 +176,53 @@ class _Writer:
             exact=("", *exact, *("" for _ in view.changes)) if any(exact) else (),
         )
 
+    def _head(self, code: str, units: Decimal) -> tuple[str, str]:
+        """The unit and the name of a row."""
+        language, price = self._language, self._prices.get(code)
+        if price:
+            dated = [self._dated("as of {day}", price.day)] if price.day else []
+            return self._in_one(language.say(price.name), language.say(price.unit), *dated)
+        name = self._symbols.get(code, code)
+        unit = name if units == 1 else f"{language.whole(int(units))}\u00a0{name}"
+        return unit, language.currency(code, int(units)) if "name" in self._view.columns else ""
+
+    def _in_one(self, name: str, *more: str) -> tuple[str, str]:
+        """Two lines of a head, or one where the second is not seen, because a figure needs both."""
+        if self._view.layout == "table":
+            return name, ", ".join(more)
+        return ", ".join((name, *more)) + (":\u00a0" if self._view.layout == "line" else ""), ""
+
+    def _dated(self, sentence: str, day: date) -> str:
+        """A day in a sentence of ours, with its year if that is another one."""
+        language, has_year = self._language, day.year != self._today.year
+        if self._view.layout == "table":
+            shown = language.date_as("yMMMd" if has_year else "MMMd", day)
+        else:
+            shown = language.shortest_day(day, has_year=has_year)
+        return language.say(sentence, day=shown).replace(" ", HARD_BLANK)
+
+    def line(self, of_days: Sequence[Line | None]) -> Row:
+        """A line. It holds until it changes: what is not yet known of tomorrow is the figure of today."""
+        view, language = self._view, self._language
+        newest = next(line for line in reversed(of_days) if line)
+        sentence = "as of {day}" if newest.is_stale else "from {day}" if newest.day > self._today else "since {day}"
+        unit, name = self._in_one(language.say(newest.name), self._dated(sentence, newest.day))
+        texts = [language.share((line or newest).value) for line in of_days[1:]]
+        return Row(unit=unit, name=name, ours=True, cells=("", *texts, *("" for _ in view.changes)))
+
     def _value(self, answer: InForce, code: str, units: Decimal) -> tuple[str, str]:
         """The rate of a day, and its figures before they were rounded."""
         quote, number = answer.revision.sheet.by_code.get(code), self._language.number
         if quote is None:
             return NOTHING, ""
         amount = EXACT.multiply(quote.unit_rate, units)
-        places = self._view.places(amount)
+        places = self._places(code, amount)
         shown = self._view.rounded(amount, places)
         return number(shown, places), number(amount, places) if shown != amount else ""
+
+    def _places(self, code: str, amount: Decimal) -> int:
+        """Decimals for an amount: of a price two, as the Bank prints it, unless the view says another number."""
+        return PERCENT_PLACES if code in self._prices and not self._view.decimals else self._view.places(amount)
 
     def _changes(self, code: str, units: Decimal) -> tuple[str, dict[str, str]]:
         """The move, and the cells of change."""
@@ -163,9 +233,9 @@ class _Writer:
         if not (change and quote):
             return "", {"change": NOTHING, "percent": NOTHING}
         exact, percent = EXACT.multiply(change.absolute, units), change.percent(PERCENT_PLACES)
-        places = view.places(EXACT.multiply(quote.unit_rate, units))
+        places = self._places(code, EXACT.multiply(quote.unit_rate, units))
         # An arrow beside 0.00 would say both, so a change keeps digits that are not 0, and per cent have no arrow.
-        places = places if view.rounded(exact, places) else view.places(exact)
+        places = places if view.rounded(exact, places) else self._places(code, exact)
         absolute = view.rounded(exact, places)
         is_line = view.layout == "line"  # there the arrow is the sign
         written = language.number(abs(absolute), places) if is_line else language.signed(absolute, places)

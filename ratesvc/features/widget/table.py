@@ -32,13 +32,14 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One line: `cells` for all columns but the name, and `exact` their figures if one of them is rounded.
 
     `move` is up, down, same, or empty if there is no earlier rate; `mark` is its arrow and `words` say it aloud.
-    `points` is the trend line.
+    `points` is the trend line. If `ours`, unit and name are words of ours, in the language `foreign` of the table.
     """
 
     code: str = ""
     href: str = ""
     unit: str
     name: str = ""
+    ours: bool = False
     move: str = ""
     mark: str = ""
     words: str = ""

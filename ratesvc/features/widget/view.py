@@ -46,7 +46,7 @@ class View:
     A sentence shows the first of `codes`, and the builder keeps the others. `decimals` 0 keeps every printed digit.
     `unit` shows the price of one unit, `head` the row of heads. `href` is the host's own page about rates, or about
     each of them if it contains {code}. `pending` says when to expect tomorrow's rates. `heading` is one of HEADINGS or
-    the host's own words. `converter` adds fields for an amount.
+    the host's own words. `converter` adds fields for an amount. Another feature has `key_rate`.
     """
 
     layout: str = "table"
@@ -61,6 +61,7 @@ class View:
     heading: str = ""
     spark: int = 0
     converter: bool = False
+    key_rate: bool = False
 
     @property
     def shown(self) -> tuple[str, ...]:

@@ -65,6 +65,20 @@ async def test_a_rate_says_since_when_it_is_in_force_and_which_was_before(served
     assert changes == [("2026-03-20", 17.0), ("2026-04-20", 16.5)]
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("date=2026-04-24", "16,50 %, с 20 апреля 2026 г."),
+        ("date=2026-04-19", "17,00 %, с 20 марта 2026 г."),
+        ("date=2026-03-19", None),
+    ],
+)
+async def test_the_receipt_of_a_day_names_its_rate(served: Served, asked: str, told: str | None) -> None:
+    _, _, body = await served.get(f"/rate?{asked}&code=USD&lang=ru")
+    page = body.decode().replace("\u00a0", " ")
+    assert ("Ключевая ставка" in page, f"<dd>{told}</dd>" in page) == (bool(told), bool(told))
+
+
 async def test_a_rate_without_the_last_working_days_row_is_stale(served: Served, clock: Clock) -> None:
     clock.advance(days=3)
     answer = await said(served)

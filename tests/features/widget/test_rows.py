@@ -51,7 +51,7 @@ def revision(printed: Printed, day: date) -> Revision:
 def table(shown: InForce | list[InForce], view: View, tag: str = "en", today: date = FRIDAY, **more: Any) -> Table:
     """The table of one sheet or of two, without recent rates."""
     answers = shown if isinstance(shown, list) else [shown]
-    return rows.table(answers, language_or_default(tag), view, {}, today=today, **more)
+    return rows.table(answers, language_or_default(tag), view, rows.NOTHING_BESIDE, today=today, **more)
 
 
 def sheet(text: str) -> Revision:
@@ -85,7 +85,7 @@ def told(question: str) -> str:
     query, today, *sheets = question.split(" @ ")
     params, shown = WidgetParams(URL(f"?{query}").query), [answer(text) for text in sheets]
     view, language = params.view({*params.words("codes", 9)}), params.language().of_widget()
-    found = rows.table(shown, language, view, {}, today=sheet(today).effective_date)
+    found = rows.table(shown, language, view, rows.NOTHING_BESIDE, today=sheet(today).effective_date)
     mark = f"[{found.title_foreign}] " * bool(found.title_foreign) + "(hidden) " * (not found.titled)
     lines = [mark + " | ".join(filter(None, (found.title, found.note, found.credit, found.source.partition("To=")[2])))]
     lines += [", ".join(f"{one.kind} {one.label} {one.text}" for one in found.columns)]
@@ -155,7 +155,7 @@ def test_a_line_of_recent_rates_is_of_the_nominal_of_its_row() -> None:
     usd = in_force({"USD": (10, "750"), "EUR": (1, "90")}, None)
     rates = {"USD": [(FRIDAY - ONE_DAY, Decimal("74.5")), (FRIDAY, Decimal(80)), (SATURDAY, Decimal(75))], "EUR": []}
     view = View(codes=("USD", "EUR"), columns=("name", "today"), spark=7)
-    found = rows.table([usd], ENGLISH, view, rates, today=FRIDAY)
+    found = rows.table([usd], ENGLISH, view, rows.NOTHING_BESIDE._replace(recent=rates), today=FRIDAY)
     assert found.columns[1] == Head("trend", "7 days")
     assert [one.cells[0] for one in found.rows] == ["from 745.0000 to 750.0000", ""]
     assert [bool(one.points) for one in found.rows] == [True, False]

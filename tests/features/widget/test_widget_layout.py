@@ -121,11 +121,11 @@ async def test_no_figure_of_a_line_stands_without_its_day(
     if warning:
         shown = [replace(shown[-1], stale=True)]
     view, language = USUAL["line"], language_or_default(lang)
-    line = rows.table(shown, language, view, {}, today=date(2022, 11, 18))
+    line = rows.table(shown, language, view, rows.NOTHING_BESIDE, today=date(2022, 11, 18))
     page = await browser.new_page(viewport={"width": 1400, "height": 900})
     await page.goto(host.put(f"<main>{fragment(line, Look(), 'inline', Site(''), shadow=False)}</main>"))
     seen = await page.evaluate(LINES, [*range(120, 600, 20), 728, 1100, 1280])
-    newest = rows.table(shown[-1:], language, view, {}, today=date(2022, 11, 18))
+    newest = rows.table(shown[-1:], language, view, rows.NOTHING_BESIDE, today=date(2022, 11, 18))
     figures = {row.cells[0] for row in newest.rows}
     assert [texts for texts in seen if figures & {*texts} and day not in texts] == []
     assert [texts for texts in seen if not texts] == []
@@ -143,7 +143,7 @@ async def test_a_wider_line_never_shows_fewer_rates(browser: Browser, live: Live
     tomorrow = on_day(live.service.history, date(2022, 11, 19), now)
     page, language = await browser.new_page(viewport={"width": 1400, "height": 900}), language_or_default(lang)
     for shown in ([snapshot.for_today()], [snapshot.for_today(), tomorrow]):
-        line = rows.table(shown, language, USUAL["line"], {}, today=date(2022, 11, 18))
+        line = rows.table(shown, language, USUAL["line"], rows.NOTHING_BESIDE, today=date(2022, 11, 18))
         await page.goto(host.put(f"<main>{fragment(line, Look(), 'inline', Site(''), shadow=False)}</main>"))
         seen = await page.evaluate(LINES, [*range(240, 1200, 8)])
         counts = [len({row.cells[-2] for row in line.rows} & {*texts}) for texts in seen]

@@ -18,6 +18,7 @@ export interface CbrRatesAttributes {
   head?: CbrSwitch;
   pending?: CbrSwitch;
   converter?: CbrSwitch;
+  key_rate?: CbrSwitch;
   /** Your own words, "full", "short" or "none". */
   heading?: string;
   /** Your own page about rates; {code} in it becomes the row's currency. */

@@ -27,6 +27,7 @@
     "symbols",
     "columns",
     "converter",
+    "key_rate",
   ];
   // Tags and attributes of rows; 2 is SVG. Both lists are in the order that packs best. Looked up without a method, because a page may replace methods.
   const allowed = {
