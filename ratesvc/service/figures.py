@@ -33,6 +33,7 @@ class Figures:
     `ask` gives what the Bank says from a day on, or of all days; it raises FetchFailed. `expected` is the day of the
     newest value that the Bank should have on a day. `pause_s` are the seconds until the next question. A value that is
     `most` times the one before it, or such a part of it, is absurd: it waits until the Bank repeats it on another day.
+    A demo asks nobody and has what is `recorded`.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Figures:
     expected: Callable[[WorkCalendar, date], date]
     pause_s: Callable[[WorkCalendar, date, datetime], float]
     most: int
+    recorded: Series = field(default_factory=dict)
     columns: dict[str, Column] = field(default_factory=dict)
     waiting: dict[tuple[str, date], tuple[Decimal, date]] = field(default_factory=dict)
     """The absurd values, each with the day on which the Bank first said it."""
@@ -72,8 +74,11 @@ class Figures:
     async def fetch(self, client: BankClient, now: datetime) -> None:
         """Ask the Bank, and take what is plausible. Raises FetchFailed."""
         since = min([self.newest - NEAR, *(day for _, day in self.waiting)]) if self.columns else None
+        self.admit(await self.ask(client, since), now)
+
+    def admit(self, given: Series, now: datetime) -> None:
+        """Take what is plausible of the Bank's answer."""
         before = self.version
-        given = await self.ask(client, since)
         for name, values in given.items():
             for day in sorted(values):
                 self._take(name, day, values[day], now)

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from ratesvc import __version__
-from ratesvc.domain.workdays import at
+from ratesvc.domain.workdays import at, moscow_day
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
 from ratesvc.service.health import not_ready_because
@@ -74,6 +74,8 @@ def gauges(service: Service) -> Iterator[Reading]:
     yield "publications_missed", "Sheets that are overdue.", snapshot.publications_missed if snapshot else 0
     yield "sheets_taken_back", "Held sheets that the Bank no longer has.", len(service.refresher.taken_back)
     yield "stale", "Whether today's own sheet is missing.", snapshot.stale if snapshot else 0
+    late = sum(one.is_stale(calendar, moscow_day(service.clock())) for one in service.figures.values())
+    yield "figures_late", "Features whose own newest figure is missing.", 0 if service.demo else late
     due, fetched_at = snapshot.next_due_at if snapshot else None, newest.fetched_at if newest else None
     midnight = at(newest.effective_date, time.min) if newest else None
     yield "sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", _stamp(midnight)

@@ -97,6 +97,7 @@ CALM = split(
         "/v1/currencies": "?lang=ru ?lng=ru",
         "/v1/currencies/{code}": "USD rub XQZ US",
         "/v1/metals": "?lang=ru ?lng=ru",
+        "/v1/metals.csv": "- ?locale=ru ?lng=ru",
         "/v1/key-rate": "- ?lang=ru",
         "/v1/key-rate/changes": "- ?lang=ru",
         **dict.fromkeys(("/v1/metals/{date}", "/v1/key-rate/{date}"), "2026-04-24 today next x 2026-05-30 1992-06-30"),
@@ -157,6 +158,7 @@ BUSY = {
     ),
     "/v1/sheets": "?since=2026-04-21",
     "/v1/history.csv": "?codes=GBP",
+    "/v1/metals.csv": "-",
 }
 STREAMS = {one["path"] for one in OPERATIONS if "text/event-stream" in one["responses"][200]["content"]}
 
@@ -515,7 +517,7 @@ async def test_the_examples_of_the_page_work(whole: Served) -> None:
             assert example.endswith("…") == (len(answer.splitlines()) > reference.MOST_LINES)
             assert example not in others
             shown += 1
-    assert shown == 23
+    assert shown == 24
 
 
 def sentences(part: Mapping[str, Any]) -> Iterator[str]:

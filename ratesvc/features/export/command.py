@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import msgspec
 from ratesvc.commands.running import opened
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import moscow_day
-from ratesvc.errors import RatesvcError
+from ratesvc.errors import FetchFailed, RatesvcError
 from ratesvc.features.files import replace_file
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.service.app import Service
@@ -46,6 +47,7 @@ async def _write_files(service: Service, folder: Path) -> tuple[dict[str, int], 
     refusals = []
     # The answers come over the service's own listener, so that their bytes are the same.
     async with listening(service) as url, aiohttp.ClientSession(headers={"Accept-Encoding": "identity"}) as http:
+        await _ask_for_figures(service)
         for path, name in _pages(service):
             async with http.get(url + path) as answer:
                 body = await answer.read()
@@ -56,6 +58,17 @@ async def _write_files(service: Service, folder: Path) -> tuple[dict[str, int], 
                 why = msgspec.json.decode(body)["detail"] if is_problem else answer.reason
                 refusals.append(f"{path} is answered by {answer.status}: {why}")
     return counts, refusals
+
+
+async def _ask_for_figures(service: Service) -> None:
+    """Take what Redis has of features' own figures, and ask the Bank for what is missing."""
+    await service.tick()
+    now = service.clock()
+    for figures in service.figures.values() if not service.demo else ():
+        if figures.is_stale(service.history.calendar, moscow_day(now)):
+            with suppress(FetchFailed):  # the answer says that it is stale, or why there is none
+                await figures.fetch(service.client, now)
+    await service.tick()
 
 
 def _pages(service: Service) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,10 @@ FIRST_DAY = date(2013, 9, 17)
 SOURCE = "https://www.cbr.ru/eng/hd_base/KeyRate/"
 ACTION = "http://web.cbr.ru/KeyRateXML"
 PLACES = 2
+RECORDED = dict.fromkeys((date(2022, 7, 25),), Decimal(8)) | dict.fromkeys(
+    (date(2022, 9, 19), date(2022, 11, 18)), Decimal("7.5")
+)
+"""Rows of the demo's autumn, by the decisions of 22 July and 16 September 2022 (https://www.cbr.ru/eng/press/keypr/)."""
 _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T00:00:00(?:\+03:00)?")
 _RATE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,2})?")
 

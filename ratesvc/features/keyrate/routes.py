@@ -30,7 +30,7 @@ AWAITED_S, USUAL_S = 3600.0, 6 * 3600.0
 
 def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
     """Path → handler."""
-    figures = service.add(Figures("keyrate", partial(_ask, service), _expected, _pause_s, most=5))
+    figures = service.add(Figures("keyrate", partial(_ask, service), _expected, _pause_s, 5, {"rate": rates.RECORDED}))
     of_day = {path: partial(_rate, service, figures, path) for path in ("/v1/key-rate", "/v1/key-rate/{date}")}
     return {"/v1/key-rate/changes": partial(_changes, service, figures), **of_day}
 
@@ -87,4 +87,9 @@ def _line(service: Service, day: date) -> Line | None:
     return Line("Key rate", rate, last[0] if is_stale else since, is_stale)
 
 
-FEATURE = Feature("keyrate", routes, lines={"key_rate": _line})
+FEATURE = Feature(
+    "keyrate",
+    routes,
+    exports=lambda _: (("/v1/key-rate", "key-rate.json"), ("/v1/key-rate/changes", "key-rate-changes.json")),
+    lines={"key_rate": _line},
+)

@@ -14,9 +14,11 @@ from decimal import Decimal
 from typing import Any
 
 from ratesvc.bank import xml
-from ratesvc.domain.rates import EXACT, Change, trimmed
+from ratesvc.domain.rates import EXACT, Change, plain, trimmed
 from ratesvc.errors import BadDocument
+from ratesvc.render import csv
 from ratesvc.render.json import PERCENT_PLACES, encode, literal, marks
+from ratesvc.render.language import Language
 
 CODES = ("XAU", "XAG", "XPT", "XPD")
 """ISO 4217, in the order of the Bank's own codes 1 to 4."""
@@ -68,6 +70,13 @@ def write(since: date, until: date, rows: Mapping[date, Mapping[str, Decimal]]) 
     return xml.document_of(
         f'<Metall FromDate="{since:%Y%m%d}" ToDate="{until:%Y%m%d}" name="{_TABLE}">{records}</Metall>'
     )
+
+
+def to_csv(rows: Mapping[date, Mapping[str, Decimal]], locale: Language | None) -> bytes:
+    """A line a day, oldest first, as the locale's Excel reads it. A metal without a price has an empty cell."""
+    days = sorted(rows)
+    prices = {code: [plain(trimmed(rows[day][code])) if code in rows[day] else "" for day in days] for code in CODES}
+    return b"".join(csv.lines([{"effective_date": [str(day) for day in days], **prices}], locale))
 
 
 def to_json(

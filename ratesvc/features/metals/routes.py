@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -17,6 +18,7 @@ from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day
 from ratesvc.errors import BadDocument, NoSheet
 from ratesvc.features.metals import prices
 from ratesvc.features.rendering import Queue, rendered
+from ratesvc.render import csv
 from ratesvc.render.json import JSON
 from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
@@ -28,7 +30,7 @@ from ratesvc.web.figures import day_with_figures
 from ratesvc.web.params import StrictParams
 from ratesvc.web.responses import Answer, Handler
 
-PATH = "/scripts/xml_metall.asp"
+PATH, CSV = "/scripts/xml_metall.asp", "/v1/metals.csv"
 XML = f"application/xml; charset={xml.ENCODING}"
 IN_WINDOW_S, USUAL_S = 600.0, 6 * 3600.0
 
@@ -39,7 +41,7 @@ def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
         Figures("metals", partial(_ask, service), WorkCalendar.effective_date_on_or_before, _pause_s, most=2)
     )
     of_day = {path: partial(_prices, service, figures, path) for path in ("/v1/metals", "/v1/metals/{date}")}
-    return {PATH: partial(_as_the_bank, service, figures), **of_day}
+    return {PATH: partial(_as_the_bank, service, figures), CSV: partial(_csv, service, figures), **of_day}
 
 
 async def _ask(service: Service, client: BankClient, since: date | None) -> Series:
@@ -88,17 +90,42 @@ async def _as_the_bank(service: Service, figures: Figures, request: web.Request)
         return Answer(Body(xml.write_refusal(), XML), REFERENCE)
 
     def render() -> Body:
-        rows: dict[date, dict[str, Decimal]] = {}
-        for code in prices.CODES:
-            for day, price in takewhile(lambda one: one[0] >= since, figures.back_from(code, until)):
-                rows.setdefault(day, {})[code] = price
-        return Body(prices.write(since, until, rows), XML)
+        return Body(prices.write(since, until, _rows(figures, since, until)), XML)
 
     points = sum(last - first for first, last in (one.places(Days(since, until)) for one in figures.columns.values()))
     key = ("xml_metall", since, until)
     return Answer(await rendered(service, service.require_publication(), key, render, Queue.of(points)), RATES)
 
 
+def _rows(figures: Figures, since: date, until: date) -> dict[date, dict[str, Decimal]]:
+    rows: dict[date, dict[str, Decimal]] = {}
+    for code in prices.CODES:
+        for day, price in takewhile(lambda one: one[0] >= since, figures.back_from(code, until)):
+            rows.setdefault(day, {})[code] = price
+    return rows
+
+
+async def _csv(service: Service, figures: Figures, request: web.Request) -> Answer:
+    locale = StrictParams(request, CSV).given_language("locale")
+    day_with_figures(request, service, figures)
+
+    def render() -> Body:
+        return Body(prices.to_csv(_rows(figures, date.min, date.max), locale), csv.MEDIA)
+
+    key = ("metals.csv", locale and locale.tag)
+    return Answer(await rendered(service, service.require_publication(), key, render, Queue.LONG), RATES)
+
+
+def _exports(service: Service) -> Iterator[tuple[str, str]]:
+    if service.figures["metals"].columns or not service.demo:
+        yield "/v1/metals", "metals.json"
+        yield CSV, "metals.csv"
+
+
 FEATURE = Feature(
-    "metals", routes, proxied=(PATH,), prices={code: (name, "1 g") for code, name in prices.NAMES.items()}
+    "metals",
+    routes,
+    exports=_exports,
+    proxied=(PATH,),
+    prices={code: (name, "1 g") for code, name in prices.NAMES.items()},
 )

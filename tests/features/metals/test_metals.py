@@ -207,6 +207,19 @@ async def test_gold_is_no_currency(served: Served, path: str) -> None:
     assert (status, answer["type"]) == (404, "urn:ratesvc:unknown_currency")
 
 
+async def test_all_prices_are_a_table_that_a_spreadsheet_reads(served: Served, held: Held) -> None:
+    held[SATURDAY] = {GOLD: "11500"}
+    await asks_again(served)
+    told = (
+        "effective_date,XAU,XAG,XPT,XPD\r\n2026-04-23,11310.1,187.82,5100,3750.9\r\n"
+        "2026-04-24,11409.47,187.82,5009.28,3750.95\r\n2026-04-25,11500,,,\r\n"
+    )
+    status, headers, body = await served.get("/v1/metals.csv")
+    assert (status, headers["Content-Type"], body.decode()) == (200, "text/csv; charset=utf-8", told)
+    russian = (await served.get("/v1/metals.csv?locale=ru"))[2].decode("utf-8-sig")
+    assert russian == told.replace(",", ";").replace(".", ",")
+
+
 async def test_the_banks_own_address_says_nothing_before_prices_are_held(bank: Bank, serve_whole: Serve) -> None:
     """An empty table would say that there are none."""
     bank.publish(*map(sheet, DAYS))
