@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from conftest import Clock, but
 from kit.bank import Bank, around_today, daily_xml, sheet, unavailable, workdays
+from kit.figures import with_key_rate, with_metals
 from kit.service import run
 from kit.sheets import all_times, changed, times
 from redis import Redis as Client
@@ -231,11 +232,13 @@ async def test_a_file_is_only_removed_if_its_answer_is_404(
         file.write_text(text)
     today = moscow_day(utc_now())
     bank.publish(sheet(date(2020, 4, 24)), sheet(today))
+    with_metals(bank, {today: {1: "11409,47"}})
+    with_key_rate(bank, {today: "16.50"})
     async with Service(settings, scheduled=False) as service:
         await service.refresher.ask_without_lease(date(2020, 4, 24))
     with pytest.raises(RatesvcError, match=r"^13 files were left .* /v1/series\.csv\?codes=AMD.* 503: .* not been"):
         await export(settings, site, as_json=False, demo=False)
-    assert capsys.readouterr().out.endswith(f"\n{site}: 16 written, 0 unchanged, 1 removed\n")
+    assert capsys.readouterr().out.endswith(f"\n{site}: 20 written, 0 unchanged, 1 removed\n")
     assert (site / "series/USD.csv").read_text() == old[site / "series/USD.csv"]
     assert not (site / "rates-next.json").exists()
     assert f'"effective_date":"{today}"' in (site / "rates.json").read_text()

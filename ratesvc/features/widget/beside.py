@@ -74,5 +74,5 @@ def _with(revision: Revision, value: Decimal | None, code: str) -> Revision:
 def lines(service: Service, view: View, days: Sequence[date]) -> list[list[Line | None]]:
     """The lines that a view switches on, each on these days. One that has nothing for any of them is left out."""
     lines = [item for feature in _features(service.settings.features) for item in feature.lines.items()]
-    found = [[line(service, day) for day in days] for switch, line in lines if getattr(view, switch)]
+    found = [[line(service, day) for day in days] for switch, line in lines if getattr(view, switch, False)]
     return [of_days for of_days in found if any(of_days)]

@@ -47,6 +47,13 @@ async def said(served: Served, path: str = "/v1/metals") -> Any:
     return status, json.loads(body)
 
 
+async def shown(served: Served) -> bytes:
+    """A widget with gold."""
+    status, _, body = await served.get("/widget?codes=USD,XAU&lang=ru")
+    assert status == 200
+    return body
+
+
 async def asks_again(served: Served) -> None:
     """The Bank is asked again, as the schedule would."""
     await served.service._ask_for(served.service.figures["metals"])  # noqa: SLF001 -- the job of the schedule
@@ -97,6 +104,7 @@ async def test_a_tenfold_price_waits_until_the_bank_repeats_it_on_another_day(
     for _ in range(3):
         await asks_again(served)
     assert (await said(served))[1]["prices"]["XAU"]["price"] == 11409.47
+    assert ">11\u202f409,47<" in (await shown(served)).decode().replace("\u00a0", "\u202f")
     check = served.service.health()["metals:figures"]
     assert (check["status"], absurd in check["output"]) == ("warn", True)
     clock.advance(days=1)
@@ -154,10 +162,10 @@ def broken(how: Callable[[bytes], bytes], bank: Bank) -> None:
     ],
 )
 async def test_a_broken_document_changes_nothing(served: Served, bank: Bank, how: Callable[[bytes], bytes]) -> None:
-    before = await said(served)
+    before = await said(served), await shown(served)
     broken(how, bank)
     await asks_again(served)
-    assert await said(served) == before
+    assert (await said(served), await shown(served)) == before
     assert served.service.figures["metals"].failure
 
 
@@ -181,6 +189,7 @@ async def test_two_replicas_hold_the_same_although_both_fetched_without_redis(
             await one.service.tick()
         assert [(await said(one))[1]["prices"]["XAU"]["price"] for one in (served, second)] == [11409.5, 11409.5]
         assert (await served.get("/v1/metals"))[2] == (await second.get("/v1/metals"))[2]
+        assert (await shown(served), b"409,50" in await shown(second)) == (await shown(second), True)
 
 
 async def test_a_replica_without_the_bank_has_what_redis_has(served: Served, bank: Bank, serve: Serve) -> None:
@@ -190,6 +199,7 @@ async def test_a_replica_without_the_bank_has_what_redis_has(served: Served, ban
         await second.ready()
         await second.service.tick()
         assert await said(second) == before
+        assert await shown(second) == await shown(served)
     over.set()
 
 
