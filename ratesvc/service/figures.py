@@ -77,7 +77,7 @@ class Figures:
         self.admit(await self.ask(client, since), now)
 
     def admit(self, given: Series, now: datetime) -> None:
-        """Take what is plausible of the Bank's answer."""
+        """Take what is plausible of the Bank's answer. What it no longer has stays: a short answer deletes nothing."""
         before = self.version
         for name, values in given.items():
             for day in sorted(values):

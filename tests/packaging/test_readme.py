@@ -101,7 +101,8 @@ async def test_the_examples_of_the_contract_are_the_answers_to_their_requests(de
     compared = 0
     for one in openapi_json.operations(Site(HERE), date(2022, 11, 18)):
         for media, content in one["responses"][200]["content"].items():
-            if "example" in content and "Service" not in one["tags"] and media in EXAMPLES:
+            is_recorded = "metals" not in one["path"]
+            if "example" in content and "Service" not in one["tags"] and media in EXAMPLES and is_recorded:
                 target = one["x-example"].removeprefix(HERE)
                 body = (await demo.get(target))[2]
                 answer = json.loads(body) if media == "application/json" else body.decode()

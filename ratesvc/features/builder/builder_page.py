@@ -59,10 +59,7 @@ def builder(
 ) -> str:
     """The page in `words`, about a widget in the language of `choice`, with this `table`."""
     prices = {code: f"{words.say(price.name)}, {words.say(price.unit)}" for code, price in offered.prices.items()}
-    others = [
-        *sorted({*offered.codes} - {*choice.view.codes}),
-        *(code for code in prices if code not in choice.view.codes),
-    ]
+    others = [code for code in (*sorted(offered.codes), *prices) if code not in choice.view.codes]
     names = ("Name", "Today", "Tomorrow", "Change", "Change, %")
     is_same = choice.language.primary == words.primary
     of_page = {"lang": choice.language.tag} | _ui(choice, words)
@@ -123,7 +120,8 @@ def _sentence(choice: Choice, table: Table) -> list[str]:
     """The words before and after a rate in a sentence."""
     unit, quote = table.rows[0].unit, choice.view.codes[0]
     count = unit.partition("\u00a0")[0] if "\u00a0" in unit else "1"
-    return choice.language.say(SENTENCE, unit=f"{count}\u00a0{quote}", rate="\0").split("\0")
+    unit = unit if table.rows[0].ours else f"{count}\u00a0{quote}"
+    return choice.language.say(SENTENCE, unit=unit, rate="\0").split("\0")
 
 
 def _languages(chosen: Language) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -66,8 +65,10 @@ async def _ask_for_figures(service: Service) -> None:
     now = service.clock()
     for figures in service.figures.values() if not service.demo else ():
         if figures.is_stale(service.history.calendar, moscow_day(now)):
-            with suppress(FetchFailed):  # the answer says that it is stale, or why there is none
+            try:
                 await figures.fetch(service.client, now)
+            except FetchFailed as failure:  # an old figure says that it is stale, and without one there is no file
+                service.telemetry.figures_failed(figures.name, failure)
     await service.tick()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime
 from functools import partial
 from itertools import takewhile
@@ -87,9 +88,10 @@ def _line(service: Service, day: date) -> Line | None:
     return Line("Key rate", rate, last[0] if is_stale else since, is_stale)
 
 
-FEATURE = Feature(
-    "keyrate",
-    routes,
-    exports=lambda _: (("/v1/key-rate", "key-rate.json"), ("/v1/key-rate/changes", "key-rate-changes.json")),
-    lines={"key_rate": _line},
-)
+def _exports(service: Service) -> Iterator[tuple[str, str]]:
+    if service.figures["keyrate"].columns:
+        yield "/v1/key-rate", "key-rate.json"
+        yield "/v1/key-rate/changes", "key-rate-changes.json"
+
+
+FEATURE = Feature("keyrate", routes, exports=_exports, lines={"key_rate": _line})

@@ -117,7 +117,7 @@ async def _csv(service: Service, figures: Figures, request: web.Request) -> Answ
 
 
 def _exports(service: Service) -> Iterator[tuple[str, str]]:
-    if service.figures["metals"].columns or not service.demo:
+    if service.figures["metals"].columns:
         yield "/v1/metals", "metals.json"
         yield CSV, "metals.csv"
 
