@@ -84,7 +84,7 @@ def test_a_service_is_given_its_time_and_its_chance() -> None:
     assert {name for name, tree in TREES.items() if "utc_now" in names(tree)} == {"commands/running", "service/app"}
     # Date headers and the durations of requests; the name of a damaged folder; a client, which is no service.
     assert importers("time") == {"web/responses", "storage/embedded", "features/events/watch"}
-    assert importers("random", "secrets", "uuid") == {"service/app", "service/schedule"}
+    assert importers("random", "secrets", "uuid") == {"service/app"}
     made = {(name, called) for name in FILES for called, _ in calls(TREES[name]) if called.endswith("Random")}
     assert made == {("service/app", "SystemRandom")}
     assert {name for name, tree in TREES.items() if "urandom" in names(tree)} == set()

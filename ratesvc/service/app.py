@@ -26,7 +26,7 @@ from ratesvc.service.figures import Figures
 from ratesvc.service.health import Check
 from ratesvc.service.publication import Publication
 from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import BACKFILL_AGAIN_S, SOON_S, Schedule, next_poll_s
+from ratesvc.service.schedule import AGAIN_S, HEARTBEAT_S, SOON_S, Schedule, next_poll_s
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry
 from ratesvc.storage.embedded import Engine
@@ -105,15 +105,10 @@ class Service:
         tell = self.telemetry.held_back
         self.refresher = Refresher(self.client, self.store, self.history, clock, tell, scheduled=scheduled)
         self._backfill = Backfill(self.refresher, cbr.backfill_gap_seconds)
-        self.schedule = Schedule(
-            poll=self.poll,
-            tick=self.tick,
-            backfill=self._fill_gaps,
-            clock_jumped=self._clock_jumped,
-            died=self.telemetry.task_died,
-            wall=wall,
-            chance=chance,
-        )
+        self.schedule = Schedule(self._clock_jumped, self.telemetry.task_died, wall)
+        self.schedule.add("tick", self.tick)
+        self.schedule.add("poll", self.poll)
+        self.schedule.add("backfill", self._fill_gaps, waits=True)
 
     async def __aenter__(self) -> Self:
         """Open everything, downward first, and serve the stored sheets. Neither Redis nor the Bank needs to answer."""
@@ -144,10 +139,10 @@ class Service:
         """32 hexadecimal digits that no other call gives."""
         return self._chance.randbytes(16).hex()
 
-    # What happens by itself
+    # The jobs, each of which returns the seconds until its next run
 
-    async def poll(self) -> None:
-        """Ask for the newest sheet and for corrections. Then plan the next poll, and a backfill."""
+    async def poll(self) -> float:
+        """Ask for the newest sheet and for corrections. Want a backfill if days are missing."""
         async with self._refreshing:
             # First store what an earlier poll kept in memory, and read what other replicas have stored.
             await self.tick()
@@ -155,19 +150,22 @@ class Service:
         if not self.demo:
             await self._clock_check.check(has_polled=cycle.outcome != "skipped")
         now, failures = self.clock(), self.telemetry.failures
-        self.schedule.poll_in(next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures))
         if self.history.needs_backfill(now):
             # A neighbour that polls may hold all of history, and writes it to an empty Redis within a beat.
             is_beside = cycle.outcome == "skipped" and self.history.coverage is None
-            self.schedule.backfill_in(SOON_S if is_beside else 0)
+            self.schedule.want("backfill", SOON_S if is_beside else 0)
+        # Up to a tenth later, so that the replicas of a fleet do not ask at the same moment.
+        jitter = self._chance.uniform(1, 1.1)
+        return jitter * next_poll_s(self.history, now, self.settings.poll_seconds, cycle, failures)
 
-    async def tick(self) -> None:
+    async def tick(self) -> float:
         """Publish again if the clock has changed the answers, and keep memory and Redis in sync."""
         self.publish()
         if current := self.current_snapshot():
             self.telemetry.lateness(current)
         await self._compare()
         await self._take_over()
+        return HEARTBEAT_S
 
     async def _take_over(self) -> None:
         """Poll at once if the replica that polled has gone."""
@@ -175,7 +173,7 @@ class Service:
         if self.scheduled and cycle and cycle.outcome == "skipped" and not self._refreshing.locked():
             with contextlib.suppress(StoreUnavailable):
                 if await self.store.poll_lease.take():
-                    self.schedule.poll_in(0)
+                    self.schedule.run_in("poll", 0)
                 elif self.telemetry.last_attempt and self.clock() - self.telemetry.last_attempt > LONGEST_POLL:
                     # After a failed poll the other replica would have released the lease.
                     self.telemetry.failures = 0
@@ -193,7 +191,7 @@ class Service:
         return self.figures[figures.name]
 
     async def _ask_for(self, figures: Figures) -> float:
-        """Ask for a feature's figures if this replica polls. Returns the seconds until the next time."""
+        """Ask for a feature's figures if this replica polls."""
         async with self._refreshing:
             pass  # a poll that runs comes first, and takes the lease
         if not (self.store.poll_lease.held or self.telemetry.trouble):
@@ -204,7 +202,7 @@ class Service:
         except FetchFailed as failure:
             figures.failure = failure
             self.telemetry.figures_failed(figures.name, failure)
-            return BACKFILL_AGAIN_S
+            return AGAIN_S
         await self._compare()
         self.publish()
         return figures.pause_s(self.history.calendar, figures.newest, self.clock())
@@ -217,8 +215,8 @@ class Service:
         except Exception as error:  # noqa: BLE001 -- a bug in it must end neither a start nor a poll
             self.telemetry.task_died("tick", error)
 
-    async def _fill_gaps(self) -> None:
-        """Fetch the missing part of history. After a failure, plan the next run."""
+    async def _fill_gaps(self) -> float | None:
+        """Fetch the missing part of history. It runs again after a failure, or when somebody wants it."""
 
         async def on_step(progress: Progress) -> None:
             self.telemetry.backfilling(progress)
@@ -229,10 +227,11 @@ class Service:
                 missing = len(self.history.days_to_backfill(self.clock()))
                 self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
         except NotOurTurn:
-            self.schedule.backfill_in(SOON_S)
+            return SOON_S
         except RatesvcError as failure:
             self.telemetry.backfill_failed(failure)
-            self.schedule.backfill_in(SOON_S if isinstance(failure, StoreUnavailable) else BACKFILL_AGAIN_S)
+            return SOON_S if isinstance(failure, StoreUnavailable) else AGAIN_S
+        return None
 
     def _clock_jumped(self, seconds: float) -> None:
         self.telemetry.log.warning("clock_jumped", seconds=round(seconds))
@@ -259,7 +258,7 @@ class Service:
         self.publish()
         if any(revision.is_withdrawal for revision in new):
             # The Bank says whether the day has another sheet.
-            self.schedule.backfill_in(0)
+            self.schedule.want("backfill")
 
     def publish(self) -> None:
         """Replace the current publication, unless its answers are still right."""
@@ -323,7 +322,7 @@ class Service:
     def health(self) -> dict[str, Check]:
         """The checks of application/health+json."""
         telemetry = self.telemetry
-        silent_s = self.schedule.silent_s if self.scheduled else 0.0
+        silent_s = asyncio.get_running_loop().time() - self.schedule.beat_at if self.scheduled else 0.0
         missing = self.history.days_to_backfill(self.clock()) if self.history.coverage else []
         today, figures = moscow_day(self.clock()), {} if self.demo else self.figures
         return {
@@ -331,7 +330,7 @@ class Service:
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures, telemetry.last_failed),
             "cbr:mirrors": health.mirrors(self.client.mirrors),
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
-            "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt),
+            "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt, self.schedule.jobs.values()),
             "history:coverage": health.history(self.history.coverage, missing, self.backfilling),
             "quarantine:count": health.quarantine(self.quarantine.count),
             "clock:skew": health.clock(self.clock_skew_s, is_wrong=self._clock_check.is_wrong),

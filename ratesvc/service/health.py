@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -13,6 +13,7 @@ from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import StoreUnavailable
 from ratesvc.service.backfill import Progress
 from ratesvc.service.refresh import Cycle
+from ratesvc.service.schedule import Job
 
 Check = dict[str, Any]
 
@@ -92,12 +93,15 @@ def redis(engine: str, trouble: StoreUnavailable | None) -> Check:
     return {"status": "pass", "observedValue": engine}
 
 
-def scheduler(silent_s: float, last_run: datetime | None) -> Check:
-    """Whether the schedule runs; `silent_s` are the seconds since the heartbeat."""
-    observed = last_run.isoformat() if last_run else None
+def scheduler(silent_s: float, last_run: datetime | None, jobs: Iterable[Job] = ()) -> Check:
+    """Whether the schedule runs, and what runs next; `silent_s` are the seconds since the heartbeat."""
+    due = sorted((job.due.isoformat(timespec="seconds"), job.name) for job in jobs if job.due and not job.task)
+    check: Check = {"status": "pass", "observedValue": last_run.isoformat() if last_run else None}
+    if due:
+        check["next"] = {name: moment for moment, name in due}
     if silent_s > LONGEST_SILENCE_S:
-        return {"status": "fail", "observedValue": observed, "output": f"no heartbeat for {silent_s:.0f} s"}
-    return {"status": "pass", "observedValue": observed}
+        check |= {"status": "fail", "output": f"no heartbeat for {silent_s:.0f} s"}
+    return check
 
 
 def history(coverage: Coverage | None, missing: Sequence[date], progress: Progress | None) -> Check:

@@ -1,4 +1,4 @@
-"""The schedule: when polls, backfills and the heartbeat run. It follows jumps of the clock, and restarts dead tasks."""
+"""The schedule: which jobs run when, by APScheduler. It follows jumps of the clock, and replaces a dead scheduler."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
-from random import Random
 from typing import Any
 
+from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.date import DateTrigger
+from apscheduler.triggers.base import BaseTrigger
 
 from ratesvc.bank.admission import Decision
 from ratesvc.domain.history import History
-from ratesvc.domain.workdays import LONG_AGO, MOSCOW, WorkCalendar
+from ratesvc.domain.workdays import MOSCOW, WorkCalendar
 from ratesvc.service.refresh import Cycle
 from ratesvc.storage.redis import cancel
 
@@ -27,14 +27,15 @@ LONGEST_FIRST_SHEET_RETRY_S = 60.0
 
 HEARTBEAT_S = 1.5
 """Another replica serves a new sheet so long after it was stored, at most."""
+MOST_SILENT_BEATS = 3
+"""A scheduler that has begun nothing for so long is dead, because a tick is due at each beat."""
 CLOCK_JUMP_S = 2.0
-LATE = timedelta(seconds=2)
-"""The scheduler has lost a poll that has not begun so long after its time."""
-RESTART_S = 1.0
-BACKFILL_AGAIN_S = 600.0
+AGAIN_S = 600.0
+"""A job that has failed runs again so long after."""
 SOON_S = 5.0
 
-Job = Callable[[], Coroutine[Any, Any, None]]
+Work = Callable[[], Coroutine[Any, Any, float | None]]
+"""A run of a job. It returns the seconds until the next one; None: it waits until somebody wants it."""
 
 
 def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: Cycle, failures: int) -> float:
@@ -67,136 +68,119 @@ def _pace_s(calendar: WorkCalendar, newest: date | None, now: datetime, cycle: C
     return min(pace, WINDOW_PACE_S) if is_unconfirmed else pace
 
 
-@dataclass(slots=True, eq=False)
-class Schedule:
-    """Runs these jobs from `start` to `stop`.
+@dataclass(eq=False)
+class Job(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
+    """Work that is repeated, and the trigger that tells APScheduler when: in the window, after a pause, as a retry."""
 
-    `poll` and `backfill` plan their next runs themselves. `tick` follows the clock and compares memory with Redis, at
-    every beat. `clock_jumped` gets the seconds; `died` gets the name of a task that will be started again, and its
-    error. `wall` gives UTC, and never stands still.
+    name: str
+    work: Work
+    due: datetime | None = None
+    """When it runs next, by the wall clock. This time has passed while it runs, and if it was lost."""
+    task: asyncio.Task[float | None] | None = None
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        """APScheduler asks at the start of a run, too, when nobody knows how it ends."""
+        return now + timedelta(seconds=AGAIN_S) if previous_fire_time else self.due
+
+
+@dataclass(eq=False)
+class Schedule:
+    """Runs jobs by their names from `start` to `stop`, one run of each at a time. One is the `tick` of each heartbeat.
+
+    `clock_jumped` gets the seconds; `died` gets the name of what has ended and runs again, and its error. `wall` gives
+    UTC, and never stands still.
     """
 
-    poll: Job
-    tick: Job
-    backfill: Job
     clock_jumped: Callable[[float], None]
     died: Callable[[str, BaseException | str], None]
     wall: Callable[[], datetime]
-    chance: Random
-    next_poll_at: datetime = field(init=False, default=LONG_AGO)
-    """When the next poll is due, by the wall clock. This time has passed while a poll runs, and if a poll was lost."""
+    jobs: dict[str, Job] = field(init=False, default_factory=dict)
+    beat_at: float = field(init=False, default=0.0)
+    """When the last heartbeat was, by the loop's clock."""
     lag_s: float = field(init=False, default=0.0)
-    """How late the last heartbeat was: so long something kept the event loop busy."""
-    _tasks: dict[str, asyncio.Task[None]] = field(init=False, default_factory=dict)
-    """What runs, by its name."""
-    _wishes_backfill: bool = field(init=False, default=False)
-    """Whether a backfill was due while one ran. It may have found no sheet that has come since."""
-    _scheduler: AsyncIOScheduler = field(init=False, default_factory=lambda: AsyncIOScheduler(timezone=MOSCOW))
-    _open: bool = field(init=False, default=False)
-    _beat_at: float = field(init=False, default=0.0)
+    """How late it was: so long something kept the event loop busy."""
+    _scheduler: AsyncIOScheduler | None = field(init=False, default=None)
+    _silent_beats: int = field(init=False, default=0)
 
     def start(self) -> None:
-        """Poll at once, then as `poll_in` says."""
-        self._open = True
-        self._beat_at = asyncio.get_running_loop().time()
-        self.next_poll_at = self.wall()
-        self._scheduler.start()
-        # Not by APScheduler: if the start fails at once, it would complain that its job was cancelled.
-        self._start("poll", self.poll)
-        self._start("heartbeat", self._heartbeat)
+        """Begin the jobs that are due."""
+        self.beat_at = asyncio.get_running_loop().time()
+        self.add("heartbeat", self._heartbeat)
+        self._start_scheduler()
 
     async def stop(self) -> None:
         """Cancel what runs, and start nothing more. A second call does nothing."""
-        self._open = False
-        if self._scheduler.running:
+        self._end_scheduler()
+        await cancel([job.task for job in self.jobs.values() if job.task])
+
+    def add(self, name: str, work: Work, *, waits: bool = False) -> None:
+        """Run a job now, unless it `waits` until somebody wants it; then whenever it says."""
+        self.jobs[name] = Job(name, work)
+        self.run_in(name, None if waits else 0)
+
+    def run_in(self, name: str, seconds: float | None) -> None:
+        """Plan the next run of a job in place of the one that is planned."""
+        job = self.jobs[name]
+        job.due = None if seconds is None else self.wall() + timedelta(seconds=seconds)
+        self._tell(job)
+
+    def want(self, name: str, seconds: float = 0) -> None:
+        """Run a job once more, after the run that goes on. One that is planned, perhaps as a retry, comes no sooner."""
+        job = self.jobs[name]
+        if job.task:
+            job.task.add_done_callback(lambda _: self.want(name))
+        elif job.due is None:
+            self.run_in(name, seconds)
+
+    def _start_scheduler(self) -> None:
+        # It calls `_begin` in this thread. A task of its own would complain about its end when the service stops.
+        self._scheduler = AsyncIOScheduler(timezone=MOSCOW, executors={"default": DebugExecutor()})
+        for job in self.jobs.values():
+            self._tell(job)
+        self._scheduler.start()
+
+    def _end_scheduler(self) -> None:
+        if self._scheduler and self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        await cancel(tuple(self._tasks.values()))
+        self._scheduler = None
 
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the last heartbeat."""
-        return asyncio.get_running_loop().time() - self._beat_at
+    def _tell(self, job: Job) -> None:
+        """Let the scheduler ask again when the job is due."""
+        if self._scheduler:
+            options = {"id": job.name, "replace_existing": True, "misfire_grace_time": None}
+            self._scheduler.add_job(self._begin, job, [job], **options)
 
-    def poll_in(self, seconds: float) -> None:
-        """Plan the next poll in place of the one that is planned.
+    def _begin(self, job: Job) -> None:
+        self._silent_beats = 0
+        if self._scheduler and not job.task:
+            job.task = asyncio.create_task(job.work(), name=job.name)
+            job.task.add_done_callback(partial(self._ended, job))
 
-        It comes up to a tenth later, so that the replicas of a fleet do not ask at the same moment.
-        """
-        if self._open:
-            seconds *= self.chance.uniform(1, 1.1)
-            self.next_poll_at = self.wall() + timedelta(seconds=seconds)
-            self._run_at(self.next_poll_at, "poll", self.poll)
-
-    def backfill_in(self, seconds: float) -> None:
-        """Plan a backfill, unless one is planned: polls do not hurry a backfill that has failed."""
-        if self._open and self._scheduler.get_job("backfill") is None:
-            self._run_at(self.wall() + timedelta(seconds=seconds), "backfill", self.backfill)
-
-    def add(self, name: str, job: Callable[[], Coroutine[Any, Any, float]]) -> None:
-        """Run a job now, and then whenever it says: it returns the seconds until its next run."""
-
-        async def run() -> None:
-            seconds = BACKFILL_AGAIN_S
-            try:
-                seconds = await job()
-            finally:
-                if self._open:
-                    self._run_at(self.wall() + timedelta(seconds=seconds), name, run)
-
-        if self._open:
-            self._start(name, run)
-
-    def _run_at(self, when: datetime, name: str, job: Job) -> None:
-        async def begin() -> None:
-            # APScheduler runs plain functions in a thread. This only starts a task of ours, which ends with us.
-            self._start(name, job)
-
-        trigger = DateTrigger(when, MOSCOW)
-        self._scheduler.add_job(begin, trigger, id=name, replace_existing=True, misfire_grace_time=None)
-
-    def _start(self, name: str, job: Job) -> None:
-        """Start a job unless it runs: after a pause of the process both APScheduler and the heartbeat begin a poll."""
-        if self._open and name not in self._tasks:
-            task = self._tasks[name] = asyncio.create_task(job(), name=name)
-            task.add_done_callback(partial(self._ended, name))
-        elif name == "backfill":
-            self._wishes_backfill = True
-
-    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
-        """Start a job again that has failed. The heartbeat does it for a poll, and for its tick."""
-        del self._tasks[name]
-        error = "was cancelled" if task.cancelled() else task.exception()
-        if self._open and error:
-            self.died(name, error)
-            if name == "backfill":
-                self.backfill_in(BACKFILL_AGAIN_S)
-            elif name == "heartbeat":
-                asyncio.get_running_loop().call_later(RESTART_S, self._start, name, self._heartbeat)
-        if name == "backfill" and self._wishes_backfill:
-            self._wishes_backfill = False
-            self.backfill_in(0)
+    def _ended(self, job: Job, task: asyncio.Task[float | None]) -> None:
+        job.task, error = None, "was cancelled" if task.cancelled() else task.exception()
+        if self._scheduler and error:
+            self.died(job.name, error)
+        self.run_in(job.name, AGAIN_S if error else task.result())
 
     async def _heartbeat(self) -> None:
-        """Compare the wall clock with the monotonic one, and memory with Redis."""
+        """Compare the wall clock with the monotonic one, and look whether the scheduler begins the jobs."""
         loop = asyncio.get_running_loop()
         last_wall, last_now = self.wall(), loop.time()
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             wall, now = self.wall(), loop.time()
-            self._beat_at, self.lag_s = now, max(0.0, now - last_now - HEARTBEAT_S)
+            self.beat_at, self.lag_s = now, max(0.0, now - last_now - HEARTBEAT_S)
             jump = (wall - last_wall).total_seconds() - (now - last_now)
+            last_wall, last_now = wall, now
             if abs(jump) > CLOCK_JUMP_S:
                 self.clock_jumped(jump)
-                self.poll_in(0)
-                # Other jobs were planned by the clock as it was.
-                for job in self._scheduler.get_jobs():
-                    if job.id != "poll":
-                        job.modify(next_run_time=wall + timedelta(seconds=SOON_S))
-            # After a pause of the process the heartbeat may wake before the scheduler, which then needs one more beat.
-            has_paused = self.lag_s > CLOCK_JUMP_S
-            if "poll" not in self._tasks and self.next_poll_at + LATE < wall and not has_paused:
-                self.died("poll", "was not scheduled any more")
-                self._start("poll", self.poll)
-            # Not awaited: with a slow Redis it may take longer than the silence that health allows.
-            self._start("tick", self.tick)
-            last_wall, last_now = wall, now
+                for job in self.jobs.values():
+                    if job.due:  # by the clock as it was
+                        self.run_in(job.name, 0)
+            # If Redis is slow, a tick takes longer than a beat.
+            self._silent_beats = 0 if self.jobs["tick"].task else self._silent_beats + 1
+            is_silent = self._silent_beats >= MOST_SILENT_BEATS
+            if self._scheduler and (is_silent or not all(map(self._scheduler.get_job, self.jobs))):
+                self.died("scheduler", "has ended or lost a job")
+                self._end_scheduler()
+                self._start_scheduler()

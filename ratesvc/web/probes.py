@@ -70,7 +70,7 @@ def gauges(service: Service) -> Iterator[Reading]:
     yield "quarantine_documents", "Documents that wait for a person.", service.quarantine.count
     yield "refresh_last_attempt_timestamp_seconds", "The last refresh.", _stamp(telemetry.last_attempt)
     yield "refresh_last_success_timestamp_seconds", "The last that worked.", _stamp(telemetry.last_success)
-    yield "refresh_next_timestamp_seconds", "When the next one is due.", _stamp(service.schedule.next_poll_at)
+    yield "refresh_next_timestamp_seconds", "When the next one is due.", _stamp(service.schedule.jobs["poll"].due)
     yield "publications_missed", "Sheets that are overdue.", snapshot.publications_missed if snapshot else 0
     yield "sheets_taken_back", "Held sheets that the Bank no longer has.", len(service.refresher.taken_back)
     yield "stale", "Whether today's own sheet is missing.", snapshot.stale if snapshot else 0

@@ -120,9 +120,7 @@ class Happenings(RuleBasedStateMachine):
 
     async def is_right(self) -> bool:
         # The time of a backfill that failed does not come here either.
-        scheduler = self.served.service.schedule._scheduler  # noqa: SLF001 -- nobody else knows when
-        if scheduler.get_job("backfill"):
-            scheduler.remove_job("backfill")
+        self.served.service.schedule.run_in("backfill", None)
         await self.served.service.poll()
         status, _, body = await self.served.get(f"/v1/rates/{self.newest.effective_date}")
         rows = json.loads(body, parse_float=Decimal, parse_int=int).get("rates", {})

@@ -425,6 +425,7 @@ async def test_a_replica_beside_one_at_work_waits_for_its_history(
 ) -> None:
     """Redis lost the history. The new replica asked for 34 years, a moment before its neighbour wrote them again."""
     monkeypatch.setattr("ratesvc.service.app.SOON_S", 50.0)
+    monkeypatch.setattr("ratesvc.service.app.HEARTBEAT_S", 3600.0)
     monkeypatch.setattr("ratesvc.service.schedule.HEARTBEAT_S", 3600.0)
     async with serve() as one:
         await one.filled()
@@ -433,11 +434,8 @@ async def test_a_replica_beside_one_at_work_waits_for_its_history(
         await one.service.store.connection.client.delete(*keys)
         async with serve() as two:
             await two.ready()
-            scheduler = two.service.schedule._scheduler  # noqa: SLF001 -- nobody else knows
-            await eventually(lambda: scheduler.get_job("backfill"))
-            planned = scheduler.get_job("backfill")
-            assert planned
-            assert planned.next_run_time > utc_now() + timedelta(seconds=10)
+            planned = two.service.schedule.jobs["backfill"]
+            await eventually(lambda: planned.due and planned.due > utc_now() + timedelta(seconds=10))
             for each in (one, two):
                 await each.service.tick()
             assert two.service.history.coverage
@@ -469,11 +467,10 @@ async def test_a_backfill_that_fails_is_tried_again_later(
 
     monkeypatch.setattr(Backfill, "run", failing)
     async with serve() as running:
-        jobs = running.service.schedule._scheduler.get_job  # noqa: SLF001 -- nobody else knows when
 
         def wait_s(name: str) -> float:
-            job = jobs(name)
-            return (job.next_run_time - datetime.now(UTC)) / timedelta(seconds=1) if job else 0.0
+            due = running.service.schedule.jobs[name].due
+            return (due - datetime.now(UTC)) / timedelta(seconds=1) if due else 0.0
 
         await eventually(lambda: again_s - 20 < wait_s("backfill") <= again_s)
         assert wait_s("poll") > 3540

@@ -26,7 +26,6 @@ from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
 from ratesvc.service.health import LONGEST_SILENCE_S, Check
 from ratesvc.service.refresh import Cycle
-from ratesvc.service.schedule import Schedule
 
 ROWS = (Quote("USD", "840", "R01235", 1, Decimal(75), "USD"),)
 IN_FORCE, ANNOUNCED = Revision(Sheet(FRIDAY, ROWS), 1, NOON), Revision(Sheet(SATURDAY, ROWS), 1, NOON)
@@ -84,7 +83,7 @@ def test_each_check_says_what_it_observed_and_what_is_wrong() -> None:
     golden("health.txt", "".join(f"# {why}\n{lines}\n" for why, lines in shown.items()))
 
 
-async def test_health_has_nine_checks(served: Served, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_health_has_nine_checks(served: Served, clock: Clock) -> None:
     """Each with what it observed, on lines that people can read. A check that warns does not fail."""
     status, _, body = await served.get("/health")
     assert body.decode() == json.dumps(json.loads(body), indent=1, ensure_ascii=False) + "\n"
@@ -106,7 +105,7 @@ async def test_health_has_nine_checks(served: Served, clock: Clock, monkeypatch:
     checks = served.service.health()
     assert (checks["quarantine:count"]["status"], checks["quarantine:count"]["observedValue"]) == ("warn", 2)
     assert checks["calendar:coverage"]["status"] == "warn"
-    monkeypatch.setattr(Schedule, "silent_s", LONGEST_SILENCE_S + 1)
+    served.service.schedule.beat_at -= LONGEST_SILENCE_S + 1
     assert served.service.health()["scheduler:lastRun"]["status"] == "fail"
 
 

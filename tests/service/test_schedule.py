@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import date, datetime, timedelta
-from random import SystemRandom
 
 import pytest
 from aiohttp import web
@@ -25,7 +24,6 @@ from ratesvc.service.refresh import Cycle
 from ratesvc.service.schedule import Schedule, next_poll_s
 from ratesvc.storage.redis import cancel
 
-CHANCE = SystemRandom()
 NEXT = "ratesvc_refresh_next_timestamp_seconds"
 DAY_S = 86_400
 
@@ -48,19 +46,18 @@ async def test_a_metric_shows_the_next_refresh_also_during_a_poll(bank: Bank, se
         for_ever.set()
         await served.ready()
         delays = set[float]()
-        for _ in range(9):
-            await served.service.poll()
-            delays.add(served.service.schedule.next_poll_at.timestamp())
-        assert begun + DAY_S <= min(delays) <= max(delays) <= time.time() + 1.1 * DAY_S
+        await eventually(lambda: served.service.schedule.jobs["poll"].task is None)
+        assert begun + DAY_S <= float((await served.samples())[NEXT]) <= time.time() + 1.1 * DAY_S
+        delays |= {await served.service.poll() for _ in range(9)}
+        assert DAY_S <= min(delays) <= max(delays) <= 1.1 * DAY_S
         assert max(delays) - min(delays) > 0.01 * DAY_S, "the replicas of a fleet ask at the same moment"
-        assert float((await served.samples())[NEXT]) in delays
 
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A heartbeat and a tick come at every turn of the loop, a dead task starts again at once."""
-    for name, seconds in (("HEARTBEAT_S", 0.001), ("RESTART_S", 0.01)):
-        monkeypatch.setattr(f"ratesvc.service.schedule.{name}", seconds)
+    """A heartbeat and a tick come all the time, what has failed runs again at once."""
+    for name, seconds in (("schedule.HEARTBEAT_S", 0.05), ("app.HEARTBEAT_S", 0.01), ("schedule.AGAIN_S", 0.01)):
+        monkeypatch.setattr(f"ratesvc.service.{name}", seconds)
 
 
 @pytest.mark.usefixtures("hurried")
@@ -68,17 +65,18 @@ async def test_a_heartbeat_says_how_long_the_loop_was_blocked(served: Served) ->
     """While it is blocked nothing answers; the metric shows it afterwards."""
     lags: list[float] = []
 
-    async def noting() -> None:
+    async def noting() -> float:
         lags.append(served.service.schedule.lag_s)
+        return 0.01
 
-    served.service.schedule.tick = noting
+    served.service.schedule.jobs["tick"].work = noting
     await eventually(lambda: lags)
     block(0.2)
     await eventually(lambda: max(lags) > 0.1)
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_a_task_that_ends_is_started_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_that_fails_runs_again(served: Served) -> None:
     """After an unforeseen error or a cancellation. It is counted and logged."""
     polls = list[int]()
 
@@ -89,14 +87,12 @@ async def test_a_task_that_ends_is_started_again(served: Served, monkeypatch: py
     with capture_logs() as logged:
         task = next(task for task in asyncio.all_tasks() if task.get_name() == "heartbeat")
         await cancel([task])
-        monkeypatch.setattr("ratesvc.service.schedule.LATE", timedelta(0))
-        served.service.schedule.poll = broken
-        served.service.schedule.poll_in(0)
-        await eventually(lambda: len(polls) > 1)
+        served.service.schedule.jobs["poll"].work = broken
+        served.service.schedule.run_in("poll", 0)
+        await eventually(lambda: len(polls) > 1 and served.service.schedule.jobs["heartbeat"].task is not None)
     assert (await served.samples())['ratesvc_task_restarts_total{task="heartbeat"}'] == "1.0"
     died = [(line["task"], line["error"]) for line in logged if line["event"] == "task_died"]
-    lost = ("poll", "was not scheduled any more")
-    assert died == [("heartbeat", "was cancelled"), ("poll", "ZeroDivisionError()"), lost]
+    assert died == [("heartbeat", "was cancelled"), ("poll", "ZeroDivisionError()")]
 
 
 @pytest.mark.usefixtures("hurried")
@@ -105,9 +101,7 @@ async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkey
     """Back and forward, as after a sleep. The Bank is asked at once; until it answers, no skew is known."""
     skew_s = served.service.clock_skew_s
     polls: list[float] = []
-    monkeypatch.setattr("ratesvc.service.schedule.LATE", timedelta(days=1))
-    monkeypatch.setattr(Schedule, "poll_in", lambda _, seconds: polls.append(seconds))
-    served.service.schedule._scheduler.remove_all_jobs()  # noqa: SLF001 -- a feature's question would tell the Bank's time
+    monkeypatch.setattr(Schedule, "run_in", lambda _, name, seconds: polls.append(seconds) if name == "poll" else None)
     with capture_logs() as logged:
         served.service.schedule.wall = lambda: utc_now() + timedelta(hours=hours)
         await eventually(lambda: polls)
@@ -116,7 +110,7 @@ async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkey
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_long_polls_and_ticks_are_waited_for(served: Served, bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_polls_and_ticks_are_waited_for(served: Served, bank: Bank) -> None:
     """The Bank and Redis may be slow. One of each runs meanwhile, no task is called dead, and the heartbeat goes on."""
     schedule, beats, over = served.service.schedule, set[float](), asyncio.Event()
     ticks: list[int] = []
@@ -125,23 +119,21 @@ async def test_long_polls_and_ticks_are_waited_for(served: Served, bank: Bank, m
         await over.wait()
         return await bank.honest(request)
 
-    async def slow() -> None:
+    async def slow() -> float:
         ticks.append(1)
         await over.wait()
+        return 0.01
 
     def has_beaten() -> bool:
-        beats.add(schedule._beat_at)  # noqa: SLF001 -- nothing else tells
+        beats.add(schedule.beat_at)
         return len(beats) > 5
 
-    bank.misbehave, schedule.tick, asked = hang, slow, len(bank.asked)
-    schedule.poll_in(0)
-    await eventually(lambda: len(bank.asked) > asked)
-    # Now, because the scheduler takes a moment until it begins a poll.
-    monkeypatch.setattr("ratesvc.service.schedule.LATE", timedelta(0))
-    # As after a pause of the whole process: the heartbeat has begun a poll, and so does the scheduler.
-    schedule.poll_in(0)
+    bank.misbehave, schedule.jobs["tick"].work, asked = hang, slow, len(bank.asked)
+    schedule.run_in("poll", 0)
+    await eventually(lambda: len(bank.asked) > asked and ticks)
+    schedule.run_in("poll", 0)
+    beats.clear()
     await eventually(has_beaten)
-    await eventually(lambda: schedule._scheduler.get_job("poll") is None)  # noqa: SLF001 -- nobody else knows
     told, polls = await served.samples(), [task for task in asyncio.all_tasks() if task.get_name() == "poll"]
     over.set()
     assert ("ratesvc_task_restarts_total" in str(told), ticks, len(polls)) == (False, [1], 1)
@@ -189,22 +181,18 @@ async def test_a_backfill_that_is_due_while_one_runs_runs_after_it() -> None:
         begun.set()
         await over.wait()
 
-    async def nothing() -> None:
-        pass
-
     begun = asyncio.Event()
-    schedule = Schedule(
-        poll=nothing, tick=nothing, backfill=backfill, clock_jumped=print, died=print, wall=utc_now, chance=CHANCE
-    )
+    schedule = Schedule(clock_jumped=print, died=print, wall=utc_now)
+    schedule.add("tick", asyncio.Event().wait)
+    schedule.add("backfill", backfill, waits=True)
     schedule.start()
     try:
-        schedule.backfill_in(0)
+        schedule.want("backfill")
         await begun.wait()
         for _ in range(2):
-            schedule.backfill_in(0)
-            await eventually(lambda: schedule._scheduler.get_job("backfill") is None)  # noqa: SLF001 -- nobody else knows
+            schedule.want("backfill")
         over.set()
-        await eventually(lambda: len(runs) == 2 and not schedule._tasks.get("backfill"))  # noqa: SLF001 -- as above
+        await eventually(lambda: len(runs) == 2 and schedule.jobs["backfill"].due is None)
     finally:
         await schedule.stop()
     assert len(runs) == 2

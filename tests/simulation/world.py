@@ -28,6 +28,7 @@ import structlog
 
 import ratesvc.commands.running
 import ratesvc.features.events.routes
+import ratesvc.service.app
 import ratesvc.service.schedule
 import ratesvc.storage.redis
 import ratesvc.web.connections
@@ -183,9 +184,13 @@ class World:
         Without it, a day of a replica would be 57,600 looks into Redis in which nothing happens.
         """
         was, self.pace = self.pace, pace
+        tick_s = ratesvc.service.schedule.HEARTBEAT_S * pace
+        setattr(ratesvc.service.app, "HEARTBEAT_S", tick_s)  # noqa: B010 -- app does not export it
         if pace < was:
             for process in self.processes:
                 process.loop.hurry()
+                if service := self.services.get(process.name):
+                    process.loop.call_soon(service.schedule.run_in, "tick", self.timing.uniform(0, tick_s))
 
     # What product and libraries get in the place of the real ones
 
@@ -196,7 +201,7 @@ class World:
         self.logged[name] += 1
         text = " ".join(f"{key}={value}" for key, value in event.items() if key != "version")
         self.note(self.current.name, f"[{level}] {name} {text} {error}"[:1800].rstrip())
-        if name in ("task_died", "refresh_crashed", "request_failed") and "was not scheduled any more" not in text:
+        if name in ("task_died", "refresh_crashed", "request_failed"):
             self.on_error(self.current.name, f"{name} {text} {error}")
         raise structlog.DropEvent
 
