@@ -29,7 +29,7 @@ pytestmark = pytest.mark.nightly
 WIDTHS = [*range(160, 520, 10), *range(520, 971, 30)][:: 1 if LONG else 3]
 HEIGHTS = 8 if LONG else 3
 """The height is compared at each width of so many."""
-LOOKS = ("spark=0", "spark=30", "layout=line", "layout=bar")
+LOOKS = ("spark=0", "spark=30&key_rate=1", "layout=line&key_rate=1", "layout=bar&key_rate=1")
 LANGUAGES = ("ru", "en", "de", "ar", "zh", "hi", "th", "hy")
 CODES = "USD,JPY,UZS,XDR,AUD,KRW"
 SUBSETS = list(chain.from_iterable(combinations(COLUMNS, count) for count in range(1, len(COLUMNS) + 1)))
