@@ -36,7 +36,7 @@ class Sync:
         self._figures = figures
         self._lock = asyncio.Lock()
         self._last: tuple[Glance, tuple[int, ...]] | None = None
-        """The last glance, and the versions of all that is held after the exchange that followed it."""
+        """The last glance, and the versions of all that was held then. The exchange may miss what came meanwhile."""
         self._read = set[str]()
         """The fields of the revisions that were read since all were."""
 
@@ -45,14 +45,14 @@ class Sync:
         async with self._lock:
             last, self._last = self._last, None
             glance = await self._store.glance()
-            repaired = Repairs()
-            if last != (glance, self._versions):
+            seen, repaired = (glance, self._versions), Repairs()
+            if last != seen:
                 repaired = await self._exchange(glance, read_all=last is None)
                 for figures in self._figures.values():
                     await figures.exchange(self._store)
             if not any(repaired):
                 # Else the glance is older than the repair, and Redis may lose the same again.
-                self._last = glance, self._versions
+                self._last = seen
             return repaired
 
     @property

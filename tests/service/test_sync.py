@@ -114,6 +114,27 @@ async def test_an_idle_tick_moves_less_than_a_kilobyte(quiet: Served, client: re
     assert moved(client) - before - info < 10 * MOST_OF_A_TICK
 
 
+async def test_a_sheet_that_comes_during_an_exchange_is_stored_by_the_next(
+    quiet: Served, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis had no room for it. It waited for another change before."""
+    store, new = quiet.service.store, Revision(sheet(SATURDAY), 1, NOON)
+    add = store.add
+
+    async def and_then_one_comes(lacking: Iterable[Revision]) -> int:
+        added = await add(lacking)
+        quiet.service.history.hold([new])
+        return added
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "add", and_then_one_comes)
+        client.set(key(quiet, "written"), "another")
+        await quiet.service.tick()
+    for _ in range(2):
+        await quiet.service.tick()
+    assert client.hexists(key(quiet, "sheets"), f"{SATURDAY}.1")
+
+
 LOSSES = {
     "everything": "FLUSHALL",
     "evicted columns": "DEL columns",
