@@ -1,4 +1,4 @@
-// Prints as JSON how wide each <cbr-rates> is in Firefox: node firefox.mjs BINARY ADDRESS
+// Prints as JSON what a function of a page's <cbr-rates> says in Firefox: node firefox.mjs BINARY ADDRESS FUNCTION
 import puppeteer from "puppeteer-core";
 const nobody = "http://127.0.0.1:9";
 const browser = await puppeteer.launch({
@@ -15,5 +15,5 @@ const browser = await puppeteer.launch({
 const page = await browser.newPage();
 await page.goto(process.argv[3]);
 await page.waitForFunction(() => !document.querySelector("cbr-rates:not(:state(load))"));
-console.log(JSON.stringify(await page.$$eval("cbr-rates", (all) => all.map((one) => one.offsetWidth))));
+console.log(JSON.stringify(await page.evaluate(`[...document.querySelectorAll("cbr-rates")].map(${process.argv[4]})`)));
 await browser.close();

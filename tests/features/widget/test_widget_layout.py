@@ -246,11 +246,31 @@ async def test_a_table_is_18_em_wide_or_as_wide_as_its_place_up_to_40(browser: B
     assert highest - lowest <= 24
 
 
+async def in_firefox(address: str, function: str, folder: Path) -> Any:
+    """What this function says of each element of a page."""
+    script = Path(__file__).parents[2] / "browser/firefox.mjs"
+    firefox = program("firefox-esr", "firefox")
+    code, said, errors = await finished(program("node"), script, firefox, address, function, cwd=folder)
+    assert code == 0, errors
+    return json.loads(said)
+
+
 async def test_a_place_without_a_width_gives_a_table_one_in_firefox(live: Live, host: Host, tmp_path: Path) -> None:
     """Of a contained box Firefox takes neither the content nor the tracks of a grid, so it was 0 pixels wide."""
     loader = f'<script async src="{live.url}/widget/rates.js"></script>'
     tables = "".join(place.format("<cbr-rates lang=en></cbr-rates>") for place in FREE.values())
-    script = Path(__file__).parents[2] / "browser/firefox.mjs"
-    firefox = program("firefox-esr", "firefox")
-    code, widths, errors = await finished(program("node"), script, firefox, host.put(tables + loader), cwd=tmp_path)
-    assert (code, json.loads(widths)) == (0, [18 * 15] * len(FREE)), errors
+    widths = await in_firefox(host.put(tables + loader), "one => one.offsetWidth", tmp_path)
+    assert widths == [18 * 15] * len(FREE)
+
+
+async def test_no_text_is_cut_in_firefox(live: Live, host: Host, tmp_path: Path) -> None:
+    """It breaks a line only where the element around both letters allows it, so it cut the changes of a line."""
+    loader = f'<script async src="{live.url}/widget/rates.js"></script>'
+    elements = "".join(
+        f"<div style=width:{width}px><cbr-rates lang={lang} layout={layout}></cbr-rates></div>"
+        for width, lang, layout in product((180, 240, 300, 400, 600), ("ru", "ar"), ("table", "line", "bar"))
+    )
+    found = f"""one => {{ {SEEN} const box = one.shadowRoot.querySelector(".cbr-rates");
+      return [one.parentNode.style.width, box.className, ...faultsOf(box)]; }}"""
+    said = await in_firefox(host.put(elements + loader), found, tmp_path)
+    assert [one for one in said if len(one) > 2] == []
