@@ -38,14 +38,13 @@ ASK = """asked => {
 
 
 def page_with(live: Live, host: Host, language: Language) -> str:
-    """A page with a converter of every currency; returns its address."""
+    """A page with a converter of every currency, whose script comes twice; returns its address."""
     current = live.service.publication
     assert current
     answer = current.snapshot.for_today()
     data = escape(converter_data([answer], answer.revision.sheet.by_code, language))
-    script = f"{live.url}/widget/{RELEASE}/converter.js"
-    body = f'<cbr-converter data="{data}"></cbr-converter><script src="{script}"></script>'
-    return host.put(body)
+    script = f'<script src="{live.url}/widget/{RELEASE}/converter.js"></script>'
+    return host.put(f'<cbr-converter data="{data}"></cbr-converter>{script}{script}')
 
 
 @pytest.mark.parametrize("tag", ["ru", *in_nightly("de")])
