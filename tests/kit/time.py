@@ -46,10 +46,16 @@ def _work() -> int:
     return sum(len(str(number * number)) for number in range(25_000))
 
 
+MOST_HUNG = 3
+"""After so many waits in vain a run is red, and crowded programs get no more time."""
+_hung = list[str]()
+
+
 def patience_s() -> float:
     """Seconds to wait for what comes much sooner unless it hangs: the longer, the more programs want each core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return PATIENCE_S * min(max(1.0, os.getloadavg()[0] / cores), MOST_CROWD)
+    crowd = min(max(1.0, os.getloadavg()[0] / cores), MOST_CROWD)
+    return PATIENCE_S * (crowd if len(_hung) < MOST_HUNG else 1.0)
 
 
 def limit_s(alone_s: float) -> float:
@@ -72,6 +78,8 @@ async def eventually(condition: Condition, within_s: float | None = None, *, bec
                 await asyncio.sleep(0.01)
     except TimeoutError:
         text = f"not within {loop.time() - begun:.0f} s: {_written(condition)}"
+        if within_s is None:
+            _hung.append(text)
         raise AssertionError("\n".join([text, *_meanwhile(condition)])) from None
 
 
