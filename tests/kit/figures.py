@@ -22,18 +22,23 @@ def with_metals(bank: Bank, rows: Mapping[date, Mapping[int, str]]) -> None:
             datetime.strptime(request.query[name], "%d/%m/%Y").date()  # noqa: DTZ007 -- a day, not a time
             for name in ("date_req1", "date_req2")
         )
-        records = "".join(
-            f'<Record Date="{day:%d.%m.%Y}" Code="{metal}"><Buy>{price}</Buy><Sell>{price}</Sell></Record>'
-            for day, prices in sorted(rows.items())
-            for metal, price in sorted(prices.items())
-            if since <= day <= until
-        )
-        return (
-            f'<?xml version="1.0" encoding="windows-1251"?><Metall FromDate="{since:%Y%m%d}" ToDate="{until:%Y%m%d}" '
-            f'name="Precious metals quotations">{records}</Metall>'
-        ).encode("windows-1251")
+        return metals_document(rows, since, until)
 
     bank.others[METALS] = answer
+
+
+def metals_document(rows: Mapping[date, Mapping[int, str]], since: date, until: date) -> bytes:
+    """xml_metall.asp of a closed range."""
+    records = "".join(
+        f'<Record Date="{day:%d.%m.%Y}" Code="{metal}"><Buy>{price}</Buy><Sell>{price}</Sell></Record>'
+        for day, prices in sorted(rows.items())
+        for metal, price in sorted(prices.items())
+        if since <= day <= until
+    )
+    return (
+        f'<?xml version="1.0" encoding="windows-1251"?><Metall FromDate="{since:%Y%m%d}" ToDate="{until:%Y%m%d}" '
+        f'name="Precious metals quotations">{records}</Metall>'
+    ).encode("windows-1251")
 
 
 def with_key_rate(bank: Bank, rows: Mapping[date, str]) -> None:
@@ -41,12 +46,16 @@ def with_key_rate(bank: Bank, rows: Mapping[date, str]) -> None:
 
     async def answer(request: web.Request) -> bytes:
         assert request.headers["SOAPAction"] == '"http://web.cbr.ru/KeyRateXML"'
-        since, until = re.findall(r">([0-9-]{10})T00:00:00<", (await request.read()).decode())
-        return soap(
-            "".join(rate_row(day, rows[day]) for day in sorted(rows, reverse=True) if since <= str(day) <= until)
-        )
+        return key_rate_document(rows, await request.read())
 
     bank.others[KEY_RATE] = answer
+
+
+def key_rate_document(rows: Mapping[date, str], question: bytes, *, escaped: bool = False) -> bytes:
+    """The answer to a question of the SOAP service."""
+    since, until = re.findall(r">([0-9-]{10})T00:00:00<", question.decode())
+    found = (rate_row(day, rows[day]) for day in sorted(rows, reverse=True) if since <= str(day) <= until)
+    return soap("".join(found), escaped=escaped)
 
 
 def soap(rows: str, *, escaped: bool = False) -> bytes:

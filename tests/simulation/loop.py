@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from simulation.world import Process
 
 NEVER = float("inf")
-SLEEPS = ("_set_result_unless_cancelled", "_on_timeout")
-"""What asyncio calls at the end of a sleep, and of a limit of time."""
+SLEEPS = ("_set_result_unless_cancelled", "_on_timeout", "look")
+"""What asyncio calls at the end of a sleep and of a limit of time; and the look at slow clients."""
 
 
 class Loop(AbstractEventLoop):
