@@ -30,7 +30,7 @@ from ratesvc.service.schedule import AGAIN_S, HEARTBEAT_S, SOON_S, Schedule, nex
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry
 from ratesvc.storage.embedded import Engine
-from ratesvc.storage.redis import RedisConnection
+from ratesvc.storage.redis import RENEW_S, RedisConnection
 from ratesvc.storage.store import Store
 
 CHANCE = SystemRandom()
@@ -194,8 +194,8 @@ class Service:
         """Ask for a feature's figures if this replica polls."""
         async with self._refreshing:
             pass  # a poll that runs comes first, and takes the lease
-        while not (self.store.poll_lease.held or self.telemetry.trouble):
-            await asyncio.sleep(HEARTBEAT_S)  # another replica asks, and stores what it gets
+        while not (self.store.poll_lease.held or self.telemetry.trouble):  # noqa: ASYNC110 -- a lease has no event
+            await asyncio.sleep(RENEW_S)
         figures.failure = None
         try:
             await figures.fetch(self.client, self.clock())

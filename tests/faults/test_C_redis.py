@@ -8,7 +8,7 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -25,14 +25,13 @@ from kit.http import says
 from kit.ledger import Fault
 from kit.reader import Invariant, Readers, p99
 from kit.redis import RealRedis, Sentinel, cluster_nodes, joined, running
-from kit.time import LOOSE, Lag, limit_s
+from kit.time import Lag, limit_s
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from ratesvc.config import Redis, Settings
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import StoreUnavailable
-from ratesvc.storage import redis as redis_module
 from ratesvc.storage.records import unseal
 from ratesvc.storage.redis import ANSWER_TIMEOUT_S, QUEUE_S
 
@@ -192,29 +191,6 @@ def stage(
         yield OverRedis(own, bank, clock, fault, tmp_path, settings, serve)
 
 
-@pytest.fixture
-def redis_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault that makes Redis neither slow nor silent: its limits are as wide as those of the tests."""
-    for limit in ("ANSWER_TIMEOUT_S", "QUEUE_S"):
-        monkeypatch.setattr(redis_module, limit, getattr(redis_module, limit) * LOOSE)
-
-
-@pytest.mark.slow
-async def test_C1_restarted_empty(stage: OverRedis) -> None:
-    """Redis is killed under load and comes back empty: memory rewrites everything, and the Bank is not asked.
-
-    tests/service/test_sync.py has all else that Redis may lose.
-    """
-    async with stage.seeded() as served, under_load(served) as load:
-        asked = len(stage.bank.asked)
-        await asyncio.to_thread(stage.own.kill)
-        await eventually(lambda: served.redis_is("warn"))
-        await load.ends()
-        await asyncio.to_thread(stage.own.start)
-        await stage.fault.recovers(lambda: served.holds_all(stage.own))
-        assert len(stage.bank.asked) == asked
-
-
 @pytest.mark.timed
 async def test_C2_stopped_and_continued(stage: OverRedis) -> None:
     """Redis hangs: no request waits half a second, no tick a second, and 2 s after it goes on it is used.
@@ -269,52 +245,6 @@ async def test_C4_absent_at_the_start_like_the_bank(stage: OverRedis) -> None:
         assert (await served.get("/readyz"))[0] == 200
         stage.own.start()
         await stage.fault.recovers(stage.is_filled)
-
-
-Change = Callable[[redis.Redis], object]
-REFUSALS: dict[str, tuple[Change, Change, str]] = {
-    "C6 Redis is out of memory": (
-        lambda client: client.config_set("maxmemory", 1),
-        lambda client: client.config_set("maxmemory", 0),
-        "memory",
-    ),
-    "C10 The master is demoted and takes no writes": (
-        lambda client: client.replicaof("127.0.0.1", "1"),
-        lambda client: client.replicaof("NO", "ONE"),
-        "readonly",
-    ),
-}
-
-
-@pytest.mark.usefixtures("redis_has_time")
-@pytest.mark.parametrize("row", REFUSALS)
-async def test_redis_takes_no_writes(row: str, stage: OverRedis) -> None:
-    """A sheet that comes meanwhile is served, and stored later. The log says each of this once."""
-    refuse, mend, kind = REFUSALS[row]
-    async with stage.seeded() as served, under_load(served) as load:
-        with closing(stage.own.client()) as client, capture_logs() as logged:
-            await asyncio.to_thread(refuse, client)
-            await polls_and_ticks(served)
-            assert of_the_store(logged) == ["store_unavailable"]
-            await stage.publishes_saturday(served)
-            await polls_and_ticks(served)
-            assert of_the_store(logged) == ["store_unavailable", "kept_in_memory"]
-            assert await served.next_is_saturday()
-            assert served.counts(kind)
-            assert await served.redis_is("warn")
-            assert b"\nratesvc_redis_up 0.0\n" in (await served.get("/metrics"))[2]  # for the alert
-            await load.ends()
-            await asyncio.to_thread(mend, client)
-            await stage.fault.recovers(lambda: client.hexists(served.key("sheets"), f"{SATURDAY}.1"))
-            await stage.fault.recovers(lambda: served.redis_is("pass"))
-            assert of_the_store(logged) == ["store_unavailable", "kept_in_memory", "store_back"]
-
-
-async def polls_and_ticks(served: Seeded) -> None:
-    for _ in range(3):
-        await served.service.store.release_leases()
-        await served.service.refresh()
-        await served.service.tick()
 
 
 def of_the_store(logged: list[EventDict]) -> list[str]:

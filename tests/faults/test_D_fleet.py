@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Clock, Serve, eventually, in_nightly, not_here, program
-from kit.bank import Bank, around_today, bank_running, sheet, unavailable, workdays
-from kit.dates import DAYS, FRIDAY, MIDNIGHT, MONDAY, NOON, SATURDAY, SUNDAY, THURSDAY
+from kit.bank import Bank, bank_running, sheet, workdays
+from kit.dates import FRIDAY, MIDNIGHT, NOON, SATURDAY, THURSDAY
 from kit.http import Answering, says
 from kit.ledger import Fault
 from kit.reader import fleet, shared_by, watched
 from kit.service import environment, finished, processes_over, run, serving, serving_by
-from kit.sheets import plausible, ranges_name
-from kit.time import WallClock, block
+from kit.time import WallClock
 
 from ratesvc.config import Settings
 from ratesvc.domain.workdays import ONE_DAY
@@ -74,38 +70,14 @@ async def test_a_rolling_restart_fails_no_request(row: str, bank: Bank, redis_ur
     assert two.readers.lost == 0
 
 
-@pytest.mark.timed
-async def test_D3_a_replica_that_stands_still(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
-    """A replica hangs: the proxy leaves it out, and no request after a correction gets the old figures."""
-    shared = shared_by(bank, redis_url, RATESVC_POLL_SECONDS=str(POLL_S))
-    async with fleet(shared, bank, tmp_path, per_second=80) as two:
-        await two.readers.more(100)
-        one, other = two.programs
-        one.kill(signal.SIGSTOP)
-        try:
-            await two.readers.only("replica1")
-            newest = max(bank.truth)
-            bank.publish(sheet(newest, shift=1))
-            await eventually(lambda: says(other, "/v1/rates", b'"revision":2,'))
-            published = time.monotonic()
-            await eventually(lambda: time.monotonic() >= published + POLL_S)
-            two.readers.invariants["replica0"].must_show(newest, 2)
-        finally:
-            one.kill(signal.SIGCONT)
-        await fault.recovers(lambda: says(one, "/v1/rates", b'"revision":2,'))
-        await two.readers.also("replica0")
-        await two.readers.more(400)
-    assert two.readers.lost == 0
+async def today_is(replica: Answering, day: date, effective: date) -> bool:
+    document = json.loads((await replica.get("/v1/rates"))[2])
+    return bool((document["date"], document["effective_date"]) == (str(day), str(effective)))
 
 
 @pytest.fixture
 def wall(tmp_path: Path) -> WallClock:
     return WallClock(tmp_path / "clock")
-
-
-async def today_is(replica: Answering, day: date, effective: date) -> bool:
-    document = json.loads((await replica.get("/v1/rates"))[2])
-    return bool((document["date"], document["effective_date"]) == (str(day), str(effective)))
 
 
 @pytest.mark.timed
@@ -126,32 +98,6 @@ async def test_D4_real_steps_of_the_clock(
         await eventually(lambda: "clock_jumped" in (tmp_path / "errors.log").read_text())
 
 
-async def test_D5_a_weekend_without_a_sheet(
-    bank: Bank, serve: Serve, serve_whole: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No sheet comes for Saturday: every range is served and names the day, until the Bank says that it has none."""
-    monkeypatch.setattr("ratesvc.service.app.AGAIN_S", 0.1)
-    bank.publish(*map(plausible, DAYS))
-    async with serve_whole() as first, serve_whole() as second:
-        bank.misbehave = unavailable
-        for day in (SATURDAY, SUNDAY, MONDAY):
-            clock.moment = NOON + (day - FRIDAY)
-            for replica in (first, second):
-                await replica.service.poll()
-                assert await today_is(replica, day, FRIDAY)
-                await ranges_name(SATURDAY, replica, day)
-        async with serve() as again:
-            await again.ready()
-            await ranges_name(SATURDAY, again, MONDAY)
-            bank.misbehave = None
-            for replica in (second, again):
-                await replica.service.poll()
-                await eventually(lambda replica=replica: says(replica, f"/v1/rates/{SATURDAY}"))  # type: ignore[misc]
-                assert await says(replica, f"/v1/rates/{SATURDAY}", f'"effective_date":"{FRIDAY}"'.encode())
-                await ranges_name(None, replica, MONDAY)
-                assert await says(replica, "/v1/rates", b'"stale":false')
-
-
 async def test_D6_a_refresh_that_fails(bank: Bank, settings: Settings, clock: Clock, fault: Fault) -> None:
     """A refresh raises an unknown error: it is counted, health warns, and the next refresh comes in time."""
 
@@ -169,29 +115,6 @@ async def test_D6_a_refresh_that_fails(bank: Bank, settings: Settings, clock: Cl
             assert served.service.health()["cbr:fetch"]["status"] == "warn"
             bank.publish(sheet(SATURDAY))
         await fault.recovers(lambda: served.next_is(SATURDAY))
-
-
-async def test_D6_what_was_missed_while_the_loop_stood_is_done_once(
-    bank: Bank, settings: Settings, clock: Clock
-) -> None:
-    """The event loop is blocked for ten polls: one poll follows, not ten."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with watched(settings, bank, clock, every_s=0.2) as served:
-        await served.polls(2)
-        before = len(bank.queries)
-        block(2)
-        await served.polls(1)
-        assert len(bank.queries) - before <= 2
-
-
-async def test_D6_a_pause_of_the_process_is_no_error(bank: Bank, settings: Settings, clock: Clock) -> None:
-    """The process stands still while a poll is due: the poll comes late, and nothing counts as dead."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with watched(settings, bank, clock, every_s=3) as served:
-        await served.polls(1)
-        block(7)
-        await served.polls(1)
-        assert 'ratesvc_task_restarts_total{task="poll"}' not in await served.samples()
 
 
 KILLS: dict[str, Callable[[Any], None]] = {
@@ -276,26 +199,6 @@ async def test_D9_a_port_in_use(bank: Bank, tmp_path: Path) -> None:
     assert "RATESVC_PORT" in err
     assert "Traceback" not in err
     assert not processes_over(tmp_path)
-
-
-@pytest.mark.timed
-async def test_D10_three_replicas_start_at_once(bank: Bank, redis_url: str, tmp_path: Path, fault: Fault) -> None:
-    """Three replicas start at once on an empty Redis: they fetch each document once and answer with the same bytes."""
-    around_today(bank, back=20)
-    shared = shared_by(bank, redis_url)
-    async with AsyncExitStack() as stack:
-        replicas = await asyncio.gather(*(stack.enter_async_context(serving(tmp_path, **shared)) for _ in range(3)))
-
-        async def agree() -> bool:
-            answers = [await replica.get("/v1/rates") for replica in replicas]
-            found = {(status, body, headers.get("ETag")) for status, headers, body in answers}
-            return len(found) == 1 and b'"previous_effective_date":"' in found.pop()[1]
-
-        await fault.recovers(agree)
-        await eventually(lambda: len(bank.series_asked) >= len(bank.currencies))
-        await eventually(agree)
-    assert len(bank.queries) == len(set(bank.queries))
-    assert len(bank.series_asked) == len(set(bank.series_asked))
 
 
 @pytest.mark.slow

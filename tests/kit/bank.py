@@ -13,11 +13,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from email.utils import formatdate
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-from kit.documents import ONE_LINE, Document, Layout, Row
+from kit.documents import ONE_LINE, Document, Layout, Row, catalogue_document, day_of, series_document
 from kit.http import answering
 from ratesvc.domain.rates import Quote, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
@@ -55,14 +54,6 @@ def daily_xml(shown: Sheet, layout: Layout = ONE_LINE) -> bytes:
 def printed_value(value: Decimal) -> str:
     """With a decimal comma, and a no-break space for thousands as in the 1990s."""
     return f"{value:,.4f}".replace(",", "\u00a0").replace(".", ",")
-
-
-def _document(content: str) -> bytes:
-    return f'<?xml version="1.0" encoding="windows-1251"?>{content}'.encode("windows-1251")
-
-
-def _day(text: str) -> date:
-    return datetime.strptime(text, "%d/%m/%Y").date()  # noqa: DTZ007 -- a day, not a time
 
 
 @dataclass
@@ -172,7 +163,7 @@ class Bank:
     def _daily(self, request: web.Request) -> bytes:
         """The last sheet up to the requested day, or the newest one. Without a document it comes from the series."""
         text = request.query.get("date_req")
-        day = _day(text) if text else date.max
+        day = day_of(text) if text else date.max
         days = {*self.documents, *self.series.get("R01235", ())}
         held = max((effective for effective in days if effective <= day), default=None)
         if held is None:
@@ -191,30 +182,14 @@ class Bank:
 
     def _dynamic(self, request: web.Request) -> bytes:
         """Every record of one id in the closed range."""
-        cbr_id, since, until = (request.query[name] for name in ("VAL_NM_RQ", "date_req1", "date_req2"))
-        records = "".join(
-            f'<Record Date="{day:%d.%m.%Y}" Id="{cbr_id}"><Nominal>{nominal}</Nominal>'
-            f"<Value>{printed_value(value)}</Value></Record>"
-            for day, (nominal, value) in sorted(self.series.get(cbr_id, {}).items())
-            if _day(since) <= day <= _day(until)
-        )
-        head = f'ID="{cbr_id}" DateRange1="{_day(since):%d.%m.%Y}" DateRange2="{_day(until):%d.%m.%Y}"'
-        return _document(f'<ValCurs {head} name="Foreign Currency Market Dynamic">{records}</ValCurs>')
+        held = self.series.get(request.query["VAL_NM_RQ"], {}).items()
+        return series_document(request.query, {day: (nominal, printed_value(value)) for day, (nominal, value) in held})
 
     def _catalogue(self, _: web.Request) -> bytes:
-        """Every id with its ISO codes, and one that has none."""
-        items = "".join(
-            f'<Item ID="{cbr_id}"><Name>{escape(name)}</Name><EngName>{code}</EngName><Nominal>1</Nominal>'
-            f"<ParentCode>{self.parents.get(cbr_id, cbr_id[:6]):<10}</ParentCode>"
-            f"<ISO_Num_Code>{number.lstrip('0')}</ISO_Num_Code>"
-            f"<ISO_Char_Code>{code}</ISO_Char_Code></Item>"
+        return catalogue_document(
+            (cbr_id, self.parents.get(cbr_id, cbr_id[:6]), number, code, name)
             for cbr_id, (code, number, name) in self.currencies.items()
         )
-        nameless = (
-            '<Item ID="R01436"><Name>Литовский талон</Name><EngName>Lithuanian talon</EngName><Nominal>1</Nominal>'
-            "<ParentCode>R01435    </ParentCode><ISO_Num_Code></ISO_Num_Code><ISO_Char_Code></ISO_Char_Code></Item>"
-        )
-        return _document(f'<Valuta name="Foreign Currency Market Lib">{items}{nameless}</Valuta>')
 
 
 def around_today(bank: Bank, back: int = 2) -> list[date]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from xml.sax.saxutils import escape, quoteattr
 
 
@@ -113,3 +114,39 @@ def _unit(row: Row, shape: Layout) -> str | None:
         mantissa = decimals[first] + (f",{decimals[first + 1 :]}" if decimals[first + 1 :] else "")
         return f"{mantissa}E-{first + 1:02d}"
     return f"{whole},{decimals}" if decimals else whole
+
+
+def day_of(text: str) -> date:
+    """A day as a question has it: 25/04/2026."""
+    return datetime.strptime(text, "%d/%m/%Y").date()  # noqa: DTZ007 -- a day, not a time
+
+
+def series_document(query: Mapping[str, str], records: Mapping[date, tuple[int, str]]) -> bytes:
+    """XML_dynamic: those of the nominals and values that the question is about."""
+    cbr_id, since, until = query["VAL_NM_RQ"], day_of(query["date_req1"]), day_of(query["date_req2"])
+    rows = "".join(
+        f'<Record Date="{day:%d.%m.%Y}" Id="{cbr_id}"><Nominal>{nominal}</Nominal><Value>{value}</Value></Record>'
+        for day, (nominal, value) in sorted(records.items())
+        if since <= day <= until
+    )
+    head = f'ID="{cbr_id}" DateRange1="{since:%d.%m.%Y}" DateRange2="{until:%d.%m.%Y}"'
+    return _document(f'<ValCurs {head} name="Foreign Currency Market Dynamic">{rows}</ValCurs>')
+
+
+def catalogue_document(items: Iterable[tuple[str, str, str, str, str]]) -> bytes:
+    """XML_valFull: every id with its parent, number, code and name, and one that has none."""
+    rows = "".join(
+        f'<Item ID="{cbr_id}"><Name>{escape(name)}</Name><EngName>{code}</EngName><Nominal>1</Nominal>'
+        f"<ParentCode>{parent:<10}</ParentCode><ISO_Num_Code>{number.lstrip('0')}</ISO_Num_Code>"
+        f"<ISO_Char_Code>{code}</ISO_Char_Code></Item>"
+        for cbr_id, parent, number, code, name in items
+    )
+    nameless = (
+        '<Item ID="R01436"><Name>Литовский талон</Name><EngName>Lithuanian talon</EngName><Nominal>1</Nominal>'
+        "<ParentCode>R01435    </ParentCode><ISO_Num_Code></ISO_Num_Code><ISO_Char_Code></ISO_Char_Code></Item>"
+    )
+    return _document(f'<Valuta name="Foreign Currency Market Lib">{rows}{nameless}</Valuta>')
+
+
+def _document(content: str) -> bytes:
+    return f'<?xml version="1.0" encoding="windows-1251"?>{content}'.encode("windows-1251")

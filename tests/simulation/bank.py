@@ -6,18 +6,19 @@ import random
 import re
 from asyncio import BaseTransport, Protocol, Transport
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from csv import DictReader
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from kit.documents import Document, Row
+from kit.documents import Document, Row, catalogue_document, day_of, series_document
+from kit.figures import KEY_RATE, METALS, key_rate_document, metals_document
 from kit.recorded import effective_dates
 
 from simulation.network import Address
@@ -35,6 +36,7 @@ DATED = sorted(effective_dates())
 """The days of the Bank's own sheets. No other calendar decides here what is expected."""
 EFFECTIVE = frozenset(DATED)
 
+T = TypeVar("T")
 Figures = frozenset[tuple[str, int, Decimal]]
 """Code, nominal and value of each row, whatever the form of the digits."""
 
@@ -82,17 +84,28 @@ def _nominal(per_dollar: Decimal) -> int:
 
 
 RATES = {code: Decimal(one["per_dollar"]) for code, one in CURRENCIES.items()}
+ODD = ("hang", "html", "escaped", "empty", "day missing", "ten times")
+"""How its metals and its key rate are wrong, or only written otherwise."""
+SPOILT = ("ten times", "a fifth more", "rows lost", "wrong date")
+"""How its daily documents are."""
+METAL_PARTS = {"XAU": Decimal(1), "XAG": Decimal("0.02"), "XPT": Decimal("0.5"), "XPD": Decimal("0.4")}
+"""The prices of metals beside that of gold, in the Bank's order."""
 NOMINALS = {code: _nominal(rate) for code, rate in RATES.items()}
 
 
 class Mirror:
-    """One address of the Bank over HTTP. Its `mode` is up, or how it fails; `spoil` changes its daily documents."""
+    """One address of the Bank over HTTP. Its `mode` is up, or how it fails; `spoil` changes its daily documents.
+
+    `odd` is how its metals and its key rate are wrong, if they are.
+    """
 
     def __init__(self, world: World, address: Address, name: str) -> None:
         self.world, self.address, self.name = world, address, name
         self.process = world.processes_by_ip[address[0]]
         self.sheets: dict[date, Sheet] = {}
-        self.mode = "up"
+        self.metals: dict[date, Mapping[int, str]] = {}
+        self.key_rate: dict[date, str] = {}
+        self.mode, self.odd = "up", ""
         self.spoil: Callable[[bytes], bytes] | None = None
         self.asked = 0
         self.listen()
@@ -103,15 +116,21 @@ class Mirror:
     def refuse(self) -> None:
         self.world.network.listeners.pop(self.address, None)
 
-    def answer(self, target: str) -> tuple[int, bytes]:
+    def answer(self, target: str, question: bytes) -> tuple[int, bytes]:
         """The status and the body."""
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query))
         if self.mode == "503":
             return 503, b"busy"
-        if self.mode == "html":
+        if self.mode == "html" or (self.odd == "html" and parts.path in (METALS, KEY_RATE)):
             return 200, b"<!doctype html><html><title>Please wait</title></html>"
         match parts.path.rsplit("/", 1)[-1]:
+            case "xml_metall.asp":
+                days = day_of(query["date_req1"]), day_of(query["date_req2"])
+                body = metals_document(self._odd(self.metals, _tenfold), *days)
+            case "DailyInfo.asmx":
+                rates = self._odd(self.key_rate, lambda rate: f"{Decimal(rate) * 10:.2f}")
+                body = key_rate_document(rates, question, escaped=self.odd == "escaped")
             case "XML_daily.asp":
                 body = self._daily(query.get("date_req"))
                 body = self.spoil(body) if self.spoil else body
@@ -120,48 +139,38 @@ class Mirror:
             case "XML_dynamic.asp":
                 body = self._dynamic(query)
             case "XML_valFull.asp":
-                body = self._catalogue()
+                ones = (
+                    (one["id"], one["id"][:6], one["number"], code, f"Валюта {code}")
+                    for code, one in CURRENCIES.items()
+                )
+                body = catalogue_document(ones)
             case _:
                 return 404, b""
         return 200, body[: len(body) * 2 // 3] if self.mode == "cut" else body
 
     def _daily(self, text: str | None) -> bytes:
         """The sheet in force on that day, or the newest."""
-        last = _day(text) if text else date.max
+        last = day_of(text) if text else date.max
         held = max((day for day in self.sheets if day <= last), default=None)
         return self.sheets[held].xml if held else b"<?xml version='1.0' encoding='windows-1251'?><ValCurs/>"
 
+    def _odd(self, rows: dict[date, T], tenfold: Callable[[T], T]) -> dict[date, T]:
+        """What it says of these rows, by what is wrong."""
+        if self.odd == "empty":
+            return {}
+        *others, newest = rows
+        if self.odd == "day missing":
+            return {day: rows[day] for day in others}
+        return {**rows, newest: tenfold(rows[newest])} if self.odd == "ten times" else rows
+
     def _dynamic(self, query: dict[str, str]) -> bytes:
-        cbr_id, since, until = (query[name] for name in ("VAL_NM_RQ", "date_req1", "date_req2"))
-        first, last = _day(since), _day(until)
-        code = next((code for code, one in CURRENCIES.items() if one["id"] == cbr_id), "")
-        records = "".join(
-            f'<Record Date="{day:%d.%m.%Y}" Id="{cbr_id}"><Nominal>{nominal}</Nominal><Value>{_printed(value)}</Value>'
-            f"</Record>"
-            for day, sheet in sorted(self.sheets.items())
-            if first <= day <= last
-            for one, nominal, value in sheet.rows
-            if one == code
-        )
-        head = f'ID="{cbr_id}" DateRange1="{first:%d.%m.%Y}" DateRange2="{last:%d.%m.%Y}"'
-        return _document(f'<ValCurs {head} name="Foreign Currency Market Dynamic">{records}</ValCurs>')
-
-    def _catalogue(self) -> bytes:
-        items = "".join(
-            f'<Item ID="{one["id"]}"><Name>Валюта {code}</Name><EngName>{code}</EngName><Nominal>1</Nominal>'
-            f"<ParentCode>{one['id'][:6]:<10}</ParentCode><ISO_Num_Code>{one['number'].lstrip('0')}</ISO_Num_Code>"
-            f"<ISO_Char_Code>{code}</ISO_Char_Code></Item>"
-            for code, one in CURRENCIES.items()
-        )
-        return _document(f'<Valuta name="Foreign Currency Market Lib">{items}</Valuta>')
+        code = next((code for code, one in CURRENCIES.items() if one["id"] == query["VAL_NM_RQ"]), "")
+        rows = ((day, row) for day, sheet in self.sheets.items() for row in sheet.rows if row[0] == code)
+        return series_document(query, {day: (nominal, _printed(value)) for day, (_, nominal, value) in rows})
 
 
-def _document(content: str) -> bytes:
-    return f'<?xml version="1.0" encoding="windows-1251"?>{content}'.encode("windows-1251")
-
-
-def _day(text: str) -> date:
-    return datetime.strptime(text, "%d/%m/%Y").date()  # noqa: DTZ007 -- a day, not a time
+def _tenfold(prices: Mapping[int, str]) -> Mapping[int, str]:
+    return {metal: f"{Decimal(price.replace(',', '.')) * 10:f}".replace(".", ",") for metal, price in prices.items()}
 
 
 class Client(Protocol):
@@ -176,16 +185,21 @@ class Client(Protocol):
     def data_received(self, data: bytes) -> None:
         self.unread += data
         while b"\r\n\r\n" in self.unread:
-            head, self.unread = self.unread.split(b"\r\n\r\n", 1)
+            head, rest = self.unread.split(b"\r\n\r\n", 1)
+            length = re.search(rb"(?i)content-length: ([0-9]+)", head)
+            size = int(length[1]) if length else 0
+            if len(rest) < size:
+                return
+            question, self.unread = rest[:size], rest[size:]
             method, target = head.decode().split(" ")[:2]
-            self._answer(target, has_body=method != "HEAD")
+            self._answer(target, question, has_body=method != "HEAD")
 
-    def _answer(self, target: str, *, has_body: bool) -> None:
+    def _answer(self, target: str, question: bytes, *, has_body: bool) -> None:
         mirror, later = self.mirror, self.mirror.process.loop.call_later
         mirror.asked += 1
-        if mirror.mode == "hang":
+        if mirror.mode == "hang" or (mirror.odd == "hang" and target.startswith((METALS, KEY_RATE))):
             return
-        status, body = mirror.answer(target)
+        status, body = mirror.answer(target, question)
         head = {
             "Date": format_datetime(mirror.world.time(), usegmt=True),
             "Content-Type": "text/xml",
@@ -219,7 +233,11 @@ class Bank:
         """When all mirrors had the last change."""
         self.slipped_at = 0.0
         """When a figure last slipped, or was right again."""
-        self._dollar = Decimal(75)
+        self.figures: defaultdict[tuple[str, date], set[Decimal]] = defaultdict(set)
+        """What it said of each metal and of the key rate, by day."""
+        self.tenfold_on: set[date] = set()
+        """The days on which it said ten times as much of them."""
+        self._dollar, self._gold, self._rate = Decimal(75), Decimal(6000), Decimal(10)
 
     def says(self, sheet: Sheet, lag_s: float = 0.0) -> None:
         """It publishes; its second mirror has the sheet later."""
@@ -239,7 +257,7 @@ class Bank:
 
     def new(self, day: date) -> Sheet:
         """The sheet of a day: the dollar moves by up to 1.2 %, the others with it."""
-        moved = self._dollar * (1 + Decimal(self.chance.randrange(-120, 121)).scaleb(-4))
+        moved = self._dollar * (1 + self.chance.choice([-1, 1]) * Decimal(self.chance.randrange(1, 121)).scaleb(-4))
         self._dollar = min(max(moved, Decimal(62)), Decimal(140)).quantize(PLACES)
         rows = (
             (code, NOMINALS[code], (self._dollar / RATES[code] * NOMINALS[code]).quantize(PLACES)) for code in RATES
@@ -254,6 +272,22 @@ class Bank:
                 self.said[day].append((self.world.now, sheet))
                 for mirror in self.mirrors:
                     mirror.sheets[day] = sheet
+                self.say_figures(day)
+
+    def say_figures(self, day: date, lag_s: float = 0.0) -> None:
+        """The metals of a day, and the key rate of the working day before it."""
+        self._gold = (self._gold * Decimal(self.chance.randrange(970, 1030)) / 1000).quantize(Decimal("0.01"))
+        if self.chance.random() < 0.03:
+            self._rate = min(max(self._rate + self.chance.choice([-1, 1]) * Decimal("0.5"), Decimal(4)), Decimal(20))
+        prices = {number: self._gold * part for number, part in enumerate(METAL_PARTS.values(), 1)}
+        metals = {number: f"{price.normalize():f}".replace(".", ",") for number, price in prices.items()}
+        for name, price in zip(METAL_PARTS, prices.values(), strict=True):
+            self.figures[name, day].add(price)
+        self.figures["rate", day - ONE_DAY].add(self._rate)
+        for mirror, wait_s in zip(self.mirrors, (0, lag_s), strict=True):
+            at = self.world.around.loop.call_later
+            at(wait_s, mirror.metals.__setitem__, day, metals)
+            at(wait_s, mirror.key_rate.__setitem__, day - ONE_DAY, f"{self._rate:.2f}")
 
     def latest(self, count: int) -> list[date]:
         """The days of its last sheets."""
@@ -265,7 +299,12 @@ class Bank:
 
     def allowed(self, day: date) -> set[Figures]:
         """Every figure that it said of a day and that did not slip."""
-        return {sheet.figures for _, sheet in self.said[day] if not sheet.is_slip}
+        return {sheet.figures for _, sheet in self.said.get(day, ()) if not sheet.is_slip}
+
+    @property
+    def slips(self) -> bool:
+        """Whether a digit slipped in its last word about a day."""
+        return any(said[-1][1].is_slip for said in self.said.values())
 
     # Its life
 
@@ -296,9 +335,14 @@ class Bank:
         lag_s = chance.choice([0.0, 0.0, 0.0, chance.uniform(30, 5 * HOUR)])
         again = chance.random() < 0.02
         if hour is not None:
-            self.world.around.loop.call_at(midnight + hour * HOUR, lambda: self.says(self.new(day), lag_s))
+            self.world.around.loop.call_at(midnight + hour * HOUR, self._publish, day, lag_s)
             if again:
                 self.world.around.loop.call_at(midnight + hour * HOUR + chance.uniform(10, 900), self.correct, 1)
+
+    def _publish(self, day: date, lag_s: float) -> None:
+        self.says(self.new(day), lag_s)
+        if day in EFFECTIVE:
+            self.say_figures(day, lag_s)
 
     def correct(self, among: int = 4) -> None:
         """Other figures for one of the last days."""

@@ -5,21 +5,34 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from simulation.bank import HOUR, ONE_DAY, Mirror, spoiler
+from simulation.bank import HOUR, ODD, ONE_DAY, SPOILT, Mirror, spoiler
 from simulation.fleet import MIRRORS, Fleet
 
+T = TypeVar("T")
 End = Callable[[], object] | None
 Fault = Callable[[Fleet, random.Random], End]
 
-T = TypeVar("T")
-
 BANK = tuple(MIRRORS)
+AWAY_S = 21 * 24 * HOUR
 JUMPS_S = (1.5, 20, 300, 2 * HOUR, 5 * HOUR, 26 * HOUR)
+FOREIGN = b"somebody else's"
 
 
-def each(things: Iterable[T], act: Callable[[T], object]) -> Callable[[], None]:
+def put(things: Iterable[Any], name: str, value: Any, normal: Any) -> End:
+    """Give each of these things another attribute until the fault ends."""
+    things = list(things)
+
+    def give(given: Any) -> None:
+        for thing in things:
+            setattr(thing, name, given)
+
+    give(value)
+    return lambda: give(normal)
+
+
+def each(act: Callable[[T], object], things: Iterable[T]) -> Callable[[], None]:
     """Does this with each of them."""
 
     def end() -> None:
@@ -37,11 +50,6 @@ def redis_down(fleet: Fleet, chance: random.Random) -> End:
     return fleet.redis.listen
 
 
-def redis_flushed(fleet: Fleet, _: random.Random) -> End:
-    fleet.redis.flush()
-    return None
-
-
 def redis_restarts_empty(fleet: Fleet, _: random.Random) -> End:
     fleet.redis.crash()
     fleet.redis.flush()
@@ -55,22 +63,18 @@ def redis_fails_over(fleet: Fleet, chance: random.Random) -> End:
 
 
 def redis_is(mode: str) -> Fault:
+    """Its connections are reset at the end, because a silent one owes answers."""
+
     def begin(fleet: Fleet, _: random.Random) -> End:
         fleet.redis.mode = mode
 
         def end() -> None:
             fleet.redis.mode = "up"
-            if mode == "silent":
-                fleet.world.network.reset_all(fleet.redis.process)
+            fleet.world.network.reset_all(fleet.redis.process)
 
         return end
 
     return begin
-
-
-def redis_slow(fleet: Fleet, chance: random.Random) -> End:
-    fleet.redis.delay_s = chance.choice([0.05, 0.2, 0.35, 0.6])
-    return lambda: setattr(fleet.redis, "delay_s", 0.0)
 
 
 def redis_damaged(fleet: Fleet, chance: random.Random) -> End:
@@ -96,17 +100,13 @@ def redis_loses(fleet: Fleet, chance: random.Random) -> End:
 
 def redis_foreign(fleet: Fleet, chance: random.Random) -> End:
     """Somebody else writes under our keys."""
-    keys = [key for key in sorted(fleet.redis.data) if b":v2:" in key]
+    data = fleet.redis.data
+    keys = [key for key in sorted(data) if b":v2:" in key]
     if not keys:
         return None
     key = chance.choice(keys)
-    kept, fleet.redis.data[key] = fleet.redis.data[key], b"somebody else's"
-
-    def end() -> None:
-        if fleet.redis.data.get(key) == b"somebody else's":
-            fleet.redis.data[key] = kept
-
-    return end if isinstance(kept, dict) else None
+    kept, data[key] = data[key], FOREIGN
+    return (lambda: data.update({key: kept} if data.get(key) == FOREIGN else {})) if isinstance(kept, dict) else None
 
 
 # The Bank and the network
@@ -119,40 +119,45 @@ def some(fleet: Fleet, chance: random.Random) -> list[Mirror]:
     return which
 
 
-def bank_is(mode: str) -> Fault:
-    def begin(fleet: Fleet, chance: random.Random) -> End:
-        which = some(fleet, chance)
-        for mirror in which:
-            mirror.mode = mode
-        return each(which, lambda mirror: setattr(mirror, "mode", "up"))
-
-    return begin
-
-
 def bank_refuses(fleet: Fleet, chance: random.Random) -> End:
     which = some(fleet, chance)
     for mirror in which:
         mirror.refuse()
-    return each(which, Mirror.listen)
+    return each(Mirror.listen, which)
+
+
+def bank_is(mode: str) -> Fault:
+    return lambda fleet, chance: put(some(fleet, chance), "mode", mode, "up")
 
 
 def bank_sends(kind: str) -> Fault:
+    """Other figures come from one mirror, because what both give is what the Bank says."""
+
     def begin(fleet: Fleet, chance: random.Random) -> End:
-        which = chance.choice([fleet.mirrors[:1], fleet.mirrors[1:], fleet.mirrors])
-        spoil = spoiler(kind, chance, fleet.today())
-        for mirror in which:
-            mirror.spoil = spoil
-        return each(which, lambda mirror: setattr(mirror, "spoil", None))
+        which = [chance.choice(fleet.mirrors)] if kind in ("ten times", "a fifth more") else some(fleet, chance)
+        return put(which, "spoil", spoiler(kind, chance, fleet.today()), None)
+
+    return begin
+
+
+def figures_are(odd: str) -> Fault:
+    """The metals and the key rate are wrong."""
+
+    def begin(fleet: Fleet, chance: random.Random) -> End:
+        end, tenfold_on = put(some(fleet, chance), "odd", odd, ""), fleet.bank.tenfold_on
+        note = tenfold_on.add if odd == "ten times" else lambda _: None
+        note(fleet.today())
+        return lambda: (note(fleet.today()), end and end())
 
     return begin
 
 
 def cut(*others: str) -> Fault:
     def begin(fleet: Fleet, chance: random.Random) -> End:
-        name = chance.choice(fleet.names)
+        name, network = chance.choice(fleet.names), fleet.world.network
         for other in others:
-            fleet.world.network.cut(name, other)
-        return each(others, lambda other: fleet.world.network.heal(name, other))
+            network.cut(name, other)
+        return each(lambda other: network.heal(name, other), others)
 
     return begin
 
@@ -167,26 +172,22 @@ def two_corrections(fleet: Fleet, chance: random.Random) -> End:
     """While Redis is away, one replica fetches a correction and another the next one."""
     first, *others = chance.sample(fleet.names, k=len(fleet.names))
     network = fleet.world.network
-    for name in fleet.names:
-        network.cut(name, "redis")
-    for name in others:
-        for mirror in BANK:
-            network.cut(name, mirror)
-    fleet.bank.correct(1)
-    fleet.careful(2 * HOUR)
-    for mirror in BANK:
-        network.cut(first, mirror)
-        for name in others:
-            network.heal(name, mirror)
-    fleet.bank.correct(1)
-    fleet.careful(2 * HOUR)
+
+    def everywhere(act: Callable[[str, str], None], names: Iterable[str], *places: str) -> None:
+        for name in names:
+            for place in places:
+                act(name, place)
 
     def end() -> None:
-        for name in fleet.names:
-            network.heal(name, "redis")
-        for mirror in BANK:
-            network.heal(first, mirror)
+        everywhere(network.heal, fleet.names, "redis")
+        everywhere(network.heal, [first], *BANK)
 
+    everywhere(network.cut, fleet.names, "redis")
+    for asks, waits in (([first], others), (others, [first])):
+        everywhere(network.heal, asks, *BANK)
+        everywhere(network.cut, waits, *BANK)
+        fleet.bank.correct(1)
+        fleet.careful(2 * HOUR)
     return end
 
 
@@ -198,11 +199,31 @@ def dies(*, silently: bool) -> Fault:
 
     def begin(fleet: Fleet, chance: random.Random) -> End:
         name = chance.choice(fleet.names)
-        process = fleet.processes[name]
-        process.kill(silently=silently)
-        if silently:
-            fleet.world.off.add(process.ip)
+        fleet.kill(name, silently=silently)
         return lambda: fleet.start(name) if fleet.processes[name].is_dead else None
+
+    return begin
+
+
+def everyone(*, is_empty: bool = False, away_s: float = 0.0) -> Fault:
+    """All replicas are gone, for some time. With an empty Redis the first to come makes a first start."""
+
+    def begin(fleet: Fleet, _: random.Random) -> End:
+        for name in fleet.names:
+            fleet.kill(name)
+        if is_empty:
+            fleet.redis.flush()
+        fleet.calm(away_s)
+
+        def again() -> None:
+            for name in fleet.names:
+                if fleet.processes[name].is_dead:
+                    fleet.start(name)
+            for listener in fleet.listeners:
+                # What a backfill fetches after a long pause gives no event.
+                listener.knows = None if away_s else listener.knows
+
+        return again
 
     return begin
 
@@ -213,6 +234,7 @@ def is_told_to_stop(fleet: Fleet, chance: random.Random) -> End:
     if not process.is_running or signal.SIGTERM not in process.loop.signals:
         return None
     callback, arguments = process.loop.signals[signal.SIGTERM]
+    process.began_at = fleet.world.now  # nobody expects an answer from it any more
     process.loop.call_soon(callback, *arguments)
 
     def again() -> None:
@@ -224,25 +246,15 @@ def is_told_to_stop(fleet: Fleet, chance: random.Random) -> End:
     return again
 
 
-def is_frozen(fleet: Fleet, chance: random.Random) -> End:
-    """SIGSTOP, or a virtual machine that is moved."""
-    process = fleet.processes[chance.choice(fleet.names)]
-    process.is_paused = True
-    return lambda: setattr(process, "is_paused", False)
-
-
 def clock_jumps(fleet: Fleet, chance: random.Random) -> End:
     name, jump_s = chance.choice(fleet.names), chance.choice([-1, 1]) * chance.choice(JUMPS_S)
 
-    def put(skew_s: float) -> None:
+    def jump(skew_s: float) -> None:
         fleet.skews[name] = fleet.processes[name].skew_s = skew_s
         fleet.world.note(name, f"clock {skew_s:+g} s")
 
-    put(jump_s)
-    return lambda: put(0.0)
-
-
-# A person
+    jump(jump_s)
+    return lambda: jump(0.0)
 
 
 def person_withdraws(fleet: Fleet, chance: random.Random) -> End:
@@ -253,28 +265,22 @@ def person_withdraws(fleet: Fleet, chance: random.Random) -> End:
     return None
 
 
-def person_releases(fleet: Fleet, _: random.Random) -> End:
-    """Looks at what waits, and releases what is right."""
-    fleet.release()
-    return None
-
-
-SPOILT = ("ten times", "a fifth more", "rows lost", "wrong date")
 SAFE = ("bank refuses", *(f"bank {mode}" for mode in ("hang", "503", "html", "cut", "drip", "reset")))
 """During these alone the newest sheet comes in time, if one mirror answers."""
-FAULTS: dict[str, tuple[int, Fault]] = {
+FAULTS: dict[str, tuple[float, Fault]] = {
     "redis down": (2, redis_down),
-    "redis flushed": (1, redis_flushed),
+    "redis flushed": (1, lambda fleet, _: fleet.redis.flush()),
     "redis restarts empty": (1, redis_restarts_empty),
     "redis fails over": (2, redis_fails_over),
     **{f"redis {mode}": (1, redis_is(mode)) for mode in ("silent", "loading", "full", "readonly")},
-    "redis slow": (1, redis_slow),
+    "redis slow": (1, lambda fleet, chance: put([fleet.redis], "delay_s", chance.choice([0.05, 0.2, 0.35, 0.6]), 0.0)),
     "redis damaged": (1, redis_damaged),
     "redis loses values": (1, redis_loses),
     "redis foreign": (1, redis_foreign),
     "bank refuses": (1, bank_refuses),
     **{name: (1, bank_is(name.removeprefix("bank "))) for name in SAFE[1:]},
     **{f"bank sends {kind}": (1, bank_sends(kind)) for kind in SPOILT},
+    **{f"figures {odd}": (0.4, figures_are(odd)) for odd in ODD},
     "cut from redis": (2, cut("redis")),
     "cut from the bank": (1, cut(*BANK)),
     "cut from both": (1, cut("redis", *BANK)),
@@ -282,10 +288,16 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "two corrections": (1, two_corrections),
     "kill": (2, dies(silently=False)),
     "power": (1, dies(silently=True)),
+    "everyone is killed": (1, everyone()),
+    "a first start": (0.5, everyone(is_empty=True)),
+    "away for three weeks": (0.2, everyone(away_s=AWAY_S)),
     "term": (1, is_told_to_stop),
-    "frozen": (1, is_frozen),
+    "frozen": (
+        1,
+        lambda fleet, chance: put([fleet.processes[chance.choice(fleet.names)]], "is_paused", value=True, normal=False),
+    ),
     "clock": (1, clock_jumps),
     "person withdraws": (1, person_withdraws),
-    "person releases": (1, person_releases),
+    "person releases": (1, lambda fleet, _: fleet.release()),
 }
 """How often each is chosen, and what it does."""

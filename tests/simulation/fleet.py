@@ -73,9 +73,14 @@ class Fleet:
         """What did not hold: its name, and the facts."""
         self.is_hurt = False
         """Whether a fault of this episode may keep the replicas from what the Bank says."""
+        self.hurt_at = 0.0
+        """When the last fault ended, or now."""
         self.counts: Counter[str] = Counter()
         self.on_answer: Callable[[Process, str, Answer], None] = lambda *_: None
         """Gets what a reader got, at any time."""
+        self.on_forget: Callable[[], None] = lambda: None
+        self.look: Callable[[], None] = lambda: None
+        """Looks at all replicas, while something is wrong."""
         self._commands = 0
         world.on_error = lambda who, text: self.breaks("something died", f"{who} {text}")
 
@@ -97,6 +102,8 @@ class Fleet:
             part = min(seconds, most)
             self._pass(pace, part)
             seconds -= part
+            if part > 1:
+                self.look()
             if seconds <= 0:
                 break
         self._set_pace(1.0)
@@ -127,11 +134,25 @@ class Fleet:
         )
 
     def start(self, name: str) -> None:
+        self.forget()
         ip = f"10.0.0.{self.names.index(name) + 1}"
         process = Process(self.world, name, ip, is_replica=True, skew_s=self.skews[name])
         self.world.off.discard(ip)
         self.processes[name] = process
         process.start(serve(self.settings(), demo=False))
+
+    def kill(self, name: str, *, silently: bool = False) -> None:
+        """kill -9; silently it is a loss of power."""
+        process = self.processes[name]
+        process.kill(silently=silently)
+        if silently:
+            self.world.off.add(process.ip)
+
+    def forget(self) -> None:
+        """If Redis is empty and no replica lives, nobody knows what a person decided, or which revisions there were."""
+        if not self.redis.data and all(process.is_dead for process in self.processes.values()):
+            self.withdrawn.clear()
+            self.on_forget()
 
     def begin(self) -> None:
         """The Bank has said some months of sheets; all replicas start, and history is loaded."""
@@ -165,8 +186,9 @@ class Fleet:
             finally:
                 writer.close()
 
-    def got(self, paths: Iterable[str]) -> dict[str, list[Answer | str]]:
-        """What every replica answers to these paths; the name of an error where one does not."""
+    def got(self, paths: Iterable[str], names: Iterable[str] | None = None) -> dict[str, list[Answer | str]]:
+        """What these replicas, or all, answer to these paths; the name of an error where one does not."""
+        asked = self.names if names is None else list(names)
 
         async def one(process: Process) -> list[Answer | str]:
             answers: list[Answer | str] = []
@@ -178,9 +200,9 @@ class Fleet:
             return answers
 
         async def everyone() -> list[list[Answer | str]]:
-            return await asyncio.gather(*(one(self.processes[name]) for name in self.names))
+            return await asyncio.gather(*(one(self.processes[name]) for name in asked))
 
-        return dict(zip(self.names, self.world.ask(everyone()), strict=True))
+        return dict(zip(asked, self.world.ask(everyone()), strict=True))
 
     async def _read(self) -> None:
         """Somebody asks some replica for something, at any time."""
@@ -206,7 +228,7 @@ class Fleet:
             with contextlib.suppress(*GONE):
                 await self._stream(listener, process)
             listener.process = None
-            await asyncio.sleep(3)
+            await asyncio.sleep(3 if self.running() else 600)
 
     async def _stream(self, listener: Listener, process: Process) -> None:
         async with asyncio.timeout(5):
@@ -282,6 +304,7 @@ class Fleet:
         # A command that fails may have written already.
         self.ever_withdrawn.add(day)
         printed = self.command(withdraw(self.settings(), day, yes=True, as_json=True))
+        self.world.run(3)  # so that replicas know it, should Redis lose its last second
         self.world.note("person", f"withdraws {day}: {printed!r}")
         if printed and json.loads(printed)["withdrawn"] == shown[0]["revision"]:
             self.counts["withdrawn"] += 1

@@ -10,17 +10,20 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from simulation.bank import EFFECTIVE, HOUR, ONE_DAY, Figures
+from simulation.bank import DAY, EFFECTIVE, HOUR, ONE_DAY, Figures
 from simulation.fleet import Answer, Fleet, Key, figures_of
 from simulation.world import Process
 
 AGREED_S = 6.0
 """So long after the last fault all replicas give the same bytes."""
-PATIENCE_S = 60.0
+PATIENCE_S, LOADING_S = 60.0, 900.0
 NOTICED_S = 80 * 60.0
 """The service polls once an hour; another poll may have to confirm."""
 ASKED_AGAIN_S = 28 * HOUR
 """The sheets of the last week are asked for once a day."""
+LATE_HOUR = 18
+"""In Moscow: when tomorrow's sheet is late."""
+NOW = ["/v1/rates", "/v1/rates/next", "/v1/metals", "/v1/key-rate"]
 RECENT = timedelta(days=60)
 WEEK = timedelta(days=7)
 MOST_ASKED, MOST_ASKED_IN_TROUBLE, MOST_ASKED_AFTER_A_WITHDRAWAL = 300, 1500, 300
@@ -43,22 +46,78 @@ def judge_answer(fleet: Fleet, process: Process, path: str, answer: Answer) -> N
     status, _, body = answer
     if status >= 500 and status != 503:
         fleet.breaks("an answer is an error", f"{process.name} {path} {status} {body[:200]!r}")
-    if status != 200:
-        return
-    document = json.loads(body, parse_float=str)
-    day, figures = date.fromisoformat(document["effective_date"]), figures_of(document)
+    if path == "/health":
+        _judge_health(fleet, process, json.loads(body)["checks"])
+    elif status == 200 and path.startswith("/v1/history.csv"):
+        for (day, number), figures in Held.of(body).figures.items():
+            _judge_sheet(fleet, process, f"revision {number}", day, figures)
+    elif status == 200:
+        document = json.loads(body, parse_float=str)
+        for name, said_for, value in said_of(document):
+            if not _has_said(fleet, name, date.fromisoformat(said_for), Decimal(value)):
+                fleet.breaks("the Bank never said it", f"{process.name} {path} {name} {said_for} {value}")
+        if "rates" in document:
+            day = date.fromisoformat(document["effective_date"])
+            _judge_sheet(fleet, process, path, day, figures_of(document))
+            if path == "/v1/rates":
+                _judge_today(fleet, process, day, is_stale=document["stale"])
+
+
+def said_of(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The name, the day and the value of each figure that is no rate of a currency."""
+    if "prices" in document:
+        return [(name, one["effective_date"], one["price"]) for name, one in document["prices"].items()]
+    return [("rate", document["as_of"], document["rate"])] if "as_of" in document and "rate" in document else []
+
+
+def _has_said(fleet: Fleet, name: str, day: date, value: Decimal) -> bool:
+    """Ten times as much is believed if the Bank says it on two days."""
+    said = fleet.bank.figures[name, day]
+    return value in said or (len(fleet.bank.tenfold_on) > 1 and value / 10 in said)
+
+
+def _judge_sheet(fleet: Fleet, process: Process, what: str, day: date, figures: Figures) -> None:
     if figures not in fleet.bank.allowed(day):
-        fleet.breaks("the Bank never said it", f"{process.name} {path} {day}")
-    if path != "/v1/rates":
-        return
+        fleet.breaks("the Bank never said it", f"{process.name} {what} {day}")
+
+
+def _judge_today(fleet: Fleet, process: Process, day: date, *, is_stale: bool) -> None:
     today = fleet.today(process)
     if day > today:
         fleet.breaks("a sheet is in force too early", f"{process.name} {day} on {today}")
-    if document["stale"] and day >= expected(today):
+    if is_stale and day >= expected(today):
         fleet.breaks("stale without a cause", f"{process.name} {day} on {today}")
     missed = {other for other in fleet.bank.said if day < other <= today and other in EFFECTIVE}
-    if not document["stale"] and missed - fleet.ever_withdrawn - fleet.bank.taken_back.keys():
+    if not is_stale and missed - fleet.ever_withdrawn - fleet.bank.taken_back.keys():
         fleet.breaks("old in silence", f"{process.name} {day} on {today}")
+
+
+def _judge_health(fleet: Fleet, process: Process, checks: dict[str, Any]) -> None:
+    """Whatever is not well has a cause, and what is stale is said."""
+    bank, now, today = fleet.bank, fleet.world.now, fleet.today(process)
+    quiet_s = now - max(fleet.hurt_at, process.began_at)
+    due = today + ONE_DAY if (process.wall() + timedelta(hours=3)).hour >= LATE_HOUR else today
+    days = {due - n * ONE_DAY for n in range(40)} & EFFECTIVE
+    absent = (days - bank.said.keys()) | (days & (bank.taken_back.keys() | fleet.ever_withdrawn))
+    changed_s = min(quiet_s, now - max(bank.changed_at, bank.slipped_at))
+    excused = {
+        "cbr:sheet": absent or changed_s < NOTICED_S,
+        "cbr:fetch": bank.slips or days & fleet.ever_withdrawn or changed_s < 2 * NOTICED_S,
+        "cbr:mirrors": changed_s < 25 * HOUR,
+        "redis:connectivity": quiet_s < AGREED_S,
+        "scheduler:lastRun": quiet_s < AGREED_S,
+        "history:coverage": absent or quiet_s < ASKED_AGAIN_S,
+        "quarantine:count": now - bank.slipped_at < 40 * DAY,
+        "clock:skew": quiet_s < 2 * NOTICED_S,
+        "metals:figures": absent or now - max(fleet.hurt_at, bank.changed_at) < 13 * HOUR,
+        "keyrate:figures": absent or now - max(fleet.hurt_at, bank.changed_at) < 13 * HOUR,
+    }
+    for name, (check,) in checks.items():
+        if check["status"] != "pass" and not excused.get(name):
+            fleet.breaks("health complains without a cause", f"{process.name} {name} {check}")
+    # A later sheet shows that the day has none.
+    if today in EFFECTIVE and max(bank.said) < today and checks["cbr:sheet"][0]["status"] != "fail":
+        fleet.breaks("health does not say what is missed", f"{process.name} {today}")
 
 
 @dataclass
@@ -70,8 +129,8 @@ class Held:
     latest: dict[date, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, sheets: bytes, history: bytes) -> Held:
-        """From /v1/sheets and /v1/history.csv with all revisions."""
+    def of(cls, history: bytes, sheets: bytes = b'{"rows": []}') -> Held:
+        """From /v1/history.csv with all revisions, and /v1/sheets."""
         rows: defaultdict[Key, set[tuple[str, int, Decimal]]] = defaultdict(set)
         for row in csv.DictReader(history.decode("utf-8-sig").splitlines()):
             key = date.fromisoformat(row["effective_date"]), int(row["revision"])
@@ -93,7 +152,6 @@ class Watch:
     """At the last check."""
     well_since: float = 0.0
     """Since when neither the Bank nor the way to it had a fault."""
-    last_fault_at: float = 0.0
     agreed_s: list[float] = field(default_factory=list)
     asked: list[tuple[int, bool, bool]] = field(default_factory=list)
     """Requests to the Bank, each day; whether a person had withdrawn a sheet, and whether something was wrong."""
@@ -106,7 +164,7 @@ class Watch:
             mirror.asked = 0
         today = fleet.today()
         has_waited = any(today - WEEK <= day for day in fleet.ever_withdrawn)
-        in_trouble = fleet.world.now - max(self.last_fault_at, fleet.bank.slipped_at) < 25 * HOUR
+        in_trouble = fleet.world.now - max(fleet.hurt_at, fleet.bank.slipped_at) < 25 * HOUR
         self.asked.append((asked, has_waited, in_trouble))
         if has_waited:
             if asked > MOST_ASKED_AFTER_A_WITHDRAWAL + in_trouble * MOST_ASKED_IN_TROUBLE:
@@ -115,9 +173,32 @@ class Watch:
             fleet.breaks("too many requests", f"{asked} a day{', in trouble' if in_trouble else ''}")
         fleet.world.around.loop.call_later(24 * HOUR, self.count_requests)
 
+    def look(self) -> None:
+        """What must hold at any moment: every replica that runs answers, and with nothing but what the Bank said."""
+        fleet = self.fleet
+        yesterday = fleet.today() - ONE_DAY
+        paths = [*NOW, "/health", f"/v1/rates/{yesterday}", f"/v1/history.csv?since={yesterday - WEEK}&revisions=all"]
+        running = {one.name: one for one in fleet.running() if fleet.world.now - one.began_at > PATIENCE_S}
+        for name, answers in fleet.got(paths, running).items():
+            if not running[name].is_running:
+                continue
+            for path, answer in zip(paths, answers, strict=True):
+                if isinstance(answer, str):
+                    fleet.breaks("a replica does not answer", f"{name} {path} {answer}")
+                else:
+                    judge_answer(fleet, running[name], path, answer)
+
+    def forget(self) -> None:
+        """Nobody knows any more what was there."""
+        self.held = Held()
+        for listener in self.fleet.listeners:
+            listener.knows = listener.in_force = None
+            listener.told.clear()
+
     def check(self) -> None:
         """Everything that must hold between faults."""
         answers = self._agree()
+        self.look()
         if answers is None:
             return
         before, self.held = self.held, Held.of(*answers)
@@ -132,16 +213,19 @@ class Watch:
         old = [f"/v1/rates/{day}?revision={number}" for day, number in sorted(self.held.figures) if number > 1][-2:]
         days = [f"/v1/rates/{today - n * ONE_DAY}" for n in fleet.chance.sample(range(1, 30), 3)]
         since = today - RECENT
-        data = [f"/v1/sheets?since={since}", f"/v1/history.csv?since={since}&revisions=all"]
-        paths = ["/v1/rates", "/v1/rates/next", *days, *old, *data]
+        data = [f"/v1/history.csv?since={since}&revisions=all", f"/v1/sheets?since={since}"]
+        paths = [*NOW, f"/v1/metals/{today - 3 * ONE_DAY}", "/v1/key-rate/changes", *days, *old, *data]
         world.run(AGREED_S)
         while True:
             answers = fleet.got(paths)
             first = answers[fleet.names[0]]
             different = [one for one in answers.values() if list(map(_told, one)) != list(map(_told, first))]
             took_s = world.now - begun
-            if not different and all(not isinstance(one, str) for one in first):
+            is_whole = not any(isinstance(one, str) for one in first) and all(one[0] == 200 for one in first[-2:])
+            if not different and is_whole:
                 break
+            if not is_whole and world.now - fleet.hurt_at < LOADING_S:
+                begun = world.now  # history is being fetched
             if took_s > PATIENCE_S:
                 self._disagree(paths, answers)
                 return None

@@ -16,6 +16,7 @@ from simulation.invariants import EXPECTED, Watch, judge_answer
 
 LASTS_S = (2, 10, 60, 300, 1800, 2 * HOUR, 6 * HOUR)
 PAUSES_S = (0.01, 0.7, 3, 20)
+INFINITE = float("inf")
 CALM_HOURS = 0.5, 30.0
 
 
@@ -30,19 +31,21 @@ class Run:
         self.seed, self.days, self.skip, self.only = seed, days, frozenset(skip), only
         self.fleet = Fleet(seed, replicas or chance.choice([2, 2, 3]))
         self.watch = Watch(self.fleet)
+        self.fleet.on_forget = self.watch.forget
         self.fleet.on_answer = lambda *answer: judge_answer(self.fleet, *answer)
         self.episodes: list[tuple[str, ...]] = []
         self._kinds = {name: weight for name, (weight, _) in FAULTS.items() if only in name}
 
-    def go(self, *, to_first: bool = False) -> Run:
-        """Let everything happen; `to_first` ends at the first thing that does not hold."""
+    def go(self, *, to_first: bool = False, until: float = INFINITE) -> Run:
+        """Let everything happen; `to_first` ends at the first thing that does not hold, `until` after so much work."""
         gc.disable()
         fleet, watch = self.fleet, self.watch
         fleet.begin()
+        fleet.hurt_at = fleet.world.now
         watch.check()
         fleet.world.around.loop.call_soon(watch.count_requests)
         end = fleet.world.now + self.days * DAY
-        while fleet.world.now < end and not (to_first and self.unexpected):
+        while fleet.world.now < end and not (to_first and self.unexpected) and time.process_time() < until:
             chance = random.Random(f"{self.seed} episode {len(self.episodes)}")
             fleet.calm(chance.uniform(*CALM_HOURS) * HOUR)
             watch.check()
@@ -63,6 +66,7 @@ class Run:
         fleet.world.note("episode", f"{number}: {', '.join(kinds)}")
         ends = []
         fleet.is_hurt = not set(kinds) <= set(SAFE)
+        fleet.hurt_at, fleet.look = INFINITE, self.watch.look
         for kind in kinds:
             fleet.counts[kind] += 1
             if end := FAULTS[kind][1](fleet, chance):
@@ -76,7 +80,7 @@ class Run:
             fleet.careful(chance.choice([0, *PAUSES_S]))
         if fleet.is_hurt:
             self.watch.well_since = fleet.world.now
-        self.watch.last_fault_at = fleet.world.now
+        fleet.hurt_at, fleet.look = fleet.world.now, lambda: None
 
     @property
     def unexpected(self) -> list[tuple[str, str]]:
@@ -104,25 +108,22 @@ class Run:
         }
 
 
-def shortest(red: Run, most_s: float = 120.0) -> Run:
-    """The same run with as few faults as it takes to break the same promise. It looks for so many seconds at most.
+def shortest(red: Run, most_s: float = 60.0) -> Run:
+    """The same run with as few faults as it takes to break the same promise. It works for so many seconds at most.
 
     First it leaves out all but the last episodes, then one of them after another.
     """
-    until = time.monotonic() + most_s
-    wanted, best = red.unexpected[0][0], red
-    days = red.fleet.world.now / DAY + 0.1
+    until, wanted, best = time.process_time() + most_s, red.unexpected[0][0], red
+    days, last = red.fleet.world.now / DAY + 0.1, len(red.episodes)
 
-    def is_red_without(skip: set[int]) -> bool:
+    def is_red_without(skip: Collection[int]) -> bool:
         nonlocal best
-        run = Run(red.seed, days, replicas=len(red.fleet.names), skip=skip, only=red.only).go(to_first=True)
-        is_red = any(name == wanted for name, _ in run.unexpected)
+        run = Run(red.seed, days, replicas=len(red.fleet.names), skip=skip, only=red.only)
+        is_red = any(name == wanted for name, _ in run.go(to_first=True, until=until).unexpected)
         best = run if is_red else best
         return is_red
 
-    last = len(red.episodes)
-    kept = next((n for n in (1, 2, 4, 8) if time.monotonic() < until and is_red_without(set(range(last - n)))), last)
+    kept = next((n for n in (1, 2, 4, 8) if is_red_without(range(last - n))), last)
     for number in range(last - kept, last):
-        if time.monotonic() < until:
-            is_red_without({*best.skip, number})
+        is_red_without({*best.skip, number})
     return best

@@ -16,6 +16,7 @@ from asyncio import Task
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, MutableMapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,11 +30,13 @@ import structlog
 import ratesvc.commands.running
 import ratesvc.features.events.routes
 import ratesvc.service.app
+import ratesvc.service.refresh
 import ratesvc.service.schedule
 import ratesvc.storage.redis
 import ratesvc.web.connections
 import ratesvc.web.responses
 import ratesvc.web.server
+from ratesvc.bank.xml import parse_daily
 from ratesvc.service.app import Service
 from simulation.loop import NEVER, Loop
 from simulation.network import BoundSocket, Network
@@ -50,6 +53,7 @@ class Process:
         """`skew_s` is how far its wall clock is ahead."""
         self.world, self.name, self.ip, self.skew_s = world, name, ip, skew_s
         self.is_replica = is_replica
+        self.began_at = world.now
         self.is_dead = self.is_paused = False
         self.ended: str | None = None
         """How its work ended: `ok`, or the error."""
@@ -244,6 +248,8 @@ def install(world: World) -> None:
     times = SimpleNamespace(time=lambda: wall().timestamp(), perf_counter=time.perf_counter)
     for place, name, stands_in in (
         (ratesvc.commands.running, "Service", service),
+        # Pure, and called with the same bytes at nearly every poll.
+        (ratesvc.service.refresh, "parse_daily", lru_cache(64)(parse_daily)),
         (ratesvc.web.server, "_bound", lambda _, port: BoundSocket((world.current.ip, port))),
         (ratesvc.web.responses, "time", times),
         (click, "echo", echo),
