@@ -28,7 +28,9 @@ RECENT = timedelta(days=60)
 WEEK = timedelta(days=7)
 MOST_ASKED, MOST_ASKED_IN_TROUBLE, MOST_ASKED_AFTER_A_WITHDRAWAL = 300, 1500, 300
 """Requests to both mirrors in a day, for each replica in trouble: the Bank fails, or what it says is held back."""
+TWO_HISTORIES = "replicas hold two histories"
 EXPECTED = {
+    TWO_HISTORIES: "two that fetched the same range at different times never notice",
     "too many requests after a withdrawal": "every poll hurries while a person's decision stands",
 }
 """What does not hold today, and is known. Whoever mends it takes it out."""
@@ -241,7 +243,9 @@ class Watch:
         for n, path in enumerate(paths):
             shown = {name: _short(answers[name][n], answers[names[0]][n]) for name in names}
             if len(set(shown.values())) > 1 or isinstance(answers[names[0]][n], str):
-                self.fleet.breaks("replicas do not agree", f"{path} {shown}")
+                settled = {f"/v1/rates/{self.fleet.today() - n * ONE_DAY}" for n in range(8, 31)}
+                name = TWO_HISTORIES if path in settled else "replicas do not agree"
+                self.fleet.breaks(name, f"{path} {shown}")
                 return
 
     def _check_figures(self, before: Held) -> None:
