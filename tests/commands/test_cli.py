@@ -297,7 +297,7 @@ async def test_a_person_decides_about_documents_in_quarantine(bank: Bank, comman
         counted = b'ratesvc_quarantined_total{reason="power_of_ten"} %d.0'
         assert quarantine("list") == ""
         tenfold = all_times(plausible(in_force), "10")
-        usd = str(tenfold.by_code["USD"].value)
+        usd, usual = (str(one.by_code["USD"].value) for one in (tenfold, plausible(in_force)))
         bank.documents[in_force] = daily_xml(tenfold)
         await eventually(lambda: says(program, "/metrics", counted % 1))
         head, reason, *_ = quarantine("list").splitlines()
@@ -331,7 +331,8 @@ async def test_a_person_decides_about_documents_in_quarantine(bank: Bank, comman
         await eventually(lambda: quarantine("list") == "")
         code, shown, asked = command("withdraw", str(in_force), **variables)
         assert (code, asked) == (1, "Withdraw it? [y/N]: Aborted!\n")
-        assert re.search(rf"Then the revision before it is in force again:\n(.*\n)*  USD +1 +{usd}   then ", shown)
+        told = rf"Then the revision before it is in force again:\n(.*\n)*  USD +1 +{usd}   then +1 +{usual}\n"
+        assert re.search(told, shown)
         printed = command.printed("withdraw", str(in_force), "--yes", "--json", **variables)
         assert json.loads(printed) == {"effective_date": str(in_force), "withdrawn": 2, "revision": 3}
         await eventually(lambda: published(3, "withdrawal"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import re
 import time
@@ -11,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from datetime import time as clock_time
 from functools import partial
+from itertools import count
 from math import inf
 from pathlib import Path
 
@@ -269,11 +271,12 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
     Timeouts are logged once they have lasted, because a busy machine has single ones.
     """
     telemetry = Telemetry(utc_now)
+    # Three seconds pass between two calls.
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", partial(next, count(step=3)))
     with capture_logs() as logged:
         for kind in ("timeout", "", "timeout", ""):
             telemetry.redis_call(Call("get", 0.1, StoreUnavailable("Redis: …", kind) if kind else None))
     assert logged == []
-    monkeypatch.setattr("ratesvc.service.telemetry.LASTING_S", 0)
     calls = [*["timeout"] * 3, *["memory"] * 2, "", ""]
     with capture_logs() as logged:
         for place, kind in enumerate(calls):
@@ -282,8 +285,8 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
             assert (telemetry.trouble is None) == (place == len(calls) - 1)
     assert [line.get("kind", line["event"]) for line in logged] == ["timeout", "memory", "store_back"]
     telemetry.repaired(Repairs(sheets=1, columns=2, dropped=3))
-    for what, count in (("sheets", 1), ("columns", 2), ("dropped", 3)):
-        assert f'ratesvc_repaired_total{{what="{what}"}} {count}.0' in telemetry.metrics.text().decode()
+    for what, times in (("sheets", 1), ("columns", 2), ("dropped", 3)):
+        assert f'ratesvc_repaired_total{{what="{what}"}} {times}.0' in telemetry.metrics.text().decode()
     counted = re.findall(rb'redis_errors_total{kind="([a-z]+)"} ([0-9.]+)', telemetry.metrics.text())
     assert dict(counted) == {b"timeout": b"5.0", b"memory": b"2.0"}
 

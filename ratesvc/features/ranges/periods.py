@@ -14,7 +14,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import NEAR, History, certain_date
 from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, plain, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY
-from ratesvc.features.ranges.unit_rates import SeriesParams, iso, last_set, quotients, rates_of, sheets_of
+from ratesvc.features.ranges.unit_rates import SeriesParams, iso, quotients, rates_of, sheets_of
 from ratesvc.render.json import PERCENT_PLACES
 
 Bounds = Callable[[date], Days]
@@ -64,7 +64,7 @@ def summaries(
     # With the month before the first period, because its change is counted from the last rate of that month.
     wide = replace(params, days=replace(params.days, since=bounds(params.days.since).since - NEAR))
     ordinals, units, divisors = quotients(history, code, wide)
-    numbers, until = [*rates_of(history, code, wide).values()], last_set(history, params.days, today)
+    numbers = [*rates_of(history, code, wide).values()]
 
     def moved(since: date, last: int) -> dict[str, str]:
         first = bisect_left(ordinals, since.toordinal())
@@ -90,7 +90,7 @@ def summaries(
         first = bisect_left(ordinals, period.since.toordinal(), start)
         stop = bisect_right(ordinals, period.until.toordinal(), first)
         places = slice(first, stop)
-        is_whole = Days(params.days.since, until).covers(period) and not history.missing_days(period, today)
+        is_whole = params.days.covers(period) and not history.missing_days(period, today)
         figures = first < stop and {
             "mean_rate": plain(mean(units[places], divisors[places])),
             "first_rate": plain(numbers[first]),
