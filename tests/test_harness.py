@@ -28,6 +28,12 @@ def test_no_file_of_tests_is_left_out() -> None:
     assert collect_ignore == []
 
 
+def test_a_golden_table_begins_with_its_grammar() -> None:
+    """It says what a line is made of."""
+    tables = (ROOT / "tests/golden").rglob("*.txt")
+    assert [str(file) for file in tables if not file.read_text("utf-8").startswith("# A line: ")] == []
+
+
 @pytest.mark.nightly
 async def test_the_examples_of_the_readme_pass(tmp_path_factory: pytest.TempPathFactory) -> None:
     """In a folder with a short name, because the path of a socket has at most some hundred bytes."""

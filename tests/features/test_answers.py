@@ -32,8 +32,8 @@ def with_xdr(day: date) -> Sheet:
 
 
 def variants() -> Iterator[str]:
-    """golden/variants.txt has the beginning of some addresses, and the end of each; - for none."""
-    for line in cases.text("variants.txt").replace("\n  ", " ").splitlines():
+    """Those of golden/variants.txt."""
+    for line in cases.body("variants.txt").replace("\n  ", " ").splitlines():
         start, *ends = line.split()
         yield from (start + end if end != "-" else start for end in ends)
 

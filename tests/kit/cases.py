@@ -23,6 +23,11 @@ def text(name: str) -> str:
     return file.read_text("utf-8")
 
 
+def body(name: str) -> str:
+    """What stands below the grammar."""
+    return text(name).partition("\n")[2]
+
+
 def lines(name: str) -> list[str]:
     """The remarks and questions of the file."""
     return [line for line in text(name).splitlines() if not line.startswith("  ")]
@@ -32,7 +37,6 @@ def questions(name: str) -> list[str]:
     """What the file asks."""
     found = [line for line in lines(name) if line and not line.startswith("#")]
     assert found, f"{FOLDER / name} asks nothing"
-    assert text(name).startswith("# A line: "), f"{FOLDER / name} does not say what a line is made of"
     return found
 
 

@@ -36,8 +36,7 @@ FRIDAYS = (
 )
 ENGLISH = {"R01235": "US Dollar", "R01239": "Euro", "R01375": "Yuan Renminbi"}
 
-# A golden file, and the address below its dialect that it answers.
-FILES = dict(line.partition(" ")[::2] for line in cases.text("dialects/files.txt").splitlines())
+FILES = dict(line.partition(" ")[::2] for line in cases.body("dialects/files.txt").splitlines())
 
 
 def dialect(name: str) -> Dialect:

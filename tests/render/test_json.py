@@ -128,6 +128,7 @@ def test_golden() -> None:
     """The bytes of every document, with each row on a line of its own, as the sentence above says."""
     texts = {why: "\n".join(body.decode() for body in bodies) for why, bodies in DOCUMENTS.items()}
     text = "\n".join(f"# {why}\n{text}\n" for why, text in texts.items())
+    text = f"# A line: an answer, with each row on a line of its own.\n{text}"
     golden("documents.txt", re.sub(r'"[A-Z]{3}":\{', r"\n\g<0>", text))
 
 

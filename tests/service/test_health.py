@@ -80,7 +80,7 @@ CHECKS: dict[str, list[Check]] = {
 def test_each_check_says_what_it_observed_and_what_is_wrong() -> None:
     """golden/health.txt has each of these checks on a line."""
     shown = {why: "\n".join(json.dumps(check) for check in checks) for why, checks in CHECKS.items()}
-    golden("health.txt", "".join(f"# {why}\n{lines}\n" for why, lines in shown.items()))
+    golden("health.txt", "# A line: a check.\n" + "".join(f"# {why}\n{lines}\n" for why, lines in shown.items()))
 
 
 async def test_health_has_nine_checks(served: Served, clock: Clock) -> None:

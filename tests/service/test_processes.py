@@ -216,7 +216,7 @@ def requests() -> list[bytes]:
         *((path.format(tag), "") for tag in few for path in IN_FIVE),
         *((path, f"Accept-Language: {tag}") for path in OF_THE_BROWSER for tag in ("ru", "en", "zh")),
         *(("/frankfurter/v2/rates", f"Accept: {media}") for media in ("text/csv", "application/x-ndjson", "*/*")),
-        *((path, "") for path in cases.text("alike.txt").split()),
+        *((path, "") for path in cases.body("alike.txt").split()),
     ]
     return [
         get(path, f"Accept-Encoding: {ENCODINGS[number % 3]}", *filter(None, [header]))

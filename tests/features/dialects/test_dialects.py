@@ -26,6 +26,8 @@ from ratesvc.features.dialects import Content, Refused
 from ratesvc.installed import DIALECTS
 
 LONGEST = 400
+TYPES = "# A line: a golden file, its media type, and the days of its rates.\n"
+REFUSALS = "# A line: an error. Below: the status, the media type, and the bytes.\n"
 NUMBERS = {"USD": "840", "TRY": "949", "TRL": "792"}
 
 
@@ -44,7 +46,7 @@ def test_golden_files_name_the_original_that_they_follow(name: str) -> None:
 def test_golden_answers_have_their_types_and_days() -> None:
     """The media type, and how long and by what caches may keep it."""
     answers = {file: answer(file.partition("/")[0], address) for file, address in FILES.items()}
-    golden("dialects/answers.txt", "".join(f"{file}: {facts(one)}\n" for file, one in answers.items()))
+    golden("dialects/answers.txt", "".join([TYPES, *(f"{file}: {facts(one)}\n" for file, one in answers.items())]))
 
 
 def facts(found: Content) -> str:
@@ -118,7 +120,7 @@ def errors() -> Iterator[tuple[str, RatesvcError]]:
 @pytest.mark.parametrize("name", DIALECTS)
 def test_an_error_in_the_words_of_each_dialect(name: str) -> None:
     """Status, type and bytes of errors that each of them may have; their own refusals are in cases.txt."""
-    lines = []
+    lines = [REFUSALS]
     for what, error in errors():
         status, media, body = dialect(name).refusal(error)
         lines.append(f"{what}\n  {status} {media}\n  {decoded(body, media)}\n")
