@@ -158,7 +158,7 @@ BUSY = {
     ),
     "/v1/sheets": "?since=2026-04-21",
     "/v1/history.csv": "?codes=GBP",
-    "/v1/metals.csv": "-",
+    "/v1/metals.csv": "?locale=de",
 }
 STREAMS = {one["path"] for one in OPERATIONS if "text/event-stream" in one["responses"][200]["content"]}
 
