@@ -29,6 +29,7 @@ CALM = 1600.0
 CAREFUL = ((1.0, 20.0), (8.0, 240.0), (40.0, float("inf")))
 """After an event: the pace, and how many seconds it lasts."""
 HISTORY = timedelta(days=130)
+FIRST_START = "a first start takes what a running service holds back"
 
 Answer = tuple[int, dict[str, str], bytes]
 Key = tuple[date, int]
@@ -69,6 +70,8 @@ class Fleet:
         self.withdrawn: defaultdict[date, set[Figures]] = defaultdict(set)
         """What a person took back and did not release."""
         self.ever_withdrawn: set[date] = set()
+        self.began_amid = False
+        """Whether a first start was while figures were wrong."""
         self.broken: list[tuple[str, str]] = []
         """What did not hold: its name, and the facts."""
         self.is_hurt = False
@@ -86,6 +89,7 @@ class Fleet:
 
     def breaks(self, name: str, text: str) -> None:
         """An invariant does not hold."""
+        name = FIRST_START if self.began_amid and name == "the Bank never said it" else name
         self.world.note("check", f"{name}: {text}")
         self.broken.append((name, f"{self.world.time():%F %T} {text}"))
 
@@ -152,6 +156,7 @@ class Fleet:
         """If Redis is empty and no replica lives, nobody knows what a person decided, or which revisions there were."""
         if not self.redis.data and all(process.is_dead for process in self.processes.values()):
             self.withdrawn.clear()
+            self.began_amid |= self.bank.slips or any(mirror.spoil for mirror in self.mirrors)
             self.on_forget()
 
     def begin(self) -> None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from simulation.bank import DAY, EFFECTIVE, HOUR, ONE_DAY, Figures
-from simulation.fleet import Answer, Fleet, Key, figures_of
+from simulation.fleet import FIRST_START, Answer, Fleet, Key, figures_of
 from simulation.world import Process
 
 AGREED_S = 6.0
@@ -28,8 +28,11 @@ RECENT = timedelta(days=60)
 WEEK = timedelta(days=7)
 MOST_ASKED, MOST_ASKED_IN_TROUBLE, MOST_ASKED_AFTER_A_WITHDRAWAL = 300, 1500, 300
 """Requests to both mirrors in a day, for each replica in trouble: the Bank fails, or what it says is held back."""
+LATE_SHEET = "a sheet that comes after a later one gives no event"
 TWO_HISTORIES = "replicas hold two histories"
 EXPECTED = {
+    FIRST_START: "the first sheets are compared with nothing",
+    LATE_SHEET: "an event's id says that its reader knows the first revision of every sheet up to the newest",
     TWO_HISTORIES: "two that fetched the same range at different times never notice",
     "too many requests after a withdrawal": "every poll hurries while a person's decision stands",
 }
@@ -75,7 +78,8 @@ def said_of(document: dict[str, Any]) -> list[tuple[str, str, str]]:
 def _has_said(fleet: Fleet, name: str, day: date, value: Decimal) -> bool:
     """Ten times as much is believed if the Bank says it on two days."""
     said = fleet.bank.figures[name, day]
-    return value in said or (len(fleet.bank.tenfold_on) > 1 and value / 10 in said)
+    now = {fleet.today()} if any(mirror.odd == "ten times" for mirror in fleet.mirrors) else set[date]()
+    return value in said or (len(fleet.bank.tenfold_on | now) > 1 and value / 10 in said)
 
 
 def _judge_sheet(fleet: Fleet, process: Process, what: str, day: date, figures: Figures) -> None:
@@ -89,7 +93,13 @@ def _judge_today(fleet: Fleet, process: Process, day: date, *, is_stale: bool) -
         fleet.breaks("a sheet is in force too early", f"{process.name} {day} on {today}")
     if is_stale and day >= expected(today):
         fleet.breaks("stale without a cause", f"{process.name} {day} on {today}")
-    missed = {other for other in fleet.bank.said if day < other <= today and other in EFFECTIVE}
+    # Nobody looks soon for a day that has no sheet, as a later one shows.
+    said = {other: ones[-1][0] for other, ones in fleet.bank.said.items() if other in EFFECTIVE}
+    missed = {
+        other
+        for other, at in said.items()
+        if day < other <= today and (other == max(said) or fleet.world.now - at > NOTICED_S)
+    }
     if not is_stale and missed - fleet.ever_withdrawn - fleet.bank.taken_back.keys():
         fleet.breaks("old in silence", f"{process.name} {day} on {today}")
 
@@ -291,7 +301,11 @@ class Watch:
                 listener.knows = dict(latest)
             unknown = [str(day) for day, figures in latest.items() if listener.knows.get(day) != figures]
             if unknown:
-                fleet.breaks("an event is lost", f"{listener.name} at {process.name} {unknown[:3]}")
+                late = {str(day) for day, number in self.held.latest.items() if number == 1 and day < max(latest)}
+                fleet.breaks(
+                    LATE_SHEET if late.issuperset(unknown) else "an event is lost",
+                    f"{listener.name} at {process.name} {unknown[:3]}",
+                )
                 listener.knows = dict(latest)
 
 

@@ -182,7 +182,7 @@ class RedisServer:
 
     def do_hdel(self, key: bytes, *fields: bytes) -> bytes:
         held = self._hash(key)
-        gone = [field for field in fields if field in held]
+        gone = [field for field in dict.fromkeys(fields) if field in held]
         if gone:
             self._remember(key)
         for field in gone:
