@@ -253,7 +253,12 @@ class Bank:
         first, *others = self.mirrors
         first.sheets[sheet.day] = sheet
         for mirror in others:
-            self.world.around.loop.call_later(lag_s, mirror.sheets.__setitem__, sheet.day, sheet)
+            self.world.around.loop.call_later(lag_s, self._reaches, mirror, sheet)
+
+    def _reaches(self, mirror: Mirror, sheet: Sheet) -> None:
+        """A mirror gets a sheet, unless it has a later one of the same day."""
+        if self.said[sheet.day][-1][1] is sheet:
+            mirror.sheets[sheet.day] = sheet
 
     def new(self, day: date) -> Sheet:
         """The sheet of a day: the dollar moves by up to 1.2 %, the others with it."""
