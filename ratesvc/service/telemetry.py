@@ -99,12 +99,12 @@ class Metrics(Collector):
         file = files("ratesvc").joinpath("revision")
         revision = file.read_text("ascii") if file.is_file() else ""
         self._build = {"version": __version__, "revision": revision, "python": platform.python_version()}
-        self.fetches = self._counter("fetches", "Refreshes, by outcome", "outcome")
+        self.fetches = self._counter("fetches", "Refreshes; skipped: another replica's turn", "outcome")
         self.quarantined = self._counter("quarantined", "Documents put into quarantine", "reason")
         self.redis_errors = self._counter("redis_errors", "Calls to Redis that failed", "kind")
-        self.repaired = self._counter("repaired", "Values that were written to Redis again", "what")
-        self.restarts = self._counter("task_restarts", "Tasks that ended by themselves and were started again", "task")
-        self.mirror_ok = Gauge("ratesvc_mirror_ok", "Whether a mirror is well.", ("host",), registry=self.registry)
+        self.repaired = self._counter("repaired", "Values written back to Redis; dropped: fields", "what")
+        self.restarts = self._counter("task_restarts", "Background tasks that ended and were restarted", "task")
+        self.mirror_ok = Gauge("ratesvc_mirror_ok", "1 if an asked mirror is well.", ("host",), registry=self.registry)
         self.redis_calls = Histogram(
             "ratesvc_redis_operation_seconds",
             "Duration of a call to Redis.",

@@ -61,30 +61,30 @@ def gauges(service: Service) -> Iterator[Reading]:
     """The gauges of a service. An unknown value is 0; a timestamp of 0 means never."""
     telemetry, history, running = service.telemetry, service.history, service.backfilling
     snapshot, newest, calendar = service.current_snapshot(), history.newest, history.calendar
-    yield "redis_up", "Whether Redis answers and takes writes.", telemetry.trouble is None
-    yield "lease_held", "Whether this replica is the one that polls.", service.store.poll_lease.held
-    yield "loop_lag_seconds", "How late the event loop was for its last heartbeat.", service.schedule.lag_s
-    yield "clock_skew_seconds", "How far this clock is ahead of the Bank's.", service.clock_skew_s or 0
+    yield "redis_up", "1 if Redis answers and takes writes.", telemetry.trouble is None
+    yield "lease_held", "1 if this replica polls.", service.store.poll_lease.held
+    yield "loop_lag_seconds", "How late the event loop's last heartbeat was.", service.schedule.lag_s
+    yield "clock_skew_seconds", "How far this clock is ahead of the Bank's; 0 if unknown.", service.clock_skew_s or 0
     yield "history_sheets", "Sheets in memory.", len(history.days)
-    yield "history_loading", "Whether history is not fetched yet.", history.is_loading
+    yield "history_loading", "1 until all of history is fetched, unconfirmed days aside.", history.is_loading
     yield "quarantine_documents", "Documents that wait for a person.", service.quarantine.count
-    yield "refresh_last_attempt_timestamp_seconds", "The last refresh.", _stamp(telemetry.last_attempt)
-    yield "refresh_last_success_timestamp_seconds", "The last that worked.", _stamp(telemetry.last_success)
-    yield "refresh_next_timestamp_seconds", "When the next one is due.", _stamp(service.schedule.jobs["poll"].due)
-    yield "publications_missed", "Sheets that are overdue.", snapshot.publications_missed if snapshot else 0
+    yield "refresh_last_attempt_timestamp_seconds", "When the last refresh ran.", _stamp(telemetry.last_attempt)
+    yield "refresh_last_success_timestamp_seconds", "When the Bank last answered here.", _stamp(telemetry.last_success)
+    yield "refresh_next_timestamp_seconds", "When the next refresh is due.", _stamp(service.schedule.jobs["poll"].due)
+    yield "publications_missed", "Overdue sheets by the calendar.", snapshot.publications_missed if snapshot else 0
     yield "sheets_taken_back", "Held sheets that the Bank no longer has.", len(service.refresher.taken_back)
-    yield "stale", "Whether today's own sheet is missing.", snapshot.stale if snapshot else 0
+    yield "stale", "1 while today's own sheet is missing.", snapshot.stale if snapshot else 0
     late = sum(one.is_stale(calendar, moscow_day(service.clock())) for one in service.figures.values())
-    yield "figures_late", "Features whose own newest figure is missing.", 0 if service.demo else late
+    yield "figures_late", "How many of metals and key rate lack the newest figure.", 0 if service.demo else late
     due, fetched_at = snapshot.next_due_at if snapshot else None, newest.fetched_at if newest else None
     midnight = at(newest.effective_date, time.min) if newest else None
-    yield "sheet_date_timestamp_seconds", "Moscow midnight of the newest sheet's day.", _stamp(midnight)
-    yield "sheet_expected_timestamp_seconds", "When the next one is due.", _stamp(due)
-    yield "sheet_first_seen_timestamp_seconds", "When the newest was fetched.", _stamp(fetched_at)
+    yield "sheet_date_timestamp_seconds", "The Moscow midnight from which the newest sheet applies.", _stamp(midnight)
+    yield "sheet_expected_timestamp_seconds", "When the next sheet is due.", _stamp(due)
+    yield "sheet_first_seen_timestamp_seconds", "When the newest sheet was fetched.", _stamp(fetched_at)
     known_until = _stamp(at(calendar.known_until, time.min))
     yield "calendar_known_until_timestamp_seconds", "The last day whose days off are known.", known_until
-    yield "backfill_steps", "Steps of the backfill that runs.", running.total if running else 0
-    yield "backfill_steps_done", "Steps of the backfill that runs, done.", running.done if running else 0
+    yield "backfill_steps", "Requests of the running backfill; 0 if none runs.", running.total if running else 0
+    yield "backfill_steps_done", "Finished requests of the running backfill.", running.done if running else 0
 
 
 def _stamp(moment: datetime | None) -> float:
