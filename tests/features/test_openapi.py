@@ -21,6 +21,7 @@ import msgspec
 import pytest
 from conftest import Clock, Serve, Served, addresses, eventually, foreign
 from jsonschema_rs import Draft202012Validator
+from kit import cases
 from kit.bank import Bank, sheet
 from kit.dates import EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from kit.figures import with_key_rate, with_metals
@@ -47,11 +48,6 @@ DOCUMENT: dict[str, Any] = json.loads(openapi_json.document(SITE, FRIDAY))
 OPERATIONS = openapi_json.operations(SITE, FRIDAY)
 PARAMETERS: dict[str, Any] = openapi.contract()["components"]["parameters"]
 
-SERIES, PERIODS = ("/v1/series", "/v1/series.csv"), ("/v1/periods", "/v1/periods.csv")
-FIXED = (
-    *("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs"),
-    *("/widget/rates.js", "/widget/rates.d.ts", "/widget/converter.js", "/widget/manifest.json"),
-)
 NO_API = {
     *("/v1", "/.well-known/api-catalog", "/llms.txt", "/favicon.ico", "/robots.txt", "/widget/preview"),
     *("/docs/{page}", "/docs/search.json"),
@@ -60,112 +56,14 @@ NO_API = {
 """What browsers and pages fetch by themselves, and what describes the API to programs."""
 
 
-def split(requests: Mapping[str, str]) -> dict[str, list[str]]:
-    """The requests to each path: a query, what stands in the path, or - for neither."""
-    return {path: ["" if one == "-" else one for one in text.split()] for path, text in requests.items()}
-
-
-# What answers each problem, and each 503 that is none; the moment is Friday evening, Saturday's sheet is announced.
-CALM = split(
-    {
-        "/v1/rates": "?codes=USD ?quote_currency=USD ?code=1 ?codes=XQZ",
-        "/v1/rates.csv": "- ?codes=USD&locale=ru&lang=de ?quote_currency=USD ?codes=1 ?quote_currency=XQZ",
-        "/v1/rates/{date}.csv": "today.csv next.csv 2026-04-24.csv?revision=1 x.csv 2026-04-24.csv?codes=XQZ "
-        "2026-04-24.csv?revision=2 2026-05-30.csv 1992-06-30.csv",
-        "/v1/rates/{date}": "2026-04-24 today?lang=ru next 1992-07-02?quote_currency=USD 2026-04-24?revision=1 "
-        "2026-02-30 2026-04-24?codes=XQZ "
-        "2026-04-24?revision=2 2026-05-30 1992-06-30",
-        "/v1/rates/{date}/{code}.txt": "2026-04-24/USD.txt next/USD.txt 2026-04-24/US.txt 2026-04-24/XQZ.txt "
-        "2026-05-30/USD.txt "
-        "1992-06-30/USD.txt 2026-04-24/USD.txt?revision=2",
-        **dict.fromkeys(
-            SERIES,
-            "?codes=USD ?codes=USD&fill=daily&since=2026-04-20 ?codes=USD&group=year "
-            "?codes=EUR,RUB&quote_currency=USD ?codes=USD&until=2026-05-30&fill=daily ?codes=XQZ "
-            "?codes=USD&until=0001-01-01 ?codes=USD&since=0001-01-01&until=1992-06-30 ?codes=USD&since=2026-05-30 "
-            "?codes=USD,EUR,CNY,GBP,JPY,CHF,KZT,CAD&fill=daily&since=1992-07-01",
-        ),
-        **dict.fromkeys(
-            PERIODS,
-            "?codes=USD&group=year&since=1992-07-01 ?codes=USD&group=week ?codes=EUR,RUB&quote_currency=USD "
-            "?group=day ?codes=XQZ ?until=1992-06-30 ?since=2026-05-30",
-        ),
-        "/v1/convert": "?from=USD - ?amount=-0.5&from=USD&to=JPY&date=next ?from=USD&to=XQZ ?from=USD&date=2026-05-30 "
-        "?from=USD&date=1992-06-30 ?from=USD&to=EUR,RUB&revision=1 ?from=USD&revision=2",
-        "/v1/sheets": "- ?since=2026-04-23&until=next ?after=1 ?until=1992-06-30",
-        "/v1/history.csv": "- ?codes=USD&since=2026-04-24 ?codes=1 ?codes=XQZ ?until=1992-06-30",
-        "/v1/currencies": "?lang=ru ?lng=ru",
-        "/v1/currencies/{code}": "USD rub XQZ US",
-        "/v1/metals": "?lang=ru ?lng=ru",
-        "/v1/metals.csv": "- ?locale=ru ?lng=ru",
-        "/v1/key-rate": "- ?lang=ru",
-        "/v1/key-rate/changes": "- ?lang=ru",
-        **dict.fromkeys(("/v1/metals/{date}", "/v1/key-rate/{date}"), "2026-04-24 today next x 2026-05-30 1992-06-30"),
-        "/chart.svg": "?codes=USD&since=2026-04-20 - ?codes=USD&width=1 ?codes=XQZ ?codes=USD&until=1992-06-30 "
-        "?codes=USD&scale=indexed&theme=dark",
-        "/chart.png": "?codes=USD&since=2026-04-20 - ?codes=USD&theme=auto ?codes=XQZ ?codes=USD&until=1992-06-30",
-        **dict.fromkeys(
-            ("/chart", "/chart/frame"),
-            "- ?codes=USD,EUR&period=all ?period=x ?codes=XQZ ?until=1992-06-30 ?since=2026-04-20",
-        ),
-        "/rate": "- ?date=2026-04-24&lang=ru ?date=1 ?code=XQZ ?date=2026-05-30 ?date=1992-06-30",
-        "/v1/events": "- ?codes=USD",
-        "/": "- ?codes=XQZ&date=2026-05-30&lang=tlh",
-        "/widget": "- ?date=2026-05-30 ?date=1992-06-30 ?style=link&shadow=1",
-        **dict.fromkeys(
-            ("/widget/rows.json", "/widget/nodes.json"), "- ?date=2026-05-30 ?date=1992-06-30 ?lang=ar&spark=7"
-        ),
-        **dict.fromkeys(
-            ("/widget/frame", "/widget/card.svg", "/widget/card.png", "/embed"), "- ?date=2026-05-30 ?date=1992-06-30"
-        ),
-        "/oembed": "?url={base}/embed - ?url=http://elsewhere.example/ ?format=xml "
-        "?url={base}/embed%3Fdate=2026-05-30 ?url={base}/embed%3Fdate=1992-06-30",
-        **dict.fromkeys(FIXED, "-"),
-    }
-)
-LOADING = split(
-    {
-        "/v1/rates/{date}": "2026-04-15 next",
-        "/v1/rates/{date}.csv": "2026-04-15.csv",
-        "/v1/rates/{date}/{code}.txt": "2026-04-15/USD.txt",
-        **dict.fromkeys((*SERIES, *PERIODS, "/chart.svg", "/chart.png"), "?codes=USD ?codes=USD&until=next"),
-        **dict.fromkeys(("/chart", "/chart/frame"), "- ?until=2026-04-15"),
-        "/v1/convert": "?from=USD&date=2026-04-15",
-        **dict.fromkeys(
-            ("/rate", "/widget", "/widget/frame", "/widget/rows.json", "/widget/nodes.json", "/embed"),
-            "?date=2026-04-15",
-        ),
-        **dict.fromkeys(("/v1/sheets", "/v1/history.csv"), "- ?since=next"),
-        "/oembed": "?url={base}/embed%3Fdate=2026-04-15",
-    }
-)
-EMPTY = split(
-    {
-        **dict.fromkeys(CALM, "-"),
-        **dict.fromkeys(("/v1/rates", *SERIES, *PERIODS, "/chart.svg", "/chart.png"), "?codes=USD"),
-        "/v1/convert": "?from=USD",
-        "/v1/rates/{date}": "2026-04-24?codes=USD",
-        "/v1/rates/{date}.csv": "2026-04-24.csv",
-        "/v1/rates/{date}/{code}.txt": "2026-04-24/USD.txt next/USD.txt",
-        "/v1/currencies/{code}": "USD",
-        "/oembed": "?url={base}/embed",
-    }
-)
-BUSY = {
-    **dict.fromkeys(
-        (*SERIES, *PERIODS, "/chart", "/chart/frame", "/chart.svg", "/chart.png", "/widget/card.png"),
-        "?codes=GBP&since=2026-04-21",
-    ),
-    "/v1/sheets": "?since=2026-04-21",
-    "/v1/history.csv": "?codes=GBP",
-    "/v1/metals.csv": "?locale=de",
-}
+ASKED = [question.split() for question in cases.questions("contract.txt")]
+"""What each service is asked: its state, a path, and a query or what stands in the path."""
 STREAMS = {one["path"] for one in OPERATIONS if "text/event-stream" in one["responses"][200]["content"]}
 
 
 def address(path: str, asked: str, base: str) -> str:
     """The target of a request: the text replaces the path's variables, or follows the path."""
-    return path.partition("{")[0] + asked.replace("{base}", base.replace("127.0.0.1", "localhost"))
+    return path.partition("{")[0] + asked.removeprefix("-").replace("{base}", base.replace("127.0.0.1", "localhost"))
 
 
 async def got(served: Served, path: str, asked: str, **headers: str) -> tuple[int, Mapping[str, str], bytes]:
@@ -211,8 +109,8 @@ def wrong(schema: Any, value: Any) -> list[str]:
     return [error.message for error in checked.iter_errors(value)]
 
 
-def check(path: str, status: int, headers: Mapping[str, str], body: bytes) -> set[str]:
-    """Assert that an answer is as documented. Returns its status, media type and problem type."""
+def check(path: str, status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """Assert that an answer is as documented. Returns its status, media type and problem."""
     documented = operation(path)["responses"]
     assert str(status) in documented, (path, status, body[:300])
     answer = documented[str(status)]
@@ -222,32 +120,34 @@ def check(path: str, status: int, headers: Mapping[str, str], body: bytes) -> se
     assert {"ETag", "Last-Modified", "Retry-After"} & set(headers) <= answer["headers"].keys()
     if "content" not in answer:
         assert not body
-        return {str(status)}
+        return str(status)
     media = headers["Content-Type"].partition(";")[0]
     if media == "image/png":
         assert body.startswith(b"\x89PNG")
-        return {str(status), f"{status} {media}"}
+        return f"{status} {media}"
     schema = answer["content"][media]["schema"]
     value: Any = json.loads(body) if media.endswith(("/json", "+json")) else body.decode()
     assert not wrong(schema, value), (path, status)
-    return {str(status), f"{status} {media}", *([f"{status} {value['type']}"] if "problem" in media else [])}
+    return f"{status} {media} {value['type']}" if "problem" in media else f"{status} {media}"
 
 
-async def ask(served: Served, questions: Mapping[str, list[str]], witnessed: dict[str, set[str]]) -> None:
-    for path, asked in questions.items():
-        for one in asked:
-            answer = await got(served, path, address(path, one, served.url))
-            witnessed.setdefault(path, set()).update(check(path, *answer))
+async def ask(served: Served, state: str) -> dict[str, str]:
+    """The answers to all questions to a service in this state."""
+    return {
+        f"{state} {path} {asked}": check(path, *await got(served, path, address(path, asked, served.url)))
+        for one, path, asked in ASKED
+        if one == state
+    }
 
 
 def expected(path: str) -> set[str]:
-    """All statuses, media types and problem types of a route."""
+    """All statuses, media types and problems of a route."""
     found = set()
     for status, answer in operation(path)["responses"].items():
-        found.add(status)
+        found |= set() if "content" in answer else {status}
         for media, content in answer.get("content", {}).items():
-            found.add(f"{status} {media}")
-            found |= {f"{status} urn:ratesvc:{slug}" for slug in content.get("examples", ())}
+            problems = content.get("examples", ())
+            found |= {f"{status} {media} urn:ratesvc:{slug}" for slug in problems} or {f"{status} {media}"}
     return found
 
 
@@ -264,7 +164,6 @@ async def whole(bank: Bank, serve_whole: Serve, clock: Clock) -> AsyncIterator[S
         yield running
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_the_document_is_valid() -> None:
     """OpenAPI 3.1: every reference leads somewhere, every component is used, and no parameter stands twice."""
@@ -289,7 +188,8 @@ async def test_the_contract_has_every_route_and_nothing_else(serve: Serve) -> No
     assert others < paths
     assert paths > NO_API
     assert paths - others - NO_API == DOCUMENT["paths"].keys()
-    assert DOCUMENT["paths"].keys() == CALM.keys() == EMPTY.keys()
+    for state in ("calm", "empty"):
+        assert {path for one, path, _ in ASKED if one == state} == DOCUMENT["paths"].keys()
     assert {tag for one in OPERATIONS for tag in one["tags"]} == {tag["name"] for tag in DOCUMENT["tags"]}
 
 
@@ -404,37 +304,40 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
     bank: Bank, whole: Served, serve: Serve, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Statuses, headers, media types, problem types and bodies of a calm, a loading and an empty service."""
-    witnessed: dict[str, set[str]] = {}
-    await ask(whole, CALM, witnessed)
+    found = await ask(whole, "calm")
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "resvg_py", None)  # as where the extra is not installed
-        await ask(whole, {"/chart.png": ["?codes=EUR"], "/widget/card.png": ["?codes=EUR"]}, witnessed)
+        found |= await ask(whole, "bare")
     with monkeypatch.context() as bounded:
         bounded.setattr("ratesvc.features.ranges.unit_rates.MOST_POINTS", 1)
-        await ask(whole, {path: ["?codes=GBP"] for path in PERIODS}, witnessed)
+        found |= await ask(whole, "short")
     with monkeypatch.context() as busy:
         busy.setattr("ratesvc.features.rendering.LONG_POINTS", 0)
         for queue in (Queue.LONG, Queue.PICTURES):
             busy.setattr(queue, "most", 0)
-        await ask(whole, split(BUSY), witnessed)
-    for path in CALM:
-        asked = address(path, CALM[path][0], whole.url)
-        async with whole.http.post(whole.url + asked) as answer:
-            witnessed[path] |= check(path, answer.status, answer.headers, await answer.read())
+        found |= await ask(whole, "busy")
+    witnessed: dict[str, set[str]] = {path: set() for path in DOCUMENT["paths"]}
+    for path, asked in {path: asked for _, path, asked in reversed(ASKED) if f"calm {path} {asked}" in found}.items():
+        target = address(path, asked, whole.url)
+        async with whole.http.post(whole.url + target) as answer:
+            witnessed[path].add(check(path, answer.status, answer.headers, await answer.read()))
         if "304" in expected(path):
-            tag = (await whole.get(asked))[1]["ETag"]
-            witnessed[path] |= check(path, *await whole.get(asked, If_None_Match=tag))
+            tag = (await whole.get(target))[1]["ETag"]
+            witnessed[path].add(check(path, *await whole.get(target, If_None_Match=tag)))
     bank.documents = {FRIDAY: bank.documents[FRIDAY]}
     bank.series.clear()
     clock.moment = NOON
     async with serve(redis={"namespace": uuid.uuid4().hex}) as loading:
         await loading.ready()
-        await ask(loading, LOADING, witnessed)
+        found |= await ask(loading, "loading")
     bank.documents.clear()
     bank.series.clear()
     async with serve(redis={"namespace": uuid.uuid4().hex}) as empty:
         await eventually(lambda: empty.service.telemetry.last_cycle)
-        await ask(empty, EMPTY, witnessed)
+        found |= await ask(empty, "empty")
+    cases.check("contract.txt", found)
+    for question, answer in found.items():
+        witnessed[question.split()[1]].add(answer)
     for path in DOCUMENT["paths"]:
         assert witnessed[path] == expected(path), path
 
