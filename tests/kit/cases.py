@@ -40,19 +40,24 @@ def questions(name: str) -> list[str]:
     return found
 
 
+def parts(name: str, kind: str = "") -> dict[str, str]:
+    """What stands below each line that begins with this word, by what follows the word."""
+    found: dict[str, str] = {}
+    asked = ""
+    for line in text(name).splitlines():
+        if line.startswith("  "):
+            found[asked] += f"\n{line[2:]}" if found[asked] else line[2:]
+        elif line and not line.startswith("#"):
+            asked = line
+            found[asked] = ""
+    return {line[len(kind) :].strip(): text for line, text in found.items() if line.startswith(kind)}
+
+
 def check_one(name: str, question: str, answer: str) -> None:
     """The same for one question of many, where each is a test of its own."""
-    kept: dict[str, list[str]] = {}
-    asked = ""
     with (FOLDER / name).open() as file:
         flock(file, LOCK_EX)  # another process may be writing another answer
-        for line in text(name).splitlines():
-            if line.startswith("  "):
-                kept[asked].append(line[2:])
-            else:
-                asked = line
-                kept[asked] = []
-        check(name, {line: "\n".join(lines) for line, lines in kept.items() if lines} | {question: answer})
+        check(name, {line: text for line, text in parts(name).items() if text} | {question: answer})
 
 
 def check(name: str, answers: Mapping[str, str]) -> None:
