@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import difflib
 import gc
 import os
 import re
@@ -24,6 +23,7 @@ from _pytest.unraisableexception import collect_unraisable
 from aiohttp import web
 from hypothesis import settings as hypothesis_settings
 from kit.bank import Bank, bank_running, sheet
+from kit.cases import golden
 from kit.dates import DAYS, EVENING, FRIDAY, NOON, SATURDAY, THURSDAY
 from kit.ledger import Ledger, fault
 from kit.not_run import missing, not_here, path_of, program, pytest_runtest_makereport, pytest_terminal_summary
@@ -70,7 +70,7 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_only_loopback)
 
 # What tests take from here, and two hooks of pytest.
-__all__ = ["eventually", "fault", "missing", "not_here", "path_of", "patience_s", "program"]
+__all__ = ["eventually", "fault", "golden", "missing", "not_here", "path_of", "patience_s", "program"]
 __all__ += ["pytest_runtest_makereport", "pytest_terminal_summary"]
 
 
@@ -169,23 +169,6 @@ def first(count: int, cases: Iterable[Any]) -> list[Any]:
     """The first of these cases, and the others for `make nightly`."""
     found = list(cases)
     return [*found[:count], *in_nightly(*found[count:])]
-
-
-def golden(name: str, made: str | bytes) -> None:
-    """Compare with the bytes in tests/golden. UPDATE_GOLDEN=1 writes them anew; look at the difference."""
-    file = Path(__file__).parent / "golden" / name
-    made = made.encode() if isinstance(made, str) else made
-    kept = file.read_bytes() if file.exists() else b""
-    if made != kept and os.environ.get("UPDATE_GOLDEN"):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(made)
-    elif made != kept:
-        before, now = (
-            part.replace(b"><", b">\n<").decode(errors="backslashreplace").splitlines() for part in (kept, made)
-        )
-        changes = "\n".join(difflib.unified_diff(before, now, f"tests/golden/{name}", "what is made now", lineterm=""))
-        text = changes or "only the ends of lines differ"
-        pytest.fail(f"{text}\nIf the change is meant, run this test with UPDATE_GOLDEN=1.", pytrace=False)
 
 
 @dataclass

@@ -7,20 +7,8 @@ import sys
 
 import pytest
 from conftest import collect_ignore
+from kit.cases import script
 from kit.service import ROOT, environment, finished
-
-HEAD = """
-from __future__ import annotations
-
-import json
-import signal
-
-import pytest
-from kit.dates import FRIDAY, SATURDAY
-from kit.bank import sheet, unavailable
-from kit.service import serving
-from kit.reader import watched
-"""
 
 
 def test_no_file_of_tests_is_left_out() -> None:
@@ -40,7 +28,7 @@ async def test_the_examples_of_the_readme_pass(tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("run")
     text = (ROOT / "tests/README.md").read_text("utf-8")
     examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    folder.joinpath("test_some.py").write_text(HEAD + "\n".join(examples), "utf-8")
+    folder.joinpath("test_some.py").write_text("\n".join([script("head of the examples"), *examples]), "utf-8")
     settings = ("-c", ROOT / "pyproject.toml", "--rootdir", folder, "-p", "conftest", "-p", "no:cacheprovider")
     given = environment(folder, PYTHONPATH=f"{ROOT}:{ROOT}/tests:{ROOT}/tests/faults", TMPDIR=str(folder))
     command = (sys.executable, "-m", "pytest", *settings, "-q", "-n", "2", "test_some.py")

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from conftest import missing, program
 from kit.browser import SESSION, Browser, Host, Live, Page, got, live_service, pasted
+from kit.cases import script
 from kit.service import ROOT, finished
 from kit.wordpress import under_php_74
 
@@ -111,11 +112,7 @@ async def test_react_finds_what_its_server_wrote_after_the_rows_have_come(
     await shows(page, "60.3741")
 
 
-SEEN = """() => [...document.querySelectorAll("cbr-rates")].map(one => {
-  const { width, height } = one.getBoundingClientRect(), link = one.querySelector("a");
-  const names = part => part.getAttributeNames().filter(name => name !== "style").sort();
-  const said = part => [...names(part).map(name => [name, part.getAttribute(name)]), part.style.cssText];
-  return [said(one), said(link), link.textContent, one.shadowRoot.textContent, width, height]; })"""
+SEEN = script("said by an element")
 
 
 @pytest.mark.parametrize("key", ["react", "vue"])
@@ -144,13 +141,7 @@ async def test_a_component_shows_what_its_tab_shows(
 
 
 WRONG = ("layout='lin'", "codes={1}", "spark={5}", "colour='red'")
-USES = """
-import type { GlobalComponents } from "vue";
-export const good = <cbr-rates codes="USD" spark={30} unit="1" className="rates"><a href="/">Rates</a></cbr-rates>;
-type InVue = InstanceType<GlobalComponents["cbr-rates"]>["$props"];
-export const props: InVue = { layout: "line", converter: 1 };
-document.querySelector("cbr-rates")?.addEventListener("cbr-error", event => console.log(event.detail));
-"""
+USES = script("uses of the types")
 
 
 async def test_typescript_knows_the_element_in_react_and_vue(live: Live, tmp_path: Path) -> None:
@@ -212,11 +203,7 @@ async def test_hugo_builds_a_page_with_it(page: Page, live: Live, host: Host, tm
 
 
 # PHP takes these before its own: an answer with its headers, and later no answer.
-ANSWERS = """<?php namespace site;
-function fopen( $address, $mode ) { return $GLOBALS['later'] ? false : \\fopen( 'ROWS', $mode ); }
-function stream_get_meta_data( $answer ) { return array( 'wrapper_data' => array(
-  'HTTP/1.1 200 OK', 'content-length: ' . filesize( 'ROWS' ), 'Cache-Control: max-age=60, stale-if-error=600' ) ); }
-function time() { return \\time() + $GLOBALS['later']; }"""
+ANSWERS = script("answers for PHP")
 
 
 async def test_every_line_of_the_builders_php_runs_on_7_4(tmp_path: Path) -> None:

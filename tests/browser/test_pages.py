@@ -11,7 +11,7 @@ import pytest
 from conftest import Clock, Serve, eventually, first
 from kit.bank import Bank, sheet
 from kit.browser import Browser, Live, chromium, spying
-from kit.cases import questions
+from kit.cases import questions, script
 from kit.service import ROOT, free_port
 
 from ratesvc.features.docs.reference import titles
@@ -98,15 +98,7 @@ async def test_a_result_of_the_search_leads_to_its_place_in_a_page(browser: Brow
         assert spy.reported == []
 
 
-LISTEN = """url => {
-  window.heard = [];
-  window.opened = 0;
-  const source = new EventSource(url);
-  source.onopen = () => window.opened++;
-  for (const kind of ["sheet", "revision", "in_force", "reset"])
-    source.addEventListener(kind, event =>
-      window.heard.push([kind, event.lastEventId, JSON.parse(event.data).effective_date]));
-}"""
+LISTEN = script("listen to events")
 
 
 async def test_a_browser_hears_every_event_once_across_a_restart(bank: Bank, serve: Serve, clock: Clock) -> None:

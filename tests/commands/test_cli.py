@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from conftest import eventually, patience_s, program
 from kit import cases
 from kit.bank import Bank, around_today, daily_xml
+from kit.cases import script
 from kit.http import says
 from kit.service import ROOT, environment, finished, processes_over, run, running, serving
 from kit.sheets import all_times, plausible
@@ -35,18 +36,7 @@ from ratesvc.service.backfill import Progress
 
 NEWEST = recorded_sheets()[-1].effective_date
 
-COMMANDS = """
-import json, os, sys
-from click.testing import CliRunner
-from ratesvc.cli import main
-for line in sys.stdin:
-    folder, words, variables = json.loads(line)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(variables)
-    done = CliRunner().invoke(main, words)
-    print(json.dumps([done.exit_code, done.stdout, done.stderr]), flush=True)
-"""
+COMMANDS = script("run commands")
 
 Done = tuple[int, str, str]
 
@@ -371,12 +361,7 @@ async def test_colour_is_for_terminals_and_not_where_no_color_is_set(command: Co
     assert "▲" in piped
 
 
-LOGGING = """import logging
-from ratesvc.service.telemetry import set_up_log
-set_up_log("console", quiet={quiet})
-for name in ("library", "ratesvc"):
-    for level in (logging.INFO, logging.WARNING):
-        logging.getLogger(name).log(level, "%s %s", name, level)"""
+LOGGING = script("log of libraries")
 
 
 @pytest.mark.nightly
@@ -390,15 +375,7 @@ async def test_the_log_has_our_events_and_the_warnings_of_libraries(no_color: st
     assert len(re.findall(r"T[0-9:.]+Z", out)) == 1 + len(ours)
 
 
-FAILING = """import structlog
-from ratesvc.service.telemetry import set_up_log
-set_up_log("{form}", quiet=False)
-def fail(secret):
-    raise ValueError("a bug")
-try:
-    fail("".join(("pass", "word")))
-except ValueError:
-    structlog.get_logger("ratesvc").exception("request_failed", text="2 × 2")"""
+FAILING = script("log of an error")
 
 
 @pytest.mark.nightly

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from kit.cases import script
 from kit.http import answering, fetched
 from kit.not_run import program
 from kit.time import patience_s
@@ -32,40 +33,10 @@ else:
 """Playwright's types. `make quick` imports this without Playwright, and runs no test of a browser."""
 __all__ = ["Browser", "Frame", "Page", "Request", "Route"]
 
-WATCH = """
-window.shift = 0; window.violations = [];
-new PerformanceObserver(list => { for (const one of list.getEntries()) shift += one.value; })
-  .observe({ type: "layout-shift", buffered: true });
-addEventListener("securitypolicyviolation", event => violations.push(event.violatedDirective + " " + event.blockedURI));
-window.states = [];
-for (const kind of ["cbr-load", "cbr-error"]) addEventListener(kind, () => states.push(kind));
-"""
+WATCH = script("watch")
 PHONE = {"width": 360, "height": 740}
 # What is seen of a widget: its texts and their rectangles, and what is wrong. A line leaves out what is below it.
-SEEN = """
-const seenTexts = box => {
-  const isHidden = at => at.nodeType === 1 && (getComputedStyle(at).clipPath !== "none" || isHidden(at.parentNode));
-  const walker = document.createTreeWalker(box, NodeFilter.SHOW_TEXT), range = document.createRange(), found = [];
-  const isLine = box.matches(".cbr-line"), edge = box.getBoundingClientRect();
-  while (walker.nextNode()) {
-    const text = walker.currentNode;
-    range.selectNodeContents(text);
-    const rects = [...range.getClientRects()].filter(one => one.height && (!isLine || one.top < edge.bottom - 4));
-    if (text.data.trim() && rects.length && !isHidden(text.parentNode)) found.push([text, rects]);
-  }
-  return found;
-};
-const faultsOf = box => {
-  const edge = box.getBoundingClientRect(), seen = seenTexts(box), all = seen.flatMap(([, rects]) => rects);
-  const lies = (one, two) => one.left < two.right - 1 && two.left < one.right - 1
-    && one.top < two.bottom - 4 && two.top < one.bottom - 4;
-  return seen.flatMap(([text, rects]) => [
-    parseFloat(getComputedStyle(text.parentNode).fontSize) < 12 && "small",
-    rects.some(one => one.left < edge.left - 1 || one.right > edge.right + 1 || one.bottom > edge.bottom + 4) && "cut",
-    rects.some(one => all.some(other => other !== one && lies(one, other))) && "overlapping",
-  ].filter(Boolean).map(fault => fault + " " + text.data.trim()));
-};
-"""
+SEEN = script("seen")
 
 FLAGS = [
     "--no-sandbox",
@@ -233,11 +204,7 @@ async def browser(_chromium: Browser) -> AsyncIterator[Browser]:
     assert ERRORS == []
 
 
-TELLS = """
-window.pwned = () => tell("ran in " + location.href);
-window.alert = window.confirm = window.prompt = pwned;
-addEventListener("securitypolicyviolation", e => tell("stopped " + e.violatedDirective + " " + e.blockedURI));
-"""
+TELLS = script("tells")
 # Two frames later animations have begun, and events of opening and focus have come. A sandbox would never call back.
 TWO_FRAMES = """
 origin != "null" && new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))

@@ -6,14 +6,33 @@ To add a case, write its line. UPDATE_GOLDEN=1 writes all answers anew; look at 
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Mapping
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from textwrap import indent
 
-from conftest import golden
+import pytest
 
 FOLDER = Path(__file__).parents[1] / "golden"
+
+
+def golden(name: str, made: str | bytes) -> None:
+    """Compare with the bytes in tests/golden. UPDATE_GOLDEN=1 writes them anew; look at the difference."""
+    file = FOLDER / name
+    made = made.encode() if isinstance(made, str) else made
+    kept = file.read_bytes() if file.exists() else b""
+    if made != kept and os.environ.get("UPDATE_GOLDEN"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(made)
+    elif made != kept:
+        before, now = (
+            part.replace(b"><", b">\n<").decode(errors="backslashreplace").splitlines() for part in (kept, made)
+        )
+        changes = "\n".join(difflib.unified_diff(before, now, f"tests/golden/{name}", "what is made now", lineterm=""))
+        text = changes or "only the ends of lines differ"
+        pytest.fail(f"{text}\nIf the change is meant, run this test with UPDATE_GOLDEN=1.", pytrace=False)
 
 
 def text(name: str) -> str:
@@ -51,6 +70,14 @@ def parts(name: str, kind: str = "") -> dict[str, str]:
             asked = line
             found[asked] = ""
     return {line[len(kind) :].strip(): text for line, text in found.items() if line.startswith(kind)}
+
+
+def script(name: str, **words: str) -> str:
+    """A text for a browser or another program out of golden/scripts.txt, with these words replaced."""
+    found = parts("scripts.txt")[name]
+    for word, text in words.items():
+        found = found.replace(word, text)
+    return found
 
 
 def check_one(name: str, question: str, answer: str) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from kit.cases import script
 from kit.http import fetched
 from kit.not_run import program
 from kit.service import ROOT, environment, finished, free_port, started
@@ -25,26 +26,8 @@ Front = Callable[..., AbstractAsyncContextManager[str]]
 Its answers say in X-Replica which replica answered.
 """
 
-NGINX = """
-http {{
-  access_log off; proxy_cache_path {folder}/cache keys_zone=rates:1m;
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass {origin}; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
-      proxy_cache rates; proxy_cache_use_stale updating; proxy_cache_revalidate on; {lines}
-      add_header X-Cache $upstream_cache_status;
-    }}
-  }}
-}}
-"""
-VARNISH = """
-vcl 4.1;
-backend default {{ .host = "127.0.0.1"; .port = "{port}"; }}
-sub vcl_hash {{ hash_data(req.url); return (lookup); }}
-sub vcl_backend_response {{ set beresp.do_stream = false; set beresp.keep = 1h; {lines} }}
-sub vcl_deliver {{ if (obj.hits > 0) {{ set resp.http.X-Cache = "HIT"; }} else {{ set resp.http.X-Cache = "MISS"; }} }}
-"""
+NGINX = script("nginx as a cache")
+VARNISH = script("Varnish as a cache")
 
 
 def shipped(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 
+from kit.cases import script
 from kit.front import Front
 from kit.not_run import missing, program
 from kit.service import ROOT, finished, free_port, output_of, started
@@ -31,23 +32,7 @@ MARIADB = (
     "--innodb-flush-log-at-trx-commit=0",
     "--innodb-doublewrite=0",
 )
-CONFIG = """<?php
-define( 'DB_NAME', 'test' );
-define( 'DB_USER', 'root' );
-define( 'DB_PASSWORD', '' );
-define( 'DB_HOST', '{database}' );
-define( 'WP_HOME', '{url}' );
-define( 'WP_SITEURL', '{url}' );
-define( 'FS_METHOD', 'direct' );
-define( 'WP_HTTP_BLOCK_EXTERNAL', true );
-define( 'DISABLE_WP_CRON', true );
-define( 'WP_DEBUG', true );
-define( 'WP_DEBUG_DISPLAY', false );
-define( 'WP_DEBUG_LOG', '{log}' );
-$table_prefix = 'wp_';
-defined( 'ABSPATH' ) || define( 'ABSPATH', __DIR__ . '/' );
-require ABSPATH . 'wp-settings.php';
-"""
+CONFIG = script("wp-config.php")
 INSTALL = """define( 'WP_INSTALLING', true ); require 'wp-load.php'; require ABSPATH . 'wp-admin/includes/upgrade.php';
 add_filter( 'pre_wp_mail', '__return_true' );
 wp_install( 'News', '{user}', 'editor@news.example', true, '', '{password}' );
@@ -62,25 +47,9 @@ require_once ABSPATH . 'wp-admin/includes/admin.php'; eval( wp_unslash( $_POST['
 
 
 # Moves everything that is kept so many seconds into the past.
-LATER = r"""global $wpdb;
-$older = 'option_value = option_value - SECONDS';
-$wpdb->query( "UPDATE $wpdb->options SET $older WHERE option_name LIKE '\_transient\_timeout\_cbr%'" );
-$names = "SELECT option_name FROM $wpdb->options WHERE option_name LIKE '\_transient\_cbr%'";
-foreach ( $wpdb->get_col( $names ) as $name ) {
-  $kept = get_option( $name );
-  if ( is_array( $kept ) ) {
-    foreach ( array( 'ask_at', 'end' ) as $when ) { $kept[ $when ] -= SECONDS; }
-    update_option( $name, $kept );
-  }
-}"""
+LATER = script("later")
 # Rows that name the plugin, but for posts, which are their authors', and WordPress' list of plugins that were active.
-TRACES = r"""global $wpdb;
-foreach ( array_diff( $wpdb->get_col( 'SHOW TABLES' ), array( $wpdb->posts ) ) as $table ) {
-  foreach ( $wpdb->get_results( "SELECT * FROM $table", ARRAY_N ) as $row ) {
-    $text = implode( ' ', $row );
-    if ( preg_match( '/cbr.?rates/i', $text ) && ! strpos( $text, 'recently_activated' ) ) { echo "$table $text\n"; }
-  }
-}"""
+TRACES = script("traces")
 # The HTML of each choice, in one request.
 HTML = """foreach ( json_decode( base64_decode( 'CHOICES' ), true ) as $one ) {
   FORGET $all[] = cbr_rates_html( $one );

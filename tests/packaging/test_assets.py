@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import missing
 from indent_templates import indented, templates
+from kit.cases import script
 from kit.service import ROOT
 
 ASSETS = sorted(ROOT.glob("ratesvc/features/*/assets"))
@@ -50,34 +51,4 @@ def test_no_line_of_a_template_is_longer_than_a_screen() -> None:
 
 def test_indentation_follows_tags_and_blocks() -> None:
     """A line that begins with ends is as deep as the line that opened the last of them."""
-    flat = """
-<ul>
-{% for one in all %}
-<li
-class="{{ one }}"
-><p>{{ one }}
-{% if one -%}
-<br>
-{%- else %}{{ one }}
-{% endif %}</p>
-</li>
-{% endfor %}
-</ul>
-"""
-    assert (
-        indented(flat.strip("\n"))
-        == """\
-<ul>
-  {% for one in all %}
-    <li
-      class="{{ one }}"
-    ><p>{{ one }}
-      {% if one -%}
-        <br>
-      {%- else %}{{ one }}
-    {% endif %}</p>
-    </li>
-  {% endfor %}
-</ul>
-"""
-    )
+    assert indented(script("flat")) == script("indented") + "\n"

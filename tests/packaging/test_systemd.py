@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import eventually, not_here, patience_s, program
 from kit.bank import Bank, around_today
+from kit.cases import script
 from kit.proxies import answers_with
 from kit.service import ROOT, begun, finished, free_port, serving
 
@@ -87,26 +88,7 @@ def test_without_a_supervisor_nobody_is_told(monkeypatch: pytest.MonkeyPatch, tm
 
 
 # A systemd in namespaces of its own. It sees the units of the test only, and the user that the unit names.
-BOOT = """set -eu
-mount --make-rprivate /
-umount -R /sys/fs/cgroup
-mount -t cgroup2 none /sys/fs/cgroup
-for place in /run /usr/lib/systemd/system /var/lib /srv; do mount -t tmpfs tmpfs $place; done
-for place in etc opt; do
-  mkdir -p /run/test/$place /run/test/work-$place
-  mount -t overlay overlay -o lowerdir=/$place,upperdir=/run/test/$place,workdir=/run/test/work-$place /$place
-done
-mount -t tmpfs tmpfs /etc/systemd
-mkdir -p /etc/systemd/system /etc/ratesvc /opt/ratesvc/bin /srv/root /srv/site
-mount --bind "$ROOT" /srv/root
-mount --bind "$SITE" /srv/site
-cp -r "$FOLDER"/units/* /etc/systemd/system/
-cp "$FOLDER/ratesvc" /opt/ratesvc/bin/
-cp "$FOLDER/environment" /etc/ratesvc/
-echo 'ratesvc:x:10001:10001::/var/lib/ratesvc:/usr/sbin/nologin' >>/etc/passwd
-echo 'ratesvc:x:10001:' >>/etc/group
-exec env -i container=other PATH="$PATH" "$SYSTEMD" --system --unit=rates.target --log-target=null --show-status=no
-"""
+BOOT = script("boot")
 UNSHARED = ("unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "--cgroup", "--mount-proc", "--kill-child")
 
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote
 import pytest
 from conftest import first
 from kit.browser import SEEN, WATCH, Browser, Frame, Host, Live, Page, Route, got, pasted, settled
+from kit.cases import script
 
 CHOICES = {
     "table": (
@@ -47,28 +48,8 @@ FONT = 'font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Not
 BESIDE = "<div>{0}</div>", '<div style="width:300px">{0}</div>'
 ROW = '<div style="display:flex;gap:8px"><b>Logo</b>{0}<i>Menu</i></div>'
 
-DRAWN = """() => {
-  const frames = [...document.querySelectorAll(".scripted iframe")];
-  return frames.length === 2 && !frames.some(frame => frame.old) && frames.every(({ contentDocument: page }) => {
-    const element = page?.querySelector("cbr-rates"), inner = page?.querySelector("iframe");
-    if (element) return element.matches(":state(load)");
-    const drawn = inner ? inner.contentDocument : page;
-    return drawn?.readyState === "complete" && drawn.querySelector("p, body > div, main");
-  });
-}"""
-FACTS = f"""() => {{ {SEEN}
-  const outer = document.querySelector("cbr-rates, .cbr-rates, body > div"), root = outer.shadowRoot || outer;
-  const box = root.querySelector(".cbr-rates") || root, cut = faultsOf(box);
-  const seen = seenTexts(box).map(([text]) => [text.data.trim(), getComputedStyle(text.parentNode).color]);
-  const {{ width, height }} = outer.getBoundingClientRect();
-  if (outer.scrollHeight > outer.clientHeight && outer.clientHeight && !box.matches(".cbr-line")) cut.push("scrolls");
-  // Rows fill what is reserved, so what they need is measured without it.
-  const {{ minHeight }} = outer.style;
-  outer.style.minHeight = 0;
-  const inside = box.getBoundingClientRect().height;
-  outer.style.minHeight = minHeight;
-  return {{ seen, cut, width, height, inside }};
-}}"""
+DRAWN = script("previews are drawn")
+FACTS = script("facts of a widget", SEEN=SEEN)
 
 
 async def facts(frame: Frame) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from conftest import in_nightly
 from kit.browser import PHONE, WATCH, Browser, Host, Live, Page, Request, Spy, spying, visited
+from kit.cases import script
 
 from ratesvc.features.chart.chart_page import frame_height
 
@@ -67,14 +68,7 @@ async def test_the_rates_are_under_the_pointer(asked: str, browser: Browser, liv
         assert spy.reported == []
 
 
-HEIGHTS = """() => {
-  const middle = one => { const { top, bottom } = one.getBoundingClientRect(); return (top + bottom) / 2; };
-  const path = document.querySelector(".line path"), whole = path.getTotalLength(), matrix = path.getScreenCTM();
-  const place = part => path.getPointAtLength(whole * part).matrixTransform(matrix).y;
-  const drawn = Array.from({ length: 2001 }, (_, at) => place(at / 2000));
-  const marks = [...document.querySelectorAll(".marks span")].map(one => [one.textContent, middle(one)]);
-  return [marks, [Math.min(...drawn), Math.max(...drawn), drawn[0], drawn[2000]]];
-}"""
+HEIGHTS = script("heights of a line")
 
 
 @pytest.mark.slow
@@ -207,18 +201,7 @@ async def test_the_code_of_the_page_shows_the_chart_in_other_pages(browser: Brow
         await spy.page.wait_for_url(f"{origin}/chart?{MONTH}")
 
 
-RUNS = """all => all.map(one => {
-  const texts = document.createTreeWalker(one, NodeFilter.SHOW_TEXT), nodes = [];
-  while (texts.nextNode()) nodes.push(texts.currentNode);
-  const [first, last] = [nodes[0], nodes.at(-1)].map((node, end) => {
-    const seen = [...node.data].flatMap((sign, at) => /[^\\s\\p{Cf}]/u.test(sign) ? [at] : []);
-    const range = document.createRange();
-    range.setStart(node, seen.at(-end));
-    range.setEnd(node, seen.at(-end) + 1);
-    return range.getBoundingClientRect().x;
-  });
-  return first < last ? "right" : "left";
-})"""
+RUNS = script("which way texts run")
 
 
 @pytest.mark.parametrize("screen", [DESK, PHONE])
@@ -248,13 +231,7 @@ async def test_arabic_runs_to_the_left_and_english_beside_it_to_the_right(
 CUT = """all => all.filter(one =>
   one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight + 1).length"""
 
-BEGINS_OUTSIDE = """all => all.filter(name => {
-  const range = document.createRange(), edge = name.closest(".code").getBoundingClientRect();
-  range.setStart(name.firstChild, 0);
-  range.setEnd(name.firstChild, 1);
-  const first = range.getBoundingClientRect();
-  return first.left < edge.left || first.right > edge.right;
-}).length"""
+BEGINS_OUTSIDE = script("names that begin outside")
 
 
 WIDTHS = (
@@ -266,12 +243,7 @@ TOUCHING = """all => all.map(one => one.getBoundingClientRect()).filter(box => b
     && one.bottom - 3 > other.top && other.bottom - 3 > one.top))"""
 SMALLEST = """all => Math.min(...all.filter(one => one.getClientRects().length)
   .map(one => parseFloat(getComputedStyle(one).fontSize)))"""
-TORN = """({ firstChild: text }) => { const range = document.createRange(); let from = 0;
-  return text.data.split("\u2013").filter(day => {
-    range.setStart(text, from + day.search(/\\S/));
-    range.setEnd(text, from + day.trimEnd().length);
-    from += day.length + 1;
-    return new Set([...range.getClientRects()].map(one => one.bottom)).size > 1; }); }"""
+TORN = script("torn days")
 """The days of a caption that do not stand on one line."""
 
 

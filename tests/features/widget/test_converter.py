@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from conftest import in_nightly
 from kit.browser import Browser, Host, Live, got, pasted, visited
+from kit.cases import script
 
 from ratesvc.features.ranges.conversion import convert
 from ratesvc.features.site.language import Language, language_or_default
@@ -25,16 +26,7 @@ pytestmark = pytest.mark.nightly
 
 SEED = 20261126
 TABLE = json.loads((Path(__file__).parents[2] / "amounts.json").read_text("utf-8"))
-ASK = """asked => {
-  const root = document.querySelector("cbr-converter").shadowRoot;
-  const one = name => root.querySelector(name);
-  const [amount, from, to, result] = ["#amount", "select", "output + select", "output"].map(one);
-  return asked.map(([text, base, quote]) => {
-    amount.value = text; from.value = base; if (!from.value) from.selectedIndex = 0; to.value = quote;
-    amount.dispatchEvent(new Event("input"));
-    return [result.value, from.value, one("[role=alert]").textContent];
-  });
-}"""
+ASK = script("ask the converter")
 
 
 def page_with(live: Live, host: Host, language: Language) -> str:
@@ -266,9 +258,9 @@ async def test_nothing_moves_when_the_fields_come(browser: Browser, live: Live, 
     below = "document.querySelector('u').getBoundingClientRect().top"
     before = await page.evaluate(below)
     painted = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    for script, there in (("rates", "cbr-rates:state(load)"), ("converter", "cbr-converter:defined")):
+    for name, there in (("rates", "cbr-rates:state(load)"), ("converter", "cbr-converter:defined")):
         await page.evaluate(painted)
-        await page.add_script_tag(url=f"{live.url}/widget/{script}.js")
+        await page.add_script_tag(url=f"{live.url}/widget/{name}.js")
         await page.wait_for_selector(there, state="attached")
         await page.evaluate(painted)
     assert await page.evaluate("shift") <= 0.01

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from conftest import first, in_nightly, missing, program
 from kit.browser import PHONE, WATCH, Browser, Host, Live, Page, chromium, got, hosting, pasted, settled, visited
+from kit.cases import script
 from kit.proxies import nginx
 from kit.service import finished, free_port, serving
 
@@ -173,26 +174,12 @@ async def test_the_words_after_a_rate_move_once(browser: Browser, live: Live, ho
         assert await page.evaluate("shift") <= most
 
 
-CONTRAST = """([ground, selector]) => [...document.querySelector("cbr-rates").shadowRoot.querySelectorAll(selector)]
-  .map(part => {
-    const canvas = new OffscreenCanvas(1, 1).getContext("2d");
-    const light = colour => {
-      canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-      const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(c => c / 255)
-        .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-      return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05; };
-    const [a, b] = [light(getComputedStyle(part).color), light(ground)];
-    return Math.max(a, b) / Math.min(a, b); })"""
+CONTRAST = script("contrast")
 
 
 async def test_a_host_has_a_say_in_the_colours(browser: Browser, live: Live, host: Host) -> None:
     """By `updown`, by the custom properties, and by the parts; colours of its style reach the element from outside."""
-    hues = """() => [...document.querySelectorAll("cbr-rates")].map(({ shadowRoot }) =>
-      ["tr.cbr-up .cbr-change", "tr.cbr-down .cbr-change", ".cbr-value"].map(name => {
-        const canvas = new OffscreenCanvas(1, 1).getContext("2d");
-        canvas.fillStyle = getComputedStyle(shadowRoot.querySelector(name)).color; canvas.fillRect(0, 0, 1, 1);
-        const rgb = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3), most = Math.max(...rgb);
-        return most === Math.min(...rgb) ? "grey" : ["red", "green", "blue"][rgb.indexOf(most)]; }))"""
+    hues = script("hues")
     chosen = "".join(element(live, f'updown="{words}"') for words in ("", "red-green", "blue-orange", "none"))
     head = """<style>.own{--cbr-up:rgb(0,0,200);--cbr-down:rgb(0,100,0);--cbr-line:rgb(1,2,3);
       &::part(code){font-style:italic}}</style>"""
@@ -561,14 +548,7 @@ async def test_a_late_answer_does_not_undo_a_later_question(
 ) -> None:
     """The element was given another currency before it had the rows of the first, or before those failed."""
     page = await watched(browser)
-    await page.add_init_script("""
-    const json = Response.prototype.json;
-    Response.prototype.json = async function () {
-      const said = await json.call(this);
-      if (this.url.includes("codes=USD") && await new Promise(done => window.release = done)) throw "late";
-      return said;
-    };
-    """)
+    await page.add_init_script(script("a late answer"))
     await visited(page, host.put(element(live, "codes=USD")))
     await page.wait_for_function("!!window.release")
     await page.evaluate("document.querySelector('cbr-rates').setAttribute('codes', 'JPY')")
@@ -582,12 +562,7 @@ async def test_a_late_answer_does_not_undo_a_later_question(
 async def test_a_removed_element_is_let_go(browser: Browser, live: Live, host: Host) -> None:
     """What a page of one document took out has no timer left that would keep it alive."""
     page = await watched(browser)
-    await page.add_init_script("""
-    window.running = new Set();
-    const start = setTimeout, stop = clearTimeout, refresh = 5 * 60_000;
-    setTimeout = (what, wait) => { const id = start(what, wait); if (wait == refresh) running.add(id); return id; };
-    clearTimeout = id => { running.delete(id); stop(id); };
-    """)
+    await page.add_init_script(script("running timers"))
     await visited(page, host.put(element(live, "refresh=5")))
     await settled(page)
     assert await page.evaluate("running.size") == 1
@@ -848,14 +823,7 @@ async def test_a_new_currency_can_go_first(browser: Browser, live: Live) -> None
 async def test_a_slow_answer_does_not_undo_a_later_choice(browser: Browser, live: Live) -> None:
     """Bodies that come in the wrong order: the last choice stands."""
     page = await watched(browser, bypass_csp=True)
-    await page.add_init_script("""
-    const text = Response.prototype.text;
-    Response.prototype.text = async function () {
-      const said = await text.call(this);
-      if (this.url.includes("own=one")) await new Promise(done => window.release = done);
-      return said;
-    };
-    """)
+    await page.add_init_script(script("a slow text"))
     await visited(page, f"{live.url}/")
     await page.fill("[name=own]", "one")
     await page.wait_for_function("!!window.release")

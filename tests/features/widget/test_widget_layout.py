@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from conftest import LONG, in_nightly
 from kit.browser import SEEN, Browser, Host, Live, Page, got, pasted, visited
+from kit.cases import script
 from kit.not_run import program
 from kit.service import finished
 
@@ -33,28 +34,7 @@ LOOKS = ("spark=0", "spark=30&key_rate=1", "layout=line&key_rate=1", "layout=bar
 LANGUAGES = ("ru", "en", "de", "ar", "zh", "hi", "th", "hy")
 CODES = "USD,JPY,UZS,XDR,AUD,KRW"
 SUBSETS = list(chain.from_iterable(combinations(COLUMNS, count) for count in range(1, len(COLUMNS) + 1)))
-FAULTS = f"""widths => {{ {SEEN}
-  const box = document.querySelector(".cbr-rates"), heights = [];
-  return [widths.flatMap(width => {{
-    box.parentNode.style.width = width + "px";
-    const outer = box.getBoundingClientRect(), isHigh = box.matches(".cbr-line") && outer.height > 34;
-    heights.push(outer.height);
-    const [near, side] = box.dir === "rtl" ? ["right", "left"] : ["left", "right"];
-    const endOf = one => one.getBoundingClientRect()[side];
-    const ends = [...box.querySelectorAll("tbody td")].map(endOf);
-    const heads = box.matches(".cbr-line,.cbr-bar") ? [] : [...box.querySelectorAll(".cbr-head + .cbr-head")].filter(
-      one => one.getClientRects().length && getComputedStyle(one).clipPath === "none");
-    const isAskew = one => !ends.some(end => Math.abs(end - endOf(one)) < 2);
-    const askew = heads.filter(isAskew).map(one => "askew " + one.innerText);
-    const source = box.querySelector("p a"), note = source?.parentNode;
-    const dangling = source?.previousSibling && source.offsetWidth && source.offsetTop > note.offsetTop
-      && Math.abs(source.getBoundingClientRect()[near] - note.getBoundingClientRect()[near]) < 2;
-    const fallen = heads.some(one => heads.some(other => other.offsetTop >= one.offsetTop + one.offsetHeight));
-    const large = isHigh || outer.width > width + 1;
-    const others = [large && "too large", fallen && "heads in two rows", dangling && "dot at the end of a line"];
-    return [...faultsOf(box), ...askew, ...others].filter(Boolean).map(fault => [width, fault]);
-  }}), heights];
-}}"""
+FAULTS = script("faults at widths", SEEN=SEEN)
 
 
 @pytest.mark.slow
@@ -184,12 +164,7 @@ FORMS = (
 )
 FONTS = ("16px DejaVu Sans", "13px DejaVu Sans Condensed", "18px DejaVu Serif")
 TEN_WIDTHS = (160, 200, 240, 280, 320, 360, 480, 768, 1024, 1280)
-FAULTS_IN_HOSTS = f"""() => {{ {SEEN} return [...document.querySelectorAll("section")].flatMap(section => {{
-  const element = section.querySelector("cbr-rates"), box = element.shadowRoot.querySelector(".cbr-rates");
-  const found = faultsOf(box);
-  if (section.scrollWidth > section.clientWidth) found.push("too wide");
-  if (element.matches("[layout=line]") && !seenTexts(box).length) found.push("empty");
-  return [...new Set(found)].map(fault => section.id + ": " + fault); }}); }}"""
+FAULTS_IN_HOSTS = script("faults in hosts", SEEN=SEEN)
 
 
 def section(place: str, form: str, font: str, code: str, width: str = "auto") -> str:
