@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from conftest import LONG, eventually, first
 from kit.browser import SESSION, Browser, Host, Live, live_service, spying
+from kit.cases import questions
 from kit.http import Answered, ask, asking, get
 
 from ratesvc.domain.columns import Coverage
@@ -28,38 +29,7 @@ pytestmark = pytest.mark.nightly
 
 # The two at the end end a line, or turn it round, for real.
 PAYLOADS = (
-    *r"""
-<script>pwned()</script>
-"><script>pwned()</script>
-'><script>pwned()</script>
-</script><script>pwned()</script>
-</style><script>pwned()</script>
-</title><svg onload=pwned()>
-<img src=x onerror=pwned()>
-<svg><animate onbegin=pwned() attributeName=x dur=1s>
-<math><mtext></form><form><mglyph><style></math><img src onerror=pwned()>
-<iframe srcdoc="<script>parent.pwned()</script>">
-<iframe src="javascript:parent.pwned()">
-<a href="javascript:pwned()" autofocus tabindex=1 onfocus=pwned()>x</a>
-" autofocus onfocus="pwned()
-"-pwned()-"
-javascript:pwned()//
-<body onload=pwned()>
-<meta http-equiv=refresh content="0;url=/pwned?pwned()">
-<base href="/pwned/"><img src="pwned()">
-<link rel=stylesheet href="/pwned?pwned()">
-<style>@import'/pwned?pwned()';*{background:url(/pwned)}</style>
-x;background:url(/pwned);}*{color:red}</style><script>pwned()</script>
-{{ pwned() }} ${ pwned() } #{ pwned() } <%= pwned() %>
-{% for c in [].__class__.__base__.__subclasses__() %}{{c}}{% endfor %}pwned()
-{0.__class__}{effective.__globals__}%s%npwned()
-\"-pwned()-\"
-\u003cscript\u003epwned()\u003c/script\u003e
-&lt;script&gt;pwned()&lt;/script&gt;<!--><script>pwned()</script-->
-]]><script xmlns="http://www.w3.org/1999/xhtml">pwned()</script><![CDATA[
-<?php system('pwned()') ?><!--# exec cmd="pwned()" --><!--#include virtual="/etc/passwd" -->
-<noscript><p title="</noscript><img src=x onerror=pwned()>">
-""".strip().splitlines(),
+    *questions("payloads.txt"),
     "\u202e<script>pwned()</script>\u2066",
     "\r\nX-Injected: 1\r\n\r\n<script>pwned()</script>",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,9 +12,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from conftest import Serve, Served, eventually
+from kit import cases
 from kit.bank import Bank, around_today, sheet
 from kit.dates import FRIDAY
-from kit.http import ask, connected, get, says
+from kit.http import Answered, ask, connected, get, says
 from kit.reader import p99
 from kit.redis import RealRedis, running
 from kit.service import Program, serving, serving_by
@@ -65,35 +67,22 @@ async def test_E1_more_silent_clients_than_files(bank: Bank, tmp_path: Path) -> 
     assert "Too many open files" not in (tmp_path / "errors.log").read_text()
 
 
-CHUNKED = "Transfer-Encoding: chunked"
-SMUGGLED = {
-    "both lengths": get("/v1/rates", "Content-Length: 4", CHUNKED) + b"0\r\n\r\n",
-    "both, the other way": get("/v1/rates", CHUNKED, "Content-Length: 4", method="POST"),
-    "two lengths": get("/v1/rates", "Content-Length: 0", "Content-Length: 5"),
-    "one length twice": get("/v1/rates", "Content-Length: 0", "Content-Length: 0"),
-    "a list of lengths": get("/v1/rates", "Content-Length: 0, 5"),
-    "a signed length": get("/v1/rates", "Content-Length: +0"),
-    "two hosts": get("/v1/rates", "Host: y"),
-    "no host": b"GET /v1/rates HTTP/1.1\r\n\r\n",
-    "a folded header": get("/v1/rates", "X: a", " b"),
-    "a fold before any": b"GET /v1/rates HTTP/1.1\r\n Host: x\r\n\r\n",
-    "bare line feeds": b"GET /v1/rates HTTP/1.1\nHost: x\n\n",
-    "one bare line feed": get("/v1/rates", "X: a\nY: b"),
-    "a bare carriage return": get("/v1/rates", "X: a\rY: b"),
-    "NUL in a value": get("/v1/rates", "X: a\0b"),
-    "NUL in a name": get("/v1/rates", "X\0: b"),
-    "NUL in the target": get("/v1/ra\0tes"),
-    **{
-        f"{end!r} in the target": get(f"/v1/rates?heading=x{end}X-Injected: 1{end}{end}")
-        for end in ("\r\n", "\n", "\r")
-    },
-    "a space before the colon": get("/v1/rates", "Content-Length : 0"),
-    "an unknown coding": get("/v1/rates", "Transfer-Encoding: xchunked"),
-    "chunked is not last": get("/v1/rates", "Transfer-Encoding: chunked, identity") + b"0\r\n\r\n",
-    "chunked twice": get("/v1/rates", CHUNKED, CHUNKED, method="POST"),
-    "a chunk in hex as in C": get("/", CHUNKED, method="POST") + b"0x3\r\nabc\r\n0\r\n\r\n",
-    "a line feed in a chunk's line": get("/", CHUNKED, method="POST") + b"3;a\nb\r\nabc\r\n0\r\n\r\n",
-}
+def written(text: str) -> bytes:
+    """The bytes of a request of a golden table."""
+    many = {"a": lambda _: "a", "header": "X-{}: a\\r\\n".format}
+    text = re.sub(r"<(\w+)\*(\d+)>", lambda found: "".join(map(many[found[1]], range(int(found[2])))), text)
+    return text.encode().decode("unicode_escape").encode("latin-1")
+
+
+def check(name: str, answers: dict[str, Answered]) -> None:
+    """Each is a problem, as the golden table says."""
+    shown = {line: f"{one.status} {one.document['type'].removeprefix('urn:ratesvc:')}" for line, one in answers.items()}
+    cases.check(f"wire/{name}.txt", shown)
+
+
+def requests(name: str) -> dict[str, bytes]:
+    """The bytes of each line of a golden table."""
+    return {line: written(line.rpartition(" | ")[2]) for line in cases.questions(f"wire/{name}.txt")}
 
 
 @pytest.mark.slow
@@ -104,37 +93,23 @@ async def test_E2_smuggling(tmp_path: Path, without_c: str) -> None:
         await program.ready()
         loaded = Path(f"/proc/{program.process.pid}/maps").read_text()
         assert ("/aiohttp/_http_parser" in loaded) == (not without_c)
-        asked = (ask(program.url, request + get("/v1/rates"), closes=True) for request in SMUGGLED.values())
-        for kind, answered in zip(SMUGGLED, await asyncio.gather(*asked), strict=True):
-            assert (kind, answered.status) == (kind, 400)
-            assert answered.document["type"] == "urn:ratesvc:malformed"
+        odd = requests("odd")
+        asked = (ask(program.url, request + get("/v1/rates"), closes=True) for request in odd.values())
+        answers = dict(zip(odd, await asyncio.gather(*asked), strict=True))
+        for answered in answers.values():
             assert (answered["Server"], answered["X-Injected"]) == ("ratesvc", None)
+        check("odd", answers)
         assert (await ask(program.url, get("/v1/rates"))).document["rates"]
     assert "Traceback" not in (tmp_path / "errors.log").read_text()
-
-
-LIMITS = {
-    "a URL of 20 KB": (get(f"/v1/rates?x={'a' * 20000}"), 400, "malformed"),
-    "a header of 9 KB": (get("/v1/rates", f"X: {'a' * 9000}"), 400, "malformed"),
-    "200 headers": (get("/v1/rates", *(f"X-{number}: a" for number in range(200))), 400, "malformed"),
-    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n", 400, "malformed"),
-    "a body of 2 MB": (get("/v1/rates", "Content-Length: 2000000", method="POST") + b"a" * 2_000_000, 413, "no_body"),
-    "a body of any length": (get("/v1/rates", CHUNKED, method="POST"), 413, "no_body"),
-    "a body where none belongs": (get("/v1/rates", "Content-Length: 3") + b"abc", 413, "no_body"),
-    "a short body": (get("/v1/rates", "Content-Length: 3", method="POST") + b"abc", 405, "method_not_allowed"),
-    "Expect": (get("/v1/rates", "Expect: 100-continue"), 417, "expectation_failed"),
-    "CONNECT": (get("example.org:443", method="CONNECT"), 404, "not_found"),
-    "OPTIONS *": (get("*", method="OPTIONS"), 404, "not_found"),
-}
 
 
 @pytest.mark.timed
 async def test_E3_too_much_and_odd(served: Served) -> None:
     """A request that is too large or odd gets a problem document at once, and the end of the connection."""
-    for kind, (request, status, slug) in LIMITS.items():
-        answered = await ask(served.url, request, closes=True)
-        assert (kind, answered.status, answered.document["type"]) == (kind, status, f"urn:ratesvc:{slug}")
-        assert answered.document["status"] == status
+    answers = {line: await ask(served.url, request, closes=True) for line, request in requests("large").items()}
+    check("large", answers)
+    for answered in answers.values():
+        assert answered.document["status"] == answered.status
         assert (answered["Server"], answered["Cache-Control"]) == ("ratesvc", "no-store")
         assert answered["Access-Control-Allow-Origin"] == "*"
         assert answered.closed is not None
@@ -153,24 +128,8 @@ async def test_E3_a_whole_address(bank: Bank, serve: Serve) -> None:
                 assert (await ask(running.url, get(other))).status in (404, 421), other
 
 
-TRAVERSAL = [
-    *("/../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..;/etc/passwd", "/....//etc/passwd"),
-    *("/widget/../../config.yaml", "/widget/1.0.0/../../config.py", "/widget/1.0.0/..%2flock.json", "/widget/%2e%2e"),
-    *("/widget/1.0.0/%2e%2e%2f%2e%2e%2fconfig.yaml", "/widget/1.0.0/rates.js%00.css", "/widget/1.0.0/rates.js/x"),
-    *("/widget/1.0.0/RATES.JS", "/widget/1.0.0//rates.js", "/widget//rates.js", "/widget/1.0.0/rates.js;x"),
-    *("/widget/1.0.0/%72ates.js/..", "/widget/1.0.0/%5c..%5c", "/widget/1.0.0/C:%5cwindows", "/widget/0.0.0/rates.js"),
-    *("/v1/rates/..%2f..%2fetc%2fpasswd", "/v1/rates/2026-04-24/..%2fUSD.txt", "/v1/rates/2026-04-24/%2e%2e.txt"),
-    *("/v1/rates/%252e%252e%252f", "/v1/rates/2026-04-24/USD.txt%00", "/v1/rates/2026-04-24%00", "/v1/rates/%C0%AE"),
-    *("/v1/rates/\u0662\u0660\u0662\u0666-04-24", "/v1/rates/%ff%fe", "/v1/rates/2026-04-24/US%44.txt/x"),
-    *("/.env", "/.git/config", "/config.yaml", "/data/engine/appendonly.aof", "/file:///etc/passwd", "/static/x"),
-    "/v1/%2frates",
-    *("//etc/passwd", "/%2fetc/passwd", "/v1/../livez", "/v1/./rates", "/health/../v1/rates", "/%00", "/%7f"),
-]
-
-
 async def test_E7_traversal(served: Served) -> None:
     """No spelling of a path reaches a file or leaves the routes."""
-    for target in TRAVERSAL:
-        answered = await ask(served.url, get(target))
-        assert answered.status in (400, 404), target
-        assert answered["Content-Type"] == "application/problem+json", target
+    answers = {path: await ask(served.url, get(path)) for path in cases.questions("wire/path.txt")}
+    check("path", answers)
+    assert {one["Content-Type"] for one in answers.values()} == {"application/problem+json"}

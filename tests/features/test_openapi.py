@@ -336,8 +336,8 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         await eventually(lambda: empty.service.telemetry.last_cycle)
         found |= await ask(empty, "empty")
     cases.check("contract.txt", found)
-    for question, answer in found.items():
-        witnessed[question.split()[1]].add(answer)
+    for question, told in found.items():
+        witnessed[question.split()[1]].add(told)
     for path in DOCUMENT["paths"]:
         assert witnessed[path] == expected(path), path
 

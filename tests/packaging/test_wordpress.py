@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 from conftest import missing
 from kit.browser import SESSION, Browser, Live, Page, got
-from kit.front import Front, Script, hangs, resets, says
+from kit.front import Front, Script, hangs, says
 from kit.time import limit_s
 from kit.wordpress import PACKAGED, PASSWORD, TRACES, USER, Plugin, Tree, WordPress, under_php_74, wordpress_running
 from release_wordpress import PLUGIN, packed, taken
@@ -119,12 +119,9 @@ def document(body: bytes, *headers: bytes) -> bytes:
 FAILURES: dict[str, Callable[[bytes, int], Script]] = {
     "hangs": lambda _, __: hangs,
     "is too long": lambda rows, _: says(document(rows + b" " * 70_000)),
-    "is a page": lambda rows, _: says(document(rows).replace(b"application/json", b"text/html")),
     "is elsewhere": lambda _, port: says(
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/widget/nodes.json\r\nContent-Length: 0\r\n\r\n" % port
     ),
-    "has no rates": lambda rows, _: says(document(rows).replace(b"200 OK", b"503 No")),
-    "is no JSON": lambda rows, _: says(document(rows[:-9])),
     "is a bomb": lambda rows, _: says(document(gzip.compress(rows + b" " * 100_000_000), b"Content-Encoding: gzip")),
 }
 
@@ -154,44 +151,11 @@ async def test_while_the_service_fails_readers_get_the_last_good_rows(failure: s
         assert await plugin.html(USUAL) == [shown]
 
 
-async def test_a_refused_choice_pauses_no_other(plugin: Plugin) -> None:
-    """Else one wrong shortcode would keep new rates from all pages."""
-    rows = json.dumps(await honest(plugin, urlencode(USUAL))).encode()
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        refused = b"heading=" in await reader.readuntil(b"\r\n\r\n")
-        writer.write(document(rows).replace(b"200 OK", b"414 No") if refused else document(rows, KEPT))
-
-    plugin.front.misbehave(script)
-    refused, shown = await plugin.html({"heading": "x"}, USUAL)
-    assert refused == LINK
-    assert "60.3741" in shown
-
-
-async def test_without_rows_a_link_fits_into_its_sentence(plugin: Plugin) -> None:
-    """In the language of the rows, whatever the language of the site."""
-    links = {
-        ("", "de"): "Bank of Russia exchange rates",
-        ("bar", "ru"): "Официальные курсы валют Банка России",
-        ("line", "en"): "Bank of Russia rates",
-        ("inline", "en-GB"): "the Bank of Russia rate",
-        ("inline", "ru-RU"): "по курсу Банка России",
-    }
-    made = await plugin.html(*({"date": "1991-01-01", "layout": layout, "lang": lang} for layout, lang in links))
-    cards = {layout: CARD if layout in ("", "bar") else "" for layout, _ in links}
-    address = "https://www.cbr.ru/currency_base/daily/"
-    assert made == [f'<a href="{address}"{cards[layout]}>{words}</a>' for (layout, _), words in links.items()]
-
-
 async def test_another_address_is_asked_at_once(plugin: Plugin) -> None:
-    """And shows nothing of the one before. An address has neither query nor fragment."""
+    """And shows nothing of the one before."""
     (fresh,) = await plugin.html(USUAL)
     await plugin.wordpress.run("update_option( 'cbr_rates_url', 'http://127.0.0.1:1' );")
     assert await plugin.html(USUAL) == [LINK]
-    given = [f"{plugin.front.url}/", "https://a.example?x=1", "https://a.example/#x", "//a.example", "gopher://a", ""]
-    code = f"foreach ( json_decode( '{json.dumps(given)}' ) as $one ) {{ $all[] = cbr_rates_address( $one ); }}"
-    taken_as = json.loads(await plugin.wordpress.run(f"{code} echo wp_json_encode( $all );"))
-    assert taken_as == [plugin.front.url, *["http://127.0.0.1:1"] * 4, ""]
     await plugin.wordpress.run(f"update_option( 'cbr_rates_url', '{plugin.front.url}' );")
     kept, asked = await plugin.html(USUAL, USUAL | {"layout": "bar"})
     assert kept == fresh
@@ -221,41 +185,6 @@ async def test_only_a_converter_brings_its_script(plugin: Plugin) -> None:
     assert "60.3741" in await plugin.wordpress.run(
         "echo cbr_rates_html( array( 'codes' => array( 'EUR' ), 'lang' => 'en' ) );"
     )
-
-
-@pytest.mark.parametrize(
-    ("headers", "right_s", "shown_s"),
-    [
-        (b"Cache-Control: public, max-age=90, stale-if-error=3600", 90, 3690),
-        (b"Cache-Control: max-age=90, stale-if-error=600\r\nAge: 190", 0, 500),
-        (b"Cache-Control: s-maxage=90, x-max-age=90, max-age=20", 20, 20),
-        (b"Cache-Control: max-age=31536000, stale-if-error=31536000", 3600, 604800),
-        (b"Cache-Control: no-store", 0, 0),
-    ],
-)
-async def test_rows_last_as_long_as_the_answer_says(headers: bytes, right_s: int, shown_s: int, plugin: Plugin) -> None:
-    """Asked again when they are right no longer, and shown while nobody answers, neither of them past midnight."""
-    answer = document(json.dumps(await honest(plugin, "lang=en")).encode(), headers)
-    asked: list[bytes] = []
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(answer)
-
-    async def shows_rows(after: int) -> bool:
-        await plugin.later(after)
-        return "Tomorrow" in (await plugin.html(USUAL))[0]
-
-    plugin.front.misbehave(script)
-    assert await shows_rows(0)
-    assert await shows_rows(max(right_s - 5, 0))
-    assert right_s == 0 or len(asked) == 1
-    assert await shows_rows(10)
-    assert len(asked) > 1
-    plugin.front.misbehave(resets)
-    if shown_s:
-        assert await shows_rows(shown_s - 5)
-    assert not await shows_rows(10)
 
 
 async def made_of(plugin: Plugin, *answers: Any) -> list[str]:
@@ -299,31 +228,8 @@ def changed(value: Any, place: tuple[str | int, ...], to: Any) -> Any:
     return made
 
 
-async def test_a_converter_never_calculates_with_endless_numbers(plugin: Plugin) -> None:
-    """In a reader's browser they would take all the time there is."""
-    whole = await honest(plugin, "lang=ru&codes=USD&converter=1")
-    ((data, text),) = (leaf for leaf in leaves(whole) if str(leaf[1]).startswith('{"rates"'))
-    inner = json.loads(text)
-    numbers = [("rates", code, number) for code in inner["rates"] for number in range(3)]
-    wrong = [changed(inner, place, other) for place in numbers for other in ("9" * 40, "x", None, 1e300)]
-    wrong += [changed(inner, (sign,), other) for sign in ("group", "mark") for other in ("xx", 7, None)]
-    made = await made_of(plugin, *(changed(whole, data, json.dumps(one)) for one in wrong))
-    assert [html for html in made if '<cbr-converter class="cbr-converter"></cbr-converter>' not in html] == []
-
-
 async def honest(plugin: Plugin, query: str) -> Any:
     return json.loads(await got(f"http://127.0.0.1:{plugin.front.upstream}/widget/nodes.json?{query}"))
-
-
-# What would end a table of the page around the rows.
-MISPLACED: list[Any] = [
-    ["td", [], "x"],
-    ["tr", []],
-    ["table", [], ["table", []]],
-    ["table", [], ["tbody", [], ["tr", [], "x"]]],
-    ["table", [], ["tbody", [], ["tr", [], ["td", [], ["td", []]]]]],
-    ["svg", [], ["table", []]],
-]
 
 
 async def test_an_answer_of_another_form_is_no_answer(plugin: Plugin) -> None:
@@ -332,13 +238,7 @@ async def test_an_answer_of_another_form_is_no_answer(plugin: Plugin) -> None:
     kinds: list[Any] = [7, -1.5, True, None, "", [], {}, [[]], {"0": {}}, "x" * 9000, [None] * 30, "\ud800", ["x"] * 4]
     others = itertools.cycle(kinds)
     answers = [changed(whole, place, next(others)) for place, _ in leaves(whole) for _ in range(3)]
-    answers += [{"style": "", "content": [tag, [], "x"]} for tag in ("script", "iframe", "style", "object")]
-    answers.append({"style": "", "content": ["a", ["href", "javascript:x", "onclick", "x", "title", '"><b>'], "<b>"]})
-    answers += [{"style": "", "content": ["div", [], inner]} for inner in MISPLACED]
     made = await made_of(plugin, *answers)
-    assert made[-len(MISPLACED) :] == [LINK] * len(MISPLACED)
-    strangers = slice(-len(MISPLACED) - 5, -len(MISPLACED))
-    assert made[strangers] == ["<span>x</span>"] * 4 + ['<a title="&quot;&gt;&lt;b&gt;">&lt;b&gt;</a>']
     rows = [html for html in made if html != LINK]
     assert 50 < len(rows) < len(made) - 50
     assert [html for html in rows if Tree(html).depths[-1] or 0 in Tree(html).depths[:-1]] == []
