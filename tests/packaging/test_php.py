@@ -112,7 +112,7 @@ def told(line: str, answer: Any) -> str:
             return " ".join(str(10 * round(seconds / 10)) for seconds in answer["lasts"])
         case "link":
             tag, _, text = answer["html"].removesuffix("</a>").rpartition(">")
-            return text + ", on a card" * ("style" in tag)
+            return f"{text}{', on a card' * ('style' in tag)}"
     html: str = answer["html"]
     assert answer["paused"] == 0
     return "a link" if html.startswith(LINK) else html.removeprefix("<div>").removesuffix("</div>")
