@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -25,10 +26,13 @@ from ratesvc.service.telemetry import set_up_log
 
 
 def run(work: Coroutine[Any, Any, None], logs: str = "") -> None:
-    """Run to the end. `logs` is console or json; without it only errors are logged, as text."""
+    """Run to the end. `logs` is console or json, and ends the process; without it only errors are logged, as text."""
     set_up_log(logs or "console", quiet=not logs)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(work)
+        if logs:
+            # Everything is closed. Closing the loop would wait for a resolver that is silent, often ten seconds.
+            os._exit(0)
 
 
 @asynccontextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -146,7 +148,7 @@ def shell(script: str) -> tuple[str, ...]:
 def apart(script: str) -> tuple[str, ...]:
     """The same in a namespace of its own, where it may mount."""
     if os.geteuid():
-        not_here("root, to mount a small disk")
+        not_here("root, to mount something")
     return program("unshare"), "-m", *shell(f"mkdir -p data; {script}")
 
 
@@ -199,6 +201,21 @@ async def test_D9_a_port_in_use(bank: Bank, tmp_path: Path) -> None:
     assert "RATESVC_PORT" in err
     assert "Traceback" not in err
     assert not processes_over(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["RATESVC_CBR_MIRRORS", "RATESVC_REDIS_URL"])
+async def test_D10_a_stop_while_the_resolver_is_silent(name: str, tmp_path: Path) -> None:
+    """Nothing resolves the name of the Bank or of Redis: a stop does not wait for that."""
+    file = tmp_path / "resolv.conf"
+    address = {"RATESVC_CBR_MIRRORS": "http://bank.example", "RATESVC_REDIS_URL": "redis://redis.example"}[name]
+    by = apart(f"mount --bind '{file}' /etc/resolv.conf")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind((f"127.0.{os.getpid() % 250}.{len(name)}", 53))
+        # It gives up after seven minutes: a test does not wait so long.
+        file.write_text(f"nameserver {silent.getsockname()[0]}\n" * 3 + "options timeout:30 attempts:5\n")
+        async with serving_by(by, tmp_path, **{name: address}) as replica:
+            await asyncio.to_thread(silent.recv, 512)
+            await replica.stops()
 
 
 @pytest.mark.slow
