@@ -70,12 +70,13 @@ class Program:
 def environment(folder: Path, **variables: str) -> dict[str, str]:
     """PATH and these variables, and nothing else of the tests' environment. Without a mirror the Bank is absent.
 
-    The data is in the current folder, as in a clone.
+    The data is in the current folder, as in a clone. What is left open when a program ends is said on standard error.
     """
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "always::ResourceWarning",
         "RATESVC_CBR_MIRRORS": "http://127.0.0.1:1",
         "RATESVC_DATA_DIR": "data",
         **variables,
@@ -127,6 +128,7 @@ async def finished(
     async with begun(*command, cwd=cwd, env=env) as process, asyncio.timeout(timeout_s):
         out, err = await process.communicate()
     assert process.returncode is not None
+    assert b"ResourceWarning" not in err, err
     return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
 
 
@@ -163,6 +165,7 @@ async def serving_by(by: tuple[str, ...], folder: Path, *arguments: str, **varia
             if variables.get("RATESVC_LOG_FORMAT") != "json":
                 await program.listening()
             yield program
+    assert "ResourceWarning" not in (folder / "errors.log").read_text("utf-8")
 
 
 serving = partial(serving_by, ())

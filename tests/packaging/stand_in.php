@@ -12,10 +12,11 @@ class WP_Error {
 }
 $kept = $left = $asked = $queued = $hooks = $lasting = array();
 $answer = null;
+$address = 'http://rates.example';
 function is_wp_error( $one ) { return $one instanceof WP_Error; }
 function add_action( $name, $call ) { $GLOBALS['hooks'][ $name ] = $call; }
 function add_filter( $name, $call ) { $GLOBALS['hooks'][ $name ] = $call; }
-function get_option( $name, $else = false ) { return 'cbr_rates_url' === $name ? 'http://rates.example' : $else; }
+function get_option( $name, $else = false ) { return 'cbr_rates_url' === $name ? $GLOBALS['address'] : $else; }
 function get_transient( $name ) { return $GLOBALS['kept'][ $name ] ?? false; }
 function set_transient( $name, $value, $seconds ) { $GLOBALS['kept'][ $name ] = $value; $GLOBALS['lasting'][ $name ] = $seconds; }
 function delete_transient( $name ) { unset( $GLOBALS['kept'][ $name ] ); }
@@ -37,10 +38,28 @@ function get_block_wrapper_attributes() { return 'class="wp-block-cbr-rates"'; }
 function wp_enqueue_style( $name ) { $GLOBALS['queued'][] = "style $name"; }
 function wp_enqueue_script( $name ) { $GLOBALS['queued'][] = "script $name"; }
 
+function register_setting( ...$all ) {}
+function add_options_page( ...$all ) {}
+function settings_fields( $group ) { echo $group; }
+function submit_button() { echo '[Save]'; }
+function esc_html__( $text, $domain ) { return esc_html( $text ); }
+function esc_html_e( $text, $domain ) { echo esc_html( $text ); }
+function esc_attr( $text ) { return esc_html( $text ); }
+function number_format_i18n( $number, $places = 0 ) { return number_format( $number, $places ); }
+function wp_admin_notice( $text, $options ) { echo "[$options[type]] $text"; }
+
 require "$argv[1]/cbr-rates.php";
 
 $said = array();
 foreach ( json_decode( file_get_contents( $argv[2] ), true ) as $one ) {
+	if ( isset( $one['settings'] ) ) {
+		list( $answer, $address ) = array( $one['answer'], $one['settings'] );
+		ob_start();
+		cbr_rates_settings_page();
+		$said[]  = ob_get_clean();
+		$address = 'http://rates.example';
+		continue;
+	}
 	if ( isset( $one['address'] ) ) {
 		$said[] = cbr_rates_address( $one['address'] );
 		continue;

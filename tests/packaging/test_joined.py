@@ -57,9 +57,9 @@ def shown(question: str) -> str:
     """What a file says where a line begins with these words, or at a path of its YAML."""
     name, _, words = question.partition(" ")
     if name.endswith((".yaml", ".yml")):
-        found: Any = KUBERNETES if words.partition("/")[2] else yaml.safe_load((ROOT / name).read_bytes())
+        found: Any = KUBERNETES if words[0].isupper() else yaml.safe_load((ROOT / name).read_bytes())
         for part in words.split("."):
-            found = found[int(part)] if part.isdigit() else found[part]
+            found = found[int(part) if part.isdigit() else True if part == "on" else part]  # YAML reads on as true
         return json.dumps(found)
     text = DOCKERFILE if name == "Dockerfile" else shipped(name)
     found = re.findall(rf"^[ \t]*{re.escape(words)}(?![\w-])[ =]*(.*?)[;{{\\ ]*$", text, re.MULTILINE)

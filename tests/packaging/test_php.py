@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -88,7 +89,7 @@ LINK = '<a href="https://www.cbr.ru/currency_base/daily/"'
 
 def question(line: str) -> dict[str, Any]:
     """A line of golden/php.txt as PHP gets it."""
-    kind, _, given = line.partition(" ")
+    kind, _, given = re.sub(r"<x\*(\d+)>", lambda found: "x" * int(found[1]), line).partition(" ")
     match kind:
         case "node":
             return asks({}, answered(["div", [], json.loads(given)]))
@@ -98,6 +99,14 @@ def question(line: str) -> dict[str, Any]:
             told, _, age = given.partition("; ")
             headers = FRESH | {"cache-control": told} | ({"age": age} if age else {})
             return asks({}, answered(["div", [], "x"], headers=headers))
+        case "settings":
+            answer = answered(["p", [], "rows"]) if given == "well" else None
+            return {
+                "settings": True,
+                "answer": answer,
+                "later": 0,
+                "option": "" if given == "new" else "https://a.example",
+            }
         case "link":
             return asks(dict(zip(("layout", "lang"), given.split(), strict=True)), None)
     return {"address": given[1:-1]}
@@ -106,6 +115,8 @@ def question(line: str) -> dict[str, Any]:
 def told(line: str, answer: Any) -> str:
     """What PHP makes of it; seconds to the nearest ten, because some pass."""
     match line.partition(" ")[0]:
+        case "settings":
+            return " ".join(re.sub(r"<(?!input)[^>]*>", " ", answer).split())
         case "address":
             return str(answer) or "none"
         case "times":
@@ -115,6 +126,7 @@ def told(line: str, answer: Any) -> str:
             return f"{text}{', on a card' * ('style' in tag)}"
     html: str = answer["html"]
     assert answer["paused"] == 0
+    html = re.sub("x{30,}", lambda found: f"<x*{len(found[0])}>", html)
     return "a link" if html.startswith(LINK) else html.removeprefix("<div>").removesuffix("</div>")
 
 
@@ -167,3 +179,10 @@ def test_each_file_of_php_is_whole_and_refuses_to_be_called_by_itself() -> None:
         assert output_of(program("php"), file) == ""
         guard = "WP_UNINSTALL_PLUGIN" if file.name == "uninstall.php" else "ABSPATH"
         assert f"defined( '{guard}' ) || exit;" in file.read_text("utf-8")
+
+
+def test_the_block_offers_each_choice_and_keeps_what_is_chosen() -> None:
+    """By block.js with a stand-in of the editor."""
+    command = (program("node"), "-e", cases.script("controls of the block"), PLUGIN / "block.js")
+    chosen = cases.questions("block.txt")
+    cases.check("block.txt", {one: output_of(*command, one).rstrip() for one in chosen})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -13,6 +14,9 @@ from kit.service import ROOT, output_of
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from ratesvc import __version__
+
+HANDS_ON = ("checkout", "upload-artifact", "download-artifact")
 LOCKS = {
     file.relative_to(ROOT).as_posix(): file.read_text("utf-8")
     for file in sorted((*ROOT.glob("requirements/*.lock"), *ROOT.glob("tests/*/*.lock")))
@@ -96,3 +100,49 @@ def test_ci_runs_every_part_of_its_script() -> None:
     assert sorted(part for some in nightly for part in some) == sorted(parts.split())
     named = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]
     assert [one["python"] for one in machines if one["command"] == ".ci/run test"] == [named[0], named[-1]]
+
+
+def test_each_step_of_a_workflow_takes_what_another_leaves() -> None:
+    """Actions are pinned by their commit, no token stays in a clone, and what is handed on has a name and is made."""
+    makes = "".join(re.findall("^[a-z].*?:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for name, text in WORKFLOWS.items():
+        steps = [step for job in yaml.safe_load(text)["jobs"].values() for step in job.get("steps", ())]
+        given = {kind: [s.get("with", {}) for s in steps if f"/{kind}@" in s.get("uses", "")] for kind in HANDS_ON}
+        assert [
+            step["uses"] for step in steps if not re.search("@[0-9a-f]{40}$", step.get("uses", "@" + "0" * 40))
+        ] == []
+        clones, left, taken = given.values()
+        assert [one for one in clones if one.get("persist-credentials") is not False] == [], name
+        assert any("merge-base" in str(step) for step in steps) == any(one.get("fetch-depth") == 0 for one in clones)
+        names = [one["name"] for one in left]
+        assert len(names) == len({*names})
+        assert {one["name"] for one in taken} <= {*names}, name
+        done = makes + "".join(step.get("run", "") for step in steps)
+        made = [path for one in left for path in one["path"].split()]
+        assert [path for path in made if "*" not in path and path not in done] == [], name
+    ((pattern,),) = (yaml.safe_load(WORKFLOWS["release.yml"])[True]["push"]["tags"],)  # YAML reads on as true
+    assert re.fullmatch(pattern.replace(".", "[.]"), f"v{__version__}")
+
+
+def test_a_path_with_a_blank_is_one_word_for_our_scripts() -> None:
+    """Every value stands in quotes, but in an assignment, in arithmetic and as a list of words."""
+    for script in (*(ROOT / ".ci").iterdir(), *ROOT.glob("deploy/*.sh")):
+        if script.read_bytes().startswith(b"#!"):
+            text = re.sub(r"^\s*#.*$|'[^']*'", "", script.read_text("utf-8"), flags=re.MULTILINE)
+            bare = re.sub(r'"(?:[^"\\$]|\\.|\$\([^()]*\)|\$)*"', "", text)
+            bare = re.sub(r"(^|\s)\w+=\S+|for \w+ in .*?(;|$)|\$\(\(.*?\)\)", "", bare, flags=re.MULTILINE)
+            assert re.findall(r".*\$(?!\()(?!{#)[\w{@*].*", bare) == [], script.name
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_trial_of_an_image_leaves_no_container(answers: bool, tmp_path: Path) -> None:
+    """Whether it answers or not; with a docker and a curl that only note what they are asked."""
+    log = tmp_path / "log"
+    for name, code in (("docker", 0), ("curl", 0 if answers else 22)):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{log}\necho 0\nexit {code}\n')
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run([ROOT / ".ci/image", "tried"], env=env, capture_output=True, check=False)
+    first, *_, last = log.read_text().splitlines()
+    assert first.endswith("--read-only --cap-drop ALL --publish 127.0.0.1:8080:8080 tried serve --demo")
+    assert (done.returncode, last) == (0 if answers else 22, "docker rm --force 0")

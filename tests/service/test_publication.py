@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from kit.bank import Bank, sheet
 from kit.dates import MIDNIGHT, SATURDAY, THURSDAY
 
+from ratesvc.config import Settings
 from ratesvc.domain.history import History, snapshot
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.service.app import Service
 from ratesvc.service.publication import (
     BODY_BYTES,
     LONG,
@@ -254,3 +256,16 @@ async def test_a_revision_never_changes(bank: Bank, served: Served, clock: Clock
     assert (await served.get(path))[2] == said
     latest = json.loads((await served.get("/v1/rates/2026-04-24"))[2])
     assert latest["rates"]["USD"]["change"] != json.loads(said)["rates"]["USD"]["change"]
+
+
+async def test_everybody_who_listens_is_told(bank: Bank, settings: Settings, clock: Clock) -> None:
+    """Of each publication, and before the stop."""
+    bank.publish(sheet(THURSDAY))
+    told: list[str] = []
+    async with Service(settings, clock=clock, scheduled=False) as service:
+        for name in ("one", "other"):
+            service.on_publication.append(lambda _, name=name: told.append(name))  # type: ignore[misc]
+            service.on_drain.append(lambda name=name: told.append(f"{name} at the stop"))  # type: ignore[misc]
+        await service.refresher.ask_without_lease()
+        service.drain()
+    assert told == ["one", "other", "one at the stop", "other at the stop"]

@@ -280,3 +280,17 @@ async def test_on_a_phone_the_preview_and_the_code_are_at_hand(browser: Browser,
         assert 0 < top < 844 - 200, place
     await page.click("#preview .copy")
     await page.get_by_text("Скопировано").first.wait_for()
+
+
+async def folded(live: Live, query: str) -> set[str]:
+    """The fields of the builder that a reader has to unfold."""
+    parts = re.findall("<details>(.*?)</details>", await got(f"{live.url}/?{query}"), re.DOTALL)
+    return {name for part in parts for name in re.findall(' name="(.*?)"', part)}
+
+
+async def test_what_differs_from_the_usual_is_unfolded(live: Live) -> None:
+    """Each field alone opens its part. What a reader of rates chooses first is never folded."""
+    others = {"theme": "dark", "updown": "none", "width": "300", "height": "300", "float": "1", "csp": "1"}
+    assert await folded(live, "lang=en&href=https://a.example") == {*others, "ground"}
+    for name, value in others.items():
+        assert name not in await folded(live, f"{name}={value}")

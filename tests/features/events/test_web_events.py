@@ -169,6 +169,7 @@ async def test_any_page_may_read_the_stream_and_no_proxy_keeps_it(serve_whole: S
         for headers in (reader.headers, head.headers):
             assert {name: headers[name] for name in expected} == expected
         assert (reader.status, head.status, await head.read()) == (200, 200, b"")
+        assert reader.headers["Connection"] == "close", "else it would stay open after the stream"
         assert (await running.get("/v1/events?since=2026-04-24"))[0] == 400
 
 

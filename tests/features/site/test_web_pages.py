@@ -128,6 +128,10 @@ async def test_the_links_of_the_manual_lead_somewhere(served: Served) -> None:
             assert headers["Content-Type"] == "application/json"
             found[address] = "".join(f'href="{section[0]}"' for section in json.loads(body))
             assert found[address].count("/docs/api") > 25
+            for one in titles(FEATURES):  # by its title, too
+                page = f"/docs{one and f'/{one}'}?lang={lang}"
+                (anchor,) = re.findall('<h1 id="(.+?)">', found[page])
+                assert f"{page}#{anchor}" in found[address]
     for address, page in found.items():
         for target, anchor in re.findall(rf'href="(?:{ours(served)}(/docs[^"#]*))?(#[^"]+)?"', page):
             assert not anchor or f' id="{anchor[1:]}"' in found[target or address], (address, target, anchor)

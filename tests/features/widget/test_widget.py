@@ -84,6 +84,18 @@ async def test_every_form_has_the_same_texts(live: Live, lang: str, layout: str,
     assert [text for text in (document["title"], *texts) if text not in card] == []
 
 
+@pytest.mark.parametrize("layout", ["table", "line", "bar", "converter"])
+async def test_what_is_missing_is_said_in_every_form(live: Live, layout: str) -> None:
+    """Beside the rates, or in a line in their place."""
+    query = f"lang=ru&codes=RUB&layout={layout}"
+    document = json.loads(await text_of(live, f"/widget/rows.json?{query}"))
+    said = document.get("note") or document["title"]
+    assert "RUB" in said
+    shown = [re.sub("<[^>]+>", "", await text_of(live, f"/widget{form}?{query}")) for form in ("", "/frame")]
+    assert [said in unescape(text) for text in shown] == [True, True]
+    assert said in await words_of_card(live, query)
+
+
 def test_a_released_file_never_changes() -> None:
     """Every file has the hash in the lock, and the lock has every hash that a tag of this repository has."""
     for version, release in releases.releases().items():
