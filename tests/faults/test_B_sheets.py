@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, eventually
 from kit.bank import Bank, daily_xml
+from kit.cases import questions
 from kit.dates import DAYS, EVENING, FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
 from kit.front import Front, answers
 from kit.http import says
@@ -228,20 +229,6 @@ async def test_B18_the_same_a_thousand_times(served: Watched, redis_url: str) ->
     assert {name.removeprefix("cmdstat_") for name in calls} & writing == {"set"}
 
 
-OF_ANY_DAY = r"""
-/v1/rates/{day}?codes={code} -> "{code}":.*"unit_rate":#,
-/v1/rates/{day}/{code}.txt -> #
-/v1/series.csv?codes={code}&since={day}&until={day} -> {day},{code},#,
-/rate?date={day}&code={code} -> 1.{code} = #
-/cbr/scripts/XML_daily.asp?date_req={dmy} -> {id}"><NumCode>{number}<.{10,20}>{code}<.*?<Value>#<
-/cbr/scripts/XML_dynamic.asp?VAL_NM_RQ={id}&date_req1={dmy}&date_req2={dmy} -> <Value>#<
-/cbr-xml-daily/archive/{ymd}/daily_json.js -> "{id}","NumCode":"{number}",[^,]*"{code}".*?"Value":#,
-/frankfurter/v1/{day}?base={code}&symbols=RUB -> "RUB":#
-/rbc/tsv/{number}/{ymd}.tsv -> 1\t#
-"""
-"""An address, and what surrounds the price of one unit in roubles in its answer; tests of features have all others."""
-
-
 def exchanged(sheet: Sheet) -> Sheet:
     """The same figures: the ids of pound and franc are exchanged, and the Canadian dollar has another code."""
     ids = {"GBP": sheet.by_code["CHF"].cbr_id, "CHF": sheet.by_code["GBP"].cbr_id}
@@ -260,7 +247,7 @@ async def check_forms(replica: Served, sheet: Sheet, *codes: str) -> None:
     for quote in map(sheet.by_code.__getitem__, codes):
         names = {"{code}": quote.code, "{id}": quote.cbr_id, "{number}": quote.numeric_code, "{day}": str(day)}
         names |= {"{dmy}": f"{day:%d/%m/%Y}", "{ymd}": f"{day:%Y/%m/%d}", "#": r"(\d+(?:[.,]\d+)?)"}
-        for line in OF_ANY_DAY.strip().splitlines():
+        for line in questions("of_any_day.txt"):
             for name, value in names.items():
                 line = line.replace(name, value)  # noqa: PLW2901 -- filled
             address, _, pattern = line.partition(" -> ")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
+from typing import Any
 from xml.sax.saxutils import escape
 
+import pytest
 from aiohttp import web
 
 from kit.bank import Bank
+from kit.cases import questions
 
 METALS, KEY_RATE = "/scripts/xml_metall.asp", "/DailyInfoWebServ/DailyInfo.asmx"
 
@@ -71,3 +74,19 @@ def soap(rows: str, *, escaped: bool = False) -> bytes:
 def rate_row(day: date, rate: str) -> str:
     """A row of that answer."""
     return f"<KR><DT>{day}T00:00:00+03:00</DT><Rate>{rate}</Rate></KR>"
+
+
+def wrong(kind: str) -> list[Any]:
+    """Each line of golden/wrong_figures.txt about these figures, as what is replaced and by what."""
+    found = [f"{line} ".split(" | ") for line in questions("wrong_figures.txt") if line.startswith(kind)]
+    return [pytest.param(pattern, by.strip(), id=what) for _, what, pattern, by in found]
+
+
+def spoil(bank: Bank, path: str, pattern: str, by: str) -> None:
+    """The Bank's answers there are wrong from now on."""
+    honest = bank.others[path]
+
+    async def answer(request: web.Request) -> bytes:
+        return re.sub(pattern.encode(), by.encode(), await honest(request), flags=re.DOTALL)
+
+    bank.others[path] = answer

@@ -27,20 +27,8 @@ from kit.time import Condition, eventually, limit_s
 HANGS_S = 15.0
 ROW = re.compile(r"test_([A-G][0-9]+)_")
 CASE = re.compile(r"([A-G][0-9]+) (.+)")
-HEAD = """# Faults
-
-The tests in this folder cause these faults, and none of them may break the service. `make nightly ARGS=faults-page`
-measures them and writes this table.
-
-*Recovery* is the time from the end of a fault until the service serves what the Bank published meanwhile. The service
-polls every 0.1 s here. *Limit* is the recovery time that the test allows if each process has a core for itself.
-
-What one module decides alone is tested beside it: broken and wrong sheets in tests/bank and its golden tables, what
-Redis loses or refuses in tests/service/test_sync.py and tests/storage, wrong settings in tests/test_config.py.
-
-| row | what happens | tests, and what they measured | recovery, s | limit, s |
-|---|---|---|---|---|
-"""
+PAGE = Path(__file__).parents[1] / "faults/README.md"
+"""Its words above the table stay as they are."""
 
 
 @dataclass
@@ -93,7 +81,8 @@ class Ledger:
                         rows[tuple(row)][name].append(value)
         order = sorted(rows.items(), key=lambda item: (item[0][0][0], int(item[0][0][1:]), item[0][1]))
         lines = [f"| {number} | {what} | {' | '.join(_cells(row))} |" for (number, what), row in order]
-        self._path.write_text(HEAD + "\n".join(lines) + "\n", "utf-8")
+        head, rule, _ = PAGE.read_text("utf-8").partition("|---|---|---|---|---|\n")
+        self._path.write_text("".join([head, rule, *(f"{line}\n" for line in lines)]), "utf-8")
 
 
 def _cells(row: dict[str, list[Any]]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from conftest import Clock, Serve, Served, but, eventually
 from kit.bank import Bank, bank_running, sheet
 from kit.dates import DAYS, FRIDAY, SATURDAY, THURSDAY
-from kit.figures import rate_row, soap, with_key_rate
+from kit.figures import rate_row, soap, spoil, with_key_rate, wrong
 
 from ratesvc.config import Settings
 from ratesvc.features.keyrate.routes import PATH
@@ -96,42 +96,10 @@ async def test_a_decision_replaces_the_answer(served: Served, held: Held) -> Non
     )
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        lambda _: b"<!doctype html><title>Wait</title>",
-        lambda whole: whole[:300],
-        lambda whole: whole.replace(b"16.50", b"-16.50"),
-        lambda whole: whole.replace(b"16.50", b"16,50"),
-        lambda whole: whole.replace(b"KeyRateXMLResult", b"Fault"),
-        lambda whole: whole.replace(str(THURSDAY).encode(), str(WEDNESDAY).encode()),
-        lambda whole: whole.replace(b"16.50", b"165.0"),
-        lambda _: soap(""),
-        lambda _: soap("<KR/>"),
-        lambda _: soap("<KR>x</KR>"),
-        lambda _: soap('</KeyRate><KeyRate xmlns="">'),
-    ],
-    ids=[
-        "web page",
-        "cut",
-        "below zero",
-        "comma",
-        "fault",
-        "a day twice",
-        "tenfold",
-        "empty",
-        "empty row",
-        "text",
-        "two tables",
-    ],
-)
-async def test_a_broken_answer_changes_nothing(served: Served, bank: Bank, how: Callable[[bytes], bytes]) -> None:
-    before, honest = await said(served), bank.others[PATH]
-
-    async def answer(request: web.Request) -> bytes:
-        return how(await honest(request))
-
-    bank.others[PATH] = answer
+@pytest.mark.parametrize(("pattern", "by"), wrong("key rate"))
+async def test_a_broken_answer_changes_nothing(served: Served, bank: Bank, pattern: str, by: str) -> None:
+    before = await said(served)
+    spoil(bank, PATH, pattern, by)
     await asks_again(served)
     assert await said(served) == before
 

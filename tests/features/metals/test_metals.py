@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from aiohttp import web
 from conftest import Clock, Serve, Served, eventually
 from kit.bank import Bank, sheet
 from kit.dates import DAYS, FRIDAY, SATURDAY, THURSDAY
-from kit.figures import with_metals
+from kit.figures import spoil, with_metals, wrong
 
 from ratesvc.errors import BadDocument
 from ratesvc.features.metals import prices
@@ -125,45 +124,10 @@ async def test_an_absurd_price_that_the_bank_takes_back_is_forgotten(served: Ser
     assert served.service.figures["metals"].waiting == {}
 
 
-def broken(how: Callable[[bytes], bytes], bank: Bank) -> None:
-    honest = bank.others[PATH]
-
-    async def answer(request: web.Request) -> bytes:
-        return how(await honest(request))
-
-    bank.others[PATH] = answer
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        lambda _: b"<!doctype html><title>Wait</title>",
-        lambda whole: whole[:200],
-        lambda whole: whole.replace(b"<Buy>11409,47", b"<Buy>11409,48"),
-        lambda whole: whole.replace(b"11409,47", b"-11409,47"),
-        lambda whole: whole.replace(b'Code="1"', b'Code="5"'),
-        lambda whole: whole.replace(b'FromDate="', b'FromDate="1'),
-        lambda whole: whole.replace(b'Date="24.04.2026"', b'Date="23.04.2026"'),
-        lambda _: b"",
-        lambda whole: whole.replace(b"</Metall>", b"<Record/></Metall>"),
-        lambda whole: whole.replace(b"</Metall>", b"wait</Metall>"),
-    ],
-    ids=[
-        "web page",
-        "cut",
-        "two prices",
-        "below zero",
-        "unknown metal",
-        "another range",
-        "a day twice",
-        "nothing",
-        "empty record",
-        "text",
-    ],
-)
-async def test_a_broken_document_changes_nothing(served: Served, bank: Bank, how: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(("pattern", "by"), wrong("metals"))
+async def test_a_broken_document_changes_nothing(served: Served, bank: Bank, pattern: str, by: str) -> None:
     before = await said(served), await shown(served)
-    broken(how, bank)
+    spoil(bank, PATH, pattern, by)
     await asks_again(served)
     assert (await said(served), await shown(served)) == before
     assert served.service.figures["metals"].failure
