@@ -101,15 +101,16 @@ async def test_a_backfill_says_what_is_held_and_a_comparison_what_differs(
     assert capsys.readouterr().out.endswith("No difference.\n")
     series = bank.series["R01235"]
     wrong = min(series)
+    held = f"{series[wrong][1]} for 1"
     series[wrong - ONE_DAY] = series[wrong]
     with pytest.raises(RatesvcError, match=r"^1 difference$"):
         await verify(settings, repair=False, as_json=False, demo=False)
-    assert f"USD {wrong - ONE_DAY}: held nothing, the Bank has " in capsys.readouterr().out
+    assert f"USD {wrong - ONE_DAY}: held nothing, the Bank has {held}\n" in capsys.readouterr().out
     del series[wrong - ONE_DAY]
     series[wrong] = (1, series[wrong][1] * 2)
     with pytest.raises(RatesvcError, match=r"^1 difference$"):
         await verify(settings, repair=False, as_json=False, demo=False)
-    assert f"USD {wrong}: held " in capsys.readouterr().out
+    assert f"USD {wrong}: held {held}, the Bank has {series[wrong][1]} for 1\n" in capsys.readouterr().out
     bank.documents[wrong] = daily_xml(changed(sheet(wrong), USD=times("2")))
     await verify(settings, repair=True, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith("1 difference repaired.\n")

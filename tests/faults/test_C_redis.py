@@ -105,10 +105,6 @@ class Seeded(Served):
     async def redis_is(self, status: str) -> bool:
         return bool(self.service.health()["redis:connectivity"]["status"] == status)
 
-    def counts(self, kind: str) -> bool:
-        """Whether the metrics count an error of Redis of that kind."""
-        return f'kind="{kind}"'.encode() in self.service.telemetry.metrics.text()
-
 
 @asynccontextmanager
 async def under_load(served: Seeded) -> AsyncIterator[Readers]:

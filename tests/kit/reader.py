@@ -80,10 +80,6 @@ class Invariant:
         """Take it before a request that runs beside others."""
         return Shown(self._today, dict(sorted(self._accepted)), len(self._series))
 
-    def must_show(self, effective: date, revision: int) -> None:
-        """Requests from now on may not get an older sheet as today's."""
-        self._today = max(self._today, (effective, revision))
-
     def check(self, path: str, status: int, content_type: str, body: bytes, before: Shown | None = None) -> None:
         """Check one answer to a GET without `quote` or `codes`, and add what is wrong to `violations`."""
         try:
