@@ -194,8 +194,14 @@ def test_files_of_nginx_stand_where_the_guide_says() -> None:
     assert {*re.findall(r"location (@\S+) {", NGINX)} == {"@too-many", "@unanswered", "@too-many-streams"}
     assert "cp deploy/nginx-site.conf /etc/nginx/snippets/ratesvc.conf" in GUIDE
     assert "`include snippets/ratesvc.conf;`" in GUIDE
-    for text in (SITE, NGINX):
-        assert re.search(r" location ~ \^/rates/\(health\|metrics\)\$ {\n +return 404;", text)
+    (without,) = re.findall(r"^sed -i '(.*)' /etc/nginx/snippets/ratesvc.conf$", GUIDE, re.MULTILINE)
+    for text, prefix in (
+        (SITE, "/rates"),
+        (NGINX, "/rates"),
+        (output_of("sed", without, "deploy/nginx-site.conf"), ""),
+    ):
+        assert re.search(rf" location ~ \^{prefix}/\(health\|metrics\)\$ {{\n +return 404;", text)
+        assert prefix or "/rates/" not in text
 
 
 def test_kubernetes_names_ports_and_pods_that_are_there() -> None:
