@@ -200,6 +200,8 @@ class World:
 
     def log(self, _: Any, level: str, event: MutableMapping[str, Any]) -> Any:
         """A processor of structlog: a line of the log becomes one of the story, and goes nowhere else."""
+        if self.current is self.nobody:
+            raise structlog.DropEvent  # a process that was killed says nothing while it is buried
         name = event.pop("event")
         error = traceback.format_exc()[-1500:] if event.pop("exc_info", None) else ""
         self.logged[name] += 1
