@@ -26,7 +26,7 @@ MIRRORS = {"bank-a": ("10.0.1.1", 80), "bank-b": ("10.0.1.2", 80)}
 PORT = 8080
 CALM = 1600.0
 """How many times slower idle work is repeated while nothing happens: a look into Redis each forty minutes."""
-CAREFUL = ((1.0, 20.0), (8.0, 240.0), (40.0, float("inf")))
+CAREFUL = ((1.0, 20.0), (8.0, 240.0), (60.0, 2 * HOUR), (400.0, float("inf")))
 """After an event: the pace, and how many seconds it lasts."""
 HISTORY = timedelta(days=130)
 FIRST_START = "a first start takes what a running service holds back"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Collection
@@ -14,10 +15,12 @@ from simulation.faults import FAULTS, SAFE
 from simulation.fleet import Fleet
 from simulation.invariants import EXPECTED, Watch, judge_answer
 
-LASTS_S = (2, 10, 60, 300, 1800, 2 * HOUR, 6 * HOUR)
+LASTS_S = (2, 10, 60, 300, 1800, 2 * HOUR, 6 * HOUR, 26 * HOUR)
 PAUSES_S = (0.01, 0.7, 3, 20)
 INFINITE = float("inf")
 CALM_HOURS = 0.5, 30.0
+DRAWS = 3, 6, 12, 60
+"""From how many draws the kinds of faults of a run come: with few kinds, no other one hides what a fault has broken."""
 
 
 class Run:
@@ -26,7 +29,7 @@ class Run:
     def __init__(
         self, seed: int, days: float, *, replicas: int = 0, skip: Collection[int] = (), only: str = ""
     ) -> None:
-        """Episodes to `skip` begin and end without a fault. `only` is a part of the names of the faults to take."""
+        """Episodes to `skip` begin and end without a fault. `only` is a pattern for the names of the faults to take."""
         chance = random.Random(f"{seed} fleet")
         self.seed, self.days, self.skip, self.only = seed, days, frozenset(skip), only
         self.fleet = Fleet(seed, replicas or chance.choice([2, 2, 3]))
@@ -34,7 +37,9 @@ class Run:
         self.fleet.on_forget = self.watch.forget
         self.fleet.on_answer = lambda *answer: judge_answer(self.fleet, *answer)
         self.episodes: list[tuple[str, ...]] = []
-        self._kinds = {name: weight for name, (weight, _) in FAULTS.items() if only in name}
+        names = [name for name in FAULTS if re.search(only, name)]
+        drawn = chance.choices(names, [FAULTS[name][0] for name in names], k=60 if only else chance.choice(DRAWS))
+        self._kinds = list(dict.fromkeys(drawn))
 
     def go(self, *, to_first: bool = False, until: float = INFINITE) -> Run:
         """Let everything happen; `to_first` ends at the first thing that does not hold, `until` after so much work."""
@@ -56,8 +61,8 @@ class Run:
     def _episode(self, chance: random.Random) -> None:
         """One to three faults begin one after another, last together, and end in any order."""
         fleet = self.fleet
-        kinds = chance.choices(list(self._kinds), list(self._kinds.values()), k=chance.choice([1, 1, 2, 2, 3]))
-        kinds = list(dict.fromkeys(kinds))
+        weights = [FAULTS[name][0] for name in self._kinds]
+        kinds = list(dict.fromkeys(chance.choices(self._kinds, weights, k=chance.choice([1, 1, 2, 2, 3]))))
         lasts_s = chance.choice(LASTS_S)
         number = len(self.episodes)
         self.episodes.append(tuple(kinds))
