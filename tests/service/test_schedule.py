@@ -55,8 +55,8 @@ async def test_a_metric_shows_the_next_refresh_also_during_a_poll(bank: Bank, se
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A heartbeat and a tick come all the time, what has failed runs again at once."""
-    for name, seconds in (("schedule.HEARTBEAT_S", 0.05), ("app.HEARTBEAT_S", 0.01), ("schedule.AGAIN_S", 0.01)):
+    """A heartbeat and a tick come all the time."""
+    for name, seconds in (("schedule.HEARTBEAT_S", 0.05), ("app.HEARTBEAT_S", 0.01)):
         monkeypatch.setattr(f"ratesvc.service.{name}", seconds)
 
 
@@ -76,23 +76,28 @@ async def test_a_heartbeat_says_how_long_the_loop_was_blocked(served: Served) ->
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_a_job_that_fails_runs_again(served: Served) -> None:
-    """After an unforeseen error or a cancellation. It is counted and logged."""
-    polls = list[int]()
+async def test_a_job_that_fails_runs_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an unforeseen error or a cancellation, which are counted and logged. A heartbeat and a tick do not wait."""
+    schedule, runs = served.service.schedule, list[str]()
 
     async def broken() -> None:
-        polls.append(1)
+        runs.append("")
         raise ZeroDivisionError
 
     with capture_logs() as logged:
         task = next(task for task in asyncio.all_tasks() if task.get_name() == "heartbeat")
         await cancel([task])
-        served.service.schedule.jobs["poll"].work = broken
-        served.service.schedule.run_in("poll", 0)
-        await eventually(lambda: len(polls) > 1 and served.service.schedule.jobs["heartbeat"].task is not None)
+        schedule.jobs["tick"].work = broken
+        await eventually(lambda: len(runs) > 9 and schedule.jobs["heartbeat"].task is not None)
+        schedule.jobs["tick"].work = served.service.tick
+        runs.clear()
+        monkeypatch.setattr("ratesvc.service.schedule.AGAIN_S", 0.01)
+        schedule.jobs["poll"].work = broken
+        schedule.run_in("poll", 0)
+        await eventually(lambda: len(runs) > 1)
     assert (await served.samples())['ratesvc_task_restarts_total{task="heartbeat"}'] == "1.0"
-    died = [(line["task"], line["error"]) for line in logged if line["event"] == "task_died"]
-    assert died == [("heartbeat", "was cancelled"), ("poll", "ZeroDivisionError()")]
+    died = dict.fromkeys((line["task"], line["error"]) for line in logged if line["event"] == "task_died")
+    assert list(died) == [("heartbeat", "was cancelled"), *((name, "ZeroDivisionError()") for name in ("tick", "poll"))]
 
 
 @pytest.mark.usefixtures("hurried")
