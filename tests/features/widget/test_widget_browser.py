@@ -438,7 +438,7 @@ async def test_when_it_fails_the_link_stays(browser: Browser, live: Live, host: 
     assert await page.is_visible("cbr-rates a")
     box = """(link => [link.offsetTop - link.parentNode.offsetTop, getComputedStyle(link).color,
       getComputedStyle(link, "::after").content])(document.querySelector("cbr-rates a"))"""
-    said = '" Сейчас эти курсы недоступны."' if loads else "none"
+    said = '". Сейчас эти курсы недоступны."' if loads else "none"
     assert await page.evaluate(box) == [0, "rgb(232, 234, 237)", said]
     assert await page.evaluate("shift") == 0
     assert rows == (1 if loads else 0)

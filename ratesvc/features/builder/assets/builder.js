@@ -8,7 +8,8 @@
   let open = location.hash.slice(1),
     turn = 0,
     drawn = 0,
-    held = 0,
+    // The room of the first preview: that of its rows, and of what stands around them.
+    held = Number(form.elements.height?.placeholder || 0) + 90,
     timer,
     typing,
     width,
@@ -374,6 +375,7 @@
     if (!event.altKey) return boxOf(to).focus();
     moved(line, to);
     line.scrollIntoView({ block: "nearest" });
+    byId("moved").textContent = `${boxOf(line).value}: ${chosen().indexOf(line) + 1} / ${among.length}`;
     update();
   });
   form.addEventListener("pointerdown", ({ target, pointerId }) => {

@@ -167,7 +167,7 @@
             // The link, whose title says that there are no rates. The rows stay if only their refresh fails.
             if (url != this.#shown)
               this.#draw({
-                style: "*{min-height:inherit}::slotted([title])::after{content:' 'attr(title)}",
+                style: "*{min-height:inherit}::slotted([title])::after{content:'. 'attr(title)}",
                 content: ["slot", "", " "],
               });
           } catch {}
