@@ -57,15 +57,18 @@ class Live:
 
 
 @asynccontextmanager
-async def live_service(folder: Path, *, port: int = 0, demo: bool = True) -> AsyncIterator[Live]:
-    """A service on a stopped clock that holds all recorded sheets."""
+async def live_service(
+    folder: Path, *, port: int = 0, demo: bool = True, has_sheets: bool = True
+) -> AsyncIterator[Live]:
+    """A service on a stopped clock that holds all recorded sheets, or none."""
     stopped = stopped_clock()
     async with AsyncExitStack() as stack:
         bank = await stack.enter_async_context(recorded_bank())
         settings = Settings(server=Server(port=port), data_dir=str(folder), cbr=Cbr(mirrors=(bank,)))
         service = await stack.enter_async_context(Service(settings, clock=lambda: stopped, demo=demo, scheduled=False))
-        service.history.hold(Revision(sheet, 1, stopped) for sheet in recorded_sheets())
-        service.publish()
+        if has_sheets:
+            service.history.hold(Revision(sheet, 1, stopped) for sheet in recorded_sheets())
+            service.publish()
         yield Live(service, await stack.enter_async_context(listening(service)))
 
 

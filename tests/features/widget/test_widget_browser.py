@@ -12,7 +12,21 @@ from typing import Any
 
 import pytest
 from conftest import first, in_nightly, missing, program
-from kit.browser import PHONE, WATCH, Browser, Host, Live, Page, chromium, got, hosting, pasted, settled, visited
+from kit.browser import (
+    PHONE,
+    WATCH,
+    Browser,
+    Host,
+    Live,
+    Page,
+    chromium,
+    got,
+    hosting,
+    live_service,
+    pasted,
+    settled,
+    visited,
+)
 from kit.cases import script
 from kit.proxies import nginx
 from kit.service import finished, free_port, serving
@@ -309,7 +323,7 @@ async def test_the_frame_as_pasted(
         ("table", 1280, (180, 240, 299, 300)),
         ("table&lang=hy&spark=30&columns=name,today,next,change,percent", 1280, (180, 240, 299)),
         ("bar", 600, (180, 240, 299, 300)),
-        ("bar", 1280, (400, 456, 589, 590)),
+        ("bar", 1280, (228, 290, 400, 456, 589, 590)),
     ],
 )
 async def test_a_frame_in_a_narrow_column_is_whole(
@@ -339,6 +353,29 @@ async def test_a_frame_in_a_narrow_column_is_whole(
         assert await page.frames[1].evaluate(askew) == 0 or width > 299 or layout == "bar", width
         left, right = [await page.frames[1].evaluate(ends, side) for side in ("left", "right")]
         assert abs(min(left) + max(right) - width) <= 1 or layout != "bar" or width > 284
+
+
+async def test_a_frame_without_rates_is_filled(tmp_path: Path, browser: Browser) -> None:
+    """Its outline is that of the frame, and a line shows the whole link."""
+    inside = """(link => { const box = document.querySelector("main").getBoundingClientRect(), { top, bottom } = link;
+      return [box.width === innerWidth, box.height === innerHeight, top >= 0 && bottom <= innerHeight,
+        document.documentElement.scrollHeight <= innerHeight];
+      })(document.querySelector("a").getBoundingClientRect())"""
+    async with live_service(tmp_path, has_sheets=False) as live:
+        for layout, height in (("table", 465), ("bar", 116), ("line", 32)):
+            page = await browser.new_page(viewport={"width": 300, "height": height})
+            await visited(page, f"{live.url}/widget/frame?theme=light&layout={layout}")
+            assert await page.evaluate(inside) == [True] * 4, layout
+
+
+async def test_a_bar_makes_no_grid_wider(browser: Browser, live: Live, host: Host) -> None:
+    """Where a column is as wide as its words, a bar takes the room that is left."""
+    bar = '<cbr-rates layout="bar"></cbr-rates>'
+    grid = f'<div style="display:grid;grid-template-columns:auto auto"><div>{bar}</div><p>{"words " * 20}</p></div>'
+    page = await browser.new_page(viewport={"width": 500, "height": 400})
+    await visited(page, host.put(f'{grid}<script src="{live.url}/widget/rates.js"></script>'))
+    await settled(page)
+    assert await page.evaluate("document.documentElement.scrollWidth") == 500
 
 
 @pytest.mark.parametrize("clipped", [True, False])
