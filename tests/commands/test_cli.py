@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from conftest import eventually, patience_s, program
+from conftest import eventually, first, patience_s, program
 from kit import cases
 from kit.bank import Bank, around_today, daily_xml
 from kit.cases import script
@@ -364,8 +364,8 @@ async def test_colour_is_for_terminals_and_not_where_no_color_is_set(command: Co
 LOGGING = script("log of libraries")
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize(("no_color", "quiet"), [("", False), ("1", False), ("1", True)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("no_color", "quiet"), first(1, [("", False), ("1", False), ("1", True)]))
 async def test_the_log_has_our_events_and_the_warnings_of_libraries(no_color: str, quiet: bool, tmp_path: Path) -> None:
     """With the time in UTC; in colours, unless they are not wanted. A command that is no service is quiet."""
     out = await in_a_terminal(tmp_path, run=("-c", LOGGING.format(quiet=quiet)), NO_COLOR=no_color, TZ="NST3:30")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -25,9 +26,10 @@ from ratesvc.domain.workdays import ONE_DAY, moscow_day, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError
 from ratesvc.features.export.command import export
 from ratesvc.features.files import replace_file
-from ratesvc.features.verify.command import verify
+from ratesvc.features.verify.command import Difference, _why_left, verify
 from ratesvc.service.app import Service
 from ratesvc.service.backfill import Progress
+from ratesvc.service.refresh import Cycle
 
 
 @pytest.fixture
@@ -134,6 +136,13 @@ async def test_a_backfill_needs_the_banks_newest_sheet_only_if_none_is_held(bank
     bank.misbehave = without_documents
     await service.backfill(on_step)
     assert service.history.coverage
+
+
+def test_a_person_withdraws_no_sheet_that_the_bank_still_has() -> None:
+    """It lacks one currency there; it has dropped the sheet if it lacks all."""
+    dollar, euro = (Difference(code, date(2026, 4, 24), "1 for 1", None) for code in ("USD", "EUR"))
+    for differences, is_gone in (([dollar, euro], True), ([dollar, replace(euro, bank="2 for 1")], False)):
+        assert ("withdraw" in _why_left(differences, Cycle("unchanged"))) == is_gone
 
 
 # Decisions

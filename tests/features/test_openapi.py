@@ -16,6 +16,7 @@ from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
@@ -149,6 +150,20 @@ def expected(path: str) -> set[str]:
             problems = content.get("examples", ())
             found |= {f"{status} {media} urn:ratesvc:{slug}" for slug in problems} or {f"{status} {media}"}
     return found
+
+
+def refused(path: str, asked: str) -> list[str]:
+    """What the contract does not allow of what a request gives, in its path and in its query."""
+    own, _, query = asked.removeprefix("-").partition("?")
+    filled = re.fullmatch(re.sub(r"{(\w+)}", r"(?P<\1>.+)", path), path.partition("{")[0] + own)
+    given = (filled.groupdict() if filled else {}) | dict(parse_qsl(query))
+    schemas = {one["name"]: one["schema"] for one in operation(path).get("parameters", ())}
+    read = {
+        name: int(text) if schemas[name].get("type") == "integer" else text
+        for name, text in given.items()
+        if name in schemas
+    }
+    return [error for name, value in read.items() for error in wrong(schemas[name], value)]
 
 
 @pytest.fixture
@@ -337,7 +352,9 @@ async def test_every_documented_answer_occurs_and_is_as_documented(
         found |= await ask(empty, "empty")
     cases.check("contract.txt", found)
     for question, told in found.items():
-        witnessed[question.split()[1]].add(told)
+        _, path, asked = question.split()
+        witnessed[path].add(told)
+        assert told[:3] != "200" or refused(path, asked) == [], question
     for path in DOCUMENT["paths"]:
         assert witnessed[path] == expected(path), path
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -52,3 +54,24 @@ def test_no_line_of_a_template_is_longer_than_a_screen() -> None:
 def test_indentation_follows_tags_and_blocks() -> None:
     """A line that begins with ends is as deep as the line that opened the last of them."""
     assert indented(script("flat")) == script("indented") + "\n"
+
+
+STYLES = {file: file.read_text("utf-8") for folder in ASSETS for file in folder.glob("*.css")}
+MADE = re.compile("c|cbr-(at|of|own)-?")
+"""Classes that end with a number or a colour."""
+
+
+def test_each_style_sheet_asks_for_what_is_there() -> None:
+    """Each class stands in a page or is given by a script or by Python; each custom property has a value somewhere."""
+    pages = "".join(file.read_text("utf-8") for kind in ("html", "py", "js", "svg") for file in sources(kind))
+    words, every = {*re.findall(r"[\w-]+", pages)}, "".join(STYLES.values())
+    given = {*re.findall(r"(--[\w-]+) *:", every + pages)}
+    for file, text in STYLES.items():
+        plain = re.sub(r"/\*.*?\*/|url\(.*?\)|\"[^\"]*\"", "", text, flags=re.DOTALL)
+        asked = {name for name in re.findall(r"\.(-?[a-zA-Z][\w-]*)", plain) if not MADE.match(name)}
+        asked = {name for name in asked if name.removeprefix("cbr-") not in words | {"cbr"}}
+        assert (sorted(asked - words), sorted({*re.findall(r"var\((--[\w-]+)\)", plain)} - given)) == ([], []), file
+
+
+def sources(kind: str) -> Iterator[Path]:
+    return (file for file in (ROOT / "ratesvc").rglob(f"*.{kind}") if "built" not in file.parts)

@@ -300,6 +300,7 @@ def test_telegram_is_posted_to_by_a_command_that_is_there() -> None:
     (installed,) = re.findall(r"install -m 755 telegram.py (\S+)", TELEGRAM)
     assert words[words.index("--exec") + 1] == installed
     told = shipped("telegram.py")
+    assert re.search(r"urlopen\(.*, timeout=\d+\)", told), "else a silent server would hold it"
     assert {"TELEGRAM_TOKEN", "TELEGRAM_CHAT"} <= {*re.findall(r"TELEGRAM_[A-Z]+", told)}
 
 

@@ -13,33 +13,12 @@ from urllib.parse import parse_qsl, quote
 import pytest
 from conftest import first
 from kit.browser import SEEN, WATCH, Browser, Frame, Host, Live, Page, Route, got, pasted, settled
-from kit.cases import script
-
-CHOICES = {
-    "table": (
-        "[name=spark][value='7']",
-        "[name=converter]",
-        "[name=theme][value=dark]",
-        "[name=updown][value=none]",
-        "[name=heading][value=short]",
-        "[name=decimals][value='2']",
-        "[name=columns][value=today]",
-    ),
-    "line": ("[name=theme][value=light]", "[name=decimals][value='4']"),
-    "bar": ("[name=heading][value=none]", "[name=unit]"),
-    "inline": ("[name=decimals][value='4']",),
-    "converter": ("[name=theme][value=auto]",),
-}
+from kit.cases import parts, script
 
 FORMS = {
-    "table": ("[name=codes][value=CHF]", "[name=heading][value=short]", "[name=updown][value=blue-orange]"),
-    "card": ("[name=spark][value='30']", "[name=converter]", "[name=theme][value=dark]"),
-    "compact": ("[name=columns][value=today]", "[name=head]", "[name=columns][value=name]"),
-    "line": ("[name=layout][value=line]", "[name=codes][value=CHF]", "[name=heading][value=short]"),
-    "bar": ("[name=layout][value=bar]", "[name=codes][value=CHF]", "[name=theme][value=own]"),
-    "sentence": ("[name=layout][value=inline]", "[name=codes][value=CHF]", "[name=codes][value=USD]"),
-    "converter": ("[name=layout][value=converter]", "[name=codes][value=CHF]", "[name=heading][value=none]"),
+    form.split()[0]: (form.split()[1], clicks.splitlines()) for form, clicks in parts("clicks.txt", "form").items()
 }
+"""Languages, and what is clicked in the builder."""
 PHONE = 328
 """The column of a phone of 360 pixels. A frame in a narrower one may scroll."""
 WIDTHS = (320, 390, 720, 1280)
@@ -97,16 +76,14 @@ async def made_by_a_server(live: Live, key: str, code: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("form", "lang"), first(1, zip(FORMS, ["en", "ru", "ru", "ru", "ru", "en", "en"], strict=True))
-)
+@pytest.mark.parametrize(("form", "lang"), first(1, [(form, lang) for form, (lang, _) in FORMS.items()]))
 async def test_what_is_shown_is_what_is_pasted(browser: Browser, live: Live, host: Host, form: str, lang: str) -> None:
     """In two orders of clicks the same code; pasted, text, colours and box as in the preview, on light and on dark.
 
     No text is cut, no letter has less than 12 pixels, nothing scrolls, and 24 spare pixels are reserved at most.
     When the rows come late, a block, a column and a flex row shift by .01 at most; a bar in no column of a desktop.
     """
-    clicks, codes = FORMS[form], set()
+    clicks, codes = FORMS[form][1], set()
     for order in (clicks[::-1], clicks):
         page = await browser.new_page(viewport={"width": 1400, "height": 900}, bypass_csp=True)
         await page.goto(f"{live.url}/?lang={lang}")
@@ -187,10 +164,10 @@ async def test_every_choice_changes_the_code_and_the_preview(browser: Browser, l
     page = await browser.new_page(viewport={"width": 1400, "height": 900})
     await page.goto(f"{live.url}/?lang=ru")
     await page.wait_for_function(DRAWN)
-    for layout, choices in CHOICES.items():
+    for layout, choices in parts("clicks.txt", "choice").items():
         if layout != "table":
             await clicked(page, f"[name=layout][value={layout}]")
-        for choice in choices:
+        for choice in choices.splitlines():
             before = await page.inner_text("#code-element code")
             await clicked(page, choice)
             assert await page.inner_text("#code-element code") != before, (layout, choice)

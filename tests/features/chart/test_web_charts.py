@@ -35,6 +35,7 @@ async def test_every_answer_is_a_page(served: Served) -> None:
         for path in ("/chart", "/chart/frame"):
             status, headers, body = await served.get(path + asked.removeprefix("-"))
             text = unescape(body.decode())
+            assert ("<script" in text) == (status == 200)
             assert ("<form" in text, "<table" in text) == (path == "/chart", status == 200)
             assert "<script>alert" not in text
             assert ("no-store" in headers["Cache-Control"]) == (status != 200)
@@ -42,6 +43,7 @@ async def test_every_answer_is_a_page(served: Served) -> None:
             assert f"frame-ancestors {ancestors}" in headers["Content-Security-Policy"]
         shown = re.sub("<(script|style|title).*?</\\1>|<.*?>", " ", text, flags=re.DOTALL).split()
         words[asked] = f"{status} {' '.join(shown)}"
+    assert "<script" in await page(served, "/chart/frame?since=2026-04-23&theme=dark")
     cases.check("chart/pages.txt", words)
 
 

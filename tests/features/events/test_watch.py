@@ -104,11 +104,11 @@ async def test_a_new_watch_begins_with_now_and_misses_nothing_while_the_service_
 
 
 def reader(
-    http: aiohttp.ClientSession, url: str, codes: tuple[str, ...] = (), place: str = "", **given: Any
+    http: aiohttp.ClientSession, url: str, codes: tuple[str, ...] = (), place: str = "", lang: str = "", **given: Any
 ) -> watch._Watch:
     """One that gets JSON from its command."""
     usual = {"only": (), "command": None, "limit_s": 60, "give_up_s": None, "state": None}
-    made = watch._Watch(http, url, codes, None, **{**usual, **given})  # noqa: SLF001
+    made = watch._Watch(http, url, codes, language_for(lang) if lang else None, **{**usual, **given})  # noqa: SLF001
     made.place = place
     return made
 
@@ -335,6 +335,8 @@ def test_the_text_names_a_correction_and_what_is_unknown() -> None:
     """A currency that the sheet lacks, and a change without a sheet before."""
     rows = {"CNY": watch._Row(10, Decimal("84.72"), Decimal("-0.2")), "USD": watch._Row(1, Decimal(60))}  # noqa: SLF001
     text = watch._text(watch._Sheet(SATURDAY, 2, rows), ("USD", "EUR", "CNY"), language_for("en"))  # noqa: SLF001
+    first = watch._text(watch._Sheet(SATURDAY, 1, rows), (), language_for("en"))  # noqa: SLF001
+    assert first.splitlines()[0] == "Bank of Russia, April 25, 2026"
     assert text.splitlines() == [
         "Bank of Russia, April 25, 2026 (Revision 2)",
         "USD = ₽60.0000",
@@ -412,3 +414,11 @@ def test_the_unit_reads_no_secret_of_the_service() -> None:
     """Its user may not read the files that the service's settings name, and a file that cannot be read ends a start."""
     (unset,) = re.findall(r"^UnsetEnvironment=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE)
     assert unset.split() == [f"{secret}_FILE" for secret in SECRETS]
+
+
+@pytest.mark.parametrize(("lang", "told"), [("ru", False), ("", True)])
+async def test_a_program_hears_of_a_reset_and_people_do_not(lang: str, told: bool) -> None:
+    """Unless they ask for it."""
+    async with aiohttp.ClientSession() as http:
+        watched = reader(http, "http://localhost", lang=lang)
+    assert ("reset" in watched.only, {"sheet", "revision", "in_force"} <= {*watched.only}) == (told, True)

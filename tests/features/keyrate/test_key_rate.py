@@ -11,10 +11,12 @@ import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, but, eventually
 from kit.bank import Bank, bank_running, sheet
-from kit.dates import DAYS, FRIDAY, SATURDAY, THURSDAY
+from kit.dates import DAYS, FRIDAY, NOON, SATURDAY, THURSDAY
 from kit.figures import rate_row, soap, spoil, with_key_rate, wrong
 
 from ratesvc.config import Settings
+from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.features.keyrate import routes
 from ratesvc.features.keyrate.routes import PATH
 
 Held = dict[date, str]
@@ -127,3 +129,9 @@ async def test_a_mirror_without_soap_is_asked_once_and_is_no_failure(
             assert (await said(served))["rate"] == 16.5
             assert len([one for one in other.asked if one.path == PATH]) == asked
             assert served.service.figures["keyrate"].failure is None
+
+
+def test_the_bank_is_asked_more_often_while_a_row_is_awaited() -> None:
+    """Every hour of a working day without its row, else four times a day."""
+    pauses = [routes._pause_s(WorkCalendar(), newest, NOON) for newest in (THURSDAY, FRIDAY)]  # noqa: SLF001
+    assert pauses == [3600, 6 * 3600]

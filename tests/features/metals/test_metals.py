@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from conftest import Clock, Serve, Served, eventually
 from kit.bank import Bank, sheet
-from kit.dates import DAYS, FRIDAY, SATURDAY, THURSDAY
+from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY, THURSDAY
 from kit.figures import spoil, with_metals, wrong
 
+from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import BadDocument
-from ratesvc.features.metals import prices
+from ratesvc.features.metals import prices, routes
 from ratesvc.features.metals.routes import PATH
 
 Held = dict[date, dict[int, str]]
@@ -221,3 +222,9 @@ def test_prices_before_july_2008_are_left_out() -> None:
     assert prices.parse(document, day, day) == {code: {} for code in prices.CODES}
     with pytest.raises(BadDocument):
         prices.parse(document, day, day + timedelta(1))
+
+
+def test_the_bank_is_asked_more_often_while_prices_are_awaited() -> None:
+    """Every ten minutes of the window. Else four times a day, and when the next window begins."""
+    pauses = [routes._pause_s(WorkCalendar(), newest, EVENING) for newest in (FRIDAY, SATURDAY)]  # noqa: SLF001
+    assert pauses == [600, 6 * 3600]

@@ -437,6 +437,7 @@ async def test_the_picture_as_pasted(browser: Browser, live: Live, host: Host, l
     assert await page.evaluate(shown) == [True, 2, 2, language_or_default(lang).say(LINK)]
 
 
+@pytest.mark.slow
 async def test_the_json_as_pasted(live: Live, tmp_path: Path) -> None:
     """The line runs in a shell."""
     command = await pasted(live.url, "json", "lang=ru&codes=USD,JPY")

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from conftest import LONG, in_nightly
 from kit.browser import SEEN, Browser, Host, Live, Page, got, pasted, visited
-from kit.cases import script
+from kit.cases import parts, script
 from kit.not_run import program
 from kit.service import finished
 
@@ -134,24 +134,9 @@ async def test_a_wider_line_never_shows_fewer_rates(browser: Browser, live: Live
         assert [texts for texts in seen if not days & {*texts}] == []
 
 
-# Places in a page. The builder knows the width of those that give the widget one.
-GIVEN = {
-    "block": "<div>{}</div>",
-    "grid": '<div style="display:grid;grid-template-columns:1fr"><main>{}</main></div>',
-    "rtl": '<div dir="rtl">{}</div>',
-}
-FREE = {
-    "grid-auto": '<div style="display:grid;grid-template-columns:auto 1fr">{}<p>text</p></div>',
-    "flex": '<div style="display:flex">{}</div>',
-    "flex-item": '<div style="display:flex"><div>{}</div></div>',
-    "no-shrink": '<div style="display:flex" class="rigid">{}</div>',
-    "no-shrink-item": '<div style="display:flex"><div style="flex:none">{}</div></div>',
-    "cell": "<table><tr><td>{}</td></tr></table>",
-    "float": '<div style="float:left">{}</div><div style="clear:both"></div>',
-    "inline-block": '<div style="display:inline-block">{}</div>',
-}
-HEADER = '<header style="display:flex;gap:.5em" class="rigid"><b>Logo</b>{}<i>Menu</i></header>'
-PLACES = {**GIVEN, **FREE, "header": HEADER}
+FREE = parts("places.txt", "free ")
+PLACES = parts("places.txt", "given ") | FREE | parts("places.txt", "other ")
+"""Places in a page, as HTML around WIDGET."""
 RIGID = "<style>.rigid > * { flex: none }</style>"
 TAKE_ALL = ("layout=line", "layout=bar", "layout=bar&codes=USD,EUR,CNY")
 SENTENCE = "layout=inline&code=USD"
@@ -169,7 +154,7 @@ FAULTS_IN_HOSTS = script("faults in hosts", SEEN=SEEN)
 
 def section(place: str, form: str, font: str, code: str, width: str = "auto") -> str:
     """A form in a place, with a text below."""
-    around, name = PLACES[place].format(code), f"{place}, {form}, {font}, {width}"
+    around, name = PLACES[place].replace("WIDGET", code), f"{place}, {form}, {font}, {width}"
     return f'<section id="{name}" style="font:{font};width:{width}">{around}<u>below</u></section>'
 
 
@@ -233,7 +218,7 @@ async def in_firefox(address: str, function: str, folder: Path) -> Any:
 async def test_a_place_without_a_width_gives_a_table_one_in_firefox(live: Live, host: Host, tmp_path: Path) -> None:
     """Of a contained box Firefox takes neither the content nor the tracks of a grid, so it was 0 pixels wide."""
     loader = f'<script async src="{live.url}/widget/rates.js"></script>'
-    tables = "".join(place.format("<cbr-rates lang=en></cbr-rates>") for place in FREE.values())
+    tables = "".join(place.replace("WIDGET", "<cbr-rates lang=en></cbr-rates>") for place in FREE.values())
     widths = await in_firefox(host.put(tables + loader), "one => one.offsetWidth", tmp_path)
     assert widths == [18 * 15] * len(FREE)
 
