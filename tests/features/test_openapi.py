@@ -156,7 +156,7 @@ def refused(path: str, asked: str) -> list[str]:
     """What the contract does not allow of what a request gives, in its path and in its query."""
     own, _, query = asked.removeprefix("-").partition("?")
     filled = re.fullmatch(re.sub(r"{(\w+)}", r"(?P<\1>.+)", path), path.partition("{")[0] + own)
-    given = (filled.groupdict() if filled else {}) | dict(parse_qsl(query))
+    given = (filled.groupdict() if filled else {}) | dict(parse_qsl(query.replace("{base}", "http://localhost")))
     schemas = {one["name"]: one["schema"] for one in operation(path).get("parameters", ())}
     read = {
         name: int(text) if schemas[name].get("type") == "integer" else text

@@ -64,7 +64,8 @@ MADE = re.compile("c|cbr-(at|of|own)-?")
 def test_each_style_sheet_asks_for_what_is_there() -> None:
     """Each class stands in a page or is given by a script or by Python; each custom property has a value somewhere."""
     pages = "".join(file.read_text("utf-8") for kind in ("html", "py", "js", "svg") for file in sources(kind))
-    words, every = {*re.findall(r"[\w-]+", pages)}, "".join(STYLES.values())
+    told = re.findall(r"class=[^>]*|[\"'`][\w -]{1,40}[\"'`]|classList.*|className.*", pages)
+    words, every = {*re.findall(r"[\w-]+", "".join(told))}, "".join(STYLES.values())
     given = {*re.findall(r"(--[\w-]+) *:", every + pages)}
     for file, text in STYLES.items():
         plain = re.sub(r"/\*.*?\*/|url\(.*?\)|\"[^\"]*\"", "", text, flags=re.DOTALL)
