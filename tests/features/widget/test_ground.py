@@ -50,7 +50,7 @@ async def test_a_colour_may_be_written_in_three_ways(live: Live, given: str, mea
             await got(f"{live.url}{path}{query}"),
         )
         assert rules == [(meant[1:], ink(meant), meant)], path
-    assert f'rx="6" fill="{meant}"' in await got(f"{live.url}/widget/card.svg?{query}")
+    assert f'fill="{meant}" stroke=' in await got(f"{live.url}/widget/card.svg?{query}")
     assert "<style" not in await got(f"{live.url}/widget?style=none&{query}")
     page = await got(f"{live.url}/?{query}")
     assert page.count(f"theme=&#34;{meant}&#34;") + page.count(f'theme="{meant}"') >= 1
