@@ -156,7 +156,8 @@ async def test_another_address_is_asked_at_once(plugin: Plugin) -> None:
     (fresh,) = await plugin.html(USUAL)
     await plugin.wordpress.run("update_option( 'cbr_rates_url', 'http://127.0.0.1:1' );")
     assert await plugin.html(USUAL) == [LINK]
-    await plugin.wordpress.run(f"update_option( 'cbr_rates_url', '{plugin.front.url}' );")
+    # As the settings page takes it.
+    await plugin.wordpress.run(f"update_option( 'cbr_rates_url', cbr_rates_address( '{plugin.front.url}' ) );")
     kept, asked = await plugin.html(USUAL, USUAL | {"layout": "bar"})
     assert kept == fresh
     assert "60.37" in asked
