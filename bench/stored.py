@@ -8,7 +8,7 @@ from decimal import Decimal
 from kit.bank import TABLE, Bank
 from kit.redis import token
 
-from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.columns import Column, Currency, Settled
 from ratesvc.domain.rates import FIRST_DAY, Quote, Sheet
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.storage.redis import RedisConnection
@@ -63,7 +63,7 @@ async def fill(url: str, bank: Bank) -> None:
     days = sheet_days()
     bank.publish(*map(sheet, days[-2:]))
     store = Store(RedisConnection(url), NAMESPACE, token)
-    coverage = Coverage(days[0], TODAY)
+    coverage = Settled(days[0], TODAY)
     await store.put_history(columns(days), coverage)
     await store.close()
 

@@ -34,7 +34,8 @@ from kit.sheets import plausible
 from kit.time import eventually, patience_s
 
 from ratesvc.config import Cbr, Redis, Server, Settings
-from ratesvc.domain.rates import Revision
+from ratesvc.domain.columns import Days
+from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, moscow_day, utc_now
 from ratesvc.installed import DIALECTS
 from ratesvc.render.openapi import Site
@@ -288,7 +289,13 @@ class Served:
 
     async def filled(self) -> None:
         """Wait until history is loaded."""
-        await eventually(lambda: self.service.history.coverage and self.service.backfilling is None)
+        await eventually(lambda: self.service.history.settled and self.service.backfilling is None and not self.lacking)
+
+    @property
+    def lacking(self) -> list[date]:
+        """The days up to today whose sheets are missing, and were not withdrawn."""
+        today, history = moscow_day(self.service.clock()), self.service.history
+        return [day for day in history.missing_days(Days(FIRST_DAY, today), today) if day not in history.withdrawn]
 
     async def samples(self) -> dict[str, str]:
         """The metrics: name and labels → value."""
@@ -364,6 +371,18 @@ def serve_whole(serve: Serve) -> Serve:
             yield running
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def _settled_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Most tests have a Bank with the sheets of some days: for them a day is settled at once, not after a week.
+
+    Stories of a backfill, the simulated fleet, and the processes that a test starts have the week.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.name not in ("test_backfill.py", "test_corrections.py", "test_history.py"):
+            patch.setattr("ratesvc.service.backfill.WEEK", timedelta(0))
+        yield
 
 
 @pytest.fixture

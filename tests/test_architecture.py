@@ -51,9 +51,9 @@ def names(tree: ast.AST) -> set[str]:
 
 
 def test_only_admission_makes_revisions() -> None:
-    """Only admission does, and a person's decision; records and columns read admitted ones."""
+    """Only admission does, a look at a settled day, and a person's decision; records and columns read admitted ones."""
     makers = {name for name, tree in TREES.items() for called, _ in calls(tree) if called == "Revision"}
-    assert makers == {"bank/admission", "service/decisions", "storage/records", "domain/columns"}
+    assert makers == {"bank/admission", "service/look", "service/decisions", "storage/records", "domain/columns"}
 
 
 def test_there_is_one_clock() -> None:

@@ -1,8 +1,8 @@
-"""The rules of admission. Every sheet is assessed by them before memory may use it. Pure.
+"""The rules of admission. Every daily document is assessed by them before memory may use it. Pure.
 
 A sheet without findings is admitted. A sheet with findings needs a second document of the Bank with the same digits.
 If a finding asks for quarantine, as a slipped decimal point does, it waits for a person even if two documents agree.
-On a settled day two documents are enough, because money abroad is really redenominated.
+After a week the Bank's series say what the sheet is, because money abroad is really redenominated.
 
 Rules compare unit rates. None refuses a sheet for the size of a move alone: the Bank's own days moved by +27 % (1994)
 and −24 % (1998), and one currency by −48 % (2017). Limits come from the recorded history (docs/operating.md).
@@ -41,8 +41,6 @@ FEWEST_LOST = 2
 REGULAR = 3
 """A currency is regular if each of so many sheets before had it."""
 LARGEST_MOVE = Decimal("0.15")
-WITHDRAWN = "withdrawn"
-"""Only a person can take such a finding back, also about a settled day."""
 MOVES = frozenset({"power_of_ten", "large_move"})
 """Findings that compare one currency with itself. The others compare two currencies."""
 
@@ -62,14 +60,14 @@ markets: on 99 days of 100 they are up to 2.4 % apart.
 """
 
 
-def check_sheet(sheet: Sheet, today: date, *, fewest_rows: int = FEWEST_ROWS) -> None:
+def check_sheet(sheet: Sheet, today: date) -> None:
     """Apply the rules that need no other sheet. `today` is Moscow's. Raises BadDocument."""
     if sheet.effective_date > today + timedelta(days=1):
         raise BadDocument("date", f"effective {sheet.effective_date}, later than tomorrow")
     if sheet.effective_date < FIRST_DAY:
         raise BadDocument("date", f"effective {sheet.effective_date}, before the first official rate")
-    if len(sheet.quotes) < fewest_rows:
-        raise BadDocument("rows", f"{len(sheet.quotes)} rows, fewer than {fewest_rows}")
+    if len(sheet.quotes) < FEWEST_ROWS:
+        raise BadDocument("rows", f"{len(sheet.quotes)} rows, fewer than {FEWEST_ROWS}")
     for name in ("code", "numeric_code", "cbr_id"):
         for value, count in Counter(getattr(quote, name) for quote in sheet.quotes).items():
             if count > 1:
@@ -108,12 +106,6 @@ class Admission:
     decision: Decision
     findings: tuple[Finding, ...]
 
-    @classmethod
-    def refusal(cls, sheet: Sheet, *reasons: tuple[str, str]) -> Self:
-        """Refuse a sheet for other reasons than the rules': each is a kind and a text."""
-        decision = Decision.QUARANTINE
-        return cls(sheet, decision, tuple(Finding(kind, decision, text) for kind, text in reasons))
-
     @property
     def effective_date(self) -> date:
         """The day of the sheet."""
@@ -151,31 +143,6 @@ class Admission:
     def refused(self) -> Self:
         """Decide without a second document, or where the first one changes."""
         return replace(self, decision=Decision.QUARANTINE)
-
-
-def with_monthly(document: Sheet, composed: Sheet, recent: Recent) -> Sheet:
-    """A daily document with the rows that only the series have: the table that was set once a month until 2009."""
-    day = document.effective_date
-    listed = {*recent.regular(day), *document.by_code}
-    monthly = [quote for quote in composed.quotes if day < DAILY_SINCE and quote.code not in listed]
-    return replace(document, quotes=(*document.quotes, *monthly))
-
-
-def suspect_days(history: History) -> list[date]:
-    """The days whose sheets are composed from columns and have findings; 7,000 sheets take about two seconds.
-
-    No sheet is compared with one that has findings itself, because a wrong figure may last for days. So after a large
-    move that was real all days of a month are suspect, until the first of them is confirmed.
-    """
-    recent, suspects = Recent(), []
-    for day in history.days:
-        revision = history.of_date(day)
-        assert revision  # noqa: S101 -- every day of a history has a sheet
-        if history.document(day) or assess(revision.sheet, recent).decision is Decision.ACCEPT:
-            recent.add(revision.sheet)
-        else:
-            suspects.append(day)
-    return suspects
 
 
 # The rules
@@ -234,13 +201,10 @@ def assess(
     recent: Recent,
     current: Sheet | None = None,
     withdrawn: Collection[Sheet] = (),
-    *,
-    settled: bool = False,
 ) -> Admission:
     """Apply every rule. `current` and the `withdrawn` are sheets of the same effective date in memory.
 
-    Without an earlier sheet, a correction is compared with the sheet that it corrects. `settled` says that the day is
-    long past.
+    Without an earlier sheet, a correction is compared with the sheet that it corrects.
     """
     day = sheet.effective_date
     last = recent.last(day)
@@ -250,7 +214,7 @@ def assess(
     if current and not current.says_the_same_as(sheet):
         findings.append(Finding("corrected", Decision.CONFIRM, "other figures than those held for the same date"))
     if any(other.says_the_same_as(sheet) for other in withdrawn):
-        findings.append(Finding(WITHDRAWN, Decision.QUARANTINE, "a person has withdrawn these figures"))
+        findings.append(Finding("withdrawn", Decision.QUARANTINE, "these figures were withdrawn"))
     elif withdrawn and current is None:
         findings.append(Finding("corrected", Decision.CONFIRM, "other figures than those withdrawn"))
     findings += [*_lost(sheet, earlier.regular(day)), *_moved(_ratios(sheet, rates)), *_equal(sheet, rates)]
@@ -258,17 +222,15 @@ def assess(
     if last and last.says_the_same_as(sheet):
         findings.append(Finding("frozen", Decision.ACCEPT, f"the very figures of {last.effective_date}"))
     findings.sort(key=lambda finding: list(Decision).index(finding.decision))
-    decision = findings[0].decision if findings else Decision.ACCEPT
-    if settled and decision is Decision.QUARANTINE and all(finding.kind != WITHDRAWN for finding in findings):
-        decision = Decision.CONFIRM
-    return Admission(sheet, decision, tuple(findings))
+    return Admission(sheet, findings[0].decision if findings else Decision.ACCEPT, tuple(findings))
 
 
-def assess_beside(history: History, sheet: Sheet) -> Admission:
-    """Apply every rule to a sheet, compared with what this history holds."""
-    day = sheet.effective_date
-    current, withdrawn = history.of_date(day), [revision.sheet for revision in history.standing(day)[1]]
-    return assess(sheet, Recent.before(history, day), current.sheet if current else None, withdrawn)
+def assess_beside(history: History, sheet: Sheet, admitted: Mapping[date, Revision] | None = None) -> Admission:
+    """Apply every rule to a sheet, compared with what this history holds, and with what was `admitted` after that."""
+    day, more = sheet.effective_date, admitted or {}
+    current, withdrawn = more.get(day) or history.of_date(day), history.standing(day)[1]
+    recent = Recent.before(history, day, (revision.sheet for revision in more.values()))
+    return assess(sheet, recent, current.sheet if current else None, [revision.sheet for revision in withdrawn])
 
 
 def _ratios(sheet: Sheet, rates: Mapping[str, Decimal]) -> dict[str, Decimal]:

@@ -9,6 +9,7 @@ import msgspec
 
 from ratesvc.commands.running import opened, progress_shown
 from ratesvc.config import Settings
+from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.errors import RatesvcError
 
@@ -19,11 +20,12 @@ async def backfill(settings: Settings, since: date | None, until: date | None, *
         place = f" in {service.engine.folder.path.resolve()}" if service.engine else ""
         with progress_shown(as_json=as_json) as on_step:
             await service.backfill(on_step, since or FIRST_DAY, until)
-        coverage, count = service.history.coverage, len(service.history.days)
-    if coverage is None:
+        history, settled = service.history, service.history.settled
+    if settled is None:
         raise RatesvcError("the Bank has no sheets in that range")
-    held = {"sheets": count, "since": coverage.since, "until": coverage.until, "unconfirmed": coverage.open_days}
-    waiting = len(coverage.open_days)
-    which = f"all but {waiting} that wait (ratesvc quarantine list)" if waiting else "every one"
-    words = f"Held{place}: {count} sheets, {which} from {coverage.since} to {coverage.until}."
+    days = history.days
+    missing = history.missing_days(Days(settled.since, days[-1]), days[-1])
+    held = {"sheets": len(days), "since": settled.since, "until": days[-1], "unconfirmed": missing}
+    which = f"all but {len(missing)} that are not confirmed (ratesvc quarantine list)" if missing else "every one"
+    words = f"Held{place}: {len(days)} sheets, {which} from {settled.since} to {days[-1]}."
     click.echo(msgspec.json.encode(held) if as_json else words)

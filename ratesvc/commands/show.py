@@ -11,13 +11,13 @@ import click
 
 from ratesvc.commands.running import language_for, opened
 from ratesvc.config import Settings
-from ratesvc.domain.history import on_day
+from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError
 from ratesvc.render import json, terminal
 from ratesvc.service.app import Service
-from ratesvc.service.refresh import Cycle
+from ratesvc.service.cycle import Cycle
 from ratesvc.web.params import check_listed, known
 
 PIPE_WIDTH = 200

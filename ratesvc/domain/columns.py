@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from itertools import compress
 from typing import Self
 
 from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet
+from ratesvc.domain.workdays import LONG_AGO
 
 SCALE = 4
 """The Bank prints four decimals: a value is kept as a whole number of 1/10000 roubles."""
@@ -58,21 +60,53 @@ class Days:
 
 
 @dataclass(frozen=True)
-class Coverage(Days):
-    """The days that are complete: no sheet is missing in this range.
+class Settled(Days):
+    """The days for which the Bank's series say which sheets there are, and what is in them.
 
-    The `open_days`, oldest first, are the exception: their sheets exist, or may exist, and are not admitted.
+    `fetched_at` is UTC by the Bank's clock, `digest` is that of the columns. Days up to `looked_until` had their look:
+    the documents of strange ones were asked for. The Bank has no sheet of the days `without_a_sheet`, on which one was
+    expected or withdrawn; most are later than the range. Nor has it one of the days after the first to the second of
+    `silent`, as long as the first is the newest sheet. Of the `open_days` in the range it may have one that is not
+    held: it was withdrawn, or an older version had not admitted it.
     """
 
-    open_days: tuple[date, ...] = ()
+    fetched_at: datetime = LONG_AGO
+    digest: str = ""
+    looked_until: date = date.min
+    without_a_sheet: frozenset[date] = frozenset()
+    open_days: frozenset[date] = frozenset()
+    silent: tuple[date, date] = (date.min, date.min)
 
-    def with_open_day(self, day: date) -> Coverage:
-        """The same range while the sheet of that day is not admitted; a day outside of it changes nothing."""
-        return replace(self, open_days=tuple(sorted({*self.open_days, day}))) if day in self else self
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "open_days", self.open_days - self.without_a_sheet)
 
-    def without_open_day(self, day: date) -> Coverage:
-        """The same range once that day has its sheet, or the Bank has said that there is none."""
-        return replace(self, open_days=tuple(other for other in self.open_days if other != day))
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether every day had its look."""
+        return self.looked_until >= self.until
+
+    def outranks(self, other: Settled | None) -> bool:
+        """Whether replicas that hold the other hold this one from now on: for more days, or those fetched later."""
+        if other is None or not other.covers(self):
+            return other is None or self.covers(other)
+        return self.contradicts(other) and (self.fetched_at, self.digest) > (other.fetched_at, other.digest)
+
+    def contradicts(self, other: Settled) -> bool:
+        """Whether the other has other figures for the same days."""
+        return (self.since, self.until) == (other.since, other.until) and self.digest != other.digest
+
+    def merged(self, other: Settled) -> Settled:
+        """This one with what was learned about the other. Looks count if it has the same figures for the same days."""
+        absent = self.without_a_sheet | other.without_a_sheet
+        learned = replace(self, without_a_sheet=absent, silent=max(self.silent, other.silent))
+        if (self.since, self.until, self.digest) != (other.since, other.until, other.digest):
+            return learned
+        return replace(
+            learned,
+            fetched_at=max(self.fetched_at, other.fetched_at),
+            looked_until=max(self.looked_until, other.looked_until),
+            open_days=self.open_days | other.open_days,
+        )
 
 
 @dataclass(slots=True)
@@ -194,6 +228,10 @@ class Column:
         return column
 
 
+Held = tuple[Mapping[str, Column], list[date]]
+"""Columns by id, and the days of the sheets in them."""
+
+
 def sheet_days(columns: Iterable[Column]) -> list[date]:
     """The dates of the sheets, oldest first: those of USD, which has been in every sheet."""
     parts = [part for column in columns for part in column.by_code() if part.currency.code == "USD"]
@@ -211,6 +249,20 @@ def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str
     return changed
 
 
+def updated(columns: Mapping[str, Column], days: list[date], latest: Revision | None) -> Held:
+    """Columns and days with what the latest revision of a day says."""
+    if latest is None:
+        return columns, days
+    day, columns = latest.effective_date, with_revision(columns, latest)
+    index = bisect_left(days, day)
+    is_held = days[index : index + 1] == [day]
+    if latest.sheet.quotes and not is_held:
+        days = [*days[:index], day, *days[index:]]
+    elif is_held and not latest.sheet.quotes:
+        days = [*days[:index], *days[index + 1 :]]
+    return columns, days
+
+
 def composed(columns: Iterable[Column], effective: date) -> Revision | None:
     """The sheet of a day from the columns: every currency with a record on that day, in the order of names.
 
@@ -222,3 +274,14 @@ def composed(columns: Iterable[Column], effective: date) -> Revision | None:
     quotes = {quote.code: quote for quote, _ in sorted(rows, key=lambda row: row[1].age, reverse=True)}
     ordered = sorted(quotes.values(), key=lambda quote: (quote.name, quote.code))
     return Revision(Sheet(effective, tuple(ordered)), 1, min(column.fetched_at for _, column in rows))
+
+
+def digest(columns: Iterable[Column]) -> str:
+    """A hash of all figures and their codes: equal for equal histories, on every replica."""
+    total = hashlib.blake2b(digest_size=12)
+    for column in sorted(columns, key=lambda column: column.currency.cbr_id):
+        if column.days:
+            others = sorted((day, *column.others[day].codes) for day in column.others.keys() & set(column.days))
+            total.update(repr((column.currency.cbr_id, column.currency.codes, others)).encode())
+            total.update(column.days.tobytes() + column.values.tobytes() + column.nominals.tobytes())
+    return total.hexdigest()

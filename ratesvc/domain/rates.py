@@ -20,11 +20,15 @@ REDENOMINATION = date(1998, 1, 1)
 OLD_IN_NEW = 1000
 """A new rouble is this many old roubles."""
 
+USD = "R01235"
+"""The Bank's id of the dollar. It has been in every sheet, so the days of its series are the days of sheets."""
 MOST_USED = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 """Shown where no currency is named, first in lists, and meant by a mistyped code."""
 
 WITHDRAWAL = "withdrawal"
-"""The flag of a revision by which a person withdrew the one before it."""
+"""The flag of a revision that withdraws the one before it: a person's, unless it has the next flag, too."""
+HELD_BACK = "held_back"
+"""The flag of a withdrawal by the service itself. It ends when the Bank's series settle the day."""
 
 ONE = Decimal(1)
 _TEN = Decimal(10)
@@ -150,7 +154,7 @@ class Sheet:
 class Revision:
     """A sheet as we accepted it. `number` counts from 1; a correction by the Bank gets the next number.
 
-    A withdrawal by a person gets the next number, too. It repeats the sheet that holds again, or has no quotes if the
+    A withdrawal gets the next number, too. It repeats the sheet that holds again, or has no quotes if the
     day has no sheet any more. So revisions are only added, on every replica and in Redis.
 
     `fetched_at` is UTC. `flags` are the findings of the admission. `document` is what the Bank sent, compressed by
@@ -175,7 +179,7 @@ class Revision:
 
     @property
     def is_withdrawal(self) -> bool:
-        """Whether a person withdrew the revision before this one."""
+        """Whether the revision before this one was withdrawn."""
         return WITHDRAWAL in self.flags
 
     @property

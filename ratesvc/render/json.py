@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ratesvc.domain.columns import Column
+from ratesvc.domain.columns import Column, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import (
     OLD_IN_NEW,
@@ -161,7 +161,8 @@ def currencies(history: History, language: Language, *, demo: bool = False) -> b
     """Every currency of every held sheet, defunct ones too, and its successor at the Bank."""
     newest = history.newest.sheet.by_code if history.newest else {}
     rows = {code: _currency(history, code, language, is_new=code in newest) for code in sorted(history.codes())}
-    is_complete = history.coverage is not None and not history.open_days
+    settled, days = history.settled, history.days
+    is_complete = settled is not None and history.known.is_complete(Days(settled.since, days[-1]))
     return encode({**marks(demo=demo), "complete": is_complete, "currencies": rows})
 
 

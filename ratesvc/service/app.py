@@ -15,18 +15,23 @@ from typing import Self
 
 from ratesvc.bank.client import BankClient
 from ratesvc.config import Settings
-from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.columns import Days
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import snapshot
 from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
-from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.service import health
-from ratesvc.service.backfill import Backfill, NotOurTurn, OnStep, Progress
+from ratesvc.service.backfill import Backfill, NotOurTurn, is_needed
 from ratesvc.service.clock import ClockCheck
+from ratesvc.service.cycle import Cycle
 from ratesvc.service.figures import Figures
 from ratesvc.service.health import Check
+from ratesvc.service.look import NotTaken
+from ratesvc.service.progress import OnStep, Progress
 from ratesvc.service.publication import Publication
-from ratesvc.service.refresh import Cycle, Refresher
-from ratesvc.service.schedule import AGAIN_S, HEARTBEAT_S, SOON_S, Schedule, next_poll_s
+from ratesvc.service.refresh import Refresher
+from ratesvc.service.schedule import AGAIN_S, HEARTBEAT_S, REFUSED_AGAIN_S, SOON_S, Schedule, next_poll_s
 from ratesvc.service.sync import Sync
 from ratesvc.service.telemetry import Telemetry
 from ratesvc.storage.embedded import Engine
@@ -147,12 +152,14 @@ class Service:
             # First store what an earlier poll kept in memory, and read what other replicas have stored.
             await self.tick()
             cycle = await self.refresh()
+        with contextlib.suppress(RatesvcError):
+            await self._backfill.look.confirm()
         if not self.demo:
             await self._clock_check.check(has_polled=cycle.outcome != "skipped")
         now, failures = self.clock(), self.telemetry.failures
-        if self.history.needs_backfill(now):
+        if is_needed(self.history, moscow_day(now)):
             # A neighbour that polls may hold all of history, and writes it to an empty Redis within a beat.
-            is_beside = cycle.outcome == "skipped" and self.history.coverage is None
+            is_beside = cycle.outcome == "skipped" and self.history.settled is None
             self.schedule.want("backfill", SOON_S if is_beside else 0)
         # Up to a tenth later, so that the replicas of a fleet do not ask at the same moment.
         jitter = self._chance.uniform(1, 1.1)
@@ -222,15 +229,15 @@ class Service:
             self.telemetry.backfilling(progress)
 
         try:
-            if self.history.days and self.history.needs_backfill(self.clock()):
+            if is_needed(self.history, moscow_day(self.clock())):
                 await self._backfill.run(on_step)
-                missing = len(self.history.days_to_backfill(self.clock()))
-                self.telemetry.backfilled(self.history.coverage, len(self.history.days), missing)
+                self.telemetry.backfilled(len(self.history.days))
         except NotOurTurn:
             return SOON_S
         except RatesvcError as failure:
             self.telemetry.backfill_failed(failure)
-            return SOON_S if isinstance(failure, StoreUnavailable) else AGAIN_S
+            is_refused, is_soon = isinstance(failure, NotTaken), isinstance(failure, StoreUnavailable)
+            return REFUSED_AGAIN_S if is_refused else SOON_S if is_soon else AGAIN_S
         return None
 
     def _clock_jumped(self, seconds: float) -> None:
@@ -248,7 +255,7 @@ class Service:
             # A bug must not end the polls: the next one is due anyway.
             self.telemetry.log.exception("refresh_crashed")
             cycle = Cycle("crashed")
-        self.telemetry.taken_back(self.refresher.taken_back)
+        self.telemetry.taken_back(self.refresher.absences.taken_back)
         self.telemetry.refreshed(cycle, self.client.mirrors, nothing_held=not self.history.days)
         return cycle
 
@@ -258,7 +265,7 @@ class Service:
         self.publish()
         if any(revision.is_withdrawal for revision in new):
             # The Bank says whether the day has another sheet.
-            self.schedule.want("backfill")
+            self.schedule.run_in("poll", 0)
 
     def publish(self) -> None:
         """Replace the current publication, unless its answers are still right."""
@@ -298,6 +305,8 @@ class Service:
         if cycle.failure and self.history.newest is None:
             raise cycle.failure
         await self._backfill.run(on_step, since, until)
+        for day in self.history.withdrawn:
+            await self.refresher.ask_without_lease(day)
 
     @property
     def backfilling(self) -> Progress | None:
@@ -323,19 +332,20 @@ class Service:
         """The checks of application/health+json."""
         telemetry = self.telemetry
         silent_s = asyncio.get_running_loop().time() - self.schedule.beat_at if self.scheduled else 0.0
-        missing = self.history.days_to_backfill(self.clock()) if self.history.coverage else []
-        today, figures = moscow_day(self.clock()), {} if self.demo else self.figures
+        today, history = moscow_day(self.clock()), self.history
+        missing = history.missing_days(Days(FIRST_DAY, today - ONE_DAY), today) if history.settled else []
+        figures = {} if self.demo else self.figures
         return {
-            "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest, self.refresher.taken_back),
+            "cbr:sheet": health.sheet(self.current_snapshot(), self.history.newest, self.refresher.absences.taken_back),
             "cbr:fetch": health.fetch(telemetry.last_cycle, telemetry.failures, telemetry.last_failed),
             "cbr:mirrors": health.mirrors(self.client.mirrors),
             "redis:connectivity": health.redis(self.engine_name, telemetry.trouble),
             "scheduler:lastRun": health.scheduler(silent_s, telemetry.last_attempt, self.schedule.jobs.values()),
-            "history:coverage": health.history(self.history.coverage, missing, self.backfilling),
+            "history:coverage": health.history(history.settled, missing, self.backfilling),
             "quarantine:count": health.quarantine(self.quarantine.count),
             "clock:skew": health.clock(self.clock_skew_s, is_wrong=self._clock_check.is_wrong),
-            "calendar:coverage": health.calendar(self.history.calendar.known_until, today),
-            **{f"{name}:figures": one.health(self.history.calendar, today) for name, one in figures.items()},
+            "calendar:coverage": health.calendar(history.calendar.known_until, today),
+            **{f"{name}:figures": one.health(history.calendar, today) for name, one in figures.items()},
         }
 
     @property

@@ -1,91 +1,49 @@
-"""Fetches all of history, one request for each currency id, and later fills its gaps.
+"""Settles days: fetches the Bank's series of all days that are older than a week, one request for each currency id.
 
-A run first stores what the series say. Days that are not certain stay open, so replicas serve the others at once.
-Then it confirms these days, each by its document. The next run goes on with those that are left.
+What the Bank says of a day for longer than a week is official, so no rule judges it before it is served.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import date
-from itertools import pairwise
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from email.utils import parsedate_to_datetime
 
-from ratesvc.bank.admission import Decision, assess_beside, suspect_days
 from ratesvc.bank.xml import Record
-from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed, sheet_days, with_revision
-from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import FIRST_DAY, MOST_USED, Revision
-from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, moscow_day
+from ratesvc.domain.columns import Column, Currency, Days, Settled, composed, digest
+from ratesvc.domain.history import NEAR, WEEK, History
+from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, MOST_USED, USD, Revision
+from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, WorkCalendar, moscow_day
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
+from ratesvc.service.look import Look, NotTaken
+from ratesvc.service.progress import OnStep, Progress
 from ratesvc.service.refresh import Refresher
-
-USD = "R01235"
-MOST_DAILY_DOCUMENTS = 20
-MOST_ASKED_AGAIN = 5
-"""A run asks again for at most so many open days."""
-MOST_UNANSWERED = 5
-"""After so many failed requests in a row, a run takes the Bank for unreachable and ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """`done` of `total` requests for series, and then for documents; `asking` names the next one."""
-
-    done: int
-    total: int
-    asking: str
-
-
-OnStep = Callable[[Progress], Awaitable[None]]
-"""Takes the next step of a long job before it is done."""
 
 
 class NotOurTurn(RatesvcError):
     """Another process is fetching history, for every replica."""
 
 
-@dataclass(slots=True)
-class _Figures:
-    """What the series say, by currency id, and which days are open: their figures are here, too."""
+def is_needed(history: History, today: date) -> bool:
+    """Whether days can be settled: all of them, a missing one, or those of a month; or had no look yet."""
+    settled, until = history.settled, settles_until(history, today)
+    if until is None or settled is None or settled.since > history.begins:
+        return until is not None
+    is_longer = until - settled.until >= NEAR or bool(history.missing_days(Days(settled.until + ONE_DAY, until), today))
+    return not settled.is_looked_at or _resettles(settled, until) or (until > settled.until and is_longer)
 
-    columns: dict[str, Column]
-    coverage: Coverage
 
-    def take(self, revision: Revision) -> None:
-        """Take the figures of an admitted sheet."""
-        self.columns = with_revision(self.columns, revision)
-        self.coverage = self.coverage.without_open_day(revision.effective_date)
+def settles_until(history: History, today: date) -> date | None:
+    """The last day that the series may settle by now: that of the newest sheet that is a week old. None without any.
 
-    def forget(self, day: date) -> None:
-        """There is no sheet of that day."""
-        self.columns = {cbr_id: column.without(day) for cbr_id, column in self.columns.items()}
-        self.coverage = self.coverage.without_open_day(day)
-
-    def withdraw(self, day: date) -> None:
-        """A person withdrew the sheet of that day. It is open if the series have it."""
-        if any(column.record(day) for column in self.columns.values()):
-            self.forget(day)
-            self.coverage = self.coverage.with_open_day(day)
-
-    def complete(self) -> Coverage | None:
-        """The complete days; None if no sheet is admitted. They end before the first open day after the last."""
-        open_days = self.coverage.open_days
-        admitted = (day for day in sheet_days(self.columns.values()) if day in self.coverage and day not in open_days)
-        newest = max(admitted, default=None)
-        if newest is None:
-            return None
-        until = next((day - ONE_DAY for day in open_days if day > newest), self.coverage.until)
-        return Coverage(self.coverage.since, until, tuple(day for day in open_days if day < newest))
-
-    def history(self, memory: History) -> History:
-        """A history of the admitted days, and of every document in memory."""
-        history = History(memory.calendar)
-        history.hold(memory.documents(), self.columns.values(), self.coverage)
-        return history
+    A later one is not admitted, and may wait for a person. So neither holidays nor a silence of the Bank settle a day.
+    """
+    held = [day for day in history.days if day <= today - WEEK]
+    first = min(today - WEEK, history.days[-1]) if history.days else None
+    return held[-1] if held else first
 
 
 class Backfill:
@@ -96,20 +54,16 @@ class Backfill:
         self._refresher = refresher
         self._client, self._store, self._history = refresher.client, refresher.store, refresher.history
         self._gap_s = gap_s
-        self._asked: Counter[date] = Counter()
-        """How often the document of each open day was asked for."""
+        self.look = Look(refresher, gap_s)
         self.progress: Progress | None = None
         """The current step, while a run goes on."""
 
     async def run(self, on_step: OnStep, since: date = FIRST_DAY, until: date | None = None) -> None:
-        """Fetch the missing part of the closed range, and the days between it and the coverage.
+        """Settle the closed range, as far as it may be settled, and the days between it and what is settled.
 
-        Nothing is asked for beyond the newest sheet in memory, because later ones are not admitted yet, or yesterday,
-        for which the Bank may have no sheet. A run that is cut off while it asks for the series begins anew.
-
-        Raises FetchFailed, StoreUnavailable, NotOurTurn, and RatesvcError if the Bank has no sheet in the range.
+        A run that is cut off while it asks for the series begins anew. Raises FetchFailed, StoreUnavailable,
+        NotOurTurn, and RatesvcError if there is nothing to settle.
         """
-        requested = self._checked(since, until)
 
         async def step(progress: Progress) -> None:
             await on_step(progress)
@@ -120,126 +74,110 @@ class Backfill:
 
         try:
             await self._check_turn()
-            await step(Progress(0, 1, "which days are missing"))
-            await self._fetch_missing(requested, step)
+            await self._settle(max(since, FIRST_DAY), until, step)
+            await self.look.run(step)
         finally:
             self.progress = None
             await self._store.backfill_lease.release()
-
-    def _checked(self, since: date, until: date | None) -> Days:
-        if not self._history.days:
-            raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
-        newest = max(self._history.days[-1], self._history.asked_until(moscow_day(self._refresher.clock())))
-        requested = Days(max(since, FIRST_DAY), min(until or newest, newest))
-        if requested.since > requested.until:
-            raise _nothing_in(Days(since, until or newest))
-        return requested
 
     async def _check_turn(self) -> None:
         if not await self._store.backfill_lease.take():
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
-    async def _fetch_missing(self, requested: Days, step: OnStep) -> None:
-        stored = await self._store.history()
-        before = stored[0] if stored else None
-        ends = before or requested
-        whole = Days(min(requested.since, ends.since), max(requested.until, ends.until))
-        figures = await self._continued(*stored, whole) if stored and stored[0].since <= requested.since else None
-        is_stored = figures is not None
-        if figures is None:
-            # The columns of ids that nobody names any more are only in the store.
-            columns = {column.currency.cbr_id: column for column in stored[1]} if stored else {}
-            await self._fetch_series(whole, columns, step)
-            figures = await self._assessed(columns, whole, before)
-        for day in figures.coverage.open_days:
-            if document := self._history.document(day):
-                figures.take(document)
-        for day in self._history.without_a_sheet:
-            figures.withdraw(day)
-        if not is_stored or figures.coverage != before:
-            await self._save(figures)
-        await self._decide_open_days(figures, step)
-
-    async def _continued(self, before: Coverage, stored: Iterable[Column], whole: Days) -> _Figures | None:
-        """What the store holds, with the days of the sheets after that; None if the series must be asked for."""
-        later: tuple[Record, ...] = ()
-        if before.until < whole.until:
-            later = await self._client.dynamic(USD, before.until + ONE_DAY, whole.until)
-        not_held = [record for record in later if record.effective_date not in self._history.days]
-        if len(not_held) > MOST_DAILY_DOCUMENTS:
-            return None
-        columns = {column.currency.cbr_id: column for column in stored}
-        for record in later:
-            if revision := self._history.of_date(record.effective_date):
-                columns = with_revision(columns, revision)
-        open_days = {*before.open_days, *(record.effective_date for record in not_held)}
-        sheets = sorted({*sheet_days(columns.values()), *open_days})
-        open_days |= self._expected_but_absent(sheets, Days(before.until + ONE_DAY, whole.until))
-        until = max([before.until, *(record.effective_date for record in later), *open_days])
-        return _Figures(columns, Coverage(before.since, until, tuple(sorted(open_days))))
-
-    async def _assessed(self, columns: dict[str, Column], whole: Days, before: Coverage | None) -> _Figures:
-        """The figures of all series. Days with findings are open, as are those that were open before."""
-        newest = max((day for day in sheet_days([columns[USD]]) if day in whole), default=None)
+    async def _settle(self, since: date, until: date | None, step: OnStep) -> None:
+        """Fetch the days that are not settled, store them with those that are, and hold them."""
+        newest = settles_until(self._history, moscow_day(self._refresher.clock()))
         if newest is None:
-            raise _nothing_in(whole)
-        figures = _Figures(columns, Coverage(whole.since, newest))
-        suspects = await asyncio.to_thread(suspect_days, figures.history(self._history))
-        open_days = {*suspects, *(before.open_days if before else ())}
-        sheets = sheet_days(columns.values())
-        open_days |= self._expected_but_absent(sheets, figures.coverage)
-        open_days |= {day for day in sheets if day > self._history.days[-1]}
-        within = tuple(sorted(day for day in open_days if day in figures.coverage))
-        figures.coverage = replace(figures.coverage, open_days=within)
-        return figures
+            raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
+        settled, stored = await self._store.history() or (None, [])
+        until = min(until or newest, newest)
+        if settled and _resettles(settled, until):
+            settled = _cut(settled)
+        days = _lacking(settled, since, until)
+        if days.since <= days.until:
+            columns = {column.currency.cbr_id: column for column in stored}
+            settled = await self._fetch(settled, days, columns, step)
+            stored = list(columns.values())
+            # Another process may write history by now.
+            await self._check_turn()
+            self._history.hold([await self._store.put(one) for one in self._released(stored, days)])
+            await self._store.put_history(stored, settled)
+        elif settled is None:
+            raise RatesvcError(_nothing_in(days))
+        self._history.hold((), stored, settled)
+        await self._drop_cases(days)
 
-    def _expected_but_absent(self, sheets: Sequence[date], days: Days) -> set[date]:
-        """The days without a sheet on which the calendar expects one: the Bank must say that there is none.
+    async def _drop_cases(self, days: Days) -> None:
+        """What waited for a person is settled now, but for a day that is withdrawn."""
+        cases = await self._store.quarantine.cases() if self._store.quarantine.count else []
+        dated = [(case.name, case.effective_date) for case in cases if case.effective_date]
+        await self._store.quarantine.drop([name for name, day in dated if day in days and self._history.of_date(day)])
 
-        Sheets that are more than a month apart are another recording, in which nothing is expected.
-        """
-        calendar, without = self._history.calendar, set()
-        for sheet, following in pairwise([*(day for day in sheets if day <= days.until), days.until + ONE_DAY]):
-            day = calendar.may_end(sheet)
-            while sheet >= RULE_SINCE and day < following <= sheet + NEAR:
-                if day in days:
-                    without.add(day)
-                day = calendar.effective_date_after(day)
-        return without
-
-    async def _fetch_series(self, whole: Days, columns: dict[str, Column], step: OnStep) -> None:
-        """Fetch the columns of all ids over a range that covers the stored one."""
+    async def _fetch(self, before: Settled | None, days: Days, columns: dict[str, Column], step: OnStep) -> Settled:
+        """Fetch the records of all ids over days that are not settled, or cover what is. Raises NotTaken."""
         await step(Progress(0, 1, "the catalogue"))
-        currencies = await self._currencies()
+        currencies, sheets = await self._currencies(columns), frozenset[date]()
         for number, currency in enumerate(currencies):
             await step(Progress(number, len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip()))
-            columns[currency.cbr_id] = await self._column(currency, whole, columns.get(currency.cbr_id))
+            await asyncio.sleep(self._gap_s)
+            records = await self._client.dynamic(currency.cbr_id, days.since, days.until)
+            given = [record.effective_date for record in records]
+            if currency.cbr_id == USD:
+                sheets = frozenset(given)
+                await self._check_dollar(days, sheets)
+            self._check(currency.cbr_id, days, given, sheets, is_first=before is None)
+            columns[currency.cbr_id] = await self._column(currency, days, records, columns.get(currency.cbr_id))
+        await step(Progress(len(currencies), len(currencies), "nothing more"))
+        # Days after the last sheet are not settled: the next one may come late.
+        until = columns[USD].last_day
+        for column in columns.values():
+            column.forget(Days(until + ONE_DAY, date.max))
+        figures = await asyncio.to_thread(digest, columns.values())
+        found = Settled(days.since, until, self._bank_time(), figures)
+        if before is None:
+            return found
+        if days.since <= before.until:
+            return replace(found, open_days=before.open_days)
+        return replace(before, until=until, fetched_at=found.fetched_at, digest=figures)
 
-    async def _currencies(self) -> list[Currency]:
-        """The ids of the catalogue, of parents and of documents in memory: the most used first, the nameless last."""
+    def _released(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
+        """The series' figures of days whose sheets the service itself held back. What a person withdrew stays so."""
+        for day in sorted({one.effective_date for one in self._history.documents() if HELD_BACK in one.flags}):
+            latest, settled = self._history.latest_or_withdrawal(day), composed(columns, day) if day in days else None
+            if latest and HELD_BACK in latest.flags and settled and "USD" in settled.sheet.by_code:
+                yield replace(settled, number=latest.number + 1, fetched_at=self._refresher.moment())
+
+    def _bank_time(self) -> datetime:
+        """The UTC of the Bank's last answer by its own clock."""
+        text = self._client.last_date[0] if self._client.last_date else ""
+        try:
+            return parsedate_to_datetime(text).astimezone(UTC)
+        except ValueError:
+            return self._refresher.moment()
+
+    async def _currencies(self, columns: Mapping[str, Column]) -> list[Currency]:
+        """The ids of the catalogue, of parents, documents and columns: the most used first, the nameless last."""
         catalogue = await self._client.catalogue()
         named = {currency.cbr_id: currency for currency in catalogue if currency.code and currency.numeric_code}
         for revision in self._history.documents():
             for quote in revision.sheet.quotes:
                 named.setdefault(quote.cbr_id, Currency.of(quote))
         ids = {cbr_id for currency in catalogue for cbr_id in (currency.cbr_id, currency.parent_id)}
-        unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(ids.difference(named))]
+        unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(ids.union(columns).difference(named))]
         places = {code: place for place, code in enumerate(MOST_USED)}
         by_use = sorted(named.values(), key=lambda named: (places.get(named.code, len(places)), named.cbr_id))
         return [*by_use, *unnamed]
 
-    async def _column(self, currency: Currency, whole: Days, stored: Column | None) -> Column:
-        """The column of an id over a range. The `stored` one knows which codes the id had when."""
-        await asyncio.sleep(self._gap_s)
-        records = await self._client.dynamic(currency.cbr_id, whole.since, whole.until)
-        now = self._refresher.clock().replace(microsecond=0)
-        column = replace(stored, fetched_at=now) if stored else Column(currency, now)
+    async def _column(self, currency: Currency, days: Days, records: Sequence[Record], stored: Column | None) -> Column:
+        """The column of an id with the records of a range. The `stored` one knows which codes the id had when."""
+        now = self._refresher.moment()
+        column = replace(stored.copy(), fetched_at=now) if stored else Column(currency, now)
         if currency.code:
             column.rename(currency)
         elif records and not column.currency.code:
             column.rename(await self._named(currency, records[-1].effective_date))
-        # Old records of these days must not stay if the Bank has dropped them. Without a code they belong to no sheet.
-        column.forget(whole)
+        column.forget(days)
+        # Without a code they belong to no sheet.
         for record in records if column.currency.code else ():
             day = record.effective_date
             column.put(day, record.nominal, record.value, column.named(day))
@@ -260,64 +198,76 @@ class Backfill:
         row = {quote.cbr_id: quote for quote in document.quotes}.get(currency.cbr_id)
         return replace(currency, code=row.code, numeric_code=row.numeric_code, name=row.name) if row else currency
 
-    async def _decide_open_days(self, figures: _Figures, step: OnStep) -> None:
-        """Decide about the open days, the oldest first, and store what is admitted.
+    # What is refused
 
-        A day that only waited for the days before it needs no document, and one whose document does not come stays
-        open. Each admitted document is stored at once. The columns are stored once, at the end, because all are
-        written.
+    async def _check_dollar(self, days: Days, given: Collection[date]) -> None:
+        """Refuse a series that lacks half of all sheets. Raises NotTaken."""
+        settled = self._history.settled
+        is_later = settled is not None and days.since > settled.until
+        if not given:
+            raise NotTaken(_nothing_in(days))
+        # Before the first sheet nothing is expected, as in a recording.
+        first = days.since if is_later else min((day for day in given if day >= RULE_SINCE), default=date.max)
+        count = sum(day >= first for day in given)
+        expected = await asyncio.to_thread(_expected, self._history.calendar, Days(first, days.until))
+        if 2 * count < expected:
+            raise NotTaken(
+                f"the Bank's series of the dollar has {count} of {expected} expected days from {first} to {days.until} "
+                "and is asked for again later. If these are days off: calendar.extra_off"
+            )
+
+    def _check(
+        self, cbr_id: str, days: Days, given: Sequence[date], sheets: Collection[date], *, is_first: bool
+    ) -> None:
+        """Refuse a series that has fewer days than only columns hold. A document stays without it. Raises NotTaken.
+
+        The first time, no currency may begin more than a month before the dollar: that lacks its first years.
         """
-        open_days = figures.coverage.open_days
-        scratch, newest = figures.history(self._history), self._history.days[-1]
-        again = sorted(filter(self._asked.__getitem__, open_days), key=self._asked.__getitem__)
-        days = [*(day for day in open_days if day not in again), *again[:MOST_ASKED_AGAIN]]
-        before, unanswered = figures.coverage, 0
-        try:
-            for number, day in enumerate(days):
-                # A poll may have admitted it meanwhile.
-                revision = self._history.document(day)
-                # The series name no codes, so a day after the newest admitted sheet needs its document.
-                if revision is None and day <= newest and (found := composed(figures.columns.values(), day)):
-                    revision = found if assess_beside(scratch, found.sheet).decision is Decision.ACCEPT else None
-                if revision is None:
-                    await step(Progress(number, len(days), f"the sheet of {day}"))
-                    try:
-                        revision = await self._ask_for_open_day(scratch, day, figures)
-                        unanswered = 0
-                    except FetchFailed:
-                        unanswered += 1
-                        if unanswered >= MOST_UNANSWERED:
-                            raise
-                if revision:
-                    scratch.hold([revision])
-                    figures.take(revision)
-        finally:
-            if figures.coverage != before:
-                await self._save(figures)
-        if figures.complete() is None:
-            raise RatesvcError("no sheet of that range is admitted: see ratesvc quarantine list")
-        await step(Progress(len(days), len(days), "nothing more"))
-
-    async def _save(self, figures: _Figures) -> None:
-        """Store the figures, and take them into memory. Raises NotOurTurn: then another process writes history."""
-        if coverage := figures.complete():
-            await self._check_turn()
-            await self._store.put_history(figures.columns.values(), coverage)
-            self._history.hold((), figures.columns.values(), coverage)
-
-    async def _ask_for_open_day(self, scratch: History, day: date, figures: _Figures) -> Revision | None:
-        """Ask for the document of an open day, and return it if it is admitted. Raises FetchFailed."""
-        await asyncio.sleep(self._gap_s)
-        self._asked[day] += 1
-        given = composed(figures.columns.values(), day)
-        cycle = await self._refresher.decide_open_day(scratch, day, given.sheet if given else None)
-        if cycle is None:
-            await asyncio.sleep(self._gap_s)
-            if not await self._client.dynamic(USD, day, day):
-                # The series have no sheet of that day any more.
-                figures.forget(day)
-        return cycle.accepted[0] if cycle and cycle.accepted else None
+        if is_first and given and given[0] < min(sheets) - NEAR:
+            raise NotTaken(f"the Bank's series of the dollar begins on {min(sheets)}, and that of {cbr_id} earlier")
+        given, held = (
+            [day for day in records if not self._history.document(day)]
+            for records in (given, self._history.days_with(cbr_id, days))
+        )
+        if len(given) < len(held):
+            lost = min(set(held).difference(given))
+            raise NotTaken(
+                f"the Bank's series of {cbr_id} lacks {lost}, which is held, and is asked for again later. "
+                f"If the Bank took that sheet back: ratesvc withdraw {lost}"
+            )
 
 
-def _nothing_in(days: Days) -> RatesvcError:
-    return RatesvcError(f"the Bank has no sheets from {days.since} to {days.until}")
+def _held_back(settled: Settled) -> list[date]:
+    """The days of the last week that an older version, which wrote no digest, had not admitted."""
+    return sorted(day for day in settled.open_days if day > settled.until - WEEK and not settled.digest)
+
+
+def _resettles(settled: Settled, until: date) -> bool:
+    """Whether the series can say now what those days are."""
+    return until >= settled.until and bool(_held_back(settled))
+
+
+def _cut(settled: Settled) -> Settled:
+    """The settled days before those."""
+    until = _held_back(settled)[0] - ONE_DAY
+    older = frozenset(day for day in settled.open_days if day <= until)
+    return replace(settled, until=until, open_days=older, looked_until=min(until, settled.looked_until))
+
+
+def _lacking(settled: Settled | None, since: date, until: date) -> Days:
+    """The days to ask for: all of the range that is not settled, or all of it if it begins before what is."""
+    if settled is None:
+        return Days(since, until)
+    return Days(since, max(settled.until, until)) if since < settled.since else Days(settled.until + ONE_DAY, until)
+
+
+def _expected(calendar: WorkCalendar, days: Days) -> int:
+    """On how many of these days the calendar expects a sheet."""
+    count, day = 0, calendar.effective_date_after(days.since - ONE_DAY)
+    while day <= days.until:
+        count, day = count + 1, calendar.effective_date_after(day)
+    return count
+
+
+def _nothing_in(days: Days) -> str:
+    return f"the Bank has no sheets from {days.since} to {days.until}"

@@ -37,8 +37,8 @@ class UnconfirmedSheets:
     async def ask_second(self, first: Admission, *, at_once: bool, is_return: bool = False) -> Admission:
         """Decide about an unconfirmed sheet. It stays unconfirmed if the Bank must be asked again at the next poll.
 
-        `at_once` asks for the second document now: for commands, which have no next poll, and for settled days, which
-        the Bank has had time to correct. `is_return` says that an earlier revision has these figures. Without another
+        `at_once` asks for the second document now: for commands, which have no next poll, and for the sheets of a first
+        start, which are served already. `is_return` says that an earlier revision has these figures. Without another
         mirror that agrees it waits for one more poll, so that mirrors that come and go make no news.
         """
         sighting = self.sightings.get(first.effective_date)

@@ -30,8 +30,8 @@ async def release(refresher: Refresher, case: Case) -> Revision:
     return revision
 
 
-def withdrawal(refresher: Refresher, day: date) -> Revision:
-    """What takes the place of a day's sheet if a person withdraws it: the revision before it, or no sheet.
+def withdrawal(refresher: Refresher, day: date, *flags: str) -> Revision:
+    """What takes the place of a day's sheet that is withdrawn: the revision before it, or no sheet.
 
     Raises RatesvcError.
     """
@@ -42,8 +42,8 @@ def withdrawal(refresher: Refresher, day: date) -> Revision:
     if len(standing) == 1 and day == history.days[0]:
         raise RatesvcError(f"no sheet before that of {day} is held, so nothing would be in force")
     before = standing[-2] if len(standing) > 1 else Revision(Sheet(day, ()), 0, refresher.moment())
-    flags = (*before.flags, WITHDRAWAL)
-    return replace(before, number=history.next_number(day), fetched_at=refresher.moment(), flags=flags)
+    number, moment = history.next_number(day), refresher.moment()
+    return replace(before, number=number, fetched_at=moment, flags=(*before.flags, WITHDRAWAL, *flags))
 
 
 async def publish(refresher: Refresher, decided: Revision) -> None:

@@ -8,11 +8,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ratesvc.bank.client import Mirror
-from ratesvc.domain.columns import Coverage
+from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import StoreUnavailable
-from ratesvc.service.backfill import Progress
-from ratesvc.service.refresh import Cycle
+from ratesvc.service.cycle import Cycle
+from ratesvc.service.progress import Progress
 from ratesvc.service.schedule import Job
 
 Check = dict[str, Any]
@@ -104,9 +104,9 @@ def scheduler(silent_s: float, last_run: datetime | None, jobs: Iterable[Job] = 
     return check
 
 
-def history(coverage: Coverage | None, missing: Sequence[date], progress: Progress | None) -> Check:
-    """Which days are complete, which are missing or wait for a decision, and what is being fetched."""
-    check: Check = {"status": "pass", "observedValue": f"{coverage.since}/{coverage.until}" if coverage else "none yet"}
+def history(settled: Days | None, missing: Sequence[date], progress: Progress | None) -> Check:
+    """Which days are settled, which later ones are missing, and what is being fetched."""
+    check: Check = {"status": "pass", "observedValue": f"{settled.since}/{settled.until}" if settled else "none yet"}
     if missing:
         days = list(map(str, missing[:MOST_NAMED]))
         check |= {"status": "warn", "unconfirmed": days, "output": f"days without a confirmed sheet: {len(missing)}"}

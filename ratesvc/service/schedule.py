@@ -16,7 +16,7 @@ from apscheduler.triggers.base import BaseTrigger
 from ratesvc.bank.admission import Decision
 from ratesvc.domain.history import History
 from ratesvc.domain.workdays import MOSCOW, WorkCalendar
-from ratesvc.service.refresh import Cycle
+from ratesvc.service.cycle import Cycle
 from ratesvc.storage.redis import cancel
 
 WINDOW_PACE_S = 180.0
@@ -32,6 +32,8 @@ MOST_SILENT_BEATS = 3
 CLOCK_JUMP_S = 2.0
 AGAIN_S = 600.0
 """A job that has failed runs again so long after; a heartbeat and a tick come with the next beat."""
+REFUSED_AGAIN_S = 6 * 3600.0
+"""Series that are refused cost up to a hundred requests, and the Bank does not correct them within minutes."""
 SOON_S = 5.0
 
 Work = Callable[[], Coroutine[Any, Any, float | None]]
@@ -44,7 +46,7 @@ def next_poll_s(history: History, now: datetime, fixed_s: float | None, cycle: C
     `fixed_s`, when configured, decides once a sheet is held, unless a mirror asks for a longer pause by Retry-After.
     `failures` counts those in a row, with `cycle` as the last.
     """
-    newest = history.awaited_after if history.days else None
+    newest = history.known.awaited_after if history.days else None
     pace = _pace_s(history.calendar, newest, now, cycle) if fixed_s is None else fixed_s
     if newest is None:
         pace = min(pace, LONGEST_FIRST_SHEET_RETRY_S)

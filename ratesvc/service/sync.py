@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
-from ratesvc.domain.columns import Column, Coverage
+from ratesvc.domain.columns import Column
 from ratesvc.domain.history import History
 from ratesvc.service.figures import Figures
 from ratesvc.storage.records import field_of
@@ -15,11 +14,15 @@ from ratesvc.storage.store import Glance, Store
 
 
 class Repairs(NamedTuple):
-    """How many sheets and columns one comparison wrote again, and how many unreadable values it deleted."""
+    """How many sheets and columns one comparison wrote again, and how many unreadable values it deleted.
+
+    `exchanged` is 1 if memory and Redis had other figures of the same settled days, of which one gave way.
+    """
 
     sheets: int = 0
     columns: int = 0
     dropped: int = 0
+    exchanged: int = 0
 
 
 class Sync:
@@ -64,25 +67,20 @@ class Sync:
         fields = await self._store.fields()
         wanted = fields if read_all else fields - self._read
         revisions = await self._store.revisions(wanted)
-        theirs, columns = glance.coverage[0] if glance.coverage else None, list[Column]()
-        if theirs and (read_all or self._is_more(theirs)):
+        ours, theirs, columns = self._history.settled, glance.settled, list[Column]()
+        if theirs and (read_all or theirs.outranks(ours)):
             theirs, columns = await self._store.history() or (None, [])
-        self._history.hold(revisions.values(), columns, theirs if theirs and self._is_more(theirs) else None)
+        self._history.hold(revisions.values(), columns, theirs)
         # A value that could not be read has been deleted.
         self._read = fields - wanted | revisions.keys()
         lacking = (revision for revision in self._history.documents() if field_of(revision) not in self._read)
         sheets = await self._store.add(lacking)
-        ours, columns = self._history.coverage, []
-        if ours and (theirs is None or (ours.covers(theirs) and not theirs.covers(ours))):
+        exchanged = int(bool(ours and theirs and ours.contradicts(theirs)))
+        ours, columns = self._history.settled, []
+        if ours and ours.outranks(theirs):
             columns = self._history.every_column()
             await self._store.put_history(columns, ours)
+        elif ours and ours != theirs:
+            await self._store.put_settled(ours)
         dropped, self._store.dropped = self._store.dropped, 0
-        return Repairs(sheets, len(columns), dropped)
-
-    def _is_more(self, theirs: Coverage) -> bool:
-        """Whether Redis has days that memory lacks. Memory may have admitted days that Redis has not."""
-        ours = self._history.coverage
-        if ours is None or not theirs.covers(ours):
-            return ours is None
-        open_days = tuple(day for day in theirs.open_days if day not in self._history.days)
-        return replace(theirs, open_days=open_days) != ours
+        return Repairs(sheets, len(columns), dropped, exchanged)

@@ -27,11 +27,10 @@ from structlog.tracebacks import ExceptionDictTransformer
 from ratesvc import __version__
 from ratesvc.bank.admission import Admission
 from ratesvc.bank.client import Mirror
-from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
-from ratesvc.service.backfill import Progress
-from ratesvc.service.refresh import Cycle
+from ratesvc.service.cycle import Cycle
+from ratesvc.service.progress import Progress
 from ratesvc.service.sync import Repairs
 from ratesvc.storage.redis import Call
 
@@ -260,12 +259,9 @@ class Telemetry:
         if self._is_due("backfill_progress"):
             self.log.info("backfill_progress", done=progress.done, total=progress.total, asking=progress.asking)
 
-    def backfilled(self, coverage: Coverage | None, sheets: int, missing: int) -> None:
-        """A backfill has ended; so many sheets up to yesterday are still missing."""
-        if coverage and missing:
-            self.log.warning("backfill_incomplete", sheets=sheets, until=str(coverage.until), missing=missing)
-        elif coverage:
-            self.log.info("backfill_finished", sheets=sheets)
+    def backfilled(self, sheets: int) -> None:
+        """A backfill has ended."""
+        self.log.info("backfill_finished", sheets=sheets)
 
     def lateness(self, snapshot: Snapshot) -> None:
         """Log each of these once: the next sheet is late, it is overdue, today's own is missing, the sheet came."""

@@ -16,8 +16,9 @@ from decimal import Decimal
 
 import msgspec
 
-from ratesvc.domain.columns import Column, Coverage, Currency, Days
+from ratesvc.domain.columns import Column, Currency, Settled
 from ratesvc.domain.rates import Quote, Revision, Sheet
+from ratesvc.domain.workdays import LONG_AGO
 
 NAME_LENGTH = 12
 _MAGIC = b"ratesvc1" if array("H", [1]).tobytes() == b"\1\0" else b"ratesvcB"
@@ -54,6 +55,7 @@ class _Column(msgspec.Struct, array_like=True):
     nominals: bytes
     english_name: str
     others: dict[int, tuple[str, str, str]] = {}
+    digest: str = ""
 
 
 class _Coverage(msgspec.Struct, array_like=True):
@@ -61,6 +63,11 @@ class _Coverage(msgspec.Struct, array_like=True):
     until: date
     open_days: tuple[date, ...]
     columns: int
+    fetched_at: datetime = LONG_AGO
+    digest: str = ""
+    looked_until: date = date.min
+    without_a_sheet: tuple[date, ...] = ()
+    silent: tuple[date, date] | None = None
 
 
 class _Figures(msgspec.Struct, array_like=True):
@@ -126,18 +133,18 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
     return revision if field_of(revision) == field else None
 
 
-def encode_column(column: Column, requested: Days) -> bytes:
-    """The history of one currency id, and the range of days that was requested, as bytes for Redis."""
+def encode_column(column: Column, settled: Settled) -> bytes:
+    """The history of one currency id, and the settled days that it belongs to, as bytes for Redis."""
     c = column.currency
     figures = column.fetched_at, column.days.tobytes(), column.values.tobytes(), column.nominals.tobytes()
     names = c.cbr_id, c.parent_id, c.code, c.numeric_code, c.name
     others = {day: (other.code, other.numeric_code, other.name) for day, other in column.others.items()}
-    record = _Column(*names, requested.since, requested.until, *figures, c.english_name, others)
+    record = _Column(*names, settled.since, settled.until, *figures, c.english_name, others, settled.digest)
     return seal(c.cbr_id, msgspec.msgpack.encode(record))
 
 
-def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Days] | None:
-    """The history and the requested range in the bytes of one currency id, or None if they are missing or damaged."""
+def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Settled] | None:
+    """The history and the settled days in the bytes of one currency id, or None if they are missing or damaged."""
     try:
         record = msgspec.msgpack.decode(unseal(field, envelope) or b"", type=_Column)
         days, values, nominals = array("i", record.days), array("q", record.values), array("b", record.nominals)
@@ -147,27 +154,32 @@ def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Day
     currency = Currency(*ids, record.name, record.english_name)
     others = {day: Currency(record.cbr_id, record.parent_id, *names) for day, names in record.others.items()}
     column = Column(currency, record.fetched_at, days, values, nominals, others)
-    return column, Days(record.since, record.until)
+    return column, Settled(record.since, record.until, digest=record.digest)
 
 
-def encode_coverage(coverage: Coverage, columns: int) -> bytes:
-    """The coverage, and how many columns belong to it, as bytes for Redis."""
-    record = _Coverage(coverage.since, coverage.until, coverage.open_days, columns)
+def encode_coverage(settled: Settled, columns: int) -> bytes:
+    """The settled days, and how many columns belong to them, as bytes for Redis."""
+    silent = settled.silent if settled.silent[1] > date.min else None
+    absent = tuple(sorted(settled.without_a_sheet))
+    learned = settled.fetched_at, settled.digest, settled.looked_until, absent, silent
+    record = _Coverage(settled.since, settled.until, tuple(sorted(settled.open_days)), columns, *learned)
     return seal(_COVERAGE, msgspec.msgpack.encode(record))
 
 
-def decode_coverage(envelope: bytes | str | None) -> tuple[Coverage, int] | None:
-    """The coverage in these bytes and its number of columns, or None if they are missing or damaged."""
+def decode_coverage(envelope: bytes | str | None) -> tuple[Settled, int] | None:
+    """The settled days in these bytes and their number of columns, or None if they are missing or damaged."""
     try:
         record = msgspec.msgpack.decode(unseal(_COVERAGE, envelope) or b"", type=_Coverage)
     except msgspec.MsgspecError:
         return None
-    return Coverage(record.since, record.until, record.open_days), record.columns
+    learned = record.fetched_at, record.digest, record.looked_until
+    days = frozenset(record.without_a_sheet), frozenset(record.open_days), record.silent or (date.min, date.min)
+    return Settled(record.since, record.until, *learned, *days), record.columns
 
 
 def encode_figures(name: str, changed_at: datetime, columns: Mapping[str, Column], waiting: Waiting) -> bytes:
     """The figures of a feature as bytes for Redis."""
-    parts = {key: encode_column(column, Days(column.first_day, column.last_day)) for key, column in columns.items()}
+    parts = {key: encode_column(column, Settled(column.first_day, column.last_day)) for key, column in columns.items()}
     held_back = [(*key, *said) for key, said in waiting.items()]
     return seal(name, msgspec.msgpack.encode(_Figures(changed_at, parts, held_back)))
 

@@ -28,7 +28,7 @@ from typing import TypeVar
 
 from redis.asyncio.client import Pipeline, Redis
 
-from ratesvc.domain.columns import Column, Coverage
+from ratesvc.domain.columns import Column, Settled
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.storage import records
@@ -41,19 +41,19 @@ SCHEMA = "v2"
 MOST_CASES = 50
 AT_ONCE = 10  # values a command: a column takes up to 100 kB, and a command may take 0.4 s
 LARGEST = 2**20
-"""Bytes of a value. Ours are shorter: a document has at most 512 KiB, a coverage 11 bytes for each unconfirmed day."""
+"""Bytes of a value. Ours are shorter: a document has at most 512 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
     """How much Redis holds, read in one round trip of a few hundred bytes.
 
-    `coverage` has the number of its columns. It is None if it is damaged, or if it or one of its columns is missing.
+    `settled` is None if the coverage is damaged, or if it or one of its columns is missing.
     """
 
     sheets: int
     columns: int
-    coverage: tuple[Coverage, int] | None
+    settled: Settled | None
     version: bytes
 
 
@@ -145,12 +145,10 @@ class Store:
             version = checked(answers[4], bytes)
             if is_refusing:
                 self.connection.refusing = False
-        coverage = records.decode_coverage(answers[3])
-        if answers[3] and coverage is None:
+        settled, count = records.decode_coverage(answers[3]) or (None, 0)
+        if answers[3] and settled is None:
             await self._drop(self._coverage)
-        if coverage and columns < coverage[1]:
-            coverage = None
-        return Glance(sheets, columns, coverage, version)
+        return Glance(sheets, columns, settled if columns >= count else None, version)
 
     async def _drop(self, key: str) -> None:
         """Delete a value that cannot be ours: a replica that holds it writes it again."""
@@ -171,7 +169,7 @@ class Store:
         """The revisions in these fields."""
         return await self.read(self._sheets, fields, records.decode_revision)
 
-    async def history(self) -> tuple[Coverage, list[Column]] | None:
+    async def history(self) -> tuple[Settled, list[Column]] | None:
         """The coverage and its columns, or None if one is lost or damaged: a part of them would give wrong answers.
 
         The coverage is then deleted, so that no replica takes the other columns for all of history.
@@ -179,13 +177,15 @@ class Store:
         async with self.connection.call("coverage") as redis:
             envelope = await redis.getrange(self._coverage, 0, LARGEST)
         stored = await self.read(self._columns, await self.names(self._columns), records.decode_column)
-        coverage, count = records.decode_coverage(envelope) or (None, 0)
-        if coverage is None:
+        settled, count = records.decode_coverage(envelope) or (None, 0)
+        if settled is None:
             return None
-        # A run that was cut off has left columns of other days.
-        columns = [column for column, requested in stored.values() if requested.covers(coverage)]
+        # A run that was cut off has left columns of other days, and another replica those of other figures.
+        columns = [
+            column for column, theirs in stored.values() if theirs.covers(settled) and not theirs.contradicts(settled)
+        ]
         if columns and len(columns) >= count:
-            return coverage, columns
+            return settled, columns
         await self._drop(self._coverage)
         return None
 
@@ -242,14 +242,26 @@ class Store:
                 written += sum((await pipeline.execute())[: len(chunk)])
         return written
 
-    async def put_history(self, columns: Collection[Column], coverage: Coverage) -> None:
+    async def put_history(self, columns: Collection[Column], settled: Settled) -> None:
         """Overwrite these columns, and then the coverage."""
-        envelopes = {column.currency.cbr_id: records.encode_column(column, coverage) for column in columns}
+        envelopes = {column.currency.cbr_id: records.encode_column(column, settled) for column in columns}
         async with self.connection.call("put_history") as redis:
             for chunk in _chunks(list(envelopes)):
                 await redis.hset(self._columns, mapping={field: envelopes[field] for field in chunk})
+        await self._put_coverage(settled, len(columns))
+
+    async def put_settled(self, settled: Settled) -> None:
+        """Overwrite what was learned about these settled days, if Redis has them with the same figures."""
+        async with self.connection.call("coverage") as redis:
+            envelope = await redis.getrange(self._coverage, 0, LARGEST)
+        stored, count = records.decode_coverage(envelope) or (None, 0)
+        if stored and stored != (merged := stored.merged(settled)):
+            await self._put_coverage(merged, count)
+
+    async def _put_coverage(self, settled: Settled, columns: int) -> None:
+        async with self.connection.call("put_history") as redis:
             pipeline = redis.pipeline(transaction=False)
-            pipeline.set(self._coverage, records.encode_coverage(coverage, len(columns)))
+            pipeline.set(self._coverage, records.encode_coverage(settled, columns))
             self._change_version(pipeline)
             await pipeline.execute()
 

@@ -63,7 +63,7 @@ def caching_of(service: Service, answer: InForce) -> Caching:
 def caching_until(service: Service, until: date) -> Caching:
     """SETTLED if every sheet from the first day to `until` is settled and admitted, else RATES."""
     history, today = service.history, moscow_day(service.clock())
-    is_settled = until < history.settled_before(today) and not history.missing_days(Days(FIRST_DAY, until), today)
+    is_settled = until < history.unchanging_before(today) and not history.missing_days(Days(FIRST_DAY, until), today)
     return SETTLED if is_settled else RATES
 
 

@@ -72,7 +72,7 @@ def gauges(service: Service) -> Iterator[Reading]:
     yield "refresh_last_success_timestamp_seconds", "When the Bank last answered here.", _stamp(telemetry.last_success)
     yield "refresh_next_timestamp_seconds", "When the next refresh is due.", _stamp(service.schedule.jobs["poll"].due)
     yield "publications_missed", "Overdue sheets by the calendar.", snapshot.publications_missed if snapshot else 0
-    yield "sheets_taken_back", "Held sheets that the Bank no longer has.", len(service.refresher.taken_back)
+    yield "sheets_taken_back", "Held sheets that the Bank no longer has.", len(service.refresher.absences.taken_back)
     yield "stale", "1 while today's own sheet is missing.", snapshot.stale if snapshot else 0
     late = sum(one.is_stale(calendar, moscow_day(service.clock())) for one in service.figures.values())
     yield "figures_late", "How many of metals and key rate lack the newest figure.", 0 if service.demo else late

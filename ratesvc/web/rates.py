@@ -7,7 +7,7 @@ from functools import partial
 
 from aiohttp import web
 
-from ratesvc.domain.history import on_day
+from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import NotYetSet, UnknownCurrency
@@ -112,6 +112,6 @@ def day_named(text: str, service: Service, name: str = "date") -> date:
         return day_of(text, name)
     snapshot = service.require_publication().snapshot
     if snapshot.announced is None:
-        following = service.history.calendar.effective_date_after(service.history.awaited_after)
+        following = service.history.calendar.effective_date_after(service.history.known.awaited_after)
         raise NotYetSet(following, snapshot.next_due_at, overdue=snapshot.next_overdue)
     return snapshot.announced.effective_date

@@ -14,8 +14,8 @@ from kit import cases
 from kit.recorded import unit_rates
 from kit.sheets import changed, plausible, times, without
 
-from ratesvc.bank.admission import PEGS, Decision, Recent, assess, check_sheet, suspect_days
-from ratesvc.domain.columns import Column, Coverage, with_revision
+from ratesvc.bank.admission import PEGS, Decision, Recent, assess, check_sheet
+from ratesvc.domain.columns import Column, Settled, with_revision
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
@@ -169,33 +169,15 @@ def columns(*sheets: Sheet) -> list[Column]:
 def backfilled(*sheets: Sheet) -> History:
     """A history of series alone."""
     history = History(CALENDAR)
-    history.hold((), columns(*sheets), Coverage(sheets[0].effective_date, sheets[-1].effective_date))
+    history.hold((), columns(*sheets), Settled(sheets[0].effective_date, sheets[-1].effective_date))
     return history
 
 
-def test_a_slipped_decimal_point_waits_for_a_person_unless_its_day_is_settled() -> None:
-    """Money abroad is redenominated: on a settled day two documents are believed."""
-    assert assess(SHEET, RECENT, None, [SHEET], settled=True).decision is QUARANTINE
-    assert assess(SLIPPED, RECENT).decision is QUARANTINE
-    found = assess(SLIPPED, RECENT, settled=True)
-    assert found.decision is CONFIRM
+def test_a_slipped_decimal_point_waits_for_a_person() -> None:
+    """Also if two documents agree."""
+    found = assess(SLIPPED, RECENT)
+    assert found.decision is QUARANTINE
     with pytest.raises(ValueError, match="not admitted"):
         found.revision(1, FETCHED)
-    in_english = replace(SLIPPED, quotes=tuple(replace(quote, name="in English") for quote in SLIPPED.quotes))
-    assert found.compared_with(in_english) == replace(found, decision=ACCEPT)
     frozen = replace(BEFORE, effective_date=SATURDAY)
     assert (assess(frozen, RECENT).decision, assess(frozen, RECENT).flags) == (ACCEPT, ("frozen",))
-    assert found.compared_with(SHEET).decision is QUARANTINE
-
-
-# Composed sheets
-
-
-def test_a_composed_sheet_is_compared_with_the_last_one_that_has_no_findings() -> None:
-    """A wrong figure may last for days. A day without a sheet, or with a document, has no findings."""
-    assert suspect_days(backfilled(*RIGHT)) == []
-    assert suspect_days(backfilled(RIGHT[0], WRONG, BEFORE, SHEET)) == [THURSDAY]
-    history = backfilled(RIGHT[0], WRONG, changed(BEFORE, PLN=times("10")), SHEET)
-    assert suspect_days(history) == [THURSDAY, FRIDAY]
-    history.hold([revision(WRONG)])
-    assert suspect_days(history) == [SATURDAY]

@@ -33,7 +33,7 @@ OLD_SATURDAY, SATURDAY, NEWEST = date(2017, 8, 26), date(2026, 4, 18), date(2026
 TODAY = "2026-04-27"
 ASKED = {"2017-08-28": OLD_SATURDAY, "2026-04-16": date(2026, 4, 16), "2026-04-20": SATURDAY}
 """Two Mondays, which have the sheet of the Saturday before, that of 2017 without VunitRate, and a Thursday."""
-DAYS = [OLD_SATURDAY, *workdays(date(2026, 3, 10), 35)]
+DAYS = list(workdays(OLD_SATURDAY, 2261))
 INSTALL_S, ASK_S = 300, 60
 GUIDE = HERE.parents[1].joinpath("docs", "api.md").read_text("utf-8")
 MEANS = "/v1/periods?codes=USD&since=2026-04-01"

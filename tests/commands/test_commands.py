@@ -28,8 +28,8 @@ from ratesvc.features.export.command import export
 from ratesvc.features.files import replace_file
 from ratesvc.features.verify.command import Difference, _why_left, verify
 from ratesvc.service.app import Service
-from ratesvc.service.backfill import Progress
-from ratesvc.service.refresh import Cycle
+from ratesvc.service.cycle import Cycle
+from ratesvc.service.progress import Progress
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ async def test_a_backfill_needs_the_banks_newest_sheet_only_if_none_is_held(bank
     await service.refresher.ask_without_lease()
     bank.misbehave = without_documents
     await service.backfill(on_step)
-    assert service.history.coverage
+    assert service.history.settled
 
 
 def test_a_person_withdraws_no_sheet_that_the_bank_still_has() -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from itertools import compress, permutations
+from itertools import compress, count, permutations
 
 import pytest
 from hypothesis import given
@@ -17,8 +17,10 @@ from kit import cases
 from kit.bank import sheet
 from kit.dates import FRIDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
-from ratesvc.domain.columns import Column, Coverage, Currency, Days, composed
-from ratesvc.domain.history import History, certain_date, day_to_fetch, on_day, snapshot
+from ratesvc.domain.columns import Column, Currency, Days, Settled, composed, digest
+from ratesvc.domain.expected import Known
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import in_force, on_day, snapshot
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
@@ -52,7 +54,7 @@ def column(code: str, *days: date, nominal: int = 1, cbr_id: str | None = None) 
 def filled(*days: date) -> History:
     """A backfill of dollars from the first to the last of these days."""
     held = History(CALENDAR)
-    held.hold((), [column("USD", *days)], Coverage(days[0], days[-1]))
+    held.hold((), [column("USD", *days)], Settled(days[0], days[-1]))
     return held
 
 
@@ -97,10 +99,9 @@ def test_a_recording_has_nothing_before_its_first_day() -> None:
     held.recorded_from = FRIDAY
     for day in (FIRST_DAY, THURSDAY):
         with pytest.raises(BeforeHistory, match="recorded rates begin on 2026-04-24"):
-            held.in_force(day, FRIDAY)
-    assert held.in_force(FRIDAY, FRIDAY).effective_date == FRIDAY
-    assert held.first_uncertain(Days(FIRST_DAY, FRIDAY)) is None
-    assert day_to_fetch(held.days, held, moscow(FRIDAY, "09:00")) is None
+            in_force(held, day, FRIDAY)
+    assert in_force(held, FRIDAY, FRIDAY).effective_date == FRIDAY
+    assert held.first_loading(Days(FIRST_DAY, FRIDAY)) is None
 
 
 NEW_YEAR = [date(2025, 12, 25) + timedelta(days=n) for n in range(30)]
@@ -168,38 +169,44 @@ def test_today_has_the_newest_sheet_and_says_whether_it_is_its_own(held: set[dat
 
 
 def held_of(text: str) -> History:
-    """`24 25` are documents. `all to 24, complete to 25, 28` is a backfill, and the document of a later day."""
+    """`24 25` are documents. `all to 24, complete to 25, 28` is a backfill, and the document of a later day.
+
+    `all to 24, without 25 28` is one, and days of which the Bank has no sheet.
+    """
     if not text.startswith("all to "):
         return holding(*(april(day) for day in text.split() if day != "nothing"))
+    text, _, absent = text.partition(", without ")
     last, *more = map(april, text.removeprefix("all to ").replace("complete to ", "").split(", "))
     held = filled(FIRST_DAY, last)
     if "complete" in text:
-        held.coverage = Coverage(FIRST_DAY, more.pop(0))
+        held.settled = Settled(FIRST_DAY, more.pop(0))
     for day in more:
         held.hold([dollar(day)])
+    if absent:
+        assert held.settled
+        held.settled = replace(held.settled, without_a_sheet=frozenset(map(april, absent.split())))
     return held
 
 
 def told(question: str) -> str:
-    """The snapshot of that moment, the day whose sheet is fetched next, and what a backfill has left."""
+    """The snapshot of that moment, and what is missing."""
     days, _, now = question.partition(" at ")
     held, at = held_of(days), moscow(april(now.split()[0]), now.split()[1])
-    fetched = day_to_fetch(held.days, held, at)
     try:
         seen = snapshot(held, at)
     except NoSheet as error:
-        return f"{error}\nfetches {fetched}"
+        return str(error)
     sheets = [one and str(one.effective_date) for one in (seen.previous, seen.in_force, seen.announced)]
     is_late = {"late": seen.next_late, "overdue": seen.next_overdue, "stale": seen.stale}
     said = [name for name, holds in is_late.items() if holds] + [f"missed {seen.publications_missed}"]
     moments = {"due": seen.next_due_at, "changed": seen.changed_at, "since": seen.since, "until": seen.until}
     times = [f"{name} {moment.astimezone(MOSCOW):%m-%d %H:%M}" for name, moment in moments.items()]
-    noted = [f"{' < '.join(map(str, sheets))}: {', '.join([*said, *times])}", f"fetches {fetched}"]
-    if held.coverage:
+    noted = [f"{' < '.join(map(str, sheets))}: {', '.join([*said, *times])}"]
+    if held.settled:
         lacking = " ".join(map(str, held.missing_days(Days(FIRST_DAY, date.max), seen.today))) or "nothing"
         unfetched = held.first_loading(Days(FIRST_DAY, date.max))
         assert held.is_loading is bool(unfetched)
-        state = f"loading from {unfetched}" if unfetched else ["complete", "incomplete"][held.needs_backfill(at)]
+        state = f"loading from {unfetched}" if unfetched else "loaded"
         noted.append(f"lacks {lacking}, {state}")
     return "\n".join(noted)
 
@@ -221,7 +228,7 @@ def test_answers_change_with_what_was_fetched_last() -> None:
     held.hold([replace(dollar(FRIDAY, 2, "82"), fetched_at=at - ONE_DAY)])
     assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == at
     later = replace(column("USD", THURSDAY, SATURDAY), fetched_at=at + timedelta(minutes=1))
-    held.hold((), [later], Coverage(THURSDAY, SATURDAY))
+    held.hold((), [later], Settled(THURSDAY, SATURDAY))
     assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == later.fetched_at
 
 
@@ -232,17 +239,15 @@ JUNE = [date(1997, 6, 10) + timedelta(days=n) for n in range(10)]
 JUNE_DAY, JUNE_DAYS = st.sampled_from(JUNE), st.sets(st.sampled_from(JUNE))
 
 
-@given(JUNE_DAYS, JUNE_DAY, JUNE_DAY, JUNE_DAY, JUNE_DAYS)
-def test_before_1998_only_the_coverage_is_certain(
-    held: set[date], day: date, since: date, until: date, unconfirmed: set[date]
-) -> None:
-    """The calendar proves nothing then: the sheet and the day must lie in it, with no unconfirmed sheet between."""
+@given(JUNE_DAYS, JUNE_DAY, JUNE_DAY, JUNE_DAY)
+def test_before_1998_only_settled_days_are_certain(held: set[date], day: date, since: date, until: date) -> None:
+    """The calendar proves nothing then: the sheet and the day must lie in it, and no sheet between."""
     newest = max((one for one in held if one <= day), default=None)
-    coverage = Coverage(since, until, tuple(sorted(unconfirmed - held)))
-    after = [one for one in JUNE if newest and newest < one <= day]
-    is_covered = newest and since <= newest <= day <= until and unconfirmed.isdisjoint(after)
-    assert certain_date(sorted(held), CALENDAR, coverage, day) == (newest if is_covered or newest == day else None)
-    assert certain_date(sorted(held), CALENDAR, None, day) == (newest if newest == day else None)
+    between = {newest + ONE_DAY * number for number in range(1, (day - newest).days + 1)} if newest else set()
+    is_certain = all(since <= one <= until for one in between)
+    known = Known(sorted(held), (), Settled(since, until), CALENDAR)
+    assert known.in_force_on(day) == (newest if is_certain else None)
+    assert replace(known, settled=None).in_force_on(day) == (newest if newest == day else None)
 
 
 def test_a_sheet_is_compared_with_an_earlier_one_at_most_a_month_away_and_never_with_itself() -> None:
@@ -253,23 +258,10 @@ def test_a_sheet_is_compared_with_an_earlier_one_at_most_a_month_away_and_never_
     assert nearest == [None, dollar(THURSDAY), dollar(FRIDAY), dollar(FRIDAY), None]
 
 
-@given(HELD, DAY, DAY, st.tuples(DAY, DAY))
-def test_a_gap_begins_where_a_sheet_may_be_missing(
-    held: set[date], since: date, until: date, ends: tuple[date, date]
-) -> None:
-    """On the first day that has no certain sheet; with and without a coverage, whose first day has one."""
-    coverage = Coverage(min(ends), max(ends))
-    history = holding(*sorted({*held, coverage.since}))
-    days = [since + timedelta(days=n) for n in range((until - since).days + 1)]
-    for _ in range(2):
-        assert history.first_uncertain(Days(since, until)) == next(
-            (day for day in days if not history.certain_on(day)), None
-        )
-        history.hold((), history.columns(), coverage)
-
-
 # What is held
 
+COUNT = count()
+"""Each backfill is fetched later than the one before."""
 REVISION = re.compile(
     r"(?P<day>\d\d)(\.(?P<number>\d))?(?P<gone>-)?(=(?P<value>\d+))?(@(?P<hour>\d+))?(:(?P<code>\w+))?"
 )
@@ -286,10 +278,10 @@ def told_of(word: str) -> Revision:
     return replace(made, sheet=made.sheet if match["value"] else Sheet(day, ()), flags=(WITHDRAWAL,))
 
 
-def backfilled(text: str) -> tuple[list[Column], Coverage]:
+def backfilled(text: str) -> tuple[list[Column], Settled]:
     """`23..25 but 24: USD 23 24=99/10 25, EUR#B 23`: a coverage and its columns, some under another id of the code."""
-    head, _, tail = text.partition(": ")
-    ends, _, unconfirmed = head.partition(" but ")
+    ends, _, tail = text.partition(": ")
+    ends, _, opened = ends.partition(" but ")
     columns = []
     for part in tail.split(", "):
         name, *days = part.split()
@@ -300,7 +292,8 @@ def backfilled(text: str) -> tuple[list[Column], Coverage]:
             value, _, nominal = figure.partition("/")
             columns[-1].put(april(day), int(nominal or 1), Decimal(value or day))
     since, until = map(april, ends.split(".."))
-    return columns, Coverage(since, until, tuple(map(april, unconfirmed.split())))
+    settled = Settled(since, until, FETCHED + timedelta(seconds=next(COUNT)), digest(columns))
+    return columns, replace(settled, open_days=frozenset(map(april, opened.split())))
 
 
 def happens(held: History, step: str) -> str:
@@ -326,9 +319,10 @@ def state(held: History) -> Iterator[str]:
     def numbers(days: Iterable[date]) -> str:
         return " ".join(f"{day.day}" for day in days)
 
-    complete = held.coverage and f"{held.coverage.since.day}..{held.coverage.until.day}"
-    lacks = f" but {numbers(held.open_days)}" if held.open_days else ""
-    yield f"version {held.version}: {numbers(held.days)}, complete {complete}{lacks}"
+    complete = held.settled and f"{held.settled.since.day}..{held.settled.until.day}"
+    if held.settled and held.settled.open_days:
+        complete = f"{complete} but {numbers(sorted(held.settled.open_days))}"
+    yield f"version {held.version}: {numbers(held.days)}, complete {complete}"
     for code in sorted(held.codes()):
         yield f"{code} {' '.join(f'{day.day}={rate.normalize():f}' for day, rate in rates(held, code).items())}"
     for day in sorted({one.effective_date for one in held.documents()}):
@@ -377,15 +371,6 @@ def test_what_is_held_follows_from_what_was_taken() -> None:
 # Revisions
 
 
-def test_a_sheet_is_settled_a_week_later_unless_it_is_the_newest() -> None:
-    """The newest, however old, may still be corrected any minute, as may tomorrow's."""
-    week, month = FRIDAY - timedelta(days=7), FRIDAY - timedelta(days=30)
-    assert [holding(FRIDAY).is_settled(day, FRIDAY) for day in (week - ONE_DAY, week)] == [True, False]
-    assert [holding(month).is_settled(day, FRIDAY) for day in (month - ONE_DAY, month)] == [True, False]
-    assert not holding(SATURDAY).is_settled(SATURDAY, FRIDAY)
-    assert not holding().is_settled(month, FRIDAY)
-
-
 def test_a_revision_is_shown_beside_what_was_known_then() -> None:
     """The sheet before it as it read when this one was fetched, whatever was corrected later."""
     thursdays = [dollar(THURSDAY, n, f"8{n}.0000", hour=10 * n) for n in (1, 2, 3)]
@@ -431,14 +416,14 @@ def test_a_new_currency_is_called_as_in_its_first_sheet(order: int) -> None:
     at_once.hold(both)
     for each in both:
         one_by_one.hold([each])
-    one_by_one.hold((), [column("USD", THURSDAY)], Coverage(THURSDAY, THURSDAY))
+    one_by_one.hold((), [column("USD", THURSDAY)], Settled(THURSDAY, THURSDAY))
     assert {held.columns("THB")[0].currency.name for held in (at_once, one_by_one)} == {"ten"}
 
 
 def test_a_thread_that_reads_while_a_sheet_is_added_reads_what_was() -> None:
     """Threads render long series: neither days nor figures change under them, and no record is half there."""
     held = holding(THURSDAY, SATURDAY)
-    held.hold((), held.columns(), Coverage(THURSDAY, SATURDAY))
+    held.hold((), held.columns(), Settled(THURSDAY, SATURDAY))
     [one], days = held.columns("USD"), held.days
     first, last = one.places(Days(THURSDAY, TUESDAY))
     held.hold([dollar(FRIDAY, value="99.0000")])
@@ -457,7 +442,7 @@ def test_a_sheet_that_a_thread_composed_from_old_columns_is_not_kept(monkeypatch
     def composed_late(columns: Iterable[Column], day: date) -> Revision | None:
         before = composed(columns, day)
         monkeypatch.undo()
-        held.hold((), [column("USD", THURSDAY, FRIDAY, nominal=10)], Coverage(THURSDAY, FRIDAY))
+        held.hold((), [column("USD", THURSDAY, FRIDAY, nominal=10)], Settled(THURSDAY, FRIDAY, digest="other"))
         return before
 
     monkeypatch.setattr("ratesvc.domain.history.composed", composed_late)

@@ -257,7 +257,9 @@ async def check_forms(replica: Served, sheet: Sheet, *codes: str) -> None:
             assert Decimal(found[1].replace(",", ".")) == quote.unit_rate, (address, quote, body)
 
 
-async def test_B21_ids_are_exchanged_and_a_code_is_renamed(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
+async def test_B21_ids_are_exchanged_and_a_code_is_renamed(
+    bank: Bank, serve: Serve, serve_whole: Serve, clock: Clock
+) -> None:
     """Ids of two currencies are exchanged, a code is renamed: published once confirmed, and all forms agree."""
     bank.publish(*map(plausible, DAYS))
     named, now, clock.moment = bank.currencies.copy(), exchanged(plausible(SATURDAY)), EVENING
@@ -268,7 +270,8 @@ async def test_B21_ids_are_exchanged_and_a_code_is_renamed(bank: Bank, serve_who
         assert [(await one.service.refresh()).outcome for _ in range(2)] == ["confirming", "new"]
         clock.moment = MIDNIGHT
         # The third one learns it all from the Bank, whose series have ids without codes.
-        anew = await stack.enter_async_context(serve_whole(redis={"namespace": "anew"}))
+        anew = await stack.enter_async_context(serve(redis={"namespace": "anew"}))
+        await eventually(lambda: anew.service.history.settled and anew.service.backfilling is None)
         await anew.service.poll()
         for replica in (one, other, anew):
             await eventually(partial(says, replica, f"/v1/rates/{SATURDAY}?codes=CAX", b'"flags":["renamed"]'))

@@ -134,6 +134,8 @@ async def test_D7_the_scheduler_is_dead(how: str, bank: Bank, settings: Settings
     """The scheduler is dead: the heartbeat starts a new one and polls."""
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     async with watched(settings, bank, clock) as served:
+        # The end of a job wakes a scheduler that has no timer.
+        await eventually(lambda: served.service.history.settled and not served.service.schedule.jobs["backfill"].task)
         KILLS[how](served.service.schedule._scheduler)  # noqa: SLF001 -- nothing kills it from outside
         bank.publish(sheet(SATURDAY))
         await fault.recovers(lambda: served.next_is(SATURDAY), within_s=8)

@@ -19,7 +19,7 @@ from kit.browser import SESSION, Browser, Host, Live, live_service, spying
 from kit.cases import questions
 from kit.http import Answered, ask, asking, get
 
-from ratesvc.domain.columns import Coverage
+from ratesvc.domain.columns import Settled
 from ratesvc.domain.rates import Snapshot
 from ratesvc.features.docs import openapi_json
 from ratesvc.render.json import PROBLEM_JSON
@@ -92,7 +92,7 @@ async def complete(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Li
     """A service whose history is complete with its recorded sheets, so that every route answers."""
     async with live_service(tmp_path_factory.mktemp("complete")) as live:
         history = live.service.history
-        history.hold((), (), Coverage(history.days[0], history.days[-1]))
+        history.hold((), (), Settled(history.days[0], history.days[-1]))
         live.service.publish()
         yield live
 

@@ -220,10 +220,16 @@ def workdays(since: date, count: int) -> Iterator[date]:
     return itertools.islice((day for day in days if day.weekday() in range(1, 6)), count)
 
 
+def silence(*sheets: date) -> tuple[date, ...]:
+    """The days off of a Bank that has these sheets only: without them its dollar lacks most of what is expected."""
+    gaps = itertools.pairwise(sorted(sheets))
+    return tuple(day for since, until in gaps for n in range((until - since).days - 1) if (day := since + n * ONE_DAY))
+
+
 async def main() -> None:
     """Answer on this port of all addresses, for containers."""
     async with bank_running(port=int(sys.argv[1]), host="0.0.0.0") as bank:  # noqa: S104 -- for containers
-        around_today(bank)
+        around_today(bank, back=9)
         await asyncio.Event().wait()
 
 

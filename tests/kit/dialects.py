@@ -18,10 +18,11 @@ from kit.bank import sheet, workdays
 from kit.dates import FRIDAY, SATURDAY
 from kit.documents import TABLE, Document, Row
 from ratesvc.bank.xml import parse_daily
-from ratesvc.domain.columns import Column, Coverage, Currency
-from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.columns import Column, Currency, Settled, composed
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import snapshot
 from ratesvc.domain.rates import Quote, Revision
-from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.dialects import Content, Dialect, Request
 from ratesvc.installed import DIALECTS
 from ratesvc.render.openapi import Site
@@ -45,7 +46,7 @@ def dialect(name: str) -> Dialect:
 
 
 def history(*unconfirmed: date) -> History:
-    """Real sheets of Friday and Saturday, after five weeks of columns."""
+    """Real sheets of Friday and Saturday, after five weeks. From the first unconfirmed day on no day is settled."""
     held = History(WorkCalendar())
     held.recorded_from = date(2026, 3, 17)
     days = [date(2026, 3, 17) + timedelta(n) for n in range(38)]
@@ -58,7 +59,12 @@ def history(*unconfirmed: date) -> History:
                 value = Decimal(500000 + day.toordinal() * len(row.code) * int(row.numeric_code or 0) % 9973)
                 column.put(day, int(row.nominal or 1), value.scaleb(-4))
         columns.append(column)
-    held.hold((), columns, Coverage(days[0], days[-1], unconfirmed))
+    settled = Settled(days[0], min(unconfirmed, default=days[-1] + ONE_DAY) - ONE_DAY)
+    held.hold((), columns, settled)
+    for day in days:
+        sheet = composed(columns, day)
+        if day > settled.until and day not in unconfirmed and sheet:
+            held.hold([sheet])
     for number, document in enumerate((Document(FRIDAYS, FRIDAY), Document(TABLE, SATURDAY))):
         held.hold([Revision(parse_daily(bytes(document)), 1, FETCHED - timedelta(days=1 - number))])
     return held
@@ -71,7 +77,7 @@ def since_1992() -> History:
     more = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
     sheets.append(replace(newest, quotes=(*newest.quotes, more)))
     held = History(WorkCalendar(), (Revision(one, 1, FETCHED) for one in sheets))
-    held.hold((), (), Coverage(days[0], days[-1]))
+    held.hold((), (), Settled(days[0], days[-1]))
     return held
 
 

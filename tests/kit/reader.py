@@ -378,7 +378,7 @@ async def watched(settings: Settings, bank: Bank, clock: Clock, every_s: float =
         served = Watched(running.service, running.url, running.http)
         await served.ready()
         history = served.service.history
-        await eventually(lambda: history.coverage and len(history.days) >= len(bank.truth))
+        await eventually(lambda: history.settled and len(history.days) >= len(bank.truth))
         paths = (*PATHS, f"/v1/rates/{FRIDAY}", f"/v1/rates/{SATURDAY}")
         async with Readers(served.url, bank.truth, 200.0, paths, 1, "alone", now=served.service.clock) as readers:
             yield served
@@ -424,7 +424,7 @@ async def fleet(  # noqa: PLR0913 -- what a story varies
     front: str = "haproxy",
 ) -> AsyncIterator[Fleet]:
     """Both replicas serve when the context begins; a reader checks the invariant I on every answer."""
-    around_today(bank)
+    around_today(bank, back=9)  # so that history is settled, which ends a week ago
     ports = [str(free_port()) for _ in range(2)]
     async with AsyncExitStack() as stack:
 

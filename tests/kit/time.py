@@ -124,7 +124,7 @@ def _told(service: Service) -> str:
     outcome = cycle and (f"{cycle.outcome}: {cycle.failure}" if cycle.failure else cycle.outcome)
     newest = max((str(held.effective_date) for held in history.documents()), default="none")
     return (
-        f"last refresh {outcome}; {len(history.days)} sheets, the newest {newest}; coverage {history.coverage}; "
+        f"last refresh {outcome}; {len(history.days)} sheets, the newest {newest}; coverage {history.settled}; "
         f"backfilling {service.backfilling}; Redis {service.telemetry.trouble or 'up'}"
     )
 

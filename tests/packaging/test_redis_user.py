@@ -39,7 +39,7 @@ def words_of(answer: list[bytes]) -> set[str]:
 @pytest.mark.parametrize("is_cluster", [False, True], ids=["server", "cluster"])
 async def test_the_user_of_the_handbook_may_do_what_ratesvc_does(is_cluster: bool, bank: Bank, tmp_path: Path) -> None:
     """Two replicas fetch, backfill and repair, and no question of theirs is refused. Each right is needed."""
-    around_today(bank)
+    around_today(bank, back=9)
     servers = cluster_nodes(tmp_path) if is_cluster else [RealRedis(tmp_path / "redis", "redis")]
     with running(*servers):
         url = joined(servers) if is_cluster else servers[0].url

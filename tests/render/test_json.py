@@ -11,7 +11,7 @@ import pytest
 from conftest import golden
 from kit.dates import FRIDAY, SATURDAY, THURSDAY
 
-from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.columns import Column, Currency, Settled
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar
@@ -73,7 +73,7 @@ def succession() -> History:
         column("R01090", "R01090", "BYN", "974", *days),
         column("R01090B", "R01090", "BYN", "933", days[2]),
     ]
-    history.hold((), columns, Coverage(days[0], days[-1]))
+    history.hold((), columns, Settled(days[0], days[-1]))
     return history
 
 

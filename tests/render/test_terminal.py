@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from kit import cases
 
 from ratesvc.demo import recorded_sheets
-from ratesvc.domain.history import History, on_day
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import DUE, WorkCalendar, at
 from ratesvc.features.convert.conversion import to_text

@@ -71,7 +71,7 @@ async def test_a_day_that_is_never_confirmed_stops_no_range(bank: Bank, held: Se
         bank.publish(plausible(day))
         await held.service.poll()
         await eventually(lambda day=day: held.service.history.of_date(day))  # type: ignore[misc]
-        await eventually(lambda: held.service.history.open_days == (wrong,) and not held.service.backfilling)
+        await eventually(lambda: held.lacking == [wrong] and not held.service.backfilling)
         clock.moment += timedelta(hours=10)
         held.service.publish()
         await ranges_name(wrong, held, day)

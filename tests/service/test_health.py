@@ -13,19 +13,20 @@ from conftest import Clock, Serve, Served, but, golden
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 
-from ratesvc.bank.admission import Admission
+from ratesvc.bank.admission import Admission, Decision, Finding
 from ratesvc.commands.serve import _announce
 from ratesvc.config import Calendar, Settings
-from ratesvc.domain.columns import Coverage
-from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.columns import Days
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import snapshot
 from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.app import Service
-from ratesvc.service.backfill import Progress
+from ratesvc.service.cycle import Cycle
 from ratesvc.service.health import LONGEST_SILENCE_S, Check
-from ratesvc.service.refresh import Cycle
+from ratesvc.service.progress import Progress
 
 ROWS = (Quote("USD", "840", "R01235", 1, Decimal(75), "USD"),)
 IN_FORCE, ANNOUNCED = Revision(Sheet(FRIDAY, ROWS), 1, NOON), Revision(Sheet(SATURDAY, ROWS), 1, NOON)
@@ -33,9 +34,10 @@ SEEN = snapshot(History(WorkCalendar(), [IN_FORCE]), NOON)
 
 
 LATE = replace(SEEN, next_late=True)
-HELD_BACK = Admission.refusal(Sheet(SATURDAY, ROWS), ("shrunk", "11 of 30 currencies are gone"))
+SHRUNK = Finding("shrunk", Decision.QUARANTINE, "11 of 30 currencies are gone")
+HELD_BACK = Admission(Sheet(SATURDAY, ROWS), Decision.QUARANTINE, (SHRUNK,))
 FAILURE = FetchFailed([("www.cbr.ru", SourceError("timeout", "no answer"))])
-COVERAGE = Coverage(FIRST_DAY, FRIDAY)
+COVERAGE = Days(FIRST_DAY, FRIDAY)
 CHECKS: dict[str, list[Check]] = {
     "The newest sheet may be tomorrow's. tests/faults/test_D_fleet.py has when the check warns and fails.": [
         *(health.sheet(replace(SEEN, publications_missed=2), ANNOUNCED), health.sheet(SEEN, None)),

@@ -15,7 +15,8 @@ from kit.bank import Bank, sheet
 from kit.dates import MIDNIGHT, SATURDAY, THURSDAY
 
 from ratesvc.config import Settings
-from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import snapshot
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.service.app import Service

@@ -25,8 +25,8 @@ from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.service import decisions
 from ratesvc.service.app import Service
 from ratesvc.service.confirmation import MOST_UNCONFIRMED, UnconfirmedSheets
+from ratesvc.service.cycle import Cycle
 from ratesvc.service.health import Check
-from ratesvc.service.refresh import Cycle
 from ratesvc.storage.store import Store
 
 

@@ -20,7 +20,7 @@ from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, SourceError
-from ratesvc.service.refresh import Cycle
+from ratesvc.service.cycle import Cycle
 from ratesvc.service.schedule import Schedule, next_poll_s
 from ratesvc.storage.redis import cancel
 
@@ -156,7 +156,7 @@ CYCLES = {
     "asked to wait 300 s": failed(300),
     "asked to wait 86400 s": failed(86400),
     "confirming": Cycle("confirming", held_back={SATURDAY: Admission(sheet(SATURDAY), Decision.CONFIRM, ())}),
-    "quarantined": Cycle("quarantined", held_back={SATURDAY: Admission.refusal(sheet(SATURDAY))}),
+    "quarantined": Cycle("quarantined", held_back={SATURDAY: Admission(sheet(SATURDAY), Decision.QUARANTINE, ())}),
 }
 
 

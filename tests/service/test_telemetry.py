@@ -25,15 +25,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 from yarl import URL
 
-from ratesvc.bank.admission import Admission
+from ratesvc.bank.admission import Admission, Decision, Finding
 from ratesvc.bank.client import Mirror
-from ratesvc.domain.columns import Coverage
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import at, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, SourceError, StoreUnavailable
 from ratesvc.installed import FEATURES
-from ratesvc.service.backfill import Progress
-from ratesvc.service.refresh import Cycle
+from ratesvc.service.cycle import Cycle
+from ratesvc.service.progress import Progress
 from ratesvc.service.sync import Repairs
 from ratesvc.service.telemetry import Metrics, Telemetry
 from ratesvc.storage.records import Case
@@ -299,8 +298,9 @@ async def test_trouble_with_redis_is_logged_once_for_each_kind(monkeypatch: pyte
 
 async def test_each_event_is_said_as_often_as_the_page_about_the_log_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is told twice within a minute. What repeats itself is said once, until it changes or the minute is over."""
-    telemetry, complete, flagged = Telemetry(utc_now), Coverage(THURSDAY, FRIDAY), Revision(sheet(FRIDAY), 1, utc_now())
-    held, other = (Admission.refusal(sheet(SATURDAY), ("rows", text)) for text in ("one", "another"))
+    telemetry, flagged = Telemetry(utc_now), Revision(sheet(FRIDAY), 1, utc_now())
+    findings = [Finding("rows", Decision.QUARANTINE, text) for text in ("one", "another")]
+    held, other = (Admission(sheet(SATURDAY), Decision.QUARANTINE, (finding,)) for finding in findings)
     failed = Cycle("failed", failure=FetchFailed([("h", SourceError("dns", "x"))]))
     well, lagging = Mirror(URL("http://h")), Mirror(URL("http://h"), finding="lags: …")
     for tell, said in (
@@ -313,9 +313,7 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says(monkey
         (partial(telemetry.taken_back, []), ""),
         (partial(telemetry.backfilling, Progress(1, 9, "EUR")), "backfill_progress"),
         (partial(telemetry.backfill_failed, RatesvcError("x")), "backfill_failed"),
-        (partial(telemetry.backfilled, complete, 9, 1), "backfill_incomplete backfill_incomplete"),
-        (partial(telemetry.backfilled, complete, 9, 0), "backfill_finished backfill_finished"),
-        (partial(telemetry.backfilled, None, 0, 0), ""),
+        (partial(telemetry.backfilled, 9), "backfill_finished backfill_finished"),
         (partial(telemetry.refreshed, failed, nothing_held=True), "fetch_failed(hint)"),
         (
             partial(telemetry.refreshed, Cycle("new", [flagged], stored=False), nothing_held=False),

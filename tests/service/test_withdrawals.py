@@ -46,7 +46,8 @@ async def test_a_sheet_that_the_bank_takes_back_is_said(bank: Bank, held: Served
     bank.takes_back(day)
     with capture_logs() as logged:
         await held.service.poll()
-        assert (held.service.refresher.taken_back, held.service.health()["cbr:sheet"]["status"]) == ([], "pass")
+        assert held.service.refresher.absences.taken_back == []
+        assert held.service.health()["cbr:sheet"]["status"] == "pass"
         await held.service.poll()
         await held.service.poll()
     [said] = [line for line in logged if line["event"] == "sheet_taken_back"]
@@ -151,7 +152,7 @@ async def test_verify_names_what_it_cannot_repair(
     assert out.count(f"{THURSDAY} is not repaired: the Bank has no sheet of that day any more; ratesvc withdraw") == 1
     await withdraw(held, THURSDAY)
     await held.service.poll()
-    await eventually(lambda: not held.service.history.open_days)
+    await eventually(lambda: not held.lacking)
     await verify(settings, repair=True, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith("No difference.\n")
     assert (await zloty(held, THURSDAY))[2] == "2026-04-22"

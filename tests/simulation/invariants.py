@@ -32,10 +32,8 @@ Bank fails, or what it says is held back."""
 LATE_SHEET = "a sheet that comes after a later one gives no event"
 TWO_HISTORIES = "replicas hold two histories"
 EXPECTED = {
-    FIRST_START: "the first sheets are compared with nothing",
+    FIRST_START: "the first sheets are judged only after the series came, and are served until then",
     LATE_SHEET: "an event's id says that its reader knows the first revision of every sheet up to the newest",
-    TWO_HISTORIES: "two that fetched the same range at different times never notice",
-    "too many requests after a withdrawal": "every poll hurries while a person's decision stands",
 }
 """What does not hold today, and is known. Whoever mends it takes it out."""
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kit.bank import daily_xml, sheet
 from kit.dates import FRIDAY, SATURDAY
 
-from ratesvc.domain.columns import Column, Currency, Days
+from ratesvc.domain.columns import Column, Currency, Settled
 from ratesvc.domain.rates import Revision
 from ratesvc.storage import records
 
@@ -24,7 +24,7 @@ REVISION = Revision(sheet(FRIDAY), 2, FETCHED, ("large_move", "corrected"), zlib
 FIELD = "2026-04-24.2"
 LIRA = Currency("R01700J", "R01700", "TRY", "949", "Турецких лир", "Turkish Lira")
 OLD_LIRA = Currency("R01700J", "R01700", "TRL", "792", "Турецких лир")
-ASKED = Days(date(1992, 7, 1), SATURDAY)
+ASKED = Settled(date(1992, 7, 1), SATURDAY)
 
 
 def decoded(field: str, envelope: bytes | str | None) -> list[object]:
@@ -136,6 +136,19 @@ def test_a_column_comes_back_whole_with_the_range_that_was_asked_for() -> None:
     older = records.decode_column("R01700J", resealed("R01700J", envelope, {}, kept=12))
     assert older
     assert older[0].named(FRIDAY) == LIRA
+
+
+def test_an_older_version_finds_its_open_days_in_a_range_that_this_one_wrote() -> None:
+    """It takes every other day of the range for complete. Whatever is learned, the rest stays as it wrote it."""
+    older = [date(1992, 7, 1), SATURDAY, [FRIDAY, SATURDAY], 16]
+    found = records.decode_coverage(records.seal("coverage", msgspec.msgpack.encode(older)))
+    assert found == (replace(ASKED, open_days=frozenset([FRIDAY, SATURDAY])), 16)
+    for absent, left in ((frozenset[date](), [FRIDAY, SATURDAY]), (frozenset([FRIDAY]), [SATURDAY])):
+        learned = replace(found[0], looked_until=FRIDAY, without_a_sheet=absent, silent=(FRIDAY, SATURDAY))
+        envelope = records.encode_coverage(learned, 16)
+        assert records.decode_coverage(envelope) == (learned, 16)
+        payload = records.unseal("coverage", envelope) or b""
+        assert msgspec.msgpack.decode(payload)[:4] == ["1992-07-01", str(SATURDAY), list(map(str, left)), 16]
 
 
 @pytest.mark.parametrize(("place", "value"), [(8, bytes(7)), (9, bytes(9)), (10, "text")])

@@ -21,7 +21,7 @@ from kit.redis import token
 from msgspec.msgpack import encode
 from redis.asyncio import Redis
 
-from ratesvc.domain.columns import Column, Coverage, Currency
+from ratesvc.domain.columns import Column, Currency, Settled
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.storage import records
@@ -162,17 +162,17 @@ async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(
     """A replica that holds less repairs Redis at the moment at which another one stores more. Columns come first."""
     column = Column(Currency("R01235", "R01235", "USD", "840", "USD"), FETCHED)
     column.put(DAY, 1, Decimal("75.5273"))
-    await other.put_history([column], Coverage(DAY, DAY))
-    await redis.set(f"{{{namespace}}}:v2:coverage", records.encode_coverage(Coverage(date(1992, 7, 1), DAY), 1))
+    await other.put_history([column], Settled(DAY, DAY))
+    await redis.set(f"{{{namespace}}}:v2:coverage", records.encode_coverage(Settled(date(1992, 7, 1), DAY), 1))
     assert await store.history() is None
-    assert (await store.glance()).coverage is None
+    assert (await store.glance()).settled is None
     async with forbidden("hset", redis, namespace) as lame:
         with pytest.raises(StoreUnavailable) as caught:
-            await lame.put_history([column], Coverage(DAY, DAY))
+            await lame.put_history([column], Settled(DAY, DAY))
         assert (caught.value.kind, lame.connection.refusing) == ("auth", True)
-    assert (await other.glance()).coverage is None, "it was written before its columns"
-    await store.put_history([column], Coverage(DAY, DAY))
-    assert await other.history() == (Coverage(DAY, DAY), [column])
+    assert (await other.glance()).settled is None, "it was written before its columns"
+    await store.put_history([column], Settled(DAY, DAY))
+    assert await other.history() == (Settled(DAY, DAY), [column])
 
 
 async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, namespace: str) -> None:
@@ -180,17 +180,17 @@ async def test_a_glance_counts_what_redis_holds(store: Store, redis: Redis, name
     assert await store.glance() == Glance(0, 0, None, b"")
     columns = [Column(Currency("R01235", "R01235", "USD", "840", "USD"), FETCHED)]
     await store.put(revision())
-    await store.put_history(columns, Coverage(DAY, DAY))
+    await store.put_history(columns, Settled(DAY, DAY))
     await redis.hset(store.quarantine.key, "1f0c", b"envelope")
     version = (await store.glance()).version
-    assert await store.glance() == Glance(1, 1, (Coverage(DAY, DAY), 1), version)
+    assert await store.glance() == Glance(1, 1, Settled(DAY, DAY), version)
     assert store.quarantine.count == 1
     await store.put(revision())
     assert await store.add([revision(), revision(shift=1, number=2)]) == 1
     later = await store.glance()
-    assert replace(later, version=version) == Glance(2, 1, (Coverage(DAY, DAY), 1), version) != later
+    assert replace(later, version=version) == Glance(2, 1, Settled(DAY, DAY), version) != later
     await redis.hdel(f"{{{namespace}}}:v2:columns", "R01235")
-    assert (await store.glance()).coverage is None
+    assert (await store.glance()).settled is None
     await redis.set(f"{{{namespace}}}:v2:coverage", b"foreign")
     await redis.setrange(f"{{{namespace}}}:v2:written", 2**20, b"foreign")
     assert len((await store.glance()).version) == len(version), "the foreign coverage has gone, which is a write"

@@ -12,8 +12,9 @@ from conftest import Clock, Serve
 from kit.bank import Bank, sheet, workdays
 from kit.dates import FRIDAY, MIDNIGHT, NOON
 
-from ratesvc.domain.columns import Coverage
-from ratesvc.domain.history import History, on_day
+from ratesvc.domain.columns import Settled
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.widget.releases import RELEASE
@@ -98,6 +99,7 @@ def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_i
     wrong = date(2026, 3, 18)
     days = [day for day in workdays(date(2026, 3, 10), 33) if day != wrong]
     history = History(WorkCalendar(), (Revision(sheet(day), 1, NOON) for day in days))
+    history.settled = Settled(days[0], days[-1], looked_until=days[-1])
     service: Any = SimpleNamespace(history=history, clock=lambda: NOON)
     whole = on_day(history, date(2026, 3, 20), NOON)
     first = replace(whole, revision=Revision(sheet(FIRST_DAY), 1, NOON), previous=None)
@@ -106,7 +108,9 @@ def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_i
         *((replace(whole, previous=None), RATES), (replace(whole, following=None), RATES)),
     ):
         assert caching_of(service, answer) == kept
-    last = history.settled_before(FRIDAY)
-    for unconfirmed, ends in (((), last), ((wrong,), wrong), ((FRIDAY,), last)):
-        history.hold((), (), Coverage(days[0], days[-1], unconfirmed))
+    last = history.unchanging_before(FRIDAY)
+    whole_until = ((until, until, ends) for until, ends in ((days[-1], last), (wrong - ONE_DAY, wrong), (wrong, last)))
+    # A day that had no look yet may still change.
+    for until, looked_until, ends in (*whole_until, (days[-1], days[7], days[7])):
+        history.settled = Settled(days[0], until, looked_until=looked_until)
         assert [caching_until(service, day) == RATES for day in (ends - ONE_DAY, ends)] == [False, True]

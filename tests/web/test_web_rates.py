@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 import pytest
 from conftest import Clock, Served, announced
 from kit import cases
 from kit.bank import Bank
-from kit.dates import FRIDAY
+from kit.dates import DAYS, FRIDAY
 from kit.http import Answered, ask, get
 
-from ratesvc.domain.columns import Coverage, Days
+from ratesvc.domain.columns import Days, Settled
 from ratesvc.domain.history import History
-from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.ranges.requests import unconfirmed_days
 
 SHOWN = (
@@ -60,9 +60,9 @@ async def test_what_a_reader_is_told(question: str, served: Served, bank: Bank, 
 
 def test_a_range_names_thirty_days_that_it_lacks() -> None:
     """Proxies refuse long headers. The last word says how many more there are."""
-    days = tuple(FRIDAY - timedelta(days=number) for number in range(31, 0, -1))
+    days = DAYS[-32:-1]
     history = History(WorkCalendar())
     for lacking, words in ((days[1:], str(days[-1])), (days, "1 more")):
-        history.coverage = Coverage(days[0], FRIDAY, lacking)
+        history.settled, history.days = Settled(days[0] - ONE_DAY, lacking[0] - ONE_DAY), [FRIDAY]
         ((name, named),) = unconfirmed_days(history, Days(days[0], FRIDAY), FRIDAY)
         assert (name, len(named.split(", ")), named.split(", ")[-1]) == ("Unconfirmed-Days", len(lacking), words)

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from ratesvc.domain.columns import SCALE, Column, Days, with_revision
-from ratesvc.domain.history import History, certain_date
+from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, REDENOMINATION, Revision, plain
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.archive.changes import Cursor, page
@@ -102,12 +102,13 @@ def sheets(  # noqa: PLR0913 -- a page of a list, and what it lacks
 def _sheet_rows(history: History, days: list[date], withdrawn: Mapping[date, Revision]) -> Iterator[dict[str, Any]]:
     # Composing the sheets of 34 years would take a second.
     backfilled = _fetched_at(history.columns(), Days(days[0], days[-1])) if days else {}
+    known = history.known
     for day in days:
         document = withdrawn.get(day) or history.document(day)
         yield {
             "effective_date": day,
             "revision": document.number if document else 1,
-            "previous_effective_date": certain_date(history.days, history.calendar, history.coverage, day - ONE_DAY),
+            "previous_effective_date": known.in_force_on(day - ONE_DAY),
             "fetched_at": utc_time(document.fetched_at if document else backfilled[day.toordinal()]),
             "flags": list(document.flags) if document else [],
             **({"withdrawn": True} if day in withdrawn else {}),

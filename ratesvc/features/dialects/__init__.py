@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
+from ratesvc.domain.in_force import in_force
 from ratesvc.domain.rates import ONE, Revision, Snapshot
 from ratesvc.domain.workdays import iso_day
 from ratesvc.errors import STATUSES, HistoryLoading, NotYetSet, RatesvcError
@@ -61,10 +62,10 @@ class Request:
     def on(self, day: date, *, ahead: timedelta = timedelta()) -> Revision:
         """The sheet in force on a day, or the newest sheet if the day is to come and at most `ahead` after that.
 
-        Raises the errors of History.in_force.
+        Raises the errors of `in_force`.
         """
         try:
-            return self.history.in_force(day, self.snapshot.today)
+            return in_force(self.history, day, self.snapshot.today)
         except NotYetSet:
             if timedelta() < day - self.newest.effective_date <= ahead:
                 return self.newest

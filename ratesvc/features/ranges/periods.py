@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import partial
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.history import NEAR, History, certain_date
+from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import EXACT, REDENOMINATION, Change, plain, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.features.ranges.unit_rates import SeriesParams, iso, quotients, rates_of, sheets_of
@@ -69,7 +69,7 @@ def summaries(
     def moved(since: date, last: int) -> dict[str, str]:
         first = bisect_left(ordinals, since.toordinal())
         before = first - 1
-        known = certain_date(history.days, history.calendar, history.coverage, since - ONE_DAY)
+        known = history.known.in_force_on(since - ONE_DAY)
         if before < 0 or known is None or code == params.quote or ordinals[first] - ordinals[before] > NEAR.days:
             return {}
         if is_split and ordinals[before] < REDENOMINATION.toordinal() <= ordinals[first]:

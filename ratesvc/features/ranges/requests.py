@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.history import History, on_day
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import on_day
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import BadRequest, BeforeHistory, HistoryLoading
 from ratesvc.features.ranges.unit_rates import SeriesParams, last_set, sheets_of

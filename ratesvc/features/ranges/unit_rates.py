@@ -17,7 +17,6 @@ from operator import mul
 from ratesvc.domain.columns import SCALE, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios
-from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import TooManyPoints, UnknownCurrency
 from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
 
@@ -71,8 +70,7 @@ def points_of(history: History, params: SeriesParams, today: date, elsewhere: st
 
 def last_set(history: History, days: Days, today: date) -> date:
     """The last day of the range whose sheet in force is set; today always has one, and days to come may."""
-    gap = history.first_uncertain(Days(today + ONE_DAY, days.until))
-    return gap - ONE_DAY if gap else days.until
+    return min(days.until, max(today, history.set_until))
 
 
 def shown_days(history: History, params: SeriesParams, today: date) -> dict[int, int]:

@@ -11,7 +11,7 @@ from functools import partial
 from aiohttp import web
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.history import on_day
+from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import iso_day, moscow_day
 from ratesvc.errors import BadRequest, NoSheet, NotYetSet, RatesvcError, UnknownCurrency

@@ -16,19 +16,18 @@ from ratesvc.commands.running import opened, progress_shown
 from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
-from ratesvc.service.backfill import OnStep, Progress
-from ratesvc.service.refresh import Cycle
+from ratesvc.service.cycle import Cycle
+from ratesvc.service.progress import OnStep, Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A day on which the held figures differ from the Bank's. None means no record, `held_back` not admitted."""
+    """A day on which the held figures differ from the Bank's. None means no record."""
 
     code: str
     day: date
     held: str | None
     bank: str | None
-    held_back: bool = False
 
 
 async def verify(settings: Settings, *, repair: bool, as_json: bool, demo: bool) -> None:
@@ -64,9 +63,9 @@ def _counted(differences: Sequence[Difference]) -> str:
 
 
 async def differences_of(service: Service, on_step: OnStep) -> list[Difference]:
-    """Ask for everything in the coverage again; returns what differs. Nothing is changed."""
-    coverage = service.history.coverage
-    if coverage is None:
+    """Ask for all settled days again; returns what differs. Nothing is changed."""
+    settled = service.history.settled
+    if settled is None:
         raise RatesvcError("there is no complete history to verify yet; run a backfill first")
     columns = sorted(filter(attrgetter("days"), service.history.every_column()), key=attrgetter("currency.code"))
     found = []
@@ -74,12 +73,12 @@ async def differences_of(service: Service, on_step: OnStep) -> list[Difference]:
         currency = column.currency
         await on_step(Progress(number, len(columns), f"{currency.code} ({currency.cbr_id})"))
         await asyncio.sleep(service.settings.cbr.backfill_gap_seconds)
-        records = await service.client.dynamic(currency.cbr_id, coverage.since, coverage.until)
+        records = await service.client.dynamic(currency.cbr_id, settled.since, settled.until)
         bank = {record.effective_date: _figure(record.nominal, record.value) for record in records}
-        days = [day for ordinal in column.days if (day := date.fromordinal(ordinal)) in coverage]
+        days = [day for ordinal in column.days if (day := date.fromordinal(ordinal)) in settled]
         held = {day: _figure(*record) for day in days if (record := column.record(day))}
         found += [
-            Difference(column.named(day).code, day, held.get(day), bank.get(day), day in coverage.open_days)
+            Difference(column.named(day).code, day, held.get(day), bank.get(day))
             for day in sorted(held.keys() | bank.keys())
             if held.get(day) != bank.get(day)
         ]
@@ -110,5 +109,4 @@ def _figure(nominal: int, value: Decimal) -> str:
 
 def _in_words(difference: Difference) -> str:
     held = f"held {difference.held or 'nothing'}"
-    held = "not admitted (ratesvc quarantine list)" if difference.held_back else held
     return f"{difference.code} {difference.day}: {held}, the Bank has {difference.bank or 'nothing'}"

@@ -14,7 +14,7 @@ from multidict import MultiMapping
 from yarl import URL
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.history import on_day
+from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import REDENOMINATION
 from ratesvc.errors import NotEmbeddable, RatesvcError
 from ratesvc.features.ranges.unit_rates import SeriesParams, series

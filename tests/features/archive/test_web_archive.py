@@ -118,7 +118,7 @@ async def test_thirty_years_agree_and_ten_clients_hold_nobody_up(bank: Bank, ser
     clock.moment = datetime.combine(days[-1], time(9), UTC)
     async with serve() as served:
         history, service = served.service.history, served.service
-        await eventually(lambda: history.coverage and not service.backfilling, within_s=6 * patience_s())
+        await eventually(lambda: history.settled and not service.backfilling, within_s=6 * patience_s())
         await ten_clients_hold_nobody_up(served)
         table = rows((await served.get(ADDRESS))[2])
         assert len(table) == sum(map(len, known.values()))
@@ -214,7 +214,7 @@ async def test_a_day_that_is_not_admitted_is_named_and_told_once_a_person_releas
     clock.moment = datetime(2026, 4, 27, 14, tzinfo=UTC)
     bank.publish(plausible(later))
     await held.service.poll()
-    await eventually(lambda: held.service.history.open_days == (SATURDAY,) and not held.service.backfilling)
+    await eventually(lambda: held.lacking == [SATURDAY] and not held.service.backfilling)
     news = await listed(held, f"?after={cursor}")
     assert (days(news), news["unconfirmed"]) == ([str(later)], [str(SATURDAY)])
     assert b'"complete":false' in (await held.get("/v1/currencies"))[2]

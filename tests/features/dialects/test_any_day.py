@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from kit.dialects import HISTORY, MONDAY_NOON, content, exact, history
 from kit.documents import TABLE
 
-from ratesvc.domain.history import History, on_day
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import ONE
 from ratesvc.domain.workdays import moscow_day
 from ratesvc.errors import RatesvcError

@@ -10,7 +10,8 @@ from conftest import patience_s
 from kit.bank import sheet
 from kit.dates import FRIDAY, NOON, SATURDAY, THURSDAY
 
-from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import snapshot
 from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.features.events import feed, place

@@ -11,8 +11,9 @@ from kit import cases
 from kit.bank import sheet, workdays
 from kit.dates import FRIDAY, THURSDAY
 
-from ratesvc.domain.columns import Column, Coverage, Currency
-from ratesvc.domain.history import History, snapshot
+from ratesvc.domain.columns import Column, Currency, Settled
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import snapshot
 from ratesvc.domain.rates import WITHDRAWAL, Revision
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, at
 from ratesvc.features.events.place import (
@@ -215,7 +216,7 @@ def test_backfilled_sheets_are_told_like_fetched_ones() -> None:
         for column, quote in zip(columns, sheet(day).quotes, strict=True):
             column.put(day, quote.nominal, quote.value)
     backfilled = Replica(days[-1], History(CALENDAR))
-    backfilled.history.hold((), columns, Coverage(days[0], days[-1]))
+    backfilled.history.hold((), columns, Settled(days[0], days[-1]))
     assert backfilled.missed("2026-04-23") == replica(days[-1], *map(revision, days)).missed("2026-04-23")
 
 

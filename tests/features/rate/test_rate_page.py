@@ -16,7 +16,8 @@ from kit import cases
 
 from ratesvc.config import Settings
 from ratesvc.demo import recorded_sheets
-from ratesvc.domain.history import History, on_day
+from ratesvc.domain.history import History
+from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import MOSCOW, WorkCalendar, at
 from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, RatesvcError, UnknownCurrency, UnknownRevision

@@ -12,9 +12,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.domain.columns import Column, Coverage, Currency, Days
+from ratesvc.domain.columns import Column, Currency, Days, Settled
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import ONE, REDENOMINATION, plain, rounded, trimmed
+from ratesvc.domain.rates import ONE, REDENOMINATION, WITHDRAWAL, Revision, Sheet, plain, rounded, trimmed
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.ranges.periods import PERIODS
 from ratesvc.features.ranges.unit_rates import SeriesParams, shown_days
@@ -89,7 +89,7 @@ def test_text_equals_formatted_rows(
     for one in columns[1:]:
         one.keep_only(frozenset(columns[0].days))
     history = History(WorkCalendar())
-    history.hold((), columns, Coverage(FIRST, LAST))
+    history.hold((), columns, Settled(FIRST, LAST))
     since, until = sorted((since, until))
     for code, others in (("RUB", ("USD", "AAA")), ("BBB", ("USD", "AAA", "RUB"))):
         params = SeriesParams(others, Days(FIRST + timedelta(days=since), FIRST + timedelta(days=until)), code)
@@ -187,7 +187,7 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     history = History(WorkCalendar())
     figures = {0: "5900", 11: "5960", 12: "5.96", 20: "6", 45: "6.3", 50: "6.6", 85: "7"}
     dollar = column("USD", {step: (int(Decimal(value) * 10_000), 0) for step, value in figures.items()})
-    history.hold((), [dollar], Coverage(FIRST, LAST + timedelta(days=50)))
+    history.hold((), [dollar], Settled(FIRST, LAST + timedelta(days=50)))
 
     def changes(since: int, group: str = "month", **more: Any) -> list[tuple[str, Any, Any]]:
         days = Days(FIRST + timedelta(days=since), LAST + timedelta(days=50))
@@ -203,9 +203,7 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     ]
     assert changes(12)[1:] == changes(40) == [("1998-02-01", Decimal("0.6"), 10), ("1998-03-01", None, None)]
     assert changes(46) == changes(40), "the range begins in the middle of a month"
-    history.hold((), [dollar], Coverage(FIRST, LAST + timedelta(days=50), (FIRST + timedelta(days=30),)))
-    assert changes(40)[0] == ("1998-02-01", None, None), "a sheet in January is not admitted"
-    history.hold((), [dollar], Coverage(FIRST, LAST + timedelta(days=50)))
+    history.hold((), [dollar], Settled(FIRST, LAST + timedelta(days=50)))
     assert changes(0, new_roubles=True)[1] == ("1998-01-01", Decimal("0.04"), Decimal("0.6711"))
     assert [first for first, *_ in changes(10, "week", new_roubles=True)][:2] == ["1997-12-29", "1998-01-05"]
     assert changes(10, "week")[:2] == [("1997-12-29", 60, Decimal("1.0169")), ("1998-01-01", None, None)]
@@ -218,17 +216,18 @@ def test_a_name_is_quoted_where_it_must_be() -> None:
     assert names == ['"Боснин а, Герцеговинан а хийцалун марка"', "АЦШн доллар"]
 
 
-def test_a_period_with_a_day_that_is_not_admitted_is_not_complete() -> None:
+def test_a_period_with_a_withdrawn_day_is_not_complete() -> None:
     """Its mean may change."""
-    history = held(dict.fromkeys(range(0, 41, 2), (10000, 0)), {}, FIRST + timedelta(days=4))
+    history, gone = held(dict.fromkeys(range(0, 41, 2), (10000, 0)), {}), FIRST + timedelta(days=4)
+    history.hold([Revision(Sheet(gone, ()), 2, NOW, (WITHDRAWAL,))])
     params = SeriesParams(("AAA",), Days(FIRST, LAST), "USD", group="week")
     complete = [row["complete"] for row in rows_of(history, "AAA", params)]
     assert complete == [False, False, *[True] * (len(complete) - 3), False]
-    assert tables.about(params, history, LAST, (), demo=False)["unconfirmed"] == [FIRST + timedelta(days=4)]
+    assert tables.about(params, history, LAST, (), demo=False)["unconfirmed"] == [gone]
 
 
-def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]], *unconfirmed: date) -> History:
+def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]]) -> History:
     columns = [column("USD", dict.fromkeys(range(0, 41, 2), (10_000, 0))), column("AAA", base), column("BBB", quote)]
     history = History(WorkCalendar())
-    history.hold((), columns, Coverage(FIRST, LAST, unconfirmed))
+    history.hold((), columns, Settled(FIRST, LAST))
     return history

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 from conftest import Serve
-from kit.bank import Bank, sheet
+from kit.bank import Bank, sheet, silence
 from kit.dates import FRIDAY, THURSDAY
 from kit.sheets import all_times, changed
 
@@ -38,7 +38,7 @@ async def test_charts_are_in_new_roubles(bank: Bank, serve_whole: Serve) -> None
     six = changed(sheet(NEW), USD=Decimal(6))
     bank.publish(sheet(FRIDAY), all_times(replace(six, effective_date=OLD), "1000"), six)
     days = f"since={OLD}&until={NEW}"
-    async with serve_whole() as served:
+    async with serve_whole(calendar={"extra_off": silence(OLD, NEW, FRIDAY)}) as served:
         _, _, index = await served.get(f"/chart.svg?codes=RUB&quote_currency=USD&scale=indexed&{days}")
         assert b"December 31, 1997, last 100.0 on" in index
         assert b"(</span>0.00%<span>)" in (await served.get(f"/chart?codes=USD&{days}"))[2]

@@ -17,7 +17,7 @@ from kit.cases import parts, script
 from kit.not_run import program
 from kit.service import finished
 
-from ratesvc.domain.history import on_day
+from ratesvc.domain.in_force import on_day
 from ratesvc.features.site.language import language_or_default
 from ratesvc.features.widget import rows
 from ratesvc.features.widget.markup import fragment

@@ -1,0 +1,65 @@
+"""One refresh: what it has brought so far, and its outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+
+from ratesvc.bank.admission import Admission, Decision
+from ratesvc.bank.xml import unknown_parts, with_document
+from ratesvc.domain.rates import Revision
+from ratesvc.errors import FetchFailed
+
+
+@dataclass(slots=True)
+class Cycle:
+    """One refresh, and its outcome.
+
+    `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
+    `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis.
+    `held_back` are sheets by effective date. `newly_quarantined` has the reason, in one word, of each document that is
+    new in quarantine and not counted yet. `unknown` are the elements and attributes of admitted documents that this
+    program does not know.
+    """
+
+    outcome: str = "unchanged"
+    accepted: list[Revision] = field(default_factory=list)
+    stored: bool = True
+    failure: FetchFailed | None = None
+    held_back: dict[date, Admission] = field(default_factory=dict)
+    newly_quarantined: list[str] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the Bank was asked and this replica learned nothing."""
+        return self.outcome in ("failed", "crashed")
+
+
+@dataclass(slots=True)
+class Draft:
+    """A cycle in the making."""
+
+    cycle: Cycle = field(default_factory=Cycle)
+    newest: date | None = None
+    """The day of the sheet that the Bank gave as its newest."""
+    admitted: dict[date, Revision] = field(default_factory=dict)
+    """The sheets that are not stored and held yet, by effective date."""
+    has_answer: bool = False
+    """Whether the Bank gave what it was asked for first, or a sheet that is new. Later failures are of other days."""
+
+    def take(self, revision: Revision, raw: bytes) -> None:
+        """Take an admitted sheet."""
+        self.cycle.unknown.update(unknown_parts(raw))
+        self.admitted[revision.effective_date] = with_document(revision, raw)
+
+    def outcome(self) -> str:
+        """The outcome of the cycle so far."""
+        cycle = self.cycle
+        if cycle.failure and not self.has_answer:
+            return "failed"
+        if any(sheet.decision is Decision.QUARANTINE for sheet in cycle.held_back.values()):
+            return "quarantined"
+        if cycle.held_back:
+            return "confirming"
+        return "new" if cycle.accepted else "unchanged"

@@ -1,0 +1,284 @@
+"""Judges what was served before anything could be compared with it: settled days, and the first sheets of a store.
+
+The Bank's series say what settled days are, so nothing waits for this. But a series may have a slipped point on an old
+day, or lack a day. The document of each strange day is asked for once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date
+from itertools import pairwise
+from typing import Any
+
+from ratesvc.bank.admission import DAILY_SINCE, Admission, Decision, Recent, assess, check_sheet
+from ratesvc.bank.xml import UNKNOWN_PART, with_document
+from ratesvc.domain.columns import Days
+from ratesvc.domain.history import NEAR
+from ratesvc.domain.rates import HELD_BACK, Revision, Sheet
+from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, RULE_SINCE
+from ratesvc.errors import BadDocument, FetchFailed, RatesvcError
+from ratesvc.service import decisions
+from ratesvc.service.confirmation import MOST_SILENT
+from ratesvc.service.cycle import Cycle
+from ratesvc.service.progress import OnStep, Progress
+from ratesvc.service.refresh import Refresher
+from ratesvc.storage.records import Case, name_of
+
+NO_DOCUMENT = frozenset({"html", "parameters"})
+"""Such a refusal says nothing of a day: the Bank sent a page of maintenance, or refused the request."""
+
+
+class NotTaken(RatesvcError):
+    """What the Bank gives is not what it can be. Only time or a person helps."""
+
+
+class Look:
+    """One walk over settled days, the oldest first: each is judged beside what the walk has left of the days before."""
+
+    def __init__(self, refresher: Refresher, gap_s: float) -> None:
+        """`gap_s` is the pause between two requests."""
+        self._refresher, self._history, self._gap_s = refresher, refresher.history, gap_s
+        self._failures = Counter[date]()
+        """How often the Bank was asked for the document of a day, and gave none."""
+        self._answered = set[date]()
+        """The days whose documents came."""
+        self._doubted: dict[date, Admission] = {}
+        """The first sheets that the second address has not confirmed yet."""
+
+    async def run(self, on_step: OnStep) -> None:
+        """Look at the days that had no look. Raises StoreUnavailable, and NotTaken if documents do not come.
+
+        Days whose documents do not come keep their figures, with flags. They are asked for again, three times in all.
+        """
+        settled, history = self._history.settled, self._history
+        if settled is None or settled.is_looked_at:
+            return
+        if is_first := settled.looked_until < settled.since:
+            # A look that was cut off has flagged them.
+            flagged = {one.effective_date for one in history.documents() if one.flags and _is_of_series(one)}
+            self._answered |= flagged - self._failures.keys()
+        days = Days(max(settled.since, settled.looked_until + ONE_DAY), settled.until)
+        left, recent = deque(await asyncio.to_thread(self._to_look_at, days)), Recent.before(history, days.since)
+        total, failed, silent = len(left), list[date](), 0
+        while strange := await asyncio.to_thread(self._next_strange, left, recent):
+            day, findings = strange
+            await on_step(Progress(total - len(left) - 1, total, f"the sheet of {day}"))
+            # If none comes, the Bank is not asked in vain a hundred times.
+            answer = await self._ask(day) if silent < MOST_SILENT else None
+            if answer:
+                silent = 0
+                await self._take(day, findings, *answer, recent)
+            else:
+                silent += 1
+                failed += [day] * (self._failures[day] < MOST_SILENT)
+                await self._flag(day, findings, recent if silent > MOST_SILENT else None)
+        if is_first:
+            await self._judge_week(recent)
+        await self._learn(looked_until=min(failed) - ONE_DAY if failed else settled.until)
+        await on_step(Progress(total, total, "nothing more"))
+        if failed:
+            raise NotTaken(
+                f"the Bank gives no documents of {len(failed)} days from {failed[0]} on. It is asked again later"
+            )
+
+    # Settled days
+
+    async def _learn(self, **what: Any) -> None:
+        """Remember how far the look has come, or that the Bank has no sheet of a day, or may have one."""
+        settled = self._history.settled
+        assert settled  # noqa: S101 -- settled days stay settled
+        learned = replace(settled, **what)
+        self._history.hold((), (), learned)
+        await self._refresher.store.put_settled(learned)
+
+    def _to_look_at(self, days: Days) -> list[date]:
+        """The days of sheets, and those on which one is expected; in a silence of a month the calendar expects none."""
+        held, settled = [day for day in self._history.days if day in days], self._history.settled
+        found, calendar = {*held, *self._history.known.missing(days)}, self._history.calendar
+        for sheet, following in pairwise([*held, days.until + ONE_DAY]):
+            day = calendar.may_end(max(sheet, RULE_SINCE))
+            while day < following <= sheet + NEAR:
+                found.add(day)
+                day = calendar.effective_date_after(day)
+        return sorted(found - settled.without_a_sheet if settled else found)
+
+    def _next_strange(self, left: deque[date], recent: Recent) -> tuple[date, Admission | None] | None:
+        """Take days out of those that are `left`, up to one without a sheet or with findings, which come with it."""
+        while left:
+            day = left.popleft()
+            revision = self._history.of_date(day)
+            may_ask = self._failures[day] < MOST_SILENT and day not in self._answered
+            if revision is None:
+                if may_ask and day not in self._history.withdrawn:
+                    return day, None
+                continue
+            admission = assess(revision.sheet, recent) if _is_of_series(revision) else None
+            # A document of this day waits for the second one: it may know what the series cannot say.
+            is_strange = admission and (admission.decision is not Decision.ACCEPT or self._waits(day))
+            if is_strange and may_ask:
+                return day, admission
+            if not is_strange:
+                recent.add(revision.sheet)
+        return None
+
+    def _waits(self, day: date) -> bool:
+        return day in self._refresher.unconfirmed.sightings
+
+    async def _ask(self, day: date) -> tuple[Sheet, bytes] | None:
+        """The document of a day and its bytes; without rows if the Bank has none, or it is refused. None: a failure."""
+        await asyncio.sleep(self._gap_s)
+        try:
+            document, raw = await self._refresher.client.daily(day, day)
+        except FetchFailed as failure:
+            if not failure.is_answered or any(error.reason in NO_DOCUMENT for error in failure.refusals):
+                self._failures[day] += 1
+                return None
+            return Sheet(day, ()), failure.refusals[0].raw
+        return (document, raw) if document.effective_date == day else (Sheet(day, ()), b"")
+
+    async def _take(self, day: date, findings: Admission | None, document: Sheet, raw: bytes, recent: Recent) -> None:
+        """Take what is right: the document, or the series with their flags."""
+        held, store, moment = self._history.of_date(day), self._refresher.store, self._refresher.moment()
+        if day in self._history.withdrawn or (held and not _is_of_series(held)):
+            # A poll or a person was faster.
+            return
+        if held:
+            self._answered.add(day)
+            chosen = _better(held, findings.flags if findings else (), document, recent)
+        elif raw:
+            chosen = _only(document, recent)
+            if not chosen.sheet.quotes:
+                reason = f"{', '.join(chosen.flags)}: the series have no sheet of that day"
+                await store.quarantine.add(Case(day, moment, (reason,), raw))
+                await self._learn(open_days=frozenset([day]))
+                return
+        else:
+            await self._learn(without_a_sheet=frozenset([day]))
+            return
+        is_document = not (held and chosen.sheet is held.sheet)
+        if held and chosen.number == held.number and self._history.document(day):
+            # It is stored already, and what is stored stays.
+            chosen = replace(chosen, number=held.number + (chosen.flags != held.flags))
+        revision = replace(chosen, fetched_at=moment, document=b"")
+        revision = with_document(revision, raw) if is_document else revision
+        self._history.hold([await store.put(revision, held)])
+        self._refresher.unconfirmed.sightings.pop(day, None)
+        if is_document:
+            recent.add(revision.sheet)
+            await store.quarantine.drop([name_of(raw)])
+
+    async def _flag(self, day: date, findings: Admission | None, recent: Recent | None) -> None:
+        """Say what is strange about the series' figures of a day. If they are not asked for, they may be `recent`."""
+        held = self._history.of_date(day)
+        if held and findings and recent:
+            recent.add(held.sheet)
+        if held and findings and not set(findings.flags) <= set(held.flags):
+            number, moment = held.number + bool(self._history.document(day)), self._refresher.moment()
+            flagged = replace(held, number=number, fetched_at=moment, flags=findings.flags)
+            self._history.hold([await self._refresher.store.put(flagged, held)])
+
+    # The first sheets of a store
+
+    async def _judge_week(self, recent: Recent) -> None:
+        """Judge the sheets of the week as if they came now. Hold back what is strange.
+
+        They came before there was anything to compare them with.
+        """
+        await self._refresher.ask_for_week()
+        for day in list(self._history.days):
+            revision, settled = self._history.document(day), self._history.settled
+            if revision and settled and day > settled.until:
+                # A flag says that a finding was confirmed, or that a person decided.
+                is_judged = bool(set(revision.flags) - {UNKNOWN_PART})
+                admission = assess(revision.sheet, recent)
+                if is_judged or admission.decision is Decision.ACCEPT or await self._decide(revision, admission):
+                    recent.add(revision.sheet)
+
+    async def confirm(self) -> None:
+        """Ask the second address once more about the first sheets that it has not confirmed. Raises RatesvcError."""
+        for day, admission in list(self._doubted.items()):
+            revision, settled = self._history.document(day), self._history.settled
+            is_settled = settled is not None and day <= settled.until
+            if revision and not is_settled and revision.sheet.says_the_same_as(admission.sheet):
+                await self._decide(revision, admission)
+            else:
+                del self._doubted[day]
+
+    async def _decide(self, revision: Revision, admission: Admission) -> bool:
+        """Decide about a strange sheet of the week, and return whether it is confirmed.
+
+        While the second address is silent it stays, with its flags.
+        """
+        day, waiting = revision.effective_date, self._refresher.unconfirmed
+        if admission.decision is Decision.CONFIRM:
+            self._doubted[day] = admission
+            waiting.sightings.pop(day, None)
+            admission = await waiting.ask_second(admission, at_once=True)
+            waiting.sightings.pop(day, None)
+        if admission.decision is Decision.QUARANTINE:
+            await self._hold_back(revision, admission)
+        elif not set(admission.flags) <= set(revision.flags):
+            flags = tuple(dict.fromkeys((*admission.flags, *revision.flags)))
+            flagged = replace(revision, number=self._history.next_number(day), flags=flags)
+            await decisions.publish(self._refresher, flagged)
+        if admission.decision is not Decision.CONFIRM:
+            self._doubted.pop(day, None)
+        return admission.decision is Decision.ACCEPT
+
+    async def _hold_back(self, revision: Revision, admission: Admission) -> None:
+        """Withdraw a sheet, put its document into quarantine, and say why."""
+        day, raw, refresher = revision.effective_date, revision.raw, self._refresher
+        if not raw:
+            # A document with unknown parts is not kept. A person needs it.
+            with suppress(FetchFailed):
+                raw = (await refresher.client.daily(day, day))[1]
+        case = Case(day, refresher.moment(), (str(admission),), raw)
+        is_new = bool(raw) and await refresher.store.quarantine.add(case)
+        await decisions.publish(refresher, decisions.withdrawal(refresher, day, HELD_BACK))
+        refresher.tell(Cycle("quarantined", held_back={day: admission}, newly_quarantined=[admission.reason] * is_new))
+
+
+def _is_of_series(revision: Revision) -> bool:
+    """Whether no document and no person has said these figures: they are the series'."""
+    return not (revision.document or revision.is_withdrawal or UNKNOWN_PART in revision.flags)
+
+
+def _better(held: Revision, flags: tuple[str, ...], document: Sheet, recent: Recent) -> Revision:
+    """The document if nothing is strange about it, or if it says the same; else the series with their flags."""
+    given = {quote.cbr_id for quote in document.quotes}
+    rows = [quote for quote in held.sheet.quotes if quote.cbr_id not in given and document.effective_date < DAILY_SINCE]
+    whole = replace(document, quotes=(*document.quotes, *rows))
+    if document.quotes and whole.says_the_same_as(held.sheet):
+        return replace(held, sheet=whole, flags=flags)
+    admission = assess(whole, recent)
+    if _is_whole(document) and _by_id(whole) == _by_id(held.sheet):
+        # Series have no codes, so the document says them.
+        return replace(held, sheet=whole, flags=admission.flags)
+    if admission.decision is Decision.ACCEPT and _is_whole(document):
+        return replace(held, sheet=whole, number=held.number + 1, flags=("corrected", *admission.flags))
+    return replace(held, flags=flags)
+
+
+def _by_id(sheet: Sheet) -> set[tuple[object, ...]]:
+    return {(quote.cbr_id, quote.nominal, quote.value) for quote in sheet.quotes}
+
+
+def _only(document: Sheet, recent: Recent) -> Revision:
+    """The document of a day that the series lack; without rows if it waits for a person."""
+    admission = assess(document, recent)
+    if admission.decision is not Decision.QUARANTINE and _is_whole(document):
+        return Revision(document, 1, LONG_AGO, admission.flags)
+    return Revision(replace(document, quotes=()), 1, LONG_AGO, admission.flags or ("rows",))
+
+
+def _is_whole(document: Sheet) -> bool:
+    """Whether the rules that need no other sheet allow a document of a past day."""
+    try:
+        check_sheet(document, document.effective_date)
+    except BadDocument:
+        return False
+    return True
