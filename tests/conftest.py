@@ -256,8 +256,8 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
 
 async def stored(store: Store) -> list[Revision]:
     """Every revision in Redis, by day and number."""
-    found = await store.revisions(await store.fields())
-    return [found[field] for field in sorted(found)]
+    found = await store.revisions(await store.fields(), {})
+    return [revision for _, (_, revision) in sorted(found.items()) if revision]
 
 
 def but(settings: Settings, **changed: Any) -> Settings:

@@ -30,7 +30,7 @@ class Sync:
 
     A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read.
     Otherwise the names of all values are compared, and new ones are read: also those that this replica has written,
-    because another may have been faster. At the start, and after a comparison that failed, all are read.
+    because another may have been faster. After a start or a failure all are read, and decoded if their bytes are new.
     """
 
     def __init__(self, store: Store, history: History, figures: Mapping[str, Figures]) -> None:
@@ -40,8 +40,8 @@ class Sync:
         self._lock = asyncio.Lock()
         self._last: tuple[Glance, tuple[int, ...]] | None = None
         """The last glance, and the versions of all that was held then. The exchange may miss what came meanwhile."""
-        self._read = set[str]()
-        """The fields of the revisions that were read since all were."""
+        self._read = dict[str, int]()
+        """By field: the hashes of the revisions that were read since all were."""
 
     async def compare(self) -> Repairs:
         """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable."""
@@ -65,14 +65,15 @@ class Sync:
     async def _exchange(self, glance: Glance, *, read_all: bool) -> Repairs:
         """Take into memory what it lacks, then write what Redis lacks."""
         fields = await self._store.fields()
-        wanted = fields if read_all else fields - self._read
-        revisions = await self._store.revisions(wanted)
+        wanted = fields if read_all else fields - self._read.keys()
+        found = await self._store.revisions(wanted, self._read)
         ours, theirs, columns = self._history.settled, glance.settled, list[Column]()
         if theirs and (read_all or theirs.outranks(ours)):
             theirs, columns = await self._store.history() or (None, [])
-        self._history.hold(revisions.values(), columns, theirs)
+        self._history.hold((one for _, one in found.values() if one), columns, theirs)
         # A value that could not be read has been deleted.
-        self._read = fields - wanted | revisions.keys()
+        hashes = {field: hashed for field, (hashed, _) in found.items()}
+        self._read = {field: self._read[field] for field in fields - wanted} | hashes
         lacking = (revision for revision in self._history.documents() if field_of(revision) not in self._read)
         sheets = await self._store.add(lacking)
         exchanged = int(bool(ours and theirs and ours.contradicts(theirs)))

@@ -21,12 +21,13 @@ The version changes with every write, so that replicas compare only counts while
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import islice
+from typing import Any, TypeVar
 
-from redis.asyncio.client import Pipeline, Redis
+from redis.asyncio.client import Redis
 
 from ratesvc.domain.columns import Column, Settled
 from ratesvc.domain.rates import Revision
@@ -147,27 +148,31 @@ class Store:
                 self.connection.refusing = False
         settled, count = records.decode_coverage(answers[3]) or (None, 0)
         if answers[3] and settled is None:
-            await self._drop(self._coverage)
+            await self._drop("UNLINK", self._coverage)
         return Glance(sheets, columns, settled if columns >= count else None, version)
 
-    async def _drop(self, key: str) -> None:
-        """Delete a value that cannot be ours: a replica that holds it writes it again."""
-        # A Redis that accepts no writes keeps it. It is never used.
+    async def _drop(self, *command: str) -> None:
+        """Delete values that cannot be ours: a replica that holds them writes them again."""
+        # A Redis that accepts no writes keeps them. They are never used.
         with suppress(StoreUnavailable):
-            async with self.connection.call("drop") as redis:
-                pipeline = redis.pipeline(transaction=False)
-                pipeline.unlink(key)
-                self._change_version(pipeline)
-                await pipeline.execute()
-                self.dropped += 1
+            self.dropped += sum(await self._write("drop", [command]))
 
     async def fields(self) -> set[str]:
         """The fields of all revisions: `2026-04-25.1`."""
         return await self.names(self._sheets)
 
-    async def revisions(self, fields: Collection[str]) -> dict[str, Revision]:
-        """The revisions in these fields."""
-        return await self.read(self._sheets, fields, records.decode_revision)
+    async def revisions(
+        self, fields: Collection[str], known: Mapping[str, int]
+    ) -> dict[str, tuple[int, Revision | None]]:
+        """The hashes of the bytes in these fields, and the revisions: None, not decoded, if the hash is `known`."""
+
+        def decode(field: str, envelope: bytes | None) -> tuple[int, Revision | None] | None:
+            revision, found = None, hash(envelope)
+            if found != known.get(field) and not (revision := records.decode_revision(field, envelope)):
+                return None
+            return found, revision
+
+        return await self.read(self._sheets, fields, decode)
 
     async def history(self) -> tuple[Settled, list[Column]] | None:
         """The coverage and its columns, or None if one is lost or damaged: a part of them would give wrong answers.
@@ -186,7 +191,7 @@ class Store:
         ]
         if columns and len(columns) >= count:
             return settled, columns
-        await self._drop(self._coverage)
+        await self._drop("UNLINK", self._coverage)
         return None
 
     async def names(self, key: str) -> set[str]:
@@ -198,16 +203,20 @@ class Store:
         self, key: str, fields: Collection[str], decode: Callable[[str, bytes | None], T | None]
     ) -> dict[str, T]:
         """The values of these fields. What cannot be read is deleted: a replica that holds it writes it again."""
-        async with self.connection.call("load") as redis:
-            envelopes = await _values(redis, key, sorted(fields))
-        values = {field: decode(field, envelope) for field, envelope in envelopes.items()}
-        # A missing value is not deleted: another replica may have written it by now.
-        if damaged := [field for field, value in values.items() if value is None and envelopes[field] is not None]:
-            # A Redis that accepts no writes keeps them. They are never used.
-            with suppress(StoreUnavailable):
-                async with self.connection.call("drop") as redis:
-                    self.dropped += await redis.hdel(key, *damaged)
-        return {field: value for field, value in values.items() if value is not None}
+        values, damaged = dict[str, T](), list[str]()
+        # A few at a time: decoding all of them would block the event loop.
+        for chunk in _chunks(sorted(fields)):
+            async with self.connection.call("load") as redis:
+                envelopes = await _values(redis, key, chunk)
+            for field, envelope in envelopes.items():
+                if (value := decode(field, envelope)) is not None:
+                    values[field] = value
+                # A missing value is not deleted: another replica may have written it by now.
+                elif envelope is not None:
+                    damaged.append(field)
+        if damaged:
+            await self._drop("HDEL", key, *damaged)
+        return values
 
     # Writing
 
@@ -224,29 +233,25 @@ class Store:
             if await self.add([candidate]):
                 return candidate
             fields = [other for other in await self.fields() if other.startswith(f"{candidate.effective_date}.")]
-            stored = (await self.revisions(fields)).values()
-            if later := [revision for revision in stored if revision.number >= candidate.number]:
+            stored = (await self.revisions(fields, {})).values()
+            if later := [revision for _, revision in stored if revision and revision.number >= candidate.number]:
                 return max(later, key=lambda revision: revision.number)
         raise StoreUnavailable(f"Redis keeps a damaged value in {field}")
 
     async def add(self, revisions: Iterable[Revision]) -> int:
         """Write revisions that Redis lacks, and return how many. One that another replica writes first stays."""
-        envelopes = {field_of(revision): records.encode_revision(revision) for revision in revisions}
         written = 0
-        for chunk in _chunks(list(envelopes)):
-            async with self.connection.call("add") as redis:
-                pipeline = redis.pipeline(transaction=False)
-                for field in chunk:
-                    pipeline.hsetnx(self._sheets, field, envelopes[field])
-                self._change_version(pipeline)
-                written += sum((await pipeline.execute())[: len(chunk)])
+        for chunk in _chunks(revisions):
+            envelopes = {field_of(revision): records.encode_revision(revision) for revision in chunk}
+            commands = [("HSETNX", self._sheets, field, envelope) for field, envelope in envelopes.items()]
+            written += sum(await self._write("add", commands))
         return written
 
     async def put_history(self, columns: Collection[Column], settled: Settled) -> None:
         """Overwrite these columns, and then the coverage."""
         envelopes = {column.currency.cbr_id: records.encode_column(column, settled) for column in columns}
         async with self.connection.call("put_history") as redis:
-            for chunk in _chunks(list(envelopes)):
+            for chunk in _chunks(envelopes):
                 await redis.hset(self._columns, mapping={field: envelopes[field] for field in chunk})
         await self._put_coverage(settled, len(columns))
 
@@ -259,11 +264,7 @@ class Store:
             await self._put_coverage(merged, count)
 
     async def _put_coverage(self, settled: Settled, columns: int) -> None:
-        async with self.connection.call("put_history") as redis:
-            pipeline = redis.pipeline(transaction=False)
-            pipeline.set(self._coverage, records.encode_coverage(settled, columns))
-            self._change_version(pipeline)
-            await pipeline.execute()
+        await self._write("put_history", [("SET", self._coverage, records.encode_coverage(settled, columns))])
 
     # Figures of features
 
@@ -274,32 +275,30 @@ class Store:
 
     async def put_figures(self, name: str, envelope: bytes) -> None:
         """Overwrite the envelope."""
-        async with self.connection.call("figures") as redis:
-            pipeline = redis.pipeline(transaction=False)
-            pipeline.set(self._figures + name, envelope)
-            self._change_version(pipeline)
-            await pipeline.execute()
+        await self._write("figures", [("SET", self._figures + name, envelope)])
 
-    def _change_version(self, pipeline: Pipeline) -> None:
-        """Tell all replicas that they may lack something."""
-        pipeline.set(self._written, self._token())
+    async def _write(self, operation: str, commands: Iterable[tuple[str | bytes, ...]]) -> list[Any]:
+        """The answers to these commands. The version changes with them: replicas may lack something."""
+        async with self.connection.call(operation) as redis:
+            pipeline = redis.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            pipeline.set(self._written, self._token())
+            return (await pipeline.execute())[:-1]
 
 
 async def _values(redis: Redis, key: str, fields: list[str]) -> dict[str, bytes | None]:
-    """The values of these fields. One that is too long to be ours is not read; it is empty here."""
-    found: dict[str, bytes | None] = {}
-    for chunk in _chunks(fields):
-        pipeline = redis.pipeline(transaction=False)
-        for field in chunk:
-            pipeline.hstrlen(key, field)
-        lengths = checked(await pipeline.execute(), list, len(chunk))
-        short = [field for field, length in zip(chunk, lengths, strict=True) if length <= LARGEST]
-        found |= dict.fromkeys(chunk, b"")
-        if short:
-            found |= zip(short, checked(await redis.hmget(key, short), list, len(short)), strict=True)
-    return found
+    """The values of a few fields. One that is too long to be ours is not read; it is empty here."""
+    pipeline = redis.pipeline(transaction=False)
+    for field in fields:
+        pipeline.hstrlen(key, field)
+    lengths = checked(await pipeline.execute(), list, len(fields))
+    short = [field for field, length in zip(fields, lengths, strict=True) if length <= LARGEST]
+    values = checked(await redis.hmget(key, short), list, len(short)) if short else []
+    return {**dict.fromkeys(fields, b""), **dict(zip(short, values, strict=True))}
 
 
-def _chunks(fields: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(fields), AT_ONCE):
-        yield fields[start : start + AT_ONCE]
+def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    left = iter(values)
+    while chunk := list(islice(left, AT_ONCE)):
+        yield chunk

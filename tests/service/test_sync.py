@@ -29,6 +29,7 @@ from ratesvc.errors import StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service.app import Service
 from ratesvc.service.sync import Sync
+from ratesvc.storage import records
 from ratesvc.storage.records import encode_coverage, unseal
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Glance, Store
@@ -199,11 +200,17 @@ async def test_a_replica_that_cannot_read_redis_asks_the_bank_itself(
     assert key(quiet, "sheets") in str(logged)
 
 
-async def test_after_a_comparison_that_failed_every_value_is_read(
+async def test_after_a_comparison_that_failed_every_value_is_read_and_what_is_new_is_decoded(
     quiet: Served, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis may be another server by then."""
-    before = whole(quiet, client)
+    """Redis may be another server by then. Decoding the sheets of ten years would block the event loop."""
+    before, decoded, decode = whole(quiet, client), list[str](), records.decode_revision
+
+    def noted(field: str, envelope: bytes | str | None) -> Revision | None:
+        decoded.append(field)
+        return decode(field, envelope)
+
+    monkeypatch.setattr(records, "decode_revision", noted)
 
     async def away() -> Glance:
         raise StoreUnavailable("away")
@@ -212,8 +219,10 @@ async def test_after_a_comparison_that_failed_every_value_is_read(
         patch.setattr(quiet.service.store, "glance", away)
         await quiet.service.tick()
     client.hset(key(quiet, "columns"), "R01239", b"foreign")
+    client.hset(key(quiet, "sheets"), f"{DAYS[-1]}.1", b"foreign")
     await quiet.service.tick()
     assert whole(quiet, client) == before
+    assert decoded == [f"{DAYS[-1]}.1"]
 
 
 async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(

@@ -85,7 +85,7 @@ async def test_the_same_figures_are_one_revision_and_a_correction_is_the_next(st
     second = await store.put(revision(shift=1, number=2, raw=b"3"))
     assert (second.number, await other.put(revision(shift=1, number=2, raw=b"4"))) == (2, second)
     assert [(held.number, held.raw) for held in await stored(other)] == [(1, b"1"), (2, b"3")]
-    assert list(await other.revisions([f"{DAY}.2"])) == [f"{DAY}.2"]
+    assert list(await other.revisions([f"{DAY}.2"], {})) == [f"{DAY}.2"]
 
 
 async def test_a_revision_that_was_compared_with_an_older_one_is_not_stored(store: Store, other: Store) -> None:
@@ -138,7 +138,7 @@ async def test_a_sheet_that_comes_while_it_is_looked_for_is_not_deleted(
         return values
 
     monkeypatch.setattr(client, "hmget", then_another_stores)
-    assert await store.revisions([f"{DAY}.1"]) == {}
+    assert await store.revisions([f"{DAY}.1"], {}) == {}
     assert await stored(other) == [revision()]
 
 
