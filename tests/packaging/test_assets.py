@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gettext
 import json
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +27,16 @@ def test_what_is_served_is_built_from_its_source(source: Path) -> None:
     folder = source.parent / "built"
     assert json.loads((folder / "sources.json").read_bytes())[source.name] == sha256(source.read_bytes()).hexdigest()
     assert (folder / source.name).exists()
+
+
+def test_the_texts_of_the_plugin_are_built_from_their_source() -> None:
+    """Each has one of its own: WordPress reads the compiled file. If this fails, run `make front`."""
+    (source,) = ROOT.glob("deploy/wordpress/cbr-rates/languages/*.po")
+    pairs = dict(re.findall(r'^msgid "(.+)"\nmsgstr "(.+)"$', source.read_text("utf-8"), re.MULTILINE))
+    with source.with_suffix(".mo").open("rb") as file:
+        compiled = gettext.GNUTranslations(file)
+    assert {text: compiled.gettext(text) for text in pairs} == pairs
+    assert [text for text, count in Counter(pairs.values()).items() if count > 1] == []
 
 
 @pytest.mark.slow

@@ -120,6 +120,15 @@ def test_each_step_of_a_workflow_takes_what_another_leaves() -> None:
         done = makes + "".join(step.get("run", "") for step in steps)
         made = [path for one in left for path in one["path"].split()]
         assert [path for path in made if "*" not in path and path not in done] == [], name
+        outputs = {step["id"]: step for step in steps if "id" in step}
+        for step, output in re.findall(r"steps\.(\w+)\.outputs\.(\w+)", text):
+            said = f'"{output}=' in outputs[step].get("run", "")
+            assert said or (output == "digest" and "uses" in outputs[step]), (name, step, output)
+    pinned = {
+        (use, digest) for text in WORKFLOWS.values() for use, digest in re.findall(r"uses: ([\w/-]+)@(\w+)", text)
+    }
+    repositories = {("/".join(use.split("/")[:2]), digest) for use, digest in pinned}
+    assert len(repositories) == len(dict(repositories)) == len({digest for _, digest in repositories})
     ((pattern,),) = (yaml.safe_load(WORKFLOWS["release.yml"])[True]["push"]["tags"],)  # YAML reads on as true
     assert re.fullmatch(pattern.replace(".", "[.]"), f"v{__version__}")
 

@@ -31,7 +31,6 @@ from kit.service import (
 from kit.time import limit_s
 
 from ratesvc.render.language import MOST_LANGUAGES
-from ratesvc.storage import embedded
 
 pytestmark = pytest.mark.nightly
 
@@ -250,11 +249,3 @@ async def test_an_answer_does_not_depend_on_what_was_asked_before(tmp_path: Path
             found.append(await answers_to(program, order))
             await program.stops()
     assert [one for one in requests() if found[0][one] != found[1][one]] == []
-
-
-@pytest.mark.parametrize(("name", "is_in_the_folder"), [("a" * 60, True), ("д" * 60, False), ("a" * 120, False)])
-def test_the_path_of_a_socket_has_a_hundred_bytes(name: str, is_in_the_folder: bool) -> None:
-    """A Cyrillic letter is two. In a folder with a longer name there is no room for a socket."""
-    path = embedded._socket_path(Path("/") / name)  # noqa: SLF001
-    assert len(os.fsencode(path)) <= embedded.LONGEST_SOCKET_PATH
-    assert (path.parent.name == name) is is_in_the_folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,6 +28,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnec
 from redis.exceptions import DataError, InvalidResponse
 
 from ratesvc.errors import StoreUnavailable
+from ratesvc.storage import embedded
 from ratesvc.storage import redis as redis_module
 from ratesvc.storage.address import RedisAddress
 from ratesvc.storage.redis import Call, RedisConnection, checked, connect, kind_of
@@ -359,3 +361,11 @@ async def test_an_error_says_its_kind_and_the_sentence_of_redis_but_no_value(tmp
         await store.close()
     said = "Redis: memory: command not allowed when used memory > 'maxmemory'. (SET {x}:v2:lease:poll)"
     assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(("name", "is_in_the_folder"), [("a" * 60, True), ("д" * 60, False), ("a" * 120, False)])
+def test_the_path_of_a_socket_has_a_hundred_bytes(name: str, is_in_the_folder: bool) -> None:
+    """A Cyrillic letter is two. In a folder with a longer name there is no room for a socket."""
+    path = embedded._socket_path(Path("/") / name)  # noqa: SLF001
+    assert len(os.fsencode(path)) <= embedded.LONGEST_SOCKET_PATH
+    assert (path.parent.name == name) is is_in_the_folder

@@ -151,10 +151,3 @@ async def test_no_strip_lacks_a_text_that_reaches_into_it(
     monkeypatch.setattr(png, "TEXT_ABOVE", 10_000)
     monkeypatch.setattr(png, "TEXT_BELOW", 10_000)
     assert png.png(drawn, 2) == parts
-
-
-@pytest.mark.parametrize("lacks", ["PIL", "resvg_py"])
-def test_pictures_need_both_libraries(lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many machines have one of them."""
-    monkeypatch.setattr(png, "find_spec", lambda name: None if name == lacks else name)
-    assert not png.installed()

@@ -18,6 +18,7 @@ from kit.http import ask, get
 from ratesvc.features.docs import openapi_json
 from ratesvc.features.docs.reference import titles
 from ratesvc.features.rendering import Queue
+from ratesvc.features.site import png
 from ratesvc.installed import FEATURES
 
 
@@ -229,3 +230,10 @@ async def test_a_language_model_reads_each_address_with_an_example_that_works(se
         path = behind_a_prefix("/llms.txt", link)
         if "/v1/rates" in path:
             assert (await served.get(path))[0] in (200, 404), path
+
+
+@pytest.mark.parametrize("lacks", ["PIL", "resvg_py"])
+def test_pictures_need_both_libraries(lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many machines have one of them."""
+    monkeypatch.setattr(png, "find_spec", lambda name: None if name == lacks else name)
+    assert not png.installed()
