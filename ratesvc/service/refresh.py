@@ -9,7 +9,7 @@ import contextlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 
@@ -29,6 +29,8 @@ from ratesvc.storage.store import Store
 
 SUSPICIOUS = frozenset({"rows", "core", "unit", "foreign", "root"})
 """A person may want to look at such a document: it has wrong figures, another form, or somebody else's content."""
+WAITS = timedelta(hours=1)
+"""A poll asks for a document in quarantine again after so long, but for today's: each question costs three requests."""
 
 
 class Refresher:
@@ -58,6 +60,8 @@ class Refresher:
         self.absences = Absences(client, store, history)
         self._asked: dict[date, date] = {}
         """On which day each day was last asked for by its date, and answered with a sheet that is held."""
+        self._waiting: dict[date, datetime] = {}
+        """When each day was last asked for by its date, and answered with a document that went into quarantine."""
 
     # The lists of days: the newest sheet, the missing ones, and once a day those of the week
 
@@ -101,26 +105,26 @@ class Refresher:
         """Ask for the sheets of the last week that are missing, or were not asked for today."""
         await self._ask_for_all(self._days_to_ask(None), Draft())
 
-    def _missing_days(self, newest: date | None) -> list[date]:
-        """The missing days of a month before today, or before the Bank's `newest` sheet if that is tomorrow's."""
-        today, settled = self._today(), self.history.settled
-        # Of the last week a person may have withdrawn one.
-        since = max(today - NEAR, min(settled.until + ONE_DAY, today - WEEK) if settled else date.min)
-        return self.history.missing_days(Days(since, max(newest, today) - ONE_DAY if newest else today), today)
-
     def _days_to_ask(self, newest: date | None, *, only_missing: bool = False) -> list[date]:
-        """The missing days, today while tomorrow's sheet is held, and once a day the other sheets of the last week.
+        """The missing days of a month, today while tomorrow's sheet is held, once a day the others of the last week.
 
         Each is the last day on which a sheet is in force, so that a sheet that was not noticed comes, too.
         """
-        today, days, missing = self._today(), self.history.days, self._missing_days(newest)
+        now, today, days, settled = self.clock(), self._today(), self.history.days, self.history.settled
+        # Of the last week a person may have withdrawn one.
+        since = max(today - NEAR, min(settled.until + ONE_DAY, today - WEEK) if settled else date.min)
+        # The Bank's newest sheet is received already.
+        until = max(newest, today) - ONE_DAY if newest else today
+        missing = self.history.missing_days(Days(since, until), today)
+        self._waiting = {day: at for day, at in self._waiting.items() if abs(now - at) < WAITS and day != today}
         self._asked = {day: on for day, on in self._asked.items() if on == today}
         starts = sorted({*days[bisect_right(days, today - NEAR) :], *missing})
         lasts = {day: following - ONE_DAY for day, following in pairwise(starts)}
         if starts and (starts[-1] in missing or (newest and newest < starts[-1])):
             lasts[starts[-1]] = starts[-1]
         again = {last for last in lasts.values() if today - WEEK <= last and last not in self._asked} | {today}
-        return [lasts[day] for day in sorted(lasts) if day in missing or (not only_missing and lasts[day] in again)]
+        wanted = [lasts[day] for day in sorted(lasts) if day in missing or (not only_missing and lasts[day] in again)]
+        return [day for day in wanted if only_missing or day not in self._waiting]
 
     def _today(self) -> date:
         return moscow_day(self.clock())
@@ -178,8 +182,11 @@ class Refresher:
                 continue
             await self._receive(sheet, raw, draft)
             effective = sheet.effective_date
-            # A sheet that is held back is asked for again by the next poll, which may confirm it.
-            if not self.absences.note(day, held, effective) and effective not in draft.cycle.held_back:
+            held_back = draft.cycle.held_back.get(effective)
+            if held_back and held_back.decision is Decision.QUARANTINE:
+                self._waiting[day] = self.clock()
+            # An unconfirmed sheet is asked for again by the next poll, which may confirm it.
+            if not self.absences.note(day, held, effective) and not held_back:
                 self._asked[day] = self._today()
 
     async def _look_at_mirrors(self, began: datetime) -> None:

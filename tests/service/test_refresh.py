@@ -219,6 +219,37 @@ async def test_a_person_may_release_a_sheet_that_was_refused(served: Served, ban
     assert await served.service.quarantine.cases() == []
 
 
+@pytest.mark.parametrize("day", [THURSDAY, DAYS[-4]])
+async def test_a_day_in_quarantine_is_asked_for_each_hour(day: date, held: Served, bank: Bank, clock: Clock) -> None:
+    """It waits for a person, or for the Bank. Each question costs three requests, and the polls come by minutes.
+
+    Thursday's sheet is held and the Bank has other figures now; a withdrawn one is missing.
+    """
+    asked, waiting = f"date_req={day:%d/%m/%Y}", held.service.quarantine
+    await held.service.schedule.stop()
+    if day != THURSDAY:
+        await decisions.publish(held.service.refresher, decisions.withdrawal(held.service.refresher, day))
+    bank.publish(changed(plausible(day), PLN=times("10")))
+    clock.advance(days=1)
+    await held.service.poll()
+    for _ in range(2):
+        assert [case.effective_date for case in await waiting.cases()] == [day]
+        before = bank.queries.count(asked)
+        for _ in range(5):
+            clock.advance(minutes=10)
+            await held.service.poll()
+        assert bank.queries.count(asked) == before
+        clock.advance(minutes=11)
+        await held.service.poll()
+        assert bank.queries.count(asked) == before + 1
+    bank.publish(changed(plausible(day), PLN=times("1.01")))
+    clock.advance(hours=1)
+    for _ in range(2):
+        await held.service.poll()
+    assert held.held(day).number == 2 + (day != THURSDAY)
+    assert await waiting.cases() == []
+
+
 # An unconfirmed sheet
 
 

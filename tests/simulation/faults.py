@@ -59,7 +59,7 @@ def redis_restarts_empty(fleet: Fleet, _: random.Random) -> End:
 def redis_fails_over(fleet: Fleet, chance: random.Random) -> End:
     fleet.redis.crash(chance.uniform(0, 3))
     fleet.world.around.loop.call_later(chance.uniform(0.5, 12), fleet.redis.listen)
-    return None
+    return fleet.redis.listen
 
 
 def redis_is(mode: str) -> Fault:
