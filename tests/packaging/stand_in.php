@@ -10,16 +10,38 @@ class WP_Error {
 	public function get_error_code() { return $this->code; }
 	public function get_error_message() { return $this->text; }
 }
-$kept = $left = $asked = $queued = $hooks = $lasting = array();
+$kept = $left = $asked = $queued = $hooks = $lasting = $told = array();
 $answer = null;
 $address = 'http://rates.example';
 function is_wp_error( $one ) { return $one instanceof WP_Error; }
 function add_action( $name, $call ) { $GLOBALS['hooks'][ $name ] = $call; }
 function add_filter( $name, $call ) { $GLOBALS['hooks'][ $name ] = $call; }
+foreach ( array( 'load_textdomain', 'wp_register_style', 'wp_register_script', 'wp_add_inline_script', 'add_shortcode', 'register_block_type',
+	'register_setting', 'add_options_page', 'add_settings_error', 'delete_option', 'switch_to_blog', 'restore_current_blog' ) as $name ) {
+	eval( "function $name( ...\$all ) { \$GLOBALS['told'][] = array_merge( array( '$name' ), \$all ); }" );
+}
 function get_option( $name, $else = false ) { return 'cbr_rates_url' === $name ? $GLOBALS['address'] : $else; }
 function get_transient( $name ) { return $GLOBALS['kept'][ $name ] ?? false; }
 function set_transient( $name, $value, $seconds ) { $GLOBALS['kept'][ $name ] = $value; $GLOBALS['lasting'][ $name ] = $seconds; }
-function delete_transient( $name ) { unset( $GLOBALS['kept'][ $name ] ); }
+function delete_transient( $name ) { $GLOBALS['told'][] = array( 'delete_transient', $name ); unset( $GLOBALS['kept'][ $name ] ); }
+function get_file_data( $file, $names ) { return array( basename( $file ) . "'s " . $names[0] ); }
+function plugins_url( $name, $file ) { return "plugins/$name"; }
+function admin_url( $path ) { return "admin/$path"; }
+function esc_url( $url ) { return esc_html( $url ); }
+function is_admin() { return $GLOBALS['is_admin']; }
+function is_multisite() { return (bool) $GLOBALS['sites']; }
+function get_sites( $given ) { return $given === array( 'fields' => 'ids', 'number' => 0 ) ? $GLOBALS['sites'] : array(); }
+class Database {
+	public $options = 'wp_options';
+	public function get_col( $query ) { // LIKE of SQL: a backslash takes the next letter as it is.
+		preg_match( "/^SELECT option_name FROM wp_options WHERE option_name LIKE '(.*)%'$/", $query, $found );
+		$begin = str_replace( '\\', '', $found[1] );
+		return array_filter( array( '_transient_cbr_rates_1', '_transient_other', 'cbr_rates_2' ), fn( $name ) => 0 === strpos( $name, $begin ) );
+	}
+}
+$wpdb = new Database();
+$is_admin = true;
+$sites = array();
 function wp_remote_get( $url, $options ) {
 	$GLOBALS['asked'][] = array( $url, $options );
 	return null === $GLOBALS['answer'] ? new WP_Error( 'http_request_failed', 'no answer' ) : $GLOBALS['answer'];
@@ -30,7 +52,6 @@ function wp_remote_retrieve_body( $answer ) { return $answer['body']; }
 function wp_json_encode( $value, $options = 0 ) { return json_encode( $value, $options ); }
 function wp_parse_url( $url ) { return parse_url( $url ); }
 function esc_url_raw( $url, $schemes ) { return in_array( parse_url( $url, PHP_URL_SCHEME ), $schemes, true ) ? $url : ''; }
-function add_settings_error( ...$all ) {}
 function determine_locale() { return 'en_US'; }
 function esc_html( $text ) { return htmlspecialchars( $text, ENT_QUOTES ); }
 function __( $text, $domain ) { return $text; }
@@ -38,8 +59,6 @@ function get_block_wrapper_attributes() { return 'class="wp-block-cbr-rates"'; }
 function wp_enqueue_style( $name ) { $GLOBALS['queued'][] = "style $name"; }
 function wp_enqueue_script( $name ) { $GLOBALS['queued'][] = "script $name"; }
 
-function register_setting( ...$all ) {}
-function add_options_page( ...$all ) {}
 function settings_fields( $group ) { echo $group; }
 function submit_button() { echo '[Save]'; }
 function esc_html__( $text, $domain ) { return esc_html( $text ); }
@@ -60,6 +79,17 @@ foreach ( json_decode( file_get_contents( $argv[2] ), true ) as $one ) {
 		$address = 'http://rates.example';
 		continue;
 	}
+	if ( isset( $one['calls'] ) ) {
+		list( $told, $queued, $is_admin, $sites ) = array( array(), array(), empty( $one['reader'] ), $one['sites'] ?? array() );
+		if ( 'uninstall' === $one['calls'] ) {
+			define( 'WP_UNINSTALL_PLUGIN', 1 );
+			require "$argv[1]/uninstall.php";
+		} else {
+			$told[] = array( $one['calls'], $hooks[ $one['calls'] ]( array( 'others' ) ) );
+		}
+		$said[] = array_merge( $told, array( $queued ) );
+		continue;
+	}
 	if ( isset( $one['address'] ) ) {
 		$said[] = cbr_rates_address( $one['address'] );
 		continue;
@@ -76,7 +106,7 @@ foreach ( json_decode( file_get_contents( $argv[2] ), true ) as $one ) {
 			unset( $kept[ $name ] );
 		}
 	}
-	list( $answer, $asked, $queued ) = array( $one['answer'], array(), array() );
+	list( $answer, $asked, $queued, $address ) = array( $one['answer'], array(), array(), $one['at'] ?? 'http://rates.example' );
 	$html   = cbr_rates_html( $one['given'] );
 	$lasts  = array();
 	foreach ( $kept as $name => $value ) {

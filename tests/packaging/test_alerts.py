@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import yaml
 from conftest import Serve, eventually, program
+from kit import cases
 from kit.bank import Bank, sheet, unavailable
 from kit.dates import FRIDAY, THURSDAY
 from kit.figures import with_key_rate, with_metals
@@ -24,6 +25,7 @@ HANDBOOK = (ROOT / "docs/operating.md").read_text("utf-8")
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_bytes())["groups"] for rule in group["rules"]
 ]
+PANELS: list[dict[str, Any]] = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 
 
@@ -48,11 +50,17 @@ def test_each_alert_names_its_entry_in_the_handbook() -> None:
     """An entry for each alert and no other, under the anchor that it names, with the urgency of the rule."""
     entries = dict(re.findall(r"^### (Ratesvc\w+)\n\n\*\*(Page|Ticket)\.\*\*", HANDBOOK, re.MULTILINE))
     assert entries == {name: rule["labels"]["severity"].capitalize() for name, rule in ALERTS.items()}
+    words = {*re.findall(r"[a-z_:]*[a-z]", HANDBOOK + (ROOT / "config.yaml").read_text("utf-8"))}
     for name, rule in ALERTS.items():
         assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
         assert (ROOT / page).read_text("utf-8") == HANDBOOK
         assert anchor == name.lower()
+        told = rule["annotations"]["summary"] + rule["annotations"]["description"]
+        # Checks of /health and events of the log that are there, and labels that the expression keeps.
+        assert {*re.findall(r"\b[a-z]+[_:][a-z]+\b", re.sub("{{.*?}}", "", told))} <= words, name
+        assert "$labels" not in told or not re.match(r"(max|min|sum|ratesvc:)", rule["expr"])
+    assert len({rule["annotations"]["summary"] for rule in ALERTS.values()}) == len(ALERTS)
 
 
 def test_one_command_of_the_guide_puts_the_address_of_the_handbook_into_each_alert(tmp_path: Path) -> None:
@@ -108,8 +116,7 @@ def test_alertmanager_takes_the_example_which_sends_a_page_and_a_ticket_to_peopl
 
 def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
     """Each query of each panel, as if it were a rule, with values in place of Grafana's variables."""
-    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
-    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    asked = [target["expr"] for panel in PANELS for target in panel["targets"]]
     queries = [re.sub(r"\$(job|namespace)", ".*", one.replace("$__rate_interval", "5m")) for one in asked]
     rules = [{"record": f"query_{number}", "expr": query} for number, query in enumerate(queries)]
     file = tmp_path / "rules.yml"
@@ -117,3 +124,45 @@ def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
     assert f"{len(rules)} rules found" in promtool("check", "rules", file)
     # And the shipped settings, with the rules that they name.
     assert f"{len(RULES)} rules found" in promtool("check", "config", "prometheus.yml")
+
+
+def looks(panel: dict[str, Any]) -> str:
+    """Its unit and its legends, and for some values the word or number and the colour that it has."""
+    usual = panel["fieldConfig"]["defaults"]
+    named = {key: one for each in usual.get("mappings", ()) for key, one in each["options"].items()}
+    steps = usual.get("thresholds", {}).get(
+        "steps", [{"color": usual.get("color", {}).get("fixedColor"), "value": None}]
+    )
+    told = []
+    for value in (0, 0.001, 0.0144) if usual["unit"] == "percentunit" else range(4):
+        colour = [step["color"] for step in steps if value >= (step["value"] or 0)][-1]
+        found = named.get(str(value), {"text": value, "color": colour})
+        told += [f"{found['text']} {found['color']}"] if found["color"] else []
+    words = usual["unit"], *(target["legendFormat"] for target in panel["targets"]), *told
+    return "; ".join(words)
+
+
+def test_a_tile_has_the_colours_of_its_alerts_and_each_panel_its_place() -> None:
+    """Panels fill their rows. A query asks for the chosen job and namespace, a tile for what is now."""
+    x = y = 0
+    for number, panel in enumerate(PANELS, 1):
+        place, options, is_tile = panel["gridPos"], panel["options"], panel["type"] == "stat"
+        assert (panel["id"], place["x"], place["y"]) == (number, x, y), panel["title"]
+        x, y = (x + place["w"]) % 24, y + place["h"] * ((x + place["w"]) // 24)
+        queries = "".join(target["expr"] for target in panel["targets"])
+        assert re.findall(r'ratesvc_\w+\b(?!{(?:[^}]*,)?job=~"\$job",namespace=~"\$namespace"})', queries) == []
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert {(one.get("instant"), one.get("range")) for one in panel["targets"]} == {
+            (True, False) if is_tile else (None, None)
+        }
+        if is_tile:
+            is_coloured = panel["fieldConfig"]["defaults"]["color"]["mode"] == "thresholds"
+            shown = options["textMode"], options["colorMode"], options["reduceOptions"]
+            assert shown == ("value", "background" if is_coloured else "none", {"calcs": ["lastNotNull"]})
+        urgencies = {
+            ALERTS[name]["labels"]["severity"] for name in re.findall(r"Ratesvc\w+", panel.get("description", ""))
+        }
+        assert {{"page": "red", "ticket": "orange"}[one] for one in urgencies if is_tile} <= {
+            *re.findall(r"\w+", looks(panel))
+        }
+    cases.check("dashboard.txt", {panel["title"]: looks(panel) for panel in PANELS})

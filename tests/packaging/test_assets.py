@@ -17,6 +17,9 @@ from indent_templates import indented, templates
 from kit.cases import script
 from kit.service import ROOT
 
+from ratesvc import __version__
+
+PLUGIN = ROOT / "deploy/wordpress/cbr-rates"
 ASSETS = sorted(ROOT.glob("ratesvc/features/*/assets"))
 SOURCES = [file for folder in ASSETS for file in sorted(folder.iterdir()) if file.suffix in (".js", ".css")]
 
@@ -31,12 +34,36 @@ def test_what_is_served_is_built_from_its_source(source: Path) -> None:
 
 def test_the_texts_of_the_plugin_are_built_from_their_source() -> None:
     """Each has one of its own: WordPress reads the compiled file. If this fails, run `make front`."""
-    (source,) = ROOT.glob("deploy/wordpress/cbr-rates/languages/*.po")
+    (source,) = PLUGIN.glob("languages/*.po")
     pairs = dict(re.findall(r'^msgid "(.+)"\nmsgstr "(.+)"$', source.read_text("utf-8"), re.MULTILINE))
     with source.with_suffix(".mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)
     assert {text: compiled.gettext(text) for text in pairs} == pairs
     assert [text for text, count in Counter(pairs.values()).items() if count > 1] == []
+    php = "".join(file.read_text("utf-8") for file in PLUGIN.glob("*.php"))
+    said = re.findall(
+        r"(?:__|esc_html__|esc_html_e)\(\s*'([^']+)', 'cbr-rates'|^ \* Description: (.*)$", php, re.MULTILINE
+    )
+    assert {*map("".join, said)} == pairs.keys()
+    figures = re.compile(r"%\S*[ds]|\d+")
+    assert [text for text, told in pairs.items() if figures.findall(text) != figures.findall(told)] == []
+    builder = (ROOT / "ratesvc/features/builder/locales/ru.po").read_text("utf-8")
+    same = dict(re.findall(r'^msgid "(.+)"\nmsgstr "(.+)"$', builder, re.MULTILINE))
+    assert [text for text in pairs if same.get(text, pairs[text]) != pairs[text]] == [], "the builder says it otherwise"
+
+
+def test_the_plugin_presents_itself_as_it_is() -> None:
+    """Its readme has WordPress' sections, and names the version, what it needs, and each choice of the block."""
+    readme, php = ((PLUGIN / name).read_text("utf-8") for name in ("readme.txt", "cbr-rates.php"))
+    sections = ["Description", "Installation", "Frequently Asked Questions", "External services", "Changelog"]
+    assert re.findall("^== (.*) ==$", readme, re.MULTILINE) == sections
+    asked = [one for one in re.findall("^= (.*) =$", readme, re.MULTILINE) if not one.endswith("?")]
+    assert [*re.findall(r"^Stable tag: (\S+)$", readme, re.MULTILINE), *asked] == [__version__] * 2
+    assert f" * Version: {__version__}\n" in php
+    for head in ("Requires at least", "Requires PHP", "License", "License URI"):
+        assert len({*re.findall(rf"^(?: \* )?{head}: (\S+)$", readme + php, re.MULTILINE)}) == 1, head
+    (choices,) = re.findall("attribute of the shortcode: (.*)[.]", readme)
+    assert {*choices.split(", ")} - {"code"} == {*re.findall(r"^\t\t'([a-z_]+)' +=> \$", php, re.MULTILINE)}
 
 
 @pytest.mark.slow

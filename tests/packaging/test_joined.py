@@ -53,6 +53,13 @@ def of_unit(text: str) -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z]+)=(.*)$", text, re.MULTILINE))
 
 
+def step_of(step: dict[str, Any]) -> str:
+    """A step of a workflow: its script, or an action without its commit, which Dependabot moves."""
+    given = {name: one for name, one in (step.get("with", {}) | step.get("env", {})).items() if "@" not in str(one)}
+    told = (step.get("run") or step["uses"].partition("@")[0]).rstrip().replace("\n", "\n  ")
+    return f"{told} {json.dumps(given)}" if given else told
+
+
 def shown(question: str) -> str:
     """What a file says where a line begins with these words, or at a path of its YAML."""
     name, _, words = question.partition(" ")
@@ -60,7 +67,7 @@ def shown(question: str) -> str:
         found: Any = KUBERNETES if words[0].isupper() else yaml.safe_load((ROOT / name).read_bytes())
         for part in words.split("."):
             found = found[int(part) if part.isdigit() else True if part == "on" else part]  # YAML reads on as true
-        return json.dumps(found)
+        return "\n".join(map(step_of, found)) if words.endswith("steps") else json.dumps(found)
     text = DOCKERFILE if name == "Dockerfile" else shipped(name)
     found = re.findall(rf"^[ \t]*{re.escape(words)}(?![\w-])[ =]*(.*?)[;{{\\ ]*$", text, re.MULTILINE)
     return "\n".join(one or "(said)" for one in found) or "(not said)"
@@ -111,6 +118,8 @@ def test_a_service_of_compose_reaches_what_it_names(folder: str, services: dict[
             # The image of ratesvc has its own check.
             assert "healthcheck" in services[other] or "ratesvc:" in services[other]["image"]
         files = [volume.split(":") for volume in one.get("volumes", []) if volume.startswith(".")]
+        files += [[one["extends"]["file"], "", "ro"]] if "extends" in one else []
+        files += [[f"{one['build']}/Dockerfile", "", "ro"]] if "build" in one else []
         assert all((ROOT / folder / file).is_file() and mode == "ro" for file, _, mode in files)
         if "extends" not in one:
             assert one["restart"] == "unless-stopped", name
@@ -140,10 +149,6 @@ def test_haproxy_knows_each_replica_of_compose() -> None:
     assert {name for name, text in backends.items() if template in text} == {"replicas", "long", "alive"}
     assert "option httpchk GET /livez" in backends["alive"]
     assert after(HAPROXY, "use_backend") + after(HAPROXY, "default_backend") == ["alive", "long", "replicas"]
-    # A reader who leaves gives up his place; a hung replica loses what it has.
-    assert {"option abortonclose", "default-server on-marked-down shutdown-sessions"} <= {
-        line.strip() for line in backends["long"].splitlines()
-    }
 
 
 def test_a_proxy_notices_a_drain_before_the_port_closes() -> None:
@@ -206,6 +211,7 @@ def test_files_of_nginx_stand_where_the_guide_says() -> None:
 
 def test_kubernetes_names_ports_and_pods_that_are_there() -> None:
     """Services, Ingress, probes, the network policy and the monitor meet at the same names."""
+    assert {one["metadata"].get("namespace") for one in KUBERNETES.values()} == {None}, "kubectl --namespace decides"
     ports = {one["name"]: one["containerPort"] for one in CONTAINER["ports"]}
     given = {one["name"]: one.get("value", "redis://redis:6379/0") for one in CONTAINER["env"]}
     settings: Settings = load(None, given)
@@ -256,8 +262,6 @@ def test_kubernetes_keeps_a_replica_and_closes_what_nobody_needs() -> None:
     assert made
     assert secrets == [{"name": made[1], "key": made[2]}]
     assert "Give a replica 256 MB" in GUIDE
-    assert CONTAINER["resources"]["limits"]["memory"] == "384Mi"
-    assert REPLICAS["ratesvc"]["mem_limit"] == "384m"
 
 
 def test_the_image_has_what_its_files_promise() -> None:
@@ -339,5 +343,3 @@ def test_the_cdn_waits_as_the_guide_says() -> None:
     ]
     assert {*re.findall(r"^backend (\w+)", text, re.MULTILINE)} == {*re.findall(r"add_backend\((\w+)\)", text)}
     assert {*re.findall(r"\.probe = (\w+);", text)} == {*re.findall(r"^probe (\w+)", text, re.MULTILINE)}
-    assert 'if (req.url ~ "^/v1/events") {\n        return (pass);' in text
-    assert text.count("retries == 0") == 2

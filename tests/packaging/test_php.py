@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -87,47 +88,58 @@ async def test_php_makes_the_rows_that_the_service_makes(bank: Bank, serve: Serv
 LINK = '<a href="https://www.cbr.ru/currency_base/daily/"'
 
 
+def times(line: str) -> dict[str, Any]:
+    told, _, age = line.partition("; ")
+    headers = FRESH | {"cache-control": told} | ({"age": age} if age else {})
+    return asks({}, answered(["div", [], "x"], headers=headers))
+
+
+ASKED: dict[str, Callable[[str], dict[str, Any]]] = {
+    "node": lambda given: asks({}, answered(["div", [], json.loads(given)])),
+    "data": lambda given: asks({}, answered(["cbr-converter", ["data", given]])),
+    "ground": lambda given: asks({}, answered(json.dumps({"style": given, "content": ["p", [], "x"]}))),
+    "link": lambda given: asks(dict(zip(("layout", "lang"), given.split(), strict=True)), None),
+    "nowhere": lambda _: asks({}, None) | {"at": ""},
+    "times": times,
+    "settings": lambda given: {
+        "settings": "" if given == "new" else "https://a.example",
+        "answer": answered(["p", [], "rows"]) if given == "well" else None,
+    },
+    "address": lambda given: {"address": given[1:-1]},
+    "hook": lambda given: dict(zip(("calls", "reader"), given.split(), strict=False)),
+    "remove": lambda given: {"calls": "uninstall", "sites": json.loads(given)},
+}
+"""What PHP gets for a line of golden/php.txt, by its first word."""
+
+
 def question(line: str) -> dict[str, Any]:
-    """A line of golden/php.txt as PHP gets it."""
     kind, _, given = re.sub(r"<x\*(\d+)>", lambda found: "x" * int(found[1]), line).partition(" ")
-    match kind:
-        case "node":
-            return asks({}, answered(["div", [], json.loads(given)]))
-        case "data":
-            return asks({}, answered(["cbr-converter", ["data", given]]))
-        case "times":
-            told, _, age = given.partition("; ")
-            headers = FRESH | {"cache-control": told} | ({"age": age} if age else {})
-            return asks({}, answered(["div", [], "x"], headers=headers))
-        case "settings":
-            answer = answered(["p", [], "rows"]) if given == "well" else None
-            return {
-                "settings": True,
-                "answer": answer,
-                "later": 0,
-                "option": "" if given == "new" else "https://a.example",
-            }
-        case "link":
-            return asks(dict(zip(("layout", "lang"), given.split(), strict=True)), None)
-    return {"address": given[1:-1]}
+    return ASKED[kind](given)
 
 
 def told(line: str, answer: Any) -> str:
     """What PHP makes of it; seconds to the nearest ten, because some pass."""
     match line.partition(" ")[0]:
+        case "hook" | "remove":
+            made = "\n".join(json.dumps(one, ensure_ascii=False) for one in answer if one).replace(
+                str(PLUGIN), "{plugin}"
+            )
         case "settings":
-            return " ".join(re.sub(r"<(?!input)[^>]*>", " ", answer).split())
+            made = " ".join(re.sub(r"<(?!input)[^>]*>", " ", answer).split())
         case "address":
-            return str(answer) or "none"
+            made = str(answer) or "none"
+        case "nowhere":
+            made = f"{len(answer['asked'])} are asked"
         case "times":
-            return " ".join(str(10 * round(seconds / 10)) for seconds in answer["lasts"])
+            made = " ".join(str(10 * round(seconds / 10)) for seconds in answer["lasts"])
         case "link":
             tag, _, text = answer["html"].removesuffix("</a>").rpartition(">")
-            return f"{text}{', on a card' * ('style' in tag)}"
-    html: str = answer["html"]
-    assert answer["paused"] == 0
-    html = re.sub("x{30,}", lambda found: f"<x*{len(found[0])}>", html)
-    return "a link" if html.startswith(LINK) else html.removeprefix("<div>").removesuffix("</div>")
+            made = f"{text}{', on a card' * ('style' in tag)}"
+        case _:
+            assert answer["paused"] == 0
+            html = re.sub("x{30,}", lambda found: f"<x*{len(found[0])}>", answer["html"])
+            made = "a link" if html.startswith(LINK) else html.removeprefix("<div>").removesuffix("</div>")
+    return made
 
 
 def test_php_says_what_it_is_asked_for(tmp_path: Path) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 import yaml
-from kit.service import ROOT, output_of
+from conftest import program
+from kit import cases
+from kit.service import ROOT, environment, output_of
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -61,6 +67,19 @@ def test_every_environment_has_the_versions_that_the_night_tests(name: str, is_w
     shared = tested.keys() & other.keys()
     assert {name: tested[name] for name in shared} == {name: other[name] for name in shared}
     assert (shared == other.keys()) is is_whole
+
+
+def test_one_version_has_the_same_hashes_in_each_lock() -> None:
+    """dev.lock has what the others have, so an installation that refuses a package would be seen here."""
+    found = defaultdict[str, set[str]](set)
+    for text in LOCKS.values():
+        for name, version, digests in re.findall(
+            r"^([a-z0-9.-]+)(?:\[[^]]+\])?(==\S+).*\n((?:    --hash=\S+(?: \\)?\n)+)", text, re.MULTILINE
+        ):
+            assert re.fullmatch(r"(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+", digests), name
+            found[name + version].add(digests)
+    assert [name for name, kinds in found.items() if len(kinds) > 1] == []
+    assert len(found) > 150
 
 
 def test_everything_declared_is_locked() -> None:
@@ -133,6 +152,17 @@ def test_each_step_of_a_workflow_takes_what_another_leaves() -> None:
     assert re.fullmatch(pattern.replace(".", "[.]"), f"v{__version__}")
 
 
+def test_each_field_of_a_form_for_issues_has_a_name_of_its_own() -> None:
+    """Else GitHub shows an empty form."""
+    for file in {*(ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")} - {ROOT / ".github/ISSUE_TEMPLATE/config.yml"}:
+        form = yaml.safe_load(file.read_bytes())
+        fields = {
+            one["id"]: (one["type"] in ("input", "textarea"), bool(one["attributes"]["label"])) for one in form["body"]
+        }
+        assert [*fields.values()] == [(True, True)] * len(form["body"])
+        assert form.keys() == {"name", "description", "labels", "body"}
+
+
 def test_a_path_with_a_blank_is_one_word_for_our_scripts() -> None:
     """Every value stands in quotes, but in an assignment, in arithmetic and as a list of words."""
     for script in (*(ROOT / ".ci").iterdir(), *ROOT.glob("deploy/*.sh")):
@@ -143,15 +173,41 @@ def test_a_path_with_a_blank_is_one_word_for_our_scripts() -> None:
             assert re.findall(r".*\$(?!\()(?!{#)[\w{@*].*", bare) == [], script.name
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_the_trial_of_an_image_leaves_no_container(answers: bool, tmp_path: Path) -> None:
-    """Whether it answers or not; with a docker and a curl that only note what they are asked."""
-    log = tmp_path / "log"
-    for name, code in (("docker", 0), ("curl", 0 if answers else 22)):
-        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{log}\necho 0\nexit {code}\n')
-        (tmp_path / name).chmod(0o755)
-    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    done = subprocess.run([ROOT / ".ci/image", "tried"], env=env, capture_output=True, check=False)
-    first, *_, last = log.read_text().splitlines()
-    assert first.endswith("--read-only --cap-drop ALL --publish 127.0.0.1:8080:8080 tried serve --demo")
-    assert (done.returncode, last) == (0 if answers else 22, "docker rm --force 0")
+MADE = "/bin/python /ready /ready-quick /ready-test /ready-dev /ready-docs -mutants/ready"
+OLD = [f".venv{name}" for name in MADE.split()] + ["node_modules", "node_modules-test", "tools/node_modules"]
+SYSTEM = "bash sh env dirname realpath mktemp mkdir rm sed cat cp ln sleep chmod ls date mv ps touch uname wc cmp grep"
+ASKED = "make git docker curl id python3 python3.11 python3.12 python3.13 python3.14 setpriv chown"
+
+
+def done(line: str, folder: Path) -> str:
+    """What make would run, or what a script of .ci asks of programs that only note it; and how the script ends."""
+    words = shlex.split(line)
+    given = dict(word.split("=", 1) for word in takewhile(lambda word: "=" in word, words))
+    if words[0] == "make":
+        old = [word for name in OLD for word in ("-o", name)]
+        return output_of(program("make"), "-n", "-s", *old, *words[1:], env=environment(folder, SEED="1")).rstrip()
+    log, ours, own = folder / "log", folder / "repository", folder / "bin"
+    for path in (own, ours / ".ci", ours / ".venv/bin", ours / "dist", ours / "requirements", folder / "tmp"):
+        path.mkdir(parents=True)
+    (ours / "dist/ratesvc-1.whl").touch()
+    (ours / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    script = words[len(given)]
+    noted = [own / name for name in ASKED.split()]
+    noted += [ours / name for name in (".venv/bin/uv", ".venv/bin/python", ".ci/install") if name != script]
+    for file in noted:
+        file.write_text(cases.script("a program that notes what it is asked", LOG=str(log)))
+        file.chmod(0o755)
+    for name in SYSTEM.split():
+        (own / name).symlink_to(shutil.which(name) or name)
+    shutil.copy(ROOT / script, ours / script)
+    env = {"PATH": str(own), "HOME": str(folder), "TMPDIR": str(folder / "tmp")} | given
+    none = subprocess.DEVNULL
+    ended = subprocess.run(words[len(given) :], cwd=ours, env=env, stdout=none, stderr=none, check=False)
+    shown = re.sub(r"\S*/(?:tmp\.|fresh-)\w+", "{place}", log.read_text().replace(str(ours), "."))
+    return f"{shown}exits with {ended.returncode}"
+
+
+@pytest.mark.parametrize("line", cases.questions("scripts_of_ci.txt"))
+def test_each_script_and_target_does_what_it_is_for(line: str, tmp_path: Path) -> None:
+    """golden/scripts_of_ci.txt says what, and why."""
+    cases.check_one("scripts_of_ci.txt", line, done(line, tmp_path))
