@@ -375,12 +375,9 @@ def serve_whole(serve: Serve) -> Serve:
 
 @pytest.fixture(autouse=True)
 def _settled_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Most tests have a Bank with the sheets of some days: for them a day is settled at once, not after a week.
-
-    Stories of a backfill, the simulated fleet, and the processes that a test starts have the week.
-    """
+    """Most tests have a Bank with the sheets of some days: for them a day is settled at once, not after a week."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.name not in ("test_backfill.py", "test_corrections.py", "test_history.py"):
+        if not request.node.get_closest_marker("settles_after_a_week"):
             patch.setattr("ratesvc.service.backfill.WEEK", timedelta(0))
         yield
 

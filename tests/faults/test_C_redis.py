@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,17 +18,16 @@ import redis
 from conftest import LONG, Clock, Serve, Served, but, eventually, patience_s
 from kit.bank import Bank, sheet, unavailable
 from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY
-from kit.front import ChaosProxy, Failure
+from kit.front import ChaosProxy
 from kit.http import says
 from kit.ledger import Fault
-from kit.reader import Invariant, Readers, p99
+from kit.reader import Readers, p99
 from kit.redis import RealRedis, Sentinel, cluster_nodes, joined, running
 from kit.time import Lag, limit_s
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from ratesvc.config import Redis, Settings
-from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import StoreUnavailable
 from ratesvc.storage.records import unseal
 from ratesvc.storage.redis import ANSWER_TIMEOUT_S, QUEUE_S
@@ -123,17 +120,6 @@ async def under_load(served: Seeded) -> AsyncIterator[Readers]:
     print(f"\n  {len(readers.during)} answers during the fault: p99 {took_s * 1000:.1f} ms")  # noqa: T201 -- a figure
     assert (readers.violations, readers.lost) == ([], 0), readers.answers
     assert took_s < limit_s(MOST_P99_S)
-
-
-async def look(served: Served, reader: Invariant) -> set[int]:
-    """Request every checked path once. Returns the statuses."""
-    statuses = set()
-    for path in CHECKED:
-        status, headers, body = await served.get(path)
-        reader.check(path, status, headers.get("Content-Type", ""), body)
-        statuses.add(status)
-    assert not reader.violations, reader.violations
-    return statuses
 
 
 @dataclass
@@ -357,35 +343,3 @@ async def test_C16_no_connection_left(stage: OverRedis) -> None:
             # To begin a thousand, and to tell a thousand, are turns of the loop.
             assert took_s < QUEUE_S + ANSWER_TIMEOUT_S + 2 * lag.longest_s + limit_s(0.05)
             await eventually(lambda: served.redis_is("pass"))
-
-
-@pytest.mark.parametrize("how", ["lost", "gone"])
-async def test_C19_every_call_of_a_refresh_fails_once(how: Failure, stage: OverRedis) -> None:
-    """One call of a refresh fails, each in turn: answers stay right, the sheet is served, and soon it is stored."""
-    bank, day, calendar = stage.bank, FRIDAY, WorkCalendar()
-    async with ChaosProxy(stage.own.port) as proxy, stage.seeded(proxy.url) as served:
-        # Nothing happens by itself any more, so that a number is the same call each time.
-        await served.service.retire()
-        reader = Invariant(bank.truth, stage.clock)
-
-        async def is_mended(day: date) -> bool:
-            await served.service.poll()
-            is_served = not served.service.telemetry.trouble and served.service.history.of_date(day)
-            return bool(is_served) and await served.holds_all(stage.own)
-
-        for number in itertools.count(1):
-            day = calendar.effective_date_after(day)
-            bank.publish(sheet(day))
-            stage.clock.moment = datetime(day.year, day.month, day.day, 6, tzinfo=UTC)
-            await served.service.store.release_leases()
-            proxy.fails(number, how)
-            await served.service.poll()
-            assert await look(served, reader) <= {200, 404}
-            has_failed = proxy.asked >= number
-            proxy.well()
-            await stage.fault.recovers(partial(is_mended, day), within_s=1)
-            assert await look(served, reader) <= {200, 404}
-            if not has_failed:
-                break
-        stage.fault.measured(f"{number - 1} calls")
-        assert number > 3

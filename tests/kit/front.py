@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from kit.service import free_port
@@ -91,14 +91,9 @@ class Front:
             bank_writer.close()
 
 
-Failure = Literal["lost", "gone"]
-"""The answer to a call is lost with the connection, or Redis is gone from there on."""
-
-
 class ChaosProxy(Front):
     """Its settings may change at any moment. They hold for every later byte from Redis."""
 
-    fails_how: Failure = "lost"
     asked = passed = damaged = 0
 
     def __init__(self, upstream: int) -> None:
@@ -113,16 +108,7 @@ class ChaosProxy(Front):
         """Pass everything on again."""
         self.blackhole, self.delay_s = False, 0.0
         self.reset_after: int | None = None
-        self.damage_every = self.fails_at = 0
-
-    def fails(self, number: int, how: Failure) -> None:
-        """The call with that number from now on fails. If Redis is `gone`, all later calls fail too."""
-        self.asked, self.fails_at, self.fails_how = 0, number, how
-
-    def _failing(self) -> Failure | None:
-        self.asked += 1
-        is_after = self.fails_how == "gone" and self.asked > self.fails_at > 0
-        return self.fails_how if self.asked == self.fails_at or is_after else None
+        self.damage_every = 0
 
     def _spoilt(self, part: bytes) -> bytes:
         spoilt = bytes(byte ^ (place % self.damage_every == 0) for place, byte in enumerate(part, self.passed))
@@ -132,14 +118,10 @@ class ChaosProxy(Front):
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self.upstream)
         self._open.add(back)
-        failure: Failure | None = None
 
         async def ask() -> None:
-            nonlocal failure
             while part := await reader.read(65536):
-                failure = failure or self._failing()
-                if failure == "gone":
-                    break
+                self.asked += 1
                 if not self.blackhole:
                     back.write(part)
             back.close()
@@ -148,12 +130,12 @@ class ChaosProxy(Front):
             while part := await there.read(4096):
                 await asyncio.sleep(self.delay_s)
                 self.passed += len(part)
-                if failure == "lost" or (self.reset_after is not None and self.passed > self.reset_after):
+                if self.reset_after is not None and self.passed > self.reset_after:
                     self.passed = 0
                     break
                 if not self.blackhole:
                     writer.write(self._spoilt(part) if self.damage_every else part)
-            if part or failure:
+            if part:
                 _reset(writer)
             else:
                 writer.close()

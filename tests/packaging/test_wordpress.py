@@ -198,18 +198,6 @@ async def made_of(plugin: Plugin, *answers: Any) -> list[str]:
     return await plugin.html(*({"heading": str(number)} for number in range(len(answers))), pausing=False)
 
 
-async def test_a_ground_of_the_authors_own_is_colours_and_nothing_else(plugin: Plugin) -> None:
-    """Its rule comes with the rows, if it is one. All other style of the answer is left out."""
-    (shown,) = await plugin.html({"theme": "#dc3545"})
-    rule, _, rows = shown.partition("</style>")
-    assert re.fullmatch(r"<style>[.]cbr-own[.]cbr-own-dc3545\{(?:[a-z-]+:(?:#[0-9a-f]{6}|dark);?){5}\}", rule)
-    whole = await honest(plugin, "lang=en-US&theme=dc3545")
-    style = whole["style"]
-    lies = ("</style><script>", f"{style}*{{}}", style.replace("color:#ffffff", "color:url(//a)"), f"{style}\n", 7)
-    made = await made_of(plugin, *(changed(whole, ("style",), lie) for lie in lies))
-    assert [html.lstrip() for html in made] == [rows.lstrip()] * len(lies)
-
-
 def leaves(value: Any, *place: str | int) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """The place of every value in a document, inner and outer, and the value."""
     yield place, value

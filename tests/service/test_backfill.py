@@ -43,6 +43,8 @@ from ratesvc.storage.records import decode_column, encode_column, encode_coverag
 from ratesvc.storage.redis import RedisConnection, cancel, connect
 from ratesvc.storage.store import Store
 
+pytestmark = pytest.mark.settles_after_a_week
+
 EVERY_DAY = [*DAYS, *workdays(SATURDAY, 40)]
 WRONG = DAYS[10]
 NAMELESS = ["R01435", "R01436", "R01700"]

@@ -17,7 +17,7 @@ from ratesvc.errors import RatesvcError
 from ratesvc.features.verify.command import verify
 from ratesvc.storage.store import Store
 
-pytestmark = [pytest.mark.nightly, pytest.mark.usefixtures("every_sheet")]
+pytestmark = [pytest.mark.nightly, pytest.mark.settles_after_a_week, pytest.mark.usefixtures("every_sheet")]
 
 
 def corrects(bank: Bank, day: date, factor: str = "1.01") -> str:
