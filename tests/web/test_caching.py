@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import Clock, Serve
+from kit import cases
 from kit.bank import Bank, sheet, workdays
-from kit.dates import FRIDAY, MIDNIGHT, NOON
+from kit.dates import FRIDAY, NOON
 
 from ratesvc.domain.columns import Settled
 from ratesvc.domain.history import History
@@ -44,54 +45,18 @@ def test_seconds_are_rounded_down_and_what_never_changes_is_immutable() -> None:
     assert Caching(5, 0, 0, immutable=True).header(NOON, NOON + timedelta(seconds=3)) == "public, max-age=2, immutable"
 
 
-CHANGING = ("/v1/rates", "/v1/rates/next", "/v1/rates/2026-04-24", "/v1/rates/2026-04-25", "/v1/rates/2026-04-18")
-SETTLED = (
-    "/v1/rates/1992-07-01",
-    "/v1/rates/2026-03-20",
-    "/v1/rates/2026-03-20.csv",
-    "/v1/rates/2026-04-15",
-    "/v1/rates/2026-03-20/USD.txt",
-    "/v1/rates/2026-03-20?revision=1",
-)
-TODAYS = ("/v1/rates", "/widget", "/widget/frame", "/widget/card.svg")
-KEPT = {
-    **dict.fromkeys(
-        (*CHANGING, "/v1/currencies", "/v1/rates/2026-04-17"), "public, max-age=60, stale-while-revalidate=600"
-    ),
-    **dict.fromkeys(SETTLED, "public, max-age=86400, stale-while-revalidate=600, stale-if-error=86400"),
-    **dict.fromkeys(  # until midnight, seven hours later
-        ("/widget", "/widget/rows.json", "/widget/frame"),
-        "public, max-age=300, stale-while-revalidate=3600, stale-if-error=24899",
-    ),
-    "/widget/manifest.json": "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800",
-    "/favicon.ico": "public, max-age=604800, stale-while-revalidate=0, stale-if-error=604800",
-    "/widget/card.svg": "public, max-age=900, stale-while-revalidate=3600",
-    f"/widget/{RELEASE}/rates.js": "public, max-age=31536000, immutable",
-    "/widget/rates.js": "public, max-age=3600, stale-while-revalidate=86400, stale-if-error=604800",
-    "/openapi.json": "public, max-age=300, stale-while-revalidate=0, stale-if-error=86400",
-    **dict.fromkeys(("/v1/rates/1991-01-01", "/v1/rates?x=1", "/nowhere", "/livez"), "no-store"),
-    **dict.fromkeys(("/rate", "/chart"), "private, max-age=60"),
-    "/rate?date=2026-03-20": "private, max-age=86400",
-    "/chart/frame": "public, max-age=60, stale-while-revalidate=600",
-    "/chart/frame?since=2026-03-16&until=2026-03-20": "public, max-age=86400, stale-while-revalidate=600",
-}
-
-
 async def test_each_kind_of_answer_is_kept_as_docs_scale_says(bank: Bank, serve_whole: Serve, clock: Clock) -> None:
-    """In the evening, when tomorrow's sheet is there, which may change until a week after the next one."""
+    """golden/caching.txt: what may change until a week after its sheet, and what is over at midnight or never."""
     bank.publish(*map(sheet, (FIRST_DAY, date(1992, 7, 3), *workdays(date(2026, 3, 10), 35))))
     clock.advance(hours=5)
+    asked = [line.split() for line in cases.questions("caching.txt")]
+    kept = {}
     async with serve_whole() as served:
-        found = {path: (await served.get(path))[1] for path in KEPT}
-        clock.moment = MIDNIGHT - timedelta(minutes=2)
-        for path in TODAYS:
-            assert (await served.get(path))[1]["Cache-Control"].split(", ")[1] in ("max-age=60", "max-age=119"), path
-        clock.moment = MIDNIGHT
-        for path, if_error in zip(TODAYS, (86339, 86099, 86099, 85499), strict=True):  # a day less max-age and a second
-            assert (await served.get(path))[1]["Cache-Control"].endswith(f", stale-if-error={if_error}"), path
-    assert {path: headers["Cache-Control"][: len(KEPT[path])] for path, headers in found.items()} == KEPT
-    dated = {path for path, headers in found.items() if "Last-Modified" in headers}
-    assert dated & {*TODAYS, *SETTLED, "/openapi.json", "/widget/rates.js"} == {*TODAYS, *SETTLED}
+        for moment, path in asked:
+            clock.moment = datetime.fromisoformat(f"{moment}+03:00")
+            headers = (await served.get(path.format(release=RELEASE)))[1]
+            kept[f"{moment} {path}"] = headers["Cache-Control"] + ", dated" * ("Last-Modified" in headers)
+    cases.check("caching.txt", kept)
 
 
 def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_it_admitted() -> None:

@@ -10,6 +10,7 @@ from email.utils import format_datetime, formatdate
 
 import pytest
 from conftest import Served
+from kit import cases
 from kit.bank import sheet
 from kit.dates import FRIDAY, NOON
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -26,32 +27,18 @@ SNAPSHOT = Snapshot(FRIDAY, Revision(sheet(FRIDAY), 1, NOON), None, None, DUE, F
 BODY = Body(b"x" * 1000, "text/plain", (("X-Of-Body", "1"),))
 PUBLICATION = Publication(SNAPSHOT, 1)
 LAST_MODIFIED = "Fri, 24 Apr 2026 09:00:00 GMT"
-OFFERED = ("br", "gzip", "identity")
 
 
 # In which encoding
 
 
-@pytest.mark.parametrize(
-    ("encoding", "accepted"),
-    [
-        *(("br", one) for one in ("br", " br ", "gzip, br", "GZIP, BR", "gzip;q=0.5, br;q=0.9", "*", "*;q=0.1")),
-        *(("br", one) for one in ("identity;q=0.5, br;q=0.5", "br;level=5")),
-        *(("gzip", one) for one in ("gzip", "gzip;q=1.0, br;q=0.5", "br;q=0, gzip", "gzip, *;q=0", "br;q=0, *")),
-        *(("gzip", one) for one in ("identity;q=0.5, gzip", "br; q=0.5 , gzip ; q=0.6")),
-        *(("identity", one) for one in ("", "br;q=0", "br;q=0, gzip;q=0", "*;q=0", "identity", "deflate, zstd")),
-        *(("identity", one) for one in ("identity, br;q=0.5", "br;q=high", "br;q")),
-    ],
-)
-def test_the_encoding_with_the_highest_weight_is_sent(encoding: str, accepted: str) -> None:
-    """Brotli first among equals. A refused or malformed encoding is never sent."""
-    assert preferred(accepted, OFFERED) == encoding
-
-
-def test_an_encoding_that_is_not_offered_is_not_sent() -> None:
-    """A short or compressed body has one encoding only."""
-    assert preferred("br, gzip", ("identity",)) == "identity"
-    assert preferred("br, gzip", ("gzip", "identity")) == "gzip"
+def test_the_encoding_with_the_highest_weight_is_sent() -> None:
+    """golden/encodings.txt: of those that are offered, Brotli first among equals; never a refused or malformed one."""
+    shown = {}
+    for question in cases.questions("encodings.txt"):
+        accepted, _, offered = question.rpartition(" of ")
+        shown[question] = preferred(accepted.removeprefix('"').removesuffix('"'), tuple(offered.split(", ")))
+    cases.check("encodings.txt", shown)
 
 
 async def test_an_error_behind_the_handlers_is_a_problem_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,19 +56,12 @@ async def test_an_error_behind_the_handlers_is_a_problem_too(served: Served, mon
 # With which validators
 
 
-@pytest.mark.parametrize("encoding", OFFERED)
-@pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', '{} , W/"x"', "*"])
-def test_any_encoding_of_the_same_bytes_will_do(encoding: str, form: str) -> None:
-    """The comparison is weak, and the position in the list means nothing."""
-    assert has_it(form.format(BODY.etag(encoding)), BODY)
-
-
-@pytest.mark.parametrize(
-    "tags", ["", '""', '"other"', BODY.tag, f'"{BODY.tag}', f'w/"{BODY.tag}"', f'"{BODY.tag}-zstd"']
-)
-def test_another_tag_does_not_match(tags: str) -> None:
-    """A tag without quotes does not match either."""
-    assert not has_it(tags, BODY)
+def test_any_encoding_of_the_same_bytes_will_do() -> None:
+    """golden/tags.txt: the comparison is weak, the position in the list means nothing, a tag has quotes."""
+    tags = {one: BODY.etag(one) for one in ("br", "gzip", "identity")}
+    asked = cases.questions("tags.txt")
+    has = {line: has_it(line.format(**tags, bare=BODY.tag, nothing=""), BODY) for line in asked}
+    cases.check("tags.txt", {line: "the same body" if is_it else "another" for line, is_it in has.items()})
 
 
 def headers(**given: str) -> CIMultiDictProxy[str]:

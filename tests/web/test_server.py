@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, Served, but, eventually, not_here
+from kit import cases
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY
 from kit.http import asking, connected, ending, fetched, get
@@ -79,40 +81,26 @@ class Wire(asyncio.Transport):
         return self.unsent
 
 
-@pytest.mark.parametrize(
-    ("looks", "is_too_slow"),
-    [
-        # When it is looked at, in seconds; how many bytes wait to be sent; since when a request is unfinished.
-        ([(0, 0, None), (999, 0, None)], False),
-        ([(0, 0, 0), (9, 0, 0)], False),
-        ([(0, 0, 0), (11, 0, 0)], True),
-        ([(0, 90_000, None), (9, 90_000, None)], False),
-        ([(0, 90_000, None), (10, 80_001, None)], True),
-        ([(0, 90_000, None), (10, 80_000, None), (19, 80_000, None)], False),
-        ([(0, 90_000, None), (10, 80_000, None), (20, 80_000, None)], True),
-        ([(0, 90_000, None), (5, 0, None), (10, 90_000, None), (19, 90_000, None)], False),
-        # An answer in pieces fills the buffer again.
-        ([(0, 90_000, None), (5, 10_000, None), (10, 90_000, None), (19, 90_000, None)], False),
-        ([(0, 90_000, None), (5, 10_000, None), (10, 90_000, None), (20, 90_000, None)], True),
-        ([(0, 30_000, None), (5, 90_000, None), (14, 50_000, None)], False),
-        # It has sent the next request, and still takes the answer before.
-        ([(0, 90_000, 0), (11, 70_000, 0), (22, 50_000, 0)], False),
-        ([(0, 90_000, 0), (9, 0, 0), (11, 0, 0)], True),
-    ],
-)
-async def test_a_client_is_too_slow_after_ten_seconds(
-    looks: list[tuple[float, int, float | None]], is_too_slow: bool
-) -> None:
+def looked_at(question: str) -> Iterator[tuple[int, int, int | None]]:
+    """The second, the bytes that wait, and since when a request is unfinished."""
+    for look in question.split("; "):
+        now, waiting, *since = map(int, re.findall("[0-9]+", look))
+        yield now, waiting, since[0] if since else None
+
+
+async def test_a_client_is_too_slow_after_ten_seconds() -> None:
     """If a request takes longer, or less than a thousand bytes a second of an answer are taken."""
-    connection, wire = connections.Connection(web.Server(not_found), loop=asyncio.get_running_loop()), Wire()
-    connection._wire = wire  # noqa: SLF001 -- what it measures
-    for now, wire.unsent, connection.unfinished_since in looks:
-        if connection.writing_paused and wire.unsent <= 16 * 1024:  # asyncio's marks
-            connection.resume_writing()
-        elif not connection.writing_paused and wire.unsent > 64 * 1024:
-            connection.pause_writing()
-        verdict = connection.is_too_slow(now)
-    assert verdict == is_too_slow
+    verdicts = {}
+    for question in cases.questions("slow_clients.txt"):
+        connection, wire = connections.Connection(web.Server(not_found), loop=asyncio.get_running_loop()), Wire()
+        connection._wire = wire  # noqa: SLF001 -- what it measures
+        for now, wire.unsent, connection.unfinished_since in looked_at(question):
+            if connection.writing_paused and wire.unsent <= 16 * 1024:  # asyncio's marks
+                connection.resume_writing()
+            elif not connection.writing_paused and wire.unsent > 64 * 1024:
+                connection.pause_writing()
+            verdicts[question] = "too slow" if connection.is_too_slow(now) else "goes on"
+    cases.check("slow_clients.txt", verdicts)
 
 
 async def test_the_kernel_holds_little_of_an_answer() -> None:
