@@ -29,7 +29,8 @@ HEARTBEAT_S = 1.5
 """Another replica serves a new sheet so long after it was stored, at most."""
 MOST_SILENT_BEATS = 3
 """A scheduler that has begun nothing for so long is dead, because a tick is due at each beat."""
-CLOCK_JUMP_S = 2.0
+CLOCK_JUMP_S = 1.0
+"""A clock that is set back by less delays a tick by less than a beat."""
 AGAIN_S = 600.0
 """A job that has failed runs again so long after; a heartbeat and a tick come with the next beat."""
 REFUSED_AGAIN_S = 6 * 3600.0

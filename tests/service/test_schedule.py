@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import date, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -21,7 +22,7 @@ from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, SourceError
 from ratesvc.service.cycle import Cycle
-from ratesvc.service.schedule import Schedule, next_poll_s
+from ratesvc.service.schedule import CLOCK_JUMP_S, HEARTBEAT_S, Schedule, next_poll_s
 from ratesvc.storage.redis import cancel
 
 NEXT = "ratesvc_refresh_next_timestamp_seconds"
@@ -112,6 +113,33 @@ async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkey
         await eventually(lambda: polls)
     assert [line["seconds"] for line in logged if line["event"] == "clock_jumped"] == [hours * 3600]
     assert (polls[0], skew_s is None, served.service.clock_skew_s) == (0, False, None)
+
+
+async def test_a_clock_that_is_set_back_a_little_is_no_dead_scheduler(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By less than what counts as a jump, so the tick comes as much later. Here all is thirty times faster."""
+    behind = [timedelta(0)]
+
+    def wall() -> datetime:
+        return utc_now() - behind[-1]
+
+    jump = timedelta(seconds=0.95 * CLOCK_JUMP_S / 30)
+    for name, seconds in (
+        ("schedule.HEARTBEAT", HEARTBEAT_S),
+        ("app.HEARTBEAT", HEARTBEAT_S),
+        ("schedule.CLOCK_JUMP", CLOCK_JUMP_S),
+    ):
+        monkeypatch.setattr(f"ratesvc.service.{name}_S", seconds / 30)
+    clock = SimpleNamespace(now=lambda zone: wall().astimezone(zone))
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", clock)
+    served.service.schedule.wall = wall
+    with capture_logs() as logged:
+        for _ in range(20):
+            behind.append(behind[-1] + jump)
+            enough = asyncio.get_running_loop().time() + 3 * HEARTBEAT_S / 30
+            await eventually(lambda enough=enough: served.service.schedule.beat_at > enough)  # type: ignore[misc]
+    assert [line for line in logged if line["event"] in ("task_died", "clock_jumped")] == []
 
 
 @pytest.mark.usefixtures("hurried")
