@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
+import traceback
+from argparse import Namespace
 from pathlib import Path
 
 from simulation.run import Run, shortest
@@ -21,46 +23,43 @@ def main() -> int:
     parser.add_argument("seed", type=int)
     parser.add_argument("--days", type=float, default=MONTH)
     parser.add_argument("--years", type=float, help="runs of a month, each with the next seed")
-    parser.add_argument("--replicas", type=int, default=0, help="instead of what the seed says")
     parser.add_argument("--only", default="", help="a pattern for the names of the faults to take")
     parser.add_argument("--skip", type=int, nargs="*", default=[], help="the numbers of episodes without their faults")
-    parser.add_argument("--all", action="store_true", help="go on after the first thing that does not hold")
     parser.add_argument("--shorten", action="store_true", help="look for the fewest episodes with which it is red")
     parser.add_argument("--story", type=Path, help="write the last events to this file")
     given = parser.parse_args()
-    if given.years:
-        return months(given.seed, round(12 * given.years), ["--shorten"] * given.shorten)
-    run = Run(given.seed, given.days, replicas=given.replicas, skip=given.skip, only=given.only)
-    try:
-        run.go(to_first=not given.all)
-        if run.unexpected and given.shorten:
-            run = shortest(run)
-    finally:
-        story = list(run.fleet.world.story)
-        if given.story:
-            given.story.write_text("\n".join(story), "utf-8")
-        if run.unexpected or sys.exc_info()[0]:
-            print("\n".join(story[-LINES:]))
-    print(json.dumps({**run.report(), "cpu_s": round(time.process_time())}, ensure_ascii=False))
-    return bool(run.unexpected)
-
-
-def months(first: int, count: int, options: list[str]) -> int:
-    """How many months were red. Each is a line; the end of a red one is told."""
+    if not given.years:
+        is_red, told, report = one(given)
+        print(told + json.dumps(report, ensure_ascii=False))
+        return is_red
+    months = (Namespace(**{**vars(given), "seed": given.seed + n}) for n in range(round(12 * given.years)))
     reds = 0
-    for seed in range(first, first + count):
-        command = [sys.executable, "-m", "simulation", str(seed), *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reds += 1
-            print(f"seed {seed} is red: python -m simulation {seed} --story FILE\n{done.stdout}{done.stderr[-3000:]}")
-        else:
-            report = json.loads(done.stdout.splitlines()[-1])
-            told = ", ".join(
+    # A run takes the place of clock and network, so each has a process of its own; as many at once as there are cores.
+    with multiprocessing.get_context("fork").Pool(maxtasksperchild=1) as pool:
+        for is_red, told, report in pool.imap(one, months):
+            reds += is_red
+            facts = ", ".join(
                 f"{name} {report[name]}" for name in ("replicas", "episodes", "digest", "expected", "cpu_s")
             )
-            print(f"seed {seed}: {told}", flush=True)
+            print(f"{told}seed {report['seed']}: {facts}", flush=True)
     return reds
+
+
+def one(given: Namespace) -> tuple[bool, str, dict[str, object]]:
+    """Whether a run was red, what is told of it, and its report."""
+    run, error, began = Run(given.seed, given.days, given.skip, given.only), "", time.process_time()
+    try:
+        run.go()
+        if run.unexpected and given.shorten:
+            run = shortest(run)
+    except Exception:  # noqa: BLE001 -- of the simulation itself, which other months do not have
+        error = traceback.format_exc()
+    story = list(run.fleet.world.story)
+    if given.story:
+        given.story.write_text("\n".join(story), "utf-8")
+    is_red = bool(run.unexpected or error)
+    told = "\n".join([*story[-LINES:], f"{error}red: python -m simulation {given.seed} --story FILE", ""])
+    return is_red, told * is_red, {**run.report(), "cpu_s": round(time.process_time() - began, 1)}
 
 
 if __name__ == "__main__":

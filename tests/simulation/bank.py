@@ -7,16 +7,15 @@ import re
 from asyncio import BaseTransport, Protocol, Transport
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from csv import DictReader
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 
+import kit.bank
 from kit.documents import Document, Row, catalogue_document, day_of, series_document
 from kit.figures import KEY_RATE, METALS, key_rate_document, metals_document
 from kit.recorded import effective_dates
@@ -29,8 +28,7 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 PLACES = Decimal("0.0001")
 
-with (Path(__file__).parents[1] / "kit" / "currencies.csv").open(encoding="utf-8", newline="") as _file:
-    CURRENCIES = {one["code"]: one for one in DictReader(_file)}
+CURRENCIES = {one["code"]: one for one in kit.bank.CURRENCIES}
 
 DATED = sorted(effective_dates())
 """The days of the Bank's own sheets. No other calendar decides here what is expected."""

@@ -179,6 +179,9 @@ def two_corrections(fleet: Fleet, chance: random.Random) -> End:
                 act(name, place)
 
     def end() -> None:
+        # While Redis is slow, both write before either has read.
+        fleet.redis.delay_s = 0.2
+        fleet.world.around.loop.call_later(3, setattr, fleet.redis, "delay_s", 0.0)
         everywhere(network.heal, fleet.names, "redis")
         everywhere(network.heal, [first], *BANK)
 

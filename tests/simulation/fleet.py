@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import json
 import random
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+
+from kit.http import Answered, answer_from, connected, get
 
 from ratesvc.commands.quarantine import decide, withdraw
 from ratesvc.commands.serve import serve
@@ -31,7 +32,6 @@ CAREFUL = ((1.0, 20.0), (8.0, 240.0), (60.0, 2 * HOUR), (400.0, float("inf")))
 HISTORY = timedelta(days=130)
 FIRST_START = "a first start takes what a running service holds back"
 
-Answer = tuple[int, dict[str, str], bytes]
 Key = tuple[date, int]
 """The day and the number of a revision."""
 GONE = (OSError, TimeoutError, asyncio.IncompleteReadError)
@@ -79,7 +79,7 @@ class Fleet:
         self.hurt_at = 0.0
         """When the last fault ended, or now."""
         self.counts: Counter[str] = Counter()
-        self.on_answer: Callable[[Process, str, Answer], None] = lambda *_: None
+        self.on_answer: Callable[[Process, str, Answered], None] = lambda *_: None
         """Gets what a reader got, at any time."""
         self.on_forget: Callable[[], None] = lambda: None
         self.look: Callable[[], None] = lambda: None
@@ -179,24 +179,19 @@ class Fleet:
 
     # Readers
 
-    async def get(self, process: Process, path: str, within_s: float = 5.0) -> Answer:
+    async def get(self, process: Process, path: str) -> Answered:
         """One request without keep-alive. Raises GONE."""
-        async with asyncio.timeout(within_s):
-            reader, writer = await asyncio.open_connection(process.ip, PORT)
-            try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: rates.example\r\nConnection: close\r\n\r\n".encode())
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                headers = dict(re.findall(r"(?m)^([^:\r\n]+): ([^\r\n]*)", head))
-                return int(head.split(" ", 2)[1]), headers, await reader.readexactly(int(headers["Content-Length"]))
-            finally:
-                writer.close()
+        request = get(path, "Connection: close", host="rates.example")
+        async with asyncio.timeout(5), connected(f"http://{process.ip}:{PORT}") as (reader, writer):
+            writer.write(request)
+            return await answer_from(reader, request)
 
-    def got(self, paths: Iterable[str], names: Iterable[str] | None = None) -> dict[str, list[Answer | str]]:
+    def got(self, paths: Iterable[str], names: Iterable[str] | None = None) -> dict[str, list[Answered | str]]:
         """What these replicas, or all, answer to these paths; the name of an error where one does not."""
         asked = self.names if names is None else list(names)
 
-        async def one(process: Process) -> list[Answer | str]:
-            answers: list[Answer | str] = []
+        async def one(process: Process) -> list[Answered | str]:
+            answers: list[Answered | str] = []
             for path in paths:
                 try:
                     answers.append(await self.get(process, path))
@@ -204,7 +199,7 @@ class Fleet:
                     answers.append(type(error).__name__)
             return answers
 
-        async def everyone() -> list[list[Answer | str]]:
+        async def everyone() -> list[list[Answered | str]]:
             return await asyncio.gather(*(one(self.processes[name]) for name in asked))
 
         return dict(zip(asked, self.world.ask(everyone()), strict=True))
@@ -224,7 +219,7 @@ class Fleet:
             except GONE as error:
                 self.counts[f"reader {type(error).__name__}"] += 1
                 continue
-            self.counts[f"reader {answer[0]}"] += 1
+            self.counts[f"reader {answer.status}"] += 1
             self.on_answer(process, path, answer)
 
     async def _listen(self, listener: Listener) -> None:
@@ -236,13 +231,12 @@ class Fleet:
             await asyncio.sleep(3 if self.running() else 600)
 
     async def _stream(self, listener: Listener, process: Process) -> None:
-        async with asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection(process.ip, PORT)
-        try:
-            known = f"Last-Event-ID: {listener.last_id}\r\n" if listener.last_id else ""
-            writer.write(f"GET /v1/events HTTP/1.1\r\nHost: rates.example\r\n{known}\r\n".encode())
-            async with asyncio.timeout(5):
-                await reader.readuntil(b"\r\n\r\n")
+        known = [f"Last-Event-ID: {listener.last_id}"] if listener.last_id else []
+        request = get("/v1/events", *known, host="rates.example")
+        async with asyncio.timeout(5) as limit, connected(f"http://{process.ip}:{PORT}") as (reader, writer):
+            writer.write(request)
+            await answer_from(reader, request)
+            limit.reschedule(None)
             listener.process, listener.opened_at = process, self.world.now
             event: dict[str, str] = {}
             while True:
@@ -257,8 +251,6 @@ class Fleet:
                     listener.last_id = event.get("id", listener.last_id)
                 elif line == "\n" and "event" in event:
                     await self._hear(listener, process, event.pop("event"), json.loads(event.pop("data")))
-        finally:
-            writer.close()
 
     async def _hear(self, listener: Listener, process: Process, kind: str, data: dict[str, Any]) -> None:
         """Note an event, and fetch the figures that it is about, as its address says."""
@@ -279,13 +271,13 @@ class Fleet:
             self.breaks("an event is doubled", f"{listener.name} {kind} {day}.{number} from {process.name}")
         listener.told.add((day, number))
         path = data["url"].removeprefix("https://rates.example")
-        status, _, body = answer = await self.get(process, path)
-        if status != 200:
-            self.breaks("an event has no address", f"{listener.name} {path} {status} {body[:100]!r}")
+        answer = await self.get(process, path)
+        if answer.status != 200:
+            self.breaks("an event has no address", f"{listener.name} {path} {answer}")
             return
         self.on_answer(process, path, answer)
         if listener.knows is not None:
-            listener.knows[day] = figures_of(json.loads(body, parse_float=str))
+            listener.knows[day] = figures_of(json.loads(answer.body, parse_float=str))
 
     # A person
 
@@ -302,8 +294,8 @@ class Fleet:
 
     def withdraw(self, day: date) -> None:
         """Take the sheet of a day back that some replica serves; the Bank goes on saying it."""
-        answers = [one for one in self.got([f"/v1/rates/{day}"]).values() if not isinstance(one[0], str)]
-        shown = [json.loads(one[0][2], parse_float=str) for one in answers if one[0][0] == 200]
+        answers = [one for [one] in self.got([f"/v1/rates/{day}"]).values() if not isinstance(one, str)]
+        shown = [json.loads(one.body, parse_float=str) for one in answers if one.status == 200]
         if not shown or shown[0]["effective_date"] != str(day):
             return
         # A command that fails may have written already.

@@ -10,8 +10,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+from kit.http import Answered
+
 from simulation.bank import DAY, EFFECTIVE, HOUR, ONE_DAY, Figures
-from simulation.fleet import FIRST_START, Answer, Fleet, Key, figures_of
+from simulation.fleet import FIRST_START, Fleet, Key, figures_of
 from simulation.world import Process
 
 AGREED_S = 6.0
@@ -45,9 +47,9 @@ def expected(today: date) -> date:
     return today
 
 
-def judge_answer(fleet: Fleet, process: Process, path: str, answer: Answer) -> None:
+def judge_answer(fleet: Fleet, process: Process, path: str, answer: Answered) -> None:
     """What one reader gets, at any moment: the Bank's figures of that day, not too early, and not old in silence."""
-    status, _, body = answer
+    status, body = answer.status, answer.body
     if status >= 500 and status != 503:
         fleet.breaks("an answer is an error", f"{process.name} {path} {status} {body[:200]!r}")
     if path == "/health":
@@ -232,7 +234,8 @@ class Watch:
             first = answers[fleet.names[0]]
             different = [one for one in answers.values() if list(map(_told, one)) != list(map(_told, first))]
             took_s = world.now - begun
-            is_whole = not any(isinstance(one, str) for one in first) and all(one[0] == 200 for one in first[-2:])
+            whole = [one for one in first if not isinstance(one, str)]
+            is_whole = len(whole) == len(paths) and all(one.status == 200 for one in whole[-2:])
             if not different and is_whole:
                 break
             if not is_whole and world.now - fleet.hurt_at < LOADING_S:
@@ -244,10 +247,9 @@ class Watch:
         self.agreed_s.append(took_s)
         if took_s > 2 * AGREED_S:
             fleet.breaks("replicas do not agree in time", f"after {took_s:.0f} s")
-        status_and_bodies = [one for one in first if not isinstance(one, str)]
-        return status_and_bodies[-2][2], status_and_bodies[-1][2]
+        return whole[-2].body, whole[-1].body
 
-    def _disagree(self, paths: list[str], answers: dict[str, list[Answer | str]]) -> None:
+    def _disagree(self, paths: list[str], answers: dict[str, list[Answered | str]]) -> None:
         names = self.fleet.names
         for n, path in enumerate(paths):
             shown = {name: _short(answers[name][n], answers[names[0]][n]) for name in names}
@@ -308,14 +310,14 @@ class Watch:
                 listener.knows = dict(latest)
 
 
-def _told(one: Answer | str) -> Any:
-    return one if isinstance(one, str) else (one[0], one[1].get("ETag"), one[2])
+def _told(one: Answered | str) -> Any:
+    return one if isinstance(one, str) else (one.status, one["ETag"], one.body)
 
 
-def _short(one: Answer | str, other: Answer | str) -> str:
+def _short(one: Answered | str, other: Answered | str) -> str:
     """An answer in short, from where it differs from another one."""
     if isinstance(one, str) or isinstance(other, str):
         return str(one)[:60]
-    pairs = zip(one[2], other[2], strict=False)
+    pairs = zip(one.body, other.body, strict=False)
     at = next((n for n, (a, b) in enumerate(pairs) if a != b), 0)
-    return f"{one[0]} {one[1].get('ETag')} {one[2][max(0, at - 60) : at + 60]!r}"
+    return f"{one.status} {one['ETag']} {one.body[max(0, at - 60) : at + 60]!r}"

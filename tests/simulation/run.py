@@ -26,13 +26,11 @@ DRAWS = 3, 6, 12, 60
 class Run:
     """What happened, and what did not hold."""
 
-    def __init__(
-        self, seed: int, days: float, *, replicas: int = 0, skip: Collection[int] = (), only: str = ""
-    ) -> None:
+    def __init__(self, seed: int, days: float, skip: Collection[int] = (), only: str = "") -> None:
         """Episodes to `skip` begin and end without a fault. `only` is a pattern for the names of the faults to take."""
         chance = random.Random(f"{seed} fleet")
         self.seed, self.days, self.skip, self.only = seed, days, frozenset(skip), only
-        self.fleet = Fleet(seed, replicas or chance.choice([2, 2, 3]))
+        self.fleet = Fleet(seed, chance.choice([2, 2, 3]))
         self.watch = Watch(self.fleet)
         self.fleet.on_forget = self.watch.forget
         self.fleet.on_answer = lambda *answer: judge_answer(self.fleet, *answer)
@@ -41,8 +39,8 @@ class Run:
         drawn = chance.choices(names, [FAULTS[name][0] for name in names], k=60 if only else chance.choice(DRAWS))
         self._kinds = list(dict.fromkeys(drawn))
 
-    def go(self, *, to_first: bool = False, until: float = INFINITE) -> Run:
-        """Let everything happen; `to_first` ends at the first thing that does not hold, `until` after so much work."""
+    def go(self, until: float = INFINITE) -> Run:
+        """Let everything happen up to the first thing that does not hold; `until` ends it after so much work."""
         gc.disable()
         fleet, watch = self.fleet, self.watch
         fleet.begin()
@@ -50,7 +48,7 @@ class Run:
         watch.check()
         fleet.world.around.loop.call_soon(watch.count_requests)
         end = fleet.world.now + self.days * DAY
-        while fleet.world.now < end and not (to_first and self.unexpected) and time.process_time() < until:
+        while fleet.world.now < end and not self.unexpected and time.process_time() < until:
             chance = random.Random(f"{self.seed} episode {len(self.episodes)}")
             fleet.calm(chance.uniform(*CALM_HOURS) * HOUR)
             watch.check()
@@ -123,8 +121,8 @@ def shortest(red: Run, most_s: float = 60.0) -> Run:
 
     def is_red_without(skip: Collection[int]) -> bool:
         nonlocal best
-        run = Run(red.seed, days, replicas=len(red.fleet.names), skip=skip, only=red.only)
-        is_red = any(name == wanted for name, _ in run.go(to_first=True, until=until).unexpected)
+        run = Run(red.seed, days, skip, red.only)
+        is_red = any(name == wanted for name, _ in run.go(until).unexpected)
         best = run if is_red else best
         return is_red
 

@@ -23,6 +23,7 @@ from typing import Any
 import aiohappyeyeballs
 import aiohttp.connector
 import apscheduler.executors.base
+import apscheduler.job
 import apscheduler.schedulers.base
 import click
 import structlog
@@ -30,13 +31,12 @@ import structlog
 import ratesvc.commands.running
 import ratesvc.features.events.routes
 import ratesvc.service.app
-import ratesvc.service.refresh
 import ratesvc.service.schedule
 import ratesvc.storage.redis
 import ratesvc.web.connections
 import ratesvc.web.responses
 import ratesvc.web.server
-from ratesvc.bank.xml import parse_daily
+from ratesvc.bank.xml import root_of
 from ratesvc.service.app import Service
 from simulation.loop import NEVER, Loop
 from simulation.network import BoundSocket, Network
@@ -233,6 +233,7 @@ def install(world: World) -> None:
 
     def service(*args: Any, **options: Any) -> Service:
         made = Service(*args, **{**options, "clock": wall, "wall": wall, "chance": world.timing})
+        made.client._proxy = ""  # noqa: SLF001 -- this machine's environment is no part of the world
         world.services[world.current.name] = made
         return made
 
@@ -250,8 +251,10 @@ def install(world: World) -> None:
     times = SimpleNamespace(time=lambda: wall().timestamp(), perf_counter=time.perf_counter)
     for place, name, stands_in in (
         (ratesvc.commands.running, "Service", service),
-        # Pure, and called with the same bytes at nearly every poll.
-        (ratesvc.service.refresh, "parse_daily", lru_cache(64)(parse_daily)),
+        # Pure, and called with the same bytes at nearly every poll, by each replica.
+        (ratesvc.bank.xml, "root_of", lru_cache(256)(root_of)),
+        (ratesvc.bank.xml, "_read_daily", lru_cache(256)(ratesvc.bank.xml._read_daily)),  # noqa: SLF001
+        (apscheduler.job, "check_callable_args", lambda *_: None),
         (ratesvc.web.server, "_bound", lambda _, port: BoundSocket((world.current.ip, port))),
         (ratesvc.web.responses, "time", times),
         (click, "echo", echo),
