@@ -18,7 +18,7 @@ from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, Ra
 from ratesvc.render import json, terminal
 from ratesvc.service.app import Service
 from ratesvc.service.cycle import Cycle
-from ratesvc.web.params import check_listed, known
+from ratesvc.web.params import check_listed, require_known
 
 PIPE_WIDTH = 200
 
@@ -31,7 +31,7 @@ async def show(
     async with opened(settings, demo=demo) as service:
         answer = await stored_or_fetched(service, day)
         for code in codes:
-            known(code, service)
+            require_known(code, service)
         check_listed(answer, codes=codes)
         if as_json:
             click.echo(json.rates(answer, language, codes=codes or None, demo=demo))

@@ -283,7 +283,7 @@ class Service:
         except NoSheet:
             return None
 
-    def served(self, now: datetime) -> Publication | None:
+    def publish_if_due(self, now: datetime) -> Publication | None:
         """The current publication. When the clock changes the answers, a request may come before the schedule runs.
 
         Also if the clock is set back: what handlers then call today must not be kept with another day's answers.

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self
@@ -114,6 +114,15 @@ class Body:
 Render = Callable[[], Body]
 
 
+@dataclass(eq=False, slots=True)
+class _Kept:
+    """A body that a publication keeps, its keys there, and the remembered targets that it answers."""
+
+    body: Body
+    keys: set[Hashable]
+    targets: set[str] = field(default_factory=set)
+
+
 class Publication:
     """Everything that can be answered from one snapshot. Variants are rendered at the first request and then kept.
 
@@ -133,10 +142,8 @@ class Publication:
         """The answer to each remembered request target."""
         self.render_locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         """A lock for each long body that is being rendered, by its key: other requests for it wait."""
-        self._bodies: dict[Hashable, Body] = {}
-        """The oldest first."""
-        self._targets: dict[Body, set[str]] = {}
-        """The remembered targets of each body."""
+        self._kept: dict[Hashable, _Kept] = {}
+        """By key, and by the body itself, because an answer knows no key; the oldest first."""
         self._bytes = {False: 0, True: 0}
         """The memory of the small ones, and of the long ones."""
 
@@ -146,39 +153,41 @@ class Publication:
 
     def find(self, key: Hashable) -> Body | None:
         """The body of this variant if it was rendered before."""
-        return self._bodies.get(key)
+        return kept.body if (kept := self._kept.get(key)) else None
 
     def keep(self, key: Hashable, body: Body) -> Body:
         """Keep a body, and return it, or the one that came first."""
-        if key not in self._bodies:
-            self._bodies[key] = body
-            self._targets.setdefault(body, set())
-            self._bytes[body.is_long] += body.most_bytes
+        if key not in self._kept:
+            if body not in self._kept:
+                self._kept[body] = _Kept(body, {body})
+                self._bytes[body.is_long] += body.most_bytes
+            self._kept[key] = self._kept[body]
+            self._kept[key].keys.add(key)
             self._make_room(body)
-        return self._bodies[key]
+        return self._kept[key].body
 
     def _make_room(self, newest: Body) -> None:
         """While small or long bodies take too much memory, forget the oldest with its answers, but never the newest."""
         is_long = newest.is_long
         while self._bytes[is_long] > (MOST_LONG_BYTES if is_long else MOST_BYTES):
-            key, oldest = next((key, body) for key, body in self._bodies.items() if body.is_long is is_long)
-            if oldest is newest:
+            oldest = next(kept for kept in self._kept.values() if kept.body.is_long is is_long)
+            if oldest.body is newest:
                 break
-            del self._bodies[key]
-            self._bytes[is_long] -= oldest.most_bytes
-            for target in self._targets.pop(oldest, ()):
+            self._bytes[is_long] -= oldest.body.most_bytes
+            for key in oldest.keys:
+                del self._kept[key]
+            for target in oldest.targets:
                 self.answers.pop(target, None)
 
     def remember(self, target: str, answer: Any) -> None:
         """Remember the answer to a request target, as it came, until its `body` is forgotten."""
         if len(target) > LONGEST_TARGET:
             return
-        if answer.body not in self._targets:
-            # It was rendered for this target alone, and is its own key.
-            self.keep(answer.body, answer.body)
-        self._targets[answer.body].add(target)
+        # A body that was rendered for this target alone is its own key.
+        self.keep(answer.body, answer.body)
+        self._kept[answer.body].targets.add(target)
         self.answers.pop(target, None)
         self.answers[target] = answer
         if len(self.answers) > MOST_TARGETS:
             oldest = next(iter(self.answers))
-            self._targets[self.answers.pop(oldest).body].discard(oldest)
+            self._kept[self.answers.pop(oldest).body].targets.discard(oldest)

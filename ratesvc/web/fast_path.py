@@ -58,7 +58,7 @@ class _Parser:
             return parsed
         message: RawRequestMessage = messages[0][0]
         now, transport = self._service.clock(), self._connection.transport
-        publication = self._service.served(now)
+        publication = self._service.publish_if_due(now)
         answer: FinishedAnswer | None = publication.answers.get(message.path) if publication else None
         if answer is None or transport is None or not self._is_plain(message):
             return parsed

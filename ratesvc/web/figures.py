@@ -10,7 +10,7 @@ from ratesvc.domain.workdays import due_at, moscow_day
 from ratesvc.errors import BeforeHistory, NoSheet, NotYetSet
 from ratesvc.service.app import Service
 from ratesvc.service.figures import Figures
-from ratesvc.web.params import refuses
+from ratesvc.web.params import naming
 from ratesvc.web.rates import day_named
 
 
@@ -20,7 +20,7 @@ def day_with_figures(request: web.Request, service: Service, figures: Figures) -
     A day to come is answered once its own figures are set, because others may still come.
     """
     text = request.match_info.get("date", "today")
-    with refuses("date", text):
+    with naming("date", text):
         day = day_named(text, service)
         if not figures.columns:
             why = "are in the demo" if service.demo else "have been fetched yet; the service keeps trying"

@@ -141,7 +141,7 @@ def _malformed(parameter: dict[str, Any], text: str) -> BadRequest:
 
 
 @contextmanager
-def refuses(parameter: str, given: str | None) -> Iterator[None]:
+def naming(parameter: str, given: str | None) -> Iterator[None]:
     """Where there is no answer for the value of a parameter, the error names both."""
     try:
         yield
@@ -150,7 +150,7 @@ def refuses(parameter: str, given: str | None) -> Iterator[None]:
         raise
 
 
-def known(code: str, service: Service, parameter: str = "codes") -> str:
+def require_known(code: str, service: Service, parameter: str = "codes") -> str:
     """The code itself. Raises UnknownCurrency if no held sheet has ever had it, NoSheet while none is held."""
     if code != "RUB" and code not in service.history.codes():
         service.require_publication()

@@ -15,7 +15,7 @@ from ratesvc.render import csv, json
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, caching_of
-from ratesvc.web.params import StrictParams, check_listed, day_of, known, one_code, refuses
+from ratesvc.web.params import StrictParams, check_listed, day_of, naming, one_code, require_known
 from ratesvc.web.responses import Answer, Handler
 
 
@@ -38,9 +38,9 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
     quote, codes = params.code("quote_currency"), params.codes()
     publication = service.require_publication()
     for code in codes or ():
-        known(code, service)
-    known(quote, service, "quote_currency")
-    answer, shown = requested(service, request.match_info.get("date", "today"), params)
+        require_known(code, service)
+    require_known(quote, service, "quote_currency")
+    shown = requested(service, request.match_info.get("date", "today"), params)
 
     def render() -> Body:
         check_listed(shown, quote_currency=[quote], codes=codes or ())
@@ -52,19 +52,19 @@ async def _sheet(service: Service, path: str, request: web.Request) -> Answer:
 
     days = shown.requested_date, shown.revision.effective_date, params.text("revision")
     key = ("rates", *days, is_csv, language.tag, locale and locale.tag, quote, codes and tuple(sorted(codes)))
-    return Answer(publication.body(key, render), caching_of(service, answer))
+    return Answer(publication.body(key, render), caching_of(service, shown))
 
 
 async def _one_number(service: Service, request: web.Request) -> Answer:
     params = StrictParams(request, "/v1/rates/{date}/{code}.txt")
-    quote = known(params.code("quote_currency"), service, "quote_currency")
-    answer, shown = requested(service, request.match_info["date"], params)
-    code = known(one_code(request.match_info["code"]), service, "code")
+    quote = require_known(params.code("quote_currency"), service, "quote_currency")
+    shown = requested(service, request.match_info["date"], params)
+    code = require_known(one_code(request.match_info["code"]), service, "code")
     check_listed(shown, code=[code], quote_currency=[quote])
     day, number = map(str, shown.revision.key)
     headers = (("Effective-Date", day), ("Revision", number))
     body = Body(json.unit_rate(shown, code, quote), "text/plain; charset=utf-8", headers)
-    return Answer(body, caching_of(service, answer))
+    return Answer(body, caching_of(service, shown))
 
 
 async def _currencies(service: Service, request: web.Request) -> Answer:
@@ -80,7 +80,7 @@ async def _currencies(service: Service, request: web.Request) -> Answer:
 async def _currency(service: Service, request: web.Request) -> Answer:
     language = StrictParams(request, "/v1/currencies/{code}").language()
     publication = service.require_publication()
-    code = known(one_code(request.match_info["code"]), service, "code")
+    code = require_known(one_code(request.match_info["code"]), service, "code")
     if code == "RUB":
         raise UnknownCurrency(code, effective=publication.snapshot.in_force.effective_date, parameter="code")
 
@@ -90,18 +90,18 @@ async def _currency(service: Service, request: web.Request) -> Answer:
     return Answer(publication.body(("currency", code, language.tag), render), RATES)
 
 
-def requested(service: Service, day: str, params: StrictParams) -> tuple[InForce, InForce]:
-    """What applies on a day that a request names, and the same in the revision that it asks for."""
+def requested(service: Service, day: str, params: StrictParams) -> InForce:
+    """What applies on a day that a request names, in the revision that it asks for."""
     # Today is that of the publication: a clock that is set back years takes nobody's rates away.
     if day == "today":
         answer = service.require_publication().snapshot.for_today()
     else:
-        with refuses("date", day):
+        with naming("date", day):
             answer = on_day(service.history, day_named(day, service), service.clock())
     if not params.has("revision"):
-        return answer, answer
-    with refuses("revision", params.text("revision")):
-        return answer, service.history.in_revision(answer, params.number("revision"))
+        return answer
+    with naming("revision", params.text("revision")):
+        return service.history.in_revision(answer, params.number("revision"))
 
 
 def day_named(text: str, service: Service, name: str = "date") -> date:

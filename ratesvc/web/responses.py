@@ -258,7 +258,7 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
     async def respond(request: web.Request) -> web.StreamResponse:
         if request.method not in READING:
             return other_method(request.method)
-        target, publication = request.raw_path, service.served(service.clock())
+        target, publication = request.raw_path, service.publish_if_due(service.clock())
         if publication is not None and target in publication.answers:
             # With the access log no shortcut comes before the route.
             return Response(publication.answers[target], request, service.clock())
@@ -285,7 +285,7 @@ def answering(handler: Handler, service: Service, template: str, hosts: Collecti
 def remembered(service: Service, request: web.BaseRequest) -> Response | None:
     """The answer to a target that this publication has answered before. It needs no route."""
     now = service.clock()
-    publication = service.served(now)
+    publication = service.publish_if_due(now)
     answer = publication.answers.get(request.raw_path) if publication else None
     if answer is None or service.draining or request.method not in READING:
         return None

@@ -140,7 +140,7 @@ async def test_readiness_says_why_it_fails(settings: Settings, bank: Bank, clock
             return health.not_ready_because(draining=service.draining, has_sheet=service.publication is not None)
 
         assert why() == "no_sheet"
-        assert service.served(clock()) is None
+        assert service.publish_if_due(clock()) is None
         assert service.health()["cbr:fetch"]["observedValue"] == "not yet asked"
         await service.refresher.ask_without_lease()
         assert why() is None

@@ -25,7 +25,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import BODY_BYTES, GZIP_LEVEL, Body, Headers
 from ratesvc.web.caching import RATES
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import StrictParams, known
+from ratesvc.web.params import StrictParams, require_known
 from ratesvc.web.responses import Answer, Handler
 
 GZIP_STREAM = 16 + zlib.MAX_WBITS
@@ -90,7 +90,7 @@ class Archive(Body):
 async def _history(service: Service, request: web.Request) -> Answer:
     params, history = StrictParams(request, "/v1/history.csv"), service.history
     service.require_publication()
-    codes = sorted(known(code, service) for code in params.codes() or ())
+    codes = sorted(require_known(code, service) for code in params.codes() or ())
     days, all_new = days_of(params, service, history.begins), params.text("roubles") == "new"
     names, locale, has_all = params.language(), params.given_language("locale"), params.text("revisions") == "all"
 

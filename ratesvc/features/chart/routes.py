@@ -28,7 +28,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import NO_STORE
 from ratesvc.web.features import Embedded, Feature, Features
-from ratesvc.web.params import StrictParams, known
+from ratesvc.web.params import StrictParams, require_known
 from ratesvc.web.problems import problem_of
 from ratesvc.web.responses import Answer, Handler
 
@@ -69,7 +69,7 @@ def viewed(params: StrictParams, service: Service, site: Site) -> View:
     """What a request asks for. Raises what `series_params` raises."""
     check_combined(params)
     history, today = service.history, moscow_day(service.clock())
-    codes = tuple(known(code, service) for code in params.codes() or ())
+    codes = tuple(require_known(code, service) for code in params.codes() or ())
     is_own = params.has("since") or params.has("until")
     period = "" if is_own else params.text("period")
     days = days_of(params, service) if is_own else chart_page.days_of(period, today, history.begins)

@@ -12,7 +12,7 @@ from ratesvc.commands.show import stored_or_fetched
 from ratesvc.config import Settings
 from ratesvc.features.convert.conversion import to_json, to_text
 from ratesvc.render.openapi import query_parameters
-from ratesvc.web.params import check_listed, known
+from ratesvc.web.params import check_listed, require_known
 
 
 async def convert(  # noqa: PLR0913 -- the options of the command
@@ -26,7 +26,7 @@ async def convert(  # noqa: PLR0913 -- the options of the command
     async with opened(settings, demo=demo) as service:
         answer = await stored_or_fetched(service, day)
         for code in pair:
-            known(code, service)
+            require_known(code, service)
         check_listed(answer, source=pair[:1], target=pair[1:])
         if as_json:
             click.echo(to_json(answer, amount, pair[0], pair[1:], demo=demo))

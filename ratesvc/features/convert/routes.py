@@ -13,7 +13,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import caching_of
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import StrictParams, check_listed, known
+from ratesvc.web.params import StrictParams, check_listed, require_known
 from ratesvc.web.rates import requested
 from ratesvc.web.responses import Answer, Handler
 
@@ -25,13 +25,13 @@ def routes(service: Service, _site: Site, _: Features) -> dict[str, Handler]:
 
 async def _conversion(service: Service, request: web.Request) -> Answer:
     params = StrictParams(request, "/v1/convert")
-    base, quotes = known(params.code("from"), service, "from"), params.code_list("to")
+    base, quotes = require_known(params.code("from"), service, "from"), params.code_list("to")
     for quote in quotes:
-        known(quote, service, "to")
-    answer, shown = requested(service, params.text("date"), params)
+        require_known(quote, service, "to")
+    shown = requested(service, params.text("date"), params)
     check_listed(shown, **{"to": quotes, "from": [base]})
     body = Body(to_json(shown, params.text("amount"), base, quotes, demo=service.demo), JSON)
-    return Answer(body, caching_of(service, answer))
+    return Answer(body, caching_of(service, shown))
 
 
 FEATURE = Feature("convert", routes)

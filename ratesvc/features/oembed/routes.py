@@ -19,7 +19,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import HOURLY
 from ratesvc.web.features import Embedded, Feature, Features
-from ratesvc.web.params import refuses
+from ratesvc.web.params import naming
 from ratesvc.web.responses import Answer, Handler
 
 OEMBED_SIZES = range(1, 10_000)
@@ -34,7 +34,7 @@ async def _oembed(service: Service, site: Site, features: Features, request: web
     if request.query.get("format", "json") != "json":
         raise NotSupported("oEmbed answers are JSON only. Use format=json.")
     embeds = {path: embed for feature in features.on for path, embed in feature.embeds.items()}
-    with refuses("url", address := request.query.get("url", "")):
+    with naming("url", address := request.query.get("url", "")):
         path, query = _our_address(address, site, embeds)
         embedded = embeds[path](service, site, path, query)
 

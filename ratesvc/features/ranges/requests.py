@@ -16,7 +16,7 @@ from ratesvc.features.rendering import Queue, rendered
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body, Headers, Render
 from ratesvc.web.caching import caching_until
-from ratesvc.web.params import StrictParams, known, refuses
+from ratesvc.web.params import StrictParams, naming, require_known
 from ratesvc.web.rates import day_named
 from ratesvc.web.responses import Answer
 
@@ -51,9 +51,9 @@ def series_params(params: StrictParams, service: Service) -> SeriesParams:
     named = filter(None, params.text("dates").split(","))
     dates = tuple(sorted({_chosen(text, service) for text in named}))
     days = Days(dates[0], dates[-1]) if dates else days_of(params, service)
-    quote = known(params.code("quote_currency"), service, "quote_currency")
+    quote = require_known(params.code("quote_currency"), service, "quote_currency")
     asked = params.codes() or ()
-    codes = tuple(known(code, service) for code in asked) or tuple(
+    codes = tuple(require_known(code, service) for code in asked) or tuple(
         sorted((service.history.codes() | {"RUB"}) - {quote})
     )
     daily, is_new = params.text("fill") == "daily", params.text("roubles") == "new"
@@ -81,12 +81,12 @@ def days_of(params: StrictParams, service: Service, usual_since: date | None = N
 
     def named(name: str, usual: date) -> date:
         text = params.text(name)
-        with refuses(name, text):
+        with naming(name, text):
             return day_named(text, service, name) if text else usual
 
     until, begins = named("until", newest), service.history.begins
     if until < begins:
-        with refuses("until", params.text("until")):
+        with naming("until", params.text("until")):
             raise BeforeHistory(until, service.history.recorded_from)
     since = named("since", usual_since or _usual_since(params, service.history, until))
     if since > until and params.has("until"):
@@ -94,7 +94,7 @@ def days_of(params: StrictParams, service: Service, usual_since: date | None = N
     until = max(since, until)
     last = max(newest, last_set(service.history, Days(today, until), today))
     if since > last:
-        with refuses("since", params.text("since")):
+        with naming("since", params.text("since")):
             on_day(service.history, since, service.clock())
     return Days(max(since, begins), min(until, max(since, last)))
 
@@ -109,7 +109,7 @@ def _usual_since(params: StrictParams, history: History, until: date) -> date:
 
 def _chosen(text: str, service: Service) -> date:
     """One of the `dates`. Raises what /v1/rates raises for it."""
-    with refuses("dates", text):
+    with naming("dates", text):
         day = day_named(text, service, "dates")
         if service.history.certain_on(day) is None:
             on_day(service.history, day, service.clock())

@@ -18,7 +18,7 @@ from ratesvc.render.openapi import Site
 from ratesvc.service.app import Service
 from ratesvc.service.publication import Body
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.params import StrictParams, refuses
+from ratesvc.web.params import StrictParams, naming
 from ratesvc.web.responses import Answer, Handler
 
 
@@ -34,7 +34,7 @@ async def _many_days(service: Service, site: Site, path: str, request: web.Reque
     names, locale = query.language(), query.given_language("locale")
     history, today = service.history, moscow_day(service.clock())
     elsewhere = " /v1/history.csv has all of history in one answer." if site.has("archive") else ""
-    with refuses("codes", query.text("codes") or None):
+    with naming("codes", query.text("codes") or None):
         points = unit_rates.points_of(history, params, today, elsewhere)
 
     def render() -> Body:
