@@ -37,6 +37,7 @@ from ratesvc.service.progress import Progress
 NEWEST = recorded_sheets()[-1].effective_date
 
 COMMANDS = script("run commands")
+SETTINGS = (ROOT / "config.yaml").read_text("utf-8") + "RATESVC_COMPLETE"
 
 Done = tuple[int, str, str]
 
@@ -123,6 +124,21 @@ def test_help_fits_into_80_columns(words: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(cli.main, [*words, "--help"], terminal_width=80).stdout.splitlines()
     assert len(shown) > 5
     assert [line for line in shown[1:] if len(line) > 80 or line.endswith("...")] == []
+    # What it names is there: commands, actions, options, variables.
+    text, command = "\n".join(shown), cli.main.commands[words[0]] if words else cli.main
+    options = {option for one in (command, cli.main) for given in one.params for option in given.opts}
+    of_others = re.findall(r"ratesvc (\w+)((?: --[a-z-]+)*)", text.partition("\n")[2])
+    for name, more in of_others:
+        options |= {option for given in cli.main.commands[name].params for option in given.opts}
+        assert {*more.split()} <= options
+    assert {*re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)} - {"--help", "--version"} <= options
+    actions = [given.type.choices for given in command.params if isinstance(given.type, click.Choice)][:1]
+    assert (
+        not words
+        or words[0] != "quarantine"
+        or actions == [tuple(re.findall(r"^  ([a-z]+)  +\w", text, re.MULTILINE)[:4])]
+    )
+    assert [name for name in re.findall(r"RATESVC_\w+", text) if name not in SETTINGS] == []
 
 
 @pytest.mark.nightly

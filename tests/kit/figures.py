@@ -77,9 +77,9 @@ def rate_row(day: date, rate: str) -> str:
 
 
 def wrong(kind: str) -> list[Any]:
-    """Each line of golden/wrong_figures.txt about these figures, as what is replaced and by what."""
-    found = [f"{line} ".split(" | ") for line in questions("wrong_figures.txt") if line.startswith(kind)]
-    return [pytest.param(pattern, by.strip(), id=what) for _, what, pattern, by in found]
+    """Lines of golden/wrong_figures.txt about these figures: what is replaced, by what, and why it is refused."""
+    found = [line.split(" | ") for line in questions("wrong_figures.txt") if line.startswith(kind)]
+    return [pytest.param(pattern, by, why, id=what) for _, what, pattern, by, why in found]
 
 
 def spoil(bank: Bank, path: str, pattern: str, by: str) -> None:

@@ -104,15 +104,21 @@ async def test_a_job_that_fails_runs_again(served: Served, monkeypatch: pytest.M
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("hours", [-2, 2])
 async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Back and forward, as after a sleep. The Bank is asked at once; until it answers, no skew is known."""
+    """Back and forward, as after a sleep. Every job runs at once; until the poll is answered, no skew is known."""
     skew_s = served.service.clock_skew_s
-    polls: list[float] = []
-    monkeypatch.setattr(Schedule, "run_in", lambda _, name, seconds: polls.append(seconds) if name == "poll" else None)
+    planned: list[tuple[str, float]] = []
+    due = {job.name for job in served.service.schedule.jobs.values() if job.due} - {"tick"}
+    monkeypatch.setattr(Schedule, "run_in", lambda _, name, seconds: planned.append((name, seconds)))
     with capture_logs() as logged:
         served.service.schedule.wall = lambda: utc_now() + timedelta(hours=hours)
-        await eventually(lambda: polls)
+        await eventually(lambda: due <= {name for name, _ in planned})
     assert [line["seconds"] for line in logged if line["event"] == "clock_jumped"] == [hours * 3600]
-    assert (polls[0], skew_s is None, served.service.clock_skew_s) == (0, False, None)
+    assert (due, skew_s is None, served.service.clock_skew_s) == (
+        {"poll", "metals", "keyrate", "heartbeat"},
+        False,
+        None,
+    )
+    assert {(name, 0) for name in due} <= {*planned}
 
 
 async def test_a_clock_that_is_set_back_a_little_is_no_dead_scheduler(

@@ -90,7 +90,10 @@ async def test_requests_are_counted_by_route_and_status(served: Served) -> None:
         await served.get("/v1/rates")
     for path in (f"/v1/rates/{FRIDAY}", f"/v1/rates/{FRIDAY}?lang=ru", "/v1/rates?x=1", "/nothing/here", "/other"):
         await served.get(path)
+    for _ in range(2):  # asked for, then remembered
+        assert (await served.get("/v1/rates/today/USD.txt", If_None_Match="*"))[0] == 304
     found = await served.samples()
+    assert found['ratesvc_requests_total{route="/v1/rates/{date}/{code}.txt",status="304"}'] == "2.0"
     assert found['ratesvc_requests_total{route="/v1/rates",status="200"}'] == "5.0"
     assert found['ratesvc_requests_total{route="/v1/rates",status="400"}'] == "1.0"
     assert found['ratesvc_requests_total{route="/v1/rates/{date}",status="200"}'] == "2.0"
@@ -233,13 +236,16 @@ async def test_the_access_log_has_no_address_and_the_id_of_a_500(
             await served.get("/v1/rates/today/USD.txt", User_Agent="a reader")
             _, _, body = await served.get("/v1/rates/today/EUR.txt")
             _, _, problem = await served.get(f"/{'x' * 1000}", User_Agent="y" * 1000)
-    first, remembered, failed, last, long = (line for line in logged if line["event"].startswith("request"))
+            for _ in range(2):
+                await served.get("/v1/currencies", If_None_Match="*")
+    first, remembered, failed, last, long, *unchanged = (line for line in logged if line["event"].startswith("request"))
     assert (len(long["path"]), len(long["agent"]), long["bytes"]) == (200, 200, len(problem))
     for line in (first, remembered):
         assert line.keys() >= {"id", "method", "path", "agent", "status", "bytes", "ms"}
         assert (line["agent"], line["status"], line["bytes"]) == ("a reader", 200, int(headers["Content-Length"]))
     assert json.loads(body)["detail"] == f"Incident {last['id']}."
     assert failed["incident"] == last["id"] != first["id"]
+    assert [line["status"] for line in (last, long, *unchanged)] == [500, 404, 304, 304]
     assert not any("127.0.0.1" in str(line) for line in (first, remembered, last))
 
 

@@ -98,12 +98,14 @@ async def test_a_decision_replaces_the_answer(served: Served, held: Held) -> Non
     )
 
 
-@pytest.mark.parametrize(("pattern", "by"), wrong("key rate"))
-async def test_a_broken_answer_changes_nothing(served: Served, bank: Bank, pattern: str, by: str) -> None:
+@pytest.mark.parametrize(("pattern", "by", "why"), wrong("key rate"))
+async def test_a_broken_answer_changes_nothing(served: Served, bank: Bank, pattern: str, by: str, why: str) -> None:
     before = await said(served)
     spoil(bank, PATH, pattern, by)
     await asks_again(served)
     assert await said(served) == before
+    failure = served.service.figures["keyrate"].failure
+    assert (failure.kind if failure else "invalid:none") == f"invalid:{why}"
 
 
 async def test_an_escaped_inner_document_is_read(served: Served, bank: Bank) -> None:

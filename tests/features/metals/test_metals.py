@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -125,13 +126,24 @@ async def test_an_absurd_price_that_the_bank_takes_back_is_forgotten(served: Ser
     assert served.service.figures["metals"].waiting == {}
 
 
-@pytest.mark.parametrize(("pattern", "by"), wrong("metals"))
-async def test_a_broken_document_changes_nothing(served: Served, bank: Bank, pattern: str, by: str) -> None:
+@pytest.mark.parametrize(("lang", "gold"), [("en", "Gold, 1 g"), ("ru", "Золото, 1 г")])
+async def test_the_builder_offers_each_currency_and_metal_by_its_name(served: Served, lang: str, gold: str) -> None:
+    page = (await served.get(f"/?ui={lang}&lang={lang}"))[2].decode().replace("\u00a0", " ")
+    offered = dict(re.findall(r"<b>([A-Z]{3})</b> <span>(.*?)</span>", page))
+    known = (await said(served, f"/v1/currencies?lang={lang}"))[1]["currencies"]
+    assert {code: offered.get(code) for code in (*known, "XAU")} == {c: one["name"] for c, one in known.items()} | {
+        "XAU": gold
+    }
+
+
+@pytest.mark.parametrize(("pattern", "by", "why"), wrong("metals"))
+async def test_a_broken_document_changes_nothing(served: Served, bank: Bank, pattern: str, by: str, why: str) -> None:
     before = await said(served), await shown(served)
     spoil(bank, PATH, pattern, by)
     await asks_again(served)
     assert (await said(served), await shown(served)) == before
-    assert served.service.figures["metals"].failure
+    failure = served.service.figures["metals"].failure
+    assert (failure.kind if failure else "invalid:none") == f"invalid:{why}"
 
 
 async def test_an_answer_without_records_keeps_what_is_held(served: Served, held: Held) -> None:

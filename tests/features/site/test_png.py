@@ -85,6 +85,7 @@ async def test_a_script_that_the_fonts_lack_is_answered_in_english(live: Live, l
         assert await got(live, f"{path}lang=ru") != await got(live, f"{path}lang=en")
 
 
+@pytest.mark.slow
 async def test_a_heading_that_cannot_be_written_is_left_out(live: Live) -> None:
     """Our own heading takes its place, in the requested language."""
     assert await got(live, "/widget/card.png?lang=ru&heading=為替") == await got(live, "/widget/card.png?lang=ru")
