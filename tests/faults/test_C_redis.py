@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 from conftest import LONG, Clock, Serve, Served, but, eventually, patience_s
-from kit.bank import Bank, sheet, unavailable
+from kit.bank import Bank, sheet
 from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY
 from kit.front import ChaosProxy
 from kit.http import says
@@ -205,28 +204,6 @@ async def test_C2_stopped_and_continued(stage: OverRedis) -> None:
             stage.own.signal(signal.SIGCONT)
             await stage.is_used_again(served)
             assert of_the_store(logged) == ["store_unavailable", "store_back"]
-
-
-async def test_C4_absent_at_the_start_like_the_bank(stage: OverRedis) -> None:
-    """Redis and the Bank are absent: the service lives, is not ready, and every address of rates says when to retry."""
-    bank = stage.bank
-    bank.publish(*map(sheet, DAYS))
-    bank.misbehave = unavailable
-    stage.own.kill()
-    async with stage.serve(stage.over(stage.own.url), poll_seconds=0.5) as served:
-        await eventually(lambda: len(bank.asked) > 6)
-        assert (await served.get("/livez"))[0] == 200
-        assert (await served.get("/readyz"))[::2] == (503, b"no_sheet\n")
-        for path in ("/v1/rates", "/v1/rates/next", f"/v1/rates/{FRIDAY}", "/v1/convert?from=USD&to=RUB"):
-            status, headers, body = await served.get(path)
-            assert (path, status, headers["Content-Type"]) == (path, 503, "application/problem+json")
-            assert (int(headers["Retry-After"]) > 0, json.loads(body)["status"]) == (True, 503)
-        assert (await served.get("/health"))[0] == 503
-        bank.misbehave = None
-        await stage.fault.recovers(lambda: served.service.publication)
-        assert (await served.get("/readyz"))[0] == 200
-        stage.own.start()
-        await stage.fault.recovers(stage.is_filled)
 
 
 def of_the_store(logged: list[EventDict]) -> list[str]:

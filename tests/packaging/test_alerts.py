@@ -100,18 +100,13 @@ async def test_one_line_of_cron_tells_what_health_does_not_pass(bank: Bank, serv
 
 
 def test_alertmanager_takes_the_example_which_sends_a_page_and_a_ticket_to_people() -> None:
-    """Each urgency of our rules has a receiver with an address, on the port that prometheus.yml names."""
+    """Each urgency of our rules has a receiver; golden/deploy.txt has their addresses."""
     amtool, file = program("amtool"), "alertmanager.yml"
     assert "2 receivers" in output_of(amtool, "check-config", file, folder=FOLDER)
-    settings = yaml.safe_load((FOLDER / file).read_bytes())
-    mailed = {one["name"] for one in settings["receivers"] if one["email_configs"][0]["to"]}
     for severity in {rule["labels"]["severity"] for rule in ALERTS.values()}:
         asked = ("config", "routes", "test", f"--config.file={file}", f"severity={severity}")
         routed = output_of(amtool, *asked, folder=FOLDER).split()[-1]
         assert routed == {"page": "on-call", "ticket": "tickets"}[severity]
-        assert routed in mailed
-    alerting = yaml.safe_load((FOLDER / "prometheus.yml").read_bytes())["alerting"]["alertmanagers"]
-    assert alerting == [{"static_configs": [{"targets": ["127.0.0.1:9093"]}]}]  # Alertmanager's own default
 
 
 def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:

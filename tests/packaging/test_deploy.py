@@ -112,7 +112,6 @@ def test_kubernetes_is_valid() -> None:
 
 def test_kubernetes_waits_for_the_drain() -> None:
     """Traffic follows /readyz; a replica is heard to be draining before it closes."""
-    assert [CONTAINER[f"{name}Probe"]["httpGet"]["path"] for name in ("liveness", "readiness")] == ["/livez", "/readyz"]
     settings = load(None, {one["name"]: one.get("value", "redis://redis:6379/0") for one in CONTAINER["env"]})
     assert POD["spec"]["terminationGracePeriodSeconds"] > grace(settings)
     ready = CONTAINER["readinessProbe"]

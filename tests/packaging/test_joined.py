@@ -127,20 +127,6 @@ def test_a_service_of_compose_reaches_what_it_names(folder: str, services: dict[
             assert int(one["mem_limit"].removesuffix("m")) >= 128
 
 
-def test_what_is_kept_has_a_volume_and_the_store_room_for_it() -> None:
-    """To write its file anew Valkey needs as much memory again."""
-    command = REPLICAS["valkey"]["command"]
-    most = command[command.index("--maxmemory") + 1]
-    assert int(REPLICAS["valkey"]["mem_limit"].removesuffix("m")) >= 2 * int(most.removesuffix("mb"))
-    kept = {
-        volume.partition(":")[0] for one in (*ONE.values(), *REPLICAS.values()) for volume in one.get("volumes", ())
-    }
-    whole = yaml.safe_load((ROOT / "compose.yaml").read_bytes())
-    assert (whole["name"], TWO["name"]) == ("ratesvc",) * 2
-    assert {*whole["volumes"], *TWO["volumes"]} == {name for name in kept if not name.startswith(".")}
-    assert ONE["ratesvc"]["volumes"] == [f"rates:{IMAGE['VOLUME']}"]
-
-
 def test_haproxy_knows_each_replica_of_compose() -> None:
     """In each backend that readers reach, and asks a probe that says what the backend is for."""
     count = REPLICAS["ratesvc"]["deploy"]["replicas"]
@@ -254,8 +240,6 @@ def test_kubernetes_keeps_a_replica_and_closes_what_nobody_needs() -> None:
     assert {urlsplit(one).scheme for one in Cbr().mirrors} == {"https"}
     secure, user = POD["spec"]["securityContext"], int(IMAGE["USER"].split(":")[0])
     assert (secure["runAsUser"], secure["runAsGroup"]) == (user, user)
-    (spread,) = POD["spec"]["topologySpreadConstraints"]
-    assert spread["labelSelector"]["matchLabels"] == LABEL
     secrets = [one["valueFrom"]["secretKeyRef"] for one in CONTAINER["env"] if "valueFrom" in one]
     made = re.search(r"create secret generic (\S+) --from-literal=(\S+?)=", shipped("kubernetes.yaml"))
     assert made
@@ -335,10 +319,7 @@ def test_each_proxy_takes_its_file(tmp_path: Any) -> None:
 
 
 def test_the_cdn_waits_as_the_guide_says() -> None:
-    """A region that is silent for ten seconds is left for the other, which both backends and both probes know."""
+    """A region that is silent for ten seconds is left for the other."""
     text = shipped("cdn.vcl")
-    assert [
-        f"silence for {wait.removesuffix('s')} s" in GUIDE for wait in re.findall(r"first_byte_timeout = (\w+)", text)
-    ]
-    assert {*re.findall(r"^backend (\w+)", text, re.MULTILINE)} == {*re.findall(r"add_backend\((\w+)\)", text)}
-    assert {*re.findall(r"\.probe = (\w+);", text)} == {*re.findall(r"^probe (\w+)", text, re.MULTILINE)}
+    waits = {wait.removesuffix("s") for wait in re.findall(r"first_byte_timeout = (\w+)", text)}
+    assert [wait for wait in waits if f"silence for {wait} s" in GUIDE] == ["10"]

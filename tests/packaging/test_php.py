@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -147,6 +148,39 @@ def test_php_says_what_it_is_asked_for(tmp_path: Path) -> None:
     lines = cases.questions("php.txt")
     made = said(tmp_path, *map(question, lines))
     cases.check("php.txt", {line: told(line, answer) for line, answer in zip(lines, made, strict=True)})
+
+
+def leaves(value: Any, *place: str | int) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """The place of every value in a document, inner and outer, and the value."""
+    yield place, value
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in inner:
+        yield from leaves(one, *place, name)
+
+
+def changed(value: Any, place: tuple[str | int, ...], to: Any) -> Any:
+    """The same document with another value there."""
+    if not place:
+        return to
+    made = value.copy()
+    made[place[0]] = changed(value[place[0]], place[1:], to)
+    return made
+
+
+async def test_an_answer_of_another_form_is_no_answer(bank: Bank, serve: Serve, tmp_path: Path) -> None:
+    """Whatever stands in the place of a value: PHP never stumbles, and readers get rows or the link."""
+    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
+    async with serve() as served:
+        await served.ready()
+        query = "lang=ru&codes=USD&spark=7&converter=1&layout=table&href=https://a.example/"
+        whole = json.loads((await served.get(f"/widget/nodes.json?{query}"))[2])
+    kinds: list[Any] = [7, -1.5, True, None, "", [], {}, [[]], {"0": {}}, "x" * 9000, [None] * 30, "\ud800", ["x"] * 4]
+    others = itertools.cycle(kinds)
+    answers = [changed(whole, place, next(others)) for place, _ in leaves(whole) for _ in range(3)]
+    made = [one["html"] for one in said(tmp_path, *(asks({}, answered(json.dumps(one))) for one in answers))]
+    rows = [html for html in made if not html.startswith(LINK)]
+    assert 50 < len(rows) < len(made) - 50
+    assert [html for html in rows if Tree(html).depths[-1] or 0 in Tree(html).depths[:-1]] == []
 
 
 DOWN = [

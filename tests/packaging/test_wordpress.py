@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
-import itertools
 import json
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -186,49 +184,8 @@ async def test_only_a_converter_brings_its_script(plugin: Plugin) -> None:
     )
 
 
-async def made_of(plugin: Plugin, *answers: Any) -> list[str]:
-    """The HTML for each of these answers of the service."""
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        number = re.search(rb"heading=(\d+)", await reader.readuntil(b"\r\n\r\n"))
-        assert number
-        writer.write(document(json.dumps(answers[int(number[1])]).encode(), KEPT))
-
-    plugin.front.misbehave(script)
-    return await plugin.html(*({"heading": str(number)} for number in range(len(answers))), pausing=False)
-
-
-def leaves(value: Any, *place: str | int) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """The place of every value in a document, inner and outer, and the value."""
-    yield place, value
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, one in inner:
-        yield from leaves(one, *place, name)
-
-
-def changed(value: Any, place: tuple[str | int, ...], to: Any) -> Any:
-    """The same document with another value there."""
-    if not place:
-        return to
-    made = value.copy()
-    made[place[0]] = changed(value[place[0]], place[1:], to)
-    return made
-
-
 async def honest(plugin: Plugin, query: str) -> Any:
     return json.loads(await got(f"http://127.0.0.1:{plugin.front.upstream}/widget/nodes.json?{query}"))
-
-
-async def test_an_answer_of_another_form_is_no_answer(plugin: Plugin) -> None:
-    """Whatever stands in the place of a value: PHP never stumbles, and readers get rows or the link."""
-    whole = await honest(plugin, "lang=ru&codes=USD&spark=7&converter=1&layout=table&href=https://a.example/")
-    kinds: list[Any] = [7, -1.5, True, None, "", [], {}, [[]], {"0": {}}, "x" * 9000, [None] * 30, "\ud800", ["x"] * 4]
-    others = itertools.cycle(kinds)
-    answers = [changed(whole, place, next(others)) for place, _ in leaves(whole) for _ in range(3)]
-    made = await made_of(plugin, *answers)
-    rows = [html for html in made if html != LINK]
-    assert 50 < len(rows) < len(made) - 50
-    assert [html for html in rows if Tree(html).depths[-1] or 0 in Tree(html).depths[:-1]] == []
 
 
 async def logged_in(browser: Browser, wordpress: WordPress) -> Page:
