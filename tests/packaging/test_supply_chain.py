@@ -17,6 +17,7 @@ import yaml
 from conftest import program
 from kit import cases
 from kit.service import ROOT, environment, output_of
+from kit.time import until
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -154,10 +155,8 @@ def test_each_field_of_a_form_for_issues_has_a_name_of_its_own() -> None:
     """Else GitHub shows an empty form."""
     for file in {*(ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")} - {ROOT / ".github/ISSUE_TEMPLATE/config.yml"}:
         form = yaml.safe_load(file.read_bytes())
-        fields = {
-            one["id"]: (one["type"] in ("input", "textarea"), bool(one["attributes"]["label"])) for one in form["body"]
-        }
-        assert [*fields.values()] == [(True, True)] * len(form["body"])
+        fields = {one["id"]: one["type"] for one in form["body"] if one["attributes"]["label"]}
+        assert (len(fields), {*fields.values()} <= {"input", "textarea"}) == (len(form["body"]), True), file.name
         assert form.keys() == {"name", "description", "labels", "body"}
 
 
@@ -172,7 +171,8 @@ def test_a_path_with_a_blank_is_one_word_for_our_scripts() -> None:
 
 
 MADE = "/bin/python /ready /ready-quick /ready-test /ready-dev /ready-docs -mutants/ready"
-OLD = [f".venv{name}" for name in MADE.split()] + ["node_modules", "node_modules-test", "tools/node_modules"]
+HERE = [f"-W.venv{name}" for name in MADE.split()] + ["-onode_modules", "-onode_modules-test", "-otools/node_modules"]
+"""Environments are there, and newer than what is built by them."""
 SYSTEM = "bash sh env dirname realpath mktemp mkdir rm sed cat cp ln sleep chmod ls date mv ps touch uname wc cmp grep"
 ASKED = "make git docker curl id python3 python3.11 python3.12 python3.13 python3.14 setpriv chown"
 
@@ -182,8 +182,7 @@ def done(line: str, folder: Path) -> str:
     words = shlex.split(line)
     given = dict(word.split("=", 1) for word in takewhile(lambda word: "=" in word, words))
     if words[0] == "make":
-        old = [word for name in OLD for word in ("-o", name)]
-        return output_of(program("make"), "-n", "-s", *old, *words[1:], env=environment(folder, SEED="1")).rstrip()
+        return output_of(program("make"), "-n", "-s", *HERE, *words[1:], env=environment(folder, SEED="1")).rstrip()
     log, ours, own = folder / "log", folder / "repository", folder / "bin"
     for path in (own, ours / ".ci", ours / ".venv/bin", ours / "dist", ours / "requirements", folder / "tmp"):
         path.mkdir(parents=True)
@@ -196,11 +195,12 @@ def done(line: str, folder: Path) -> str:
         file.write_text(cases.script("a program that notes what it is asked", LOG=str(log)))
         file.chmod(0o755)
     for name in SYSTEM.split():
-        (own / name).symlink_to(shutil.which(name) or name)
+        (own / name).symlink_to(shutil.which(name, path="/usr/bin:/bin") or name)
     shutil.copy(ROOT / script, ours / script)
     env = {"PATH": str(own), "HOME": str(folder), "TMPDIR": str(folder / "tmp")} | given
     none = subprocess.DEVNULL
     ended = subprocess.run(words[len(given) :], cwd=ours, env=env, stdout=none, stderr=none, check=False)
+    until(lambda: "ratesvc serve" not in log.read_text() or "it leaves" in log.read_text())
     shown = re.sub(r"\S*/(?:tmp\.|fresh-)\w+", "{place}", log.read_text().replace(str(ours), "."))
     return f"{shown}exits with {ended.returncode}"
 
