@@ -178,7 +178,7 @@ async def test_a_command_that_only_reads_leaves_no_data_behind(
         *((EngineNotReady("busy"), 75, "busy"), (GaveUp("too long"), 75, "too long")),
         (OSError(errno.ENOSPC, "No space left", "file"), 75, "file: No space left"),
         (OSError(errno.EACCES, "Permission denied", "file"), 78, "file: Permission denied"),
-        (KeyError("one\ntwo"), 70, "internal error, please report it: KeyError: 'one\\ntwo' ("),
+        (ValueError("one\ntwo"), 70, "internal error, please report it: ValueError: one two ("),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_code(
