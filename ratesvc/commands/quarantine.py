@@ -69,19 +69,12 @@ async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -
         assert now  # noqa: S101 -- otherwise there is nothing to withdraw
         has_before = bool(withdrawal.sheet.quotes)
         then = withdrawal if has_before else service.history.nearest_before(day)
-        outcome = (
-            "the revision before it is in force again"
-            if has_before
-            else "the day has no sheet, and the sheet before it stays in force"
-        )
+        none = "the day has no sheet, and the sheet before it stays in force"
+        outcome = "the revision before it is in force again" if has_before else none
         pairs = [(quote, then.sheet.by_code.get(quote.code) if then else None) for quote in now.sheet.quotes]
         rows = "".join(_row(*pair, "then", is_suspect=False) for pair in pairs)
-        _ask(
-            "Withdraw it?",
-            f"This withdraws revision {now.number} of the sheet of {day}. Then {outcome}:\n{rows}",
-            yes=yes,
-            as_json=as_json,
-        )
+        text = f"This withdraws revision {now.number} of the sheet of {day}. Then {outcome}:\n{rows}"
+        _ask("Withdraw it?", text, yes=yes, as_json=as_json)
         await decisions.publish(service.refresher, withdrawal)
     document = {"effective_date": day, "withdrawn": now.number, "revision": withdrawal.number}
     click.echo(encode(document) if as_json else f"Withdrawn: the sheet of {day}, revision {now.number}.")

@@ -159,8 +159,7 @@ def unit_rate(answer: InForce, code: str, quote: str) -> bytes:
 
 def currencies(history: History, language: Language, *, demo: bool = False) -> bytes:
     """Every currency of every held sheet, defunct ones too, and its successor at the Bank."""
-    newest = history.newest.sheet.by_code if history.newest else {}
-    rows = {code: _currency(history, code, language, is_new=code in newest) for code in sorted(history.codes())}
+    rows = {code: _currency(history, code, language) for code in sorted(history.codes())}
     settled, days = history.settled, history.days
     is_complete = settled is not None and history.known.is_complete(Days(settled.since, days[-1]))
     return encode({**marks(demo=demo), "complete": is_complete, "currencies": rows})
@@ -168,12 +167,11 @@ def currencies(history: History, language: Language, *, demo: bool = False) -> b
 
 def currency(history: History, code: str, language: Language) -> bytes:
     """One of them. Raises IndexError for a code that no held sheet has ever had, such as that of the rouble."""
-    newest = history.newest.sheet.by_code if history.newest else {}
-    return encode(_currency(history, code, language, is_new=code in newest))
+    return encode(_currency(history, code, language))
 
 
-def _currency(history: History, code: str, language: Language, *, is_new: bool) -> dict[str, Any]:
-    columns = history.columns(code)
+def _currency(history: History, code: str, language: Language) -> dict[str, Any]:
+    columns, newest = history.columns(code), history.newest
     return {
         "name": language.currency(code),
         "numeric_code": columns[-1].currency.numeric_code,
@@ -181,7 +179,7 @@ def _currency(history: History, code: str, language: Language, *, is_new: bool) 
         "cbr_ids": [column.currency.cbr_id for column in columns],
         "first_effective_date": columns[0].first_day,
         "last_effective_date": max(column.last_day for column in columns),
-        "in_newest_sheet": is_new,
+        "in_newest_sheet": newest is not None and code in newest.sheet.by_code,
         "successor": _successor(columns[-1], history),
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from decimal import Decimal
 
 from ratesvc.domain.rates import REDENOMINATION, ROUBLE, InForce, unit_rates
 from ratesvc.render.language import NOTHING, OLD_ROUBLES, PLACES, Language
@@ -26,7 +25,9 @@ def rates(answer: InForce, language: Language, codes: Sequence[str], width: int,
         figures = NOTHING, NOTHING, NOTHING
         if quote:
             change = units[code].change
-            moved = _percent(change.percent(PLACES), language) if change else NOTHING
+            percent = change.percent(PLACES) if change else None
+            sign = "▲" if percent and percent > 0 else "▼" if percent else " "
+            moved = NOTHING if percent is None else f"{sign} {language.signed(percent, PLACES)} %"
             figures = (language.whole(quote.nominal), language.number(quote.value, PLACES), moved)
         rows.append((code, language.currency(code, quote.nominal if quote else None), *figures))
     head, *lines = _aligned(rows, left=2)
@@ -36,11 +37,6 @@ def rates(answer: InForce, language: Language, codes: Sequence[str], width: int,
         head = ""
     heading = "\n".join(filter(None, (title(answer, language, "RUB", demo=demo), head)))
     return "\n".join([f"{_BOLD}{heading}{_PLAIN}", *map(_coloured, lines)])
-
-
-def _percent(percent: Decimal, language: Language) -> str:
-    sign = "▲" if percent > 0 else "▼" if percent < 0 else " "
-    return f"{sign} {language.signed(percent, PLACES)} %"
 
 
 def _coloured(line: str) -> str:

@@ -9,10 +9,11 @@ from aiohttp import web
 
 from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import InForce
-from ratesvc.domain.workdays import moscow_day
-from ratesvc.errors import NotYetSet, UnknownCurrency
+from ratesvc.domain.workdays import due_at, moscow_day
+from ratesvc.errors import BeforeHistory, NoSheet, NotYetSet, UnknownCurrency
 from ratesvc.render import csv, json
 from ratesvc.service.app import Service
+from ratesvc.service.figures import Figures
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, caching_of
 from ratesvc.web.params import StrictParams, check_listed, day_of, naming, one_code, require_known
@@ -115,3 +116,21 @@ def day_named(text: str, service: Service, name: str = "date") -> date:
         following = service.history.calendar.effective_date_after(service.history.known.awaited_after)
         raise NotYetSet(following, snapshot.next_due_at, overdue=snapshot.next_overdue)
     return snapshot.announced.effective_date
+
+
+def day_with_figures(request: web.Request, service: Service, figures: Figures) -> date:
+    """The day that a path names, or today. Raises BadRequest, BeforeHistory, NoSheet and NotYetSet.
+
+    A day to come is answered once its own figures are set, because others may still come.
+    """
+    text = request.match_info.get("date", "today")
+    with naming("date", text):
+        day = day_named(text, service)
+        if not figures.columns:
+            why = "are in the demo" if service.demo else "have been fetched yet; the service keeps trying"
+            raise NoSheet(f"No figures of {figures.name} {why}.")
+        if day < (begins := min(column.first_day for column in figures.columns.values())):
+            raise BeforeHistory(day, begins)
+        if day > max(moscow_day(service.clock()), figures.newest):
+            raise NotYetSet(day, due_at(service.history.calendar.effective_date_on_or_before(day)))
+    return day

@@ -24,13 +24,8 @@ from ratesvc.web.responses import Handler, Respond, answering, counted, remember
 EVERYWHERE = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104 -- compared with, not bound to
 
 
-def build(service: Service, public_url: str) -> web.Application:
-    """Everything on one listener; links begin with `public_url`. Raises ConfigError."""
-    return _public(service, public_url, probes.routes(service))
-
-
-def _public(service: Service, public_url: str, probed: Mapping[str, Handler]) -> web.Application:
-    """The service, and the features that are on."""
+def build(service: Service, public_url: str, probed: Collection[str] = probes.PATHS) -> web.Application:
+    """The service, its features and these probes; links begin with `public_url`. Raises ConfigError."""
     configured = service.settings.server.public_url.rstrip("/")
     site = Site(public_url, service.demo, service.settings.features, configured)
     on = features.load(site.features)
@@ -41,7 +36,8 @@ def _public(service: Service, public_url: str, probed: Mapping[str, Handler]) ->
         paths |= feature.routes(service, site, on)
     foreign = {path for feature in on.on for path in feature.proxied}
     others = [partial(feature.not_found, site) for feature in on.on if feature.not_found]
-    return _application(service, public_url, {**paths, **probed}, foreign, *others)
+    probing = {path: handler for path, handler in probes.routes(service).items() if path in probed}
+    return _application(service, public_url, {**paths, **probing}, foreign, *others)
 
 
 def _application(
@@ -83,12 +79,11 @@ async def listening(service: Service) -> AsyncIterator[str]:
         if server.admin_port is None:
             app = build(service, public_url)
         else:
-            probed = {path: handler for path, handler in probes.routes(service).items() if path in probes.PROBES}
-            app = _public(service, public_url, probed)
+            app = build(service, public_url, probes.PROBES)
             admin = stack.enter_context(_bound(server, server.admin_port))
             service.admin_url = _address(server, admin)
-            probed = probes.routes(service)
-            await stack.enter_async_context(accepting(_application(service, public_url, probed), admin, died=died))
+            probing = _application(service, public_url, probes.routes(service))
+            await stack.enter_async_context(accepting(probing, admin, died=died))
         await stack.enter_async_context(accepting(app, listener, **_shortcuts(service), died=died))
         stack.callback(service.drain)
         yield address

@@ -26,8 +26,8 @@ from ratesvc.service.figures import Figures, Series
 from ratesvc.service.publication import Body
 from ratesvc.web.caching import RATES, REFERENCE
 from ratesvc.web.features import Feature, Features
-from ratesvc.web.figures import day_with_figures
 from ratesvc.web.params import StrictParams
+from ratesvc.web.rates import day_with_figures
 from ratesvc.web.responses import Answer, Handler
 
 PATH, CSV = "/scripts/xml_metall.asp", "/v1/metals.csv"
