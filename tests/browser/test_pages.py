@@ -46,18 +46,6 @@ async def test_the_reference_fits_every_screen(browser: Browser, live: Live, sch
         assert spy.reported == []
 
 
-@pytest.mark.parametrize(("path", "only_on_screen"), [("/rate", "form"), ("/chart", ".add"), ("/docs", ".contents")])
-async def test_what_is_for_the_screen_is_not_printed(
-    browser: Browser, live: Live, path: str, only_on_screen: str
-) -> None:
-    """And what is for print is not on the screen: a form there can be filled in."""
-    page = await browser.new_page()
-    await page.goto(f"{live.url}{path}?lang=en")
-    assert await page.is_visible(only_on_screen)
-    await page.emulate_media(media="print")
-    assert not await page.is_visible(only_on_screen)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", first(1, ["ru", "en"]))
 async def test_the_search_of_the_reference_answers_what_people_ask(browser: Browser, live: Live, lang: str) -> None:
@@ -80,6 +68,7 @@ async def test_the_search_of_the_reference_answers_what_people_ask(browser: Brow
     await page.close()
 
 
+@pytest.mark.slow
 async def test_a_result_of_the_search_leads_to_its_place_in_a_page(browser: Browser, live: Live) -> None:
     """The page has the address of this service in its examples, and its own CSP."""
     async with spying(browser, live.url) as spy:

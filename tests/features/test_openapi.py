@@ -39,6 +39,7 @@ from ratesvc.features.site.page import FRAME_THEMES
 from ratesvc.features.widget import card, releases, view
 from ratesvc.installed import FEATURES
 from ratesvc.render import openapi
+from ratesvc.render.json import source_url
 from ratesvc.render.language import TRANSLATIONS, catalogue
 from ratesvc.render.openapi import Site
 from ratesvc.web.problems import EVERY_PROBLEM, PROBLEMS
@@ -393,6 +394,16 @@ def test_examples_fit_their_schemas() -> None:
         assert not wrong(parts["schemas"]["Problem"], value)
         facts = {name: value[name] for name in value.keys() - {"type", "title", "status", "detail"}}
         assert value == problem.body(value["detail"], facts)
+
+
+def test_examples_of_answers_fit_their_schemas() -> None:
+    """The Bank's page in them is that of their day."""
+    for one in OPERATIONS:
+        for content in one["responses"][200]["content"].values():
+            example = content.get("example", {})
+            assert not example or not wrong(resolved(content["schema"]), example), one["path"]
+            if "source_url" in example:
+                assert example["source_url"] == source_url(date.fromisoformat(example["effective_date"]))
 
 
 async def articles(service: Served) -> dict[str, str]:
