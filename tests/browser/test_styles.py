@@ -37,7 +37,8 @@ async def test_each_kind_of_element_looks_as_it_is_meant_to(browser: Browser, li
         lines = []
         for mode, media in [*MODES.items()][: 1 if steps else None]:
             if not steps:
-                await page.set_viewport_size(PHONE if mode == "phone" else DESK)
+                screen: Any = PHONE if mode == "phone" else DESK
+                await page.set_viewport_size(screen)
             await page.emulate_media(**USUAL | media)
             seen = await page.evaluate(cases.script("styles of each kind of element"), mode == "reached")
             usual = usual or seen
@@ -48,10 +49,8 @@ async def test_each_kind_of_element_looks_as_it_is_meant_to(browser: Browser, li
 
 
 async def done(page: Page, what: str, rest: str) -> None:
-    """A step before the page is looked at: a click, a text into a field, a width, or what has to be there."""
+    """A step before the page is looked at: a text into a field, a width, or what has to be there."""
     match what:
-        case "click":
-            await page.click(rest)
         case "fill":
             await page.fill(*rest.split(" ", 1))
         case "wide":
