@@ -263,10 +263,8 @@ def _lacking(settled: Settled | None, since: date, until: date) -> Days:
 
 def _expected(calendar: WorkCalendar, days: Days) -> int:
     """On how many of these days the calendar expects a sheet."""
-    count, day = 0, calendar.effective_date_after(days.since - ONE_DAY)
-    while day <= days.until:
-        count, day = count + 1, calendar.effective_date_after(day)
-    return count
+    ordinals = range(days.since.toordinal(), days.until.toordinal() + 1)
+    return sum(map(calendar.is_effective_date, map(date.fromordinal, ordinals)))
 
 
 def _nothing_in(days: Days) -> str:
