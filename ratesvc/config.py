@@ -189,7 +189,8 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
     given = sorted(name for name in environment if name.startswith(PREFIX) and name != CONFIG_FILE_VARIABLE)
     for variable in given:
         if variable not in known:
-            raise ConfigError(f"{variable}: no such setting")
+            hint = "; did you mean RATESVC_FEATURES?" if variable == "RATESVC_DIALECTS" else ""
+            raise ConfigError(f"{variable}: no such setting{hint}")
         path, kind = known[variable]
         _put(tree, path, _from_text(environment[variable], kind))
     if "data_dir" not in tree:
