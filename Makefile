@@ -61,7 +61,7 @@ nightly-packages:
 PROGRAMS = $(PYTEST) --command nightly -m "not timed" $(OF_PROGRAMS)
 nightly-programs:
 	$(PROGRAMS) $(WAITING) || $(PROGRAMS) $(AGAIN)
-# Two replicas, a real Redis, a hundred requests a second, and one fault after another, in the order of the seed.
+# A real replica beside another one, a hundred requests a second, and one fault after another, in the order of the seed.
 MINUTES = 2
 nightly-soak:
 	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(PYTEST) -n 0 -q -s --timeout=$$(($(MINUTES) * 60 + 600)) -k F7 \

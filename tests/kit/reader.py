@@ -31,7 +31,7 @@ from kit.bank import Bank, around_today
 from kit.dates import FRIDAY, SATURDAY
 from kit.http import client, says
 from kit.proxies import UNLIMITED
-from kit.service import Program, free_port, serving_by
+from kit.service import Program, free_port, serving
 from kit.time import STRICT, eventually, patience_s
 from ratesvc.config import Settings
 from ratesvc.domain.rates import Sheet
@@ -413,14 +413,12 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(  # noqa: PLR0913 -- what a story varies
+async def fleet(
     shared: dict[str, str],
     bank: Bank,
     folder: Path,
     *,
-    started_by: tuple[str, ...] = (),
     per_second: float = 200.0,
-    paths: tuple[str, ...] = PATHS,
     front: str = "haproxy",
 ) -> AsyncIterator[Fleet]:
     """Both replicas serve when the context begins; a reader checks the invariant I on every answer."""
@@ -430,13 +428,13 @@ async def fleet(  # noqa: PLR0913 -- what a story varies
 
         async def start(number: int) -> Program:
             variables = {**shared, "RATESVC_PORT": ports[number]}
-            program = await stack.enter_async_context(serving_by(started_by, folder, **variables))
+            program = await stack.enter_async_context(serving(folder, **variables))
             await program.ready()
             return program
 
         programs = [await start(number) for number in range(2)]
         url = await stack.enter_async_context(UNLIMITED[front](folder, *(one.url for one in programs)))
-        async with Readers(url, bank.truth, per_second, paths) as readers:
+        async with Readers(url, bank.truth, per_second, PATHS) as readers:
             await readers.also("replica0")
             await readers.also("replica1")
             readers.answers.clear()  # the proxy begins before it has asked its replicas
