@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import aiohttp
 
@@ -22,6 +23,20 @@ from kit.service import ROOT, finished, free_port, output_of, started
 
 PACKAGED = Path("/usr/share/wordpress")
 BROWSER = ROOT / "tests/browser"
+CHOICES = [
+    dict(parse_qsl(query))
+    for query in (
+        "",
+        "lang=ru&spark=30&columns=name,today,next,change,percent&href=https://a.example/{code}?x=1%26y",
+        "lang=ar&codes=USD,JPY&theme=%23dc3545",
+        "lang=ru&layout=line&codes=USD,EUR",
+        'layout=bar&theme=dark&updown=blue-orange&heading=Rates <b>%26amp; "more" o\'clock',
+        "layout=inline&codes=USD",
+        "layout=converter&codes=EUR",
+        "converter=1&head=0&unit=1&symbols=1&decimals=2&heading=none&spark=30",
+    )
+]
+"""What authors choose, of each kind."""
 USER, PASSWORD = "editor", "a long password"
 # What makes a database small and quick that nobody wants to keep.
 MARIADB = (
