@@ -103,7 +103,6 @@ JSON = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\
 CARD = ' style="display:grid;place-content:center;min-height:inherit;text-align:center;background:#8881;color:inherit"'
 LINK = f'<a href="https://www.cbr.ru/currency_base/daily/"{CARD}>Bank of Russia exchange rates</a>'
 LINK_IN_RUSSIAN = LINK.replace("Bank of Russia exchange rates", "Официальные курсы валют Банка России")
-KEPT = b"Cache-Control: max-age=300"
 
 
 def document(body: bytes, *headers: bytes) -> bytes:

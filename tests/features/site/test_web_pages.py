@@ -12,7 +12,7 @@ from unittest.mock import Mock
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-from conftest import Served, addresses
+from conftest import Served
 from kit.http import ask, get
 
 from ratesvc.features.docs import openapi_json
@@ -140,33 +140,6 @@ async def test_the_links_of_the_manual_lead_somewhere(served: Served) -> None:
             text = re.sub(r"<pre.*?</pre>|<code>.*?</code>", "", page, flags=re.DOTALL)
             assert not re.search(r"`|\]\(|\*\*", text.partition("<main>")[2]), address
     assert (await served.get("/docs/nowhere"))[0] == 404
-
-
-async def test_what_is_embedded_is_not_listed_by_itself(served: Served) -> None:
-    """Widget, frames, pictures and charts say noindex; pages and numbers do not. robots.txt names the endless ones."""
-    queries = {"/chart.svg": "?codes=USD", "/chart.png": "?codes=USD", "/oembed": f"?url={served.url}/embed"}
-    embedded = {
-        "/widget",
-        "/widget/frame",
-        "/widget/preview",
-        "/widget/rows.json",
-        "/widget/nodes.json",
-        "/widget/card.svg",
-        "/widget/card.png",
-        "/embed",
-        "/chart/frame",
-    }
-    marked = set()
-    for path in addresses(served.service) - {"/v1/events"}:
-        if "{" not in path:
-            _, headers, _ = await served.get(path + queries.get(path, ""))
-            marked |= {path} if headers.get("X-Robots-Tag") == "noindex" else set()
-    assert marked == embedded | {"/chart.svg", "/chart.png"}
-    _, headers, body = await served.get("/robots.txt")
-    assert headers["Content-Type"] == "text/plain; charset=utf-8"
-    listed = b"Disallow: /chart?\nDisallow: /chart.svg\nDisallow: /chart/\nDisallow: /rate?\nDisallow: /widget\n"
-    listed += b"Allow: /widget/card.png\n"
-    assert body == b"User-agent: *\n" + listed
 
 
 async def test_a_next_day_without_rates_has_a_page_that_says_why(served: Served) -> None:
