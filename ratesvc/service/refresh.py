@@ -30,7 +30,7 @@ from ratesvc.storage.store import Store
 SUSPICIOUS = frozenset({"rows", "core", "unit", "foreign", "root"})
 """A person may want to look at such a document: it has wrong figures, another form, or somebody else's content."""
 WAITS = timedelta(hours=1)
-"""A poll asks for a document in quarantine again after so long, but for today's: each question costs three requests."""
+"""A poll asks again so long after, but for today, where a person has to decide: each question costs three requests."""
 
 
 class Refresher:
@@ -60,8 +60,8 @@ class Refresher:
         self.absences = Absences(client, store, history)
         self._asked: dict[date, date] = {}
         """On which day each day was last asked for by its date, and answered with a sheet that is held."""
-        self._waiting: dict[date, datetime] = {}
-        """When each day was last asked for by its date, and answered with a document that went into quarantine."""
+        self._waiting: dict[date, tuple[datetime, int]] = {}
+        """When a day's document last went into quarantine, or was taken back, and the version of all that was held."""
 
     # The lists of days: the newest sheet, the missing ones, and once a day those of the week
 
@@ -116,7 +116,10 @@ class Refresher:
         # The Bank's newest sheet is received already.
         until = max(newest, today) - ONE_DAY if newest else today
         missing = self.history.missing_days(Days(since, until), today)
-        self._waiting = {day: at for day, at in self._waiting.items() if abs(now - at) < WAITS and day != today}
+        # A decision, as any other news, is a reason to ask at once.
+        version = self.history.version
+        kept = ((day, one) for day, one in self._waiting.items() if day != today and one[1] == version)
+        self._waiting = {day: one for day, one in kept if abs(now - one[0]) < WAITS}
         self._asked = {day: on for day, on in self._asked.items() if on == today}
         starts = sorted({*days[bisect_right(days, today - NEAR) :], *missing})
         lasts = {day: following - ONE_DAY for day, following in pairwise(starts)}
@@ -182,11 +185,12 @@ class Refresher:
                 continue
             await self._receive(sheet, raw, draft)
             effective = sheet.effective_date
-            held_back = draft.cycle.held_back.get(effective)
-            if held_back and held_back.decision is Decision.QUARANTINE:
-                self._waiting[day] = self.clock()
+            held_back, is_earlier = draft.cycle.held_back.get(effective), self.absences.note(day, held, effective)
+            is_quarantined = held_back is not None and held_back.decision is Decision.QUARANTINE
+            if is_quarantined or (is_earlier and held in self.absences.taken_back):
+                self._waiting[day] = self.clock(), self.history.version
             # An unconfirmed sheet is asked for again by the next poll, which may confirm it.
-            if not self.absences.note(day, held, effective) and not held_back:
+            elif not is_earlier and not held_back:
                 self._asked[day] = self._today()
 
     async def _look_at_mirrors(self, began: datetime) -> None:

@@ -250,6 +250,20 @@ async def test_a_day_in_quarantine_is_asked_for_each_hour(day: date, held: Serve
     assert await waiting.cases() == []
 
 
+async def test_a_day_that_the_bank_took_back_is_asked_for_each_hour(held: Served, bank: Bank, clock: Clock) -> None:
+    """Two answers without it are enough to say so. Once a person has withdrawn it, the Bank is asked at once."""
+    await held.service.schedule.stop()
+    bank.takes_back(THURSDAY)
+    clock.advance(days=1)
+    for minutes, asked in ((0, 1), (10, 2), (10, 2), (40, 2), (11, 3), (10, 3)):
+        clock.advance(minutes=minutes)
+        await held.service.poll()
+        assert bank.queries.count(f"date_req={THURSDAY:%d/%m/%Y}") == asked + 1
+    await decisions.publish(held.service.refresher, decisions.withdrawal(held.service.refresher, THURSDAY))
+    await held.service.poll()
+    assert bank.queries.count(f"date_req={THURSDAY:%d/%m/%Y}") == asked + 2
+
+
 # An unconfirmed sheet
 
 

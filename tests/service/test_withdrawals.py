@@ -57,6 +57,7 @@ async def test_a_sheet_that_the_bank_takes_back_is_said(bank: Bank, held: Served
     assert (await held.samples())["ratesvc_sheets_taken_back"] == "1.0"
     assert held.held(day)
     bank.publish(plausible(day))
+    clock.advance(hours=1)
     await held.service.poll()
     assert (await held.samples())["ratesvc_sheets_taken_back"] == "0.0"
     assert held.service.health()["cbr:sheet"]["status"] == "pass"
