@@ -147,6 +147,8 @@ def figures_are(odd: str) -> Fault:
         end, tenfold_on = put(some(fleet, chance), "odd", odd, ""), fleet.bank.tenfold_on
         note = tenfold_on.add if odd == "ten times" else lambda _: None
         note(fleet.today())
+        # The service asks for them each few hours.
+        fleet.careful(7 * HOUR if odd == "ten times" else 0)
         return lambda: (note(fleet.today()), end and end())
 
     return begin

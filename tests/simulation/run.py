@@ -19,8 +19,10 @@ LASTS_S = (2, 10, 60, 300, 1800, 2 * HOUR, 6 * HOUR, 26 * HOUR)
 PAUSES_S = (0.01, 0.7, 3, 20)
 INFINITE = float("inf")
 CALM_HOURS = 0.5, 30.0
-DRAWS = 3, 6, 12, 60
-"""From how many draws the kinds of faults of a run come: with few kinds, no other one hides what a fault has broken."""
+SHARES = 10
+"""So many runs after another share out all kinds of faults: with few, none hides what another has broken. Then two
+take all.
+"""
 
 
 class Run:
@@ -36,8 +38,9 @@ class Run:
         self.fleet.on_answer = lambda *answer: judge_answer(self.fleet, *answer)
         self.episodes: list[tuple[str, ...]] = []
         names = [name for name in FAULTS if re.search(only, name)]
-        drawn = chance.choices(names, [FAULTS[name][0] for name in names], k=60 if only else chance.choice(DRAWS))
-        self._kinds = list(dict.fromkeys(drawn))
+        year, month = divmod(seed - 1, SHARES + 2)
+        random.Random(f"{year} kinds").shuffle(names)
+        self._kinds = names if only or month >= SHARES else names[month::SHARES]
 
     def go(self, until: float = INFINITE) -> Run:
         """Let everything happen up to the first thing that does not hold; `until` ends it after so much work."""
