@@ -31,11 +31,9 @@ WEEK = timedelta(days=7)
 MOST_ASKED, MOST_ASKED_IN_TROUBLE, MOST_ASKED_AFTER_A_WITHDRAWAL = 350, 1500, 300
 """Requests to both mirrors in a day. A late sheet is asked for each ten minutes: 288. For each replica in trouble: the
 Bank fails, or what it says is held back."""
-LATE_SHEET = "a sheet that comes after a later one gives no event"
 TWO_HISTORIES = "replicas hold two histories"
 EXPECTED = {
     FIRST_START: "the first sheets are judged only after the series came, and are served until then",
-    LATE_SHEET: "an event's id says that its reader knows the first revision of every sheet up to the newest",
 }
 """What does not hold today, and is known. Whoever mends it takes it out."""
 
@@ -291,7 +289,7 @@ class Watch:
                 fleet.breaks("the Bank's last word is not heard", f"{day}, said {now - at:.0f} s ago")
 
     def _check_listeners(self) -> None:
-        """Who follows the events knows the figures of every sheet."""
+        """Who follows the events knows the figures of every sheet. One that comes after a later one gives no event."""
         fleet, latest = self.fleet, {day: self.held.figures[day, number] for day, number in self.held.latest.items()}
         fleet.careful(6)
         for listener in fleet.listeners:
@@ -300,13 +298,12 @@ class Watch:
                 continue
             if listener.knows is None:
                 listener.knows = dict(latest)
-            unknown = [str(day) for day, figures in latest.items() if listener.knows.get(day) != figures]
+            newest = max(listener.knows, default=date.min)
+            late = {day for day, number in self.held.latest.items() if number == 1 and day < newest}
+            unknown = [day for day, figures in latest.items() if listener.knows.get(day) != figures]
+            if lost := [str(day) for day in unknown if day not in late]:
+                fleet.breaks("an event is lost", f"{listener.name} at {process.name} {lost[:3]}")
             if unknown:
-                late = {str(day) for day, number in self.held.latest.items() if number == 1 and day < max(latest)}
-                fleet.breaks(
-                    LATE_SHEET if late.issuperset(unknown) else "an event is lost",
-                    f"{listener.name} at {process.name} {unknown[:3]}",
-                )
                 listener.knows = dict(latest)
 
 
