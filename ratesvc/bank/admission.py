@@ -68,7 +68,7 @@ def check_sheet(sheet: Sheet, today: date) -> None:
         raise BadDocument("date", f"effective {sheet.effective_date}, before the first official rate")
     if len(sheet.quotes) < FEWEST_ROWS:
         raise BadDocument("rows", f"{len(sheet.quotes)} rows, fewer than {FEWEST_ROWS}")
-    for name in ("code", "numeric_code", "cbr_id"):
+    for name in ("code", "numeric_code"):
         for value, count in Counter(getattr(quote, name) for quote in sheet.quotes).items():
             if count > 1:
                 raise BadDocument("duplicate", f"{name} {value} stands {count} times")

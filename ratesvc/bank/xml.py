@@ -71,6 +71,8 @@ def _read_daily(raw: bytes) -> tuple[Sheet, set[str]]:
     if not rows:
         raise BadDocument("structure", "the table has no rows")
     sheet = Sheet(parse_date(root.get("@Date")), tuple(map(_quote, rows)))
+    if len({quote.cbr_id for quote in sheet.quotes}) < len(rows):
+        raise BadDocument("duplicate", "two rows have the same ID")
     unknown |= {*root, *(name for row in rows for name in row)} - _DAILY_PARTS
     unknown |= {"@name"} if root.get("@name") != TABLE else set()
     unknown |= {"VunitRate"} if _has_rounded_units(rows, sheet.quotes) else set()

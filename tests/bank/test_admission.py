@@ -57,8 +57,8 @@ def test_b5_the_euro_begins_in_1999() -> None:
     assert refused(first) == refused(without(last, "USD")) == "core"
 
 
-@pytest.mark.parametrize("name", ["code", "numeric_code", "cbr_id"])
-def test_b7_no_two_rows_share_a_code_or_an_id(name: str) -> None:
+@pytest.mark.parametrize("name", ["code", "numeric_code"])
+def test_b7_no_two_rows_share_a_code(name: str) -> None:
     """If two rows claim to be the dollar, neither is believed."""
     twin = replace(SHEET.by_code["KZT"], **{name: getattr(SHEET.by_code["USD"], name)})
     assert refused(replace(SHEET, quotes=(*without(SHEET, "KZT").quotes, twin))) == "duplicate"

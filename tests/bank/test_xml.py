@@ -62,6 +62,7 @@ def rows_strategy() -> st.SearchStrategy[tuple[Row, ...]]:
         ),
         min_size=1,
         max_size=8,
+        unique_by=lambda row: row.cbr_id,
     ).map(tuple)
 
 
