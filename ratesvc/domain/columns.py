@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from itertools import compress
 from typing import Self
 
@@ -17,6 +18,8 @@ from ratesvc.domain.workdays import LONG_AGO
 
 SCALE = 4
 """The Bank prints four decimals: a value is kept as a whole number of 1/10000 roubles."""
+_NO_FIGURE = Decimal(0)
+_shared = lru_cache(100)(tuple[Quote, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +199,12 @@ class Column:
         place = slice(*self.places(days))
         del self.days[place], self.values[place], self.nominals[place]
 
-    def keep_only(self, ordinals: frozenset[int]) -> None:
-        """Remove the records of all other days."""
-        if not ordinals.issuperset(self.days):
-            kept = [day in ordinals for day in self.days]
+    def keep_only(self, ordinals: array[int]) -> None:
+        """Remove the records of all other days than these, which are in order."""
+        begins = bisect_left(ordinals, self.days[0]) if self.days else 0
+        if ordinals[begins : begins + len(self.days)] != self.days:
+            wanted = frozenset(ordinals)
+            kept = [day in wanted for day in self.days]
             self.days = array("i", compress(self.days, kept))
             self.values = array("q", compress(self.values, kept))
             self.nominals = array("b", compress(self.nominals, kept))
@@ -228,10 +233,6 @@ class Column:
         return column
 
 
-Held = tuple[Mapping[str, Column], list[date]]
-"""Columns by id, and the days of the sheets in them."""
-
-
 def sheet_days(columns: Iterable[Column]) -> list[date]:
     """The dates of the sheets, oldest first: those of USD, which has been in every sheet."""
     parts = [part for column in columns for part in column.by_code() if part.currency.code == "USD"]
@@ -249,17 +250,16 @@ def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str
     return changed
 
 
-def updated(columns: Mapping[str, Column], days: list[date], latest: Revision | None) -> Held:
-    """Columns and days with what the latest revision of a day says."""
-    if latest is None:
-        return columns, days
-    day, columns = latest.effective_date, with_revision(columns, latest)
-    index = bisect_left(days, day)
-    is_held = days[index : index + 1] == [day]
-    if latest.sheet.quotes and not is_held:
-        days = [*days[:index], day, *days[index:]]
-    elif is_held and not latest.sheet.quotes:
-        days = [*days[:index], *days[index + 1 :]]
+def updated(
+    columns: Mapping[str, Column], days: list[date], latest: Iterable[Revision]
+) -> tuple[Mapping[str, Column], list[date]]:
+    """Columns by id, and the days of the sheets in them, with what the latest revisions of some days say."""
+    days = [*days]
+    for revision in latest:
+        columns, day = with_revision(columns, revision), revision.effective_date
+        index = bisect_left(days, day)
+        is_held = days[index : index + 1] == [day]
+        days[index : index + is_held] = [day] * bool(revision.sheet.quotes)
     return columns, days
 
 
@@ -274,6 +274,42 @@ def composed(columns: Iterable[Column], effective: date) -> Revision | None:
     quotes = {quote.code: quote for quote, _ in sorted(rows, key=lambda row: row[1].age, reverse=True)}
     ordered = sorted(quotes.values(), key=lambda quote: (quote.name, quote.code))
     return Revision(Sheet(effective, tuple(ordered)), 1, min(column.fetched_at for _, column in rows))
+
+
+def bare(revision: Revision) -> Revision:
+    """The revision without its figures, which columns keep. Sheets with the same names share their rows."""
+    rows = (Quote(q.code, q.numeric_code, q.cbr_id, 0, _NO_FIGURE, q.name) for q in revision.sheet.quotes)
+    return replace(revision, sheet=Sheet(revision.effective_date, _shared(tuple(rows))))
+
+
+def whole(columns: Mapping[str, Column], documents: Mapping[date, Revision], day: date) -> Revision | None:
+    """The latest revision of a day: the bare one of the documents, or one of the columns alone, with its figures."""
+    if day not in documents:
+        return composed(columns.values(), day)
+    rows = documents[day].sheet.quotes
+    records = [record for row in rows if (record := columns[row.cbr_id].record(day))]
+    pairs = zip(rows, records, strict=True)
+    quotes = (Quote(row.code, row.numeric_code, row.cbr_id, *record, row.name) for row, record in pairs)
+    return replace(documents[day], sheet=Sheet(day, tuple(quotes)))
+
+
+def differing(ours: Mapping[str, Column], theirs: Mapping[str, Column], days: list[date]) -> list[date]:
+    """Those of the days, which are in order, on which two histories say something else."""
+    if not days or _said(ours, Days(days[0], days[-1])) == _said(theirs, Days(days[0], days[-1])):
+        return []
+    half = len(days) // 2
+    return differing(ours, theirs, days[:half]) + differing(ours, theirs, days[half:]) if half else days
+
+
+def _said(columns: Mapping[str, Column], days: Days) -> dict[str, object]:
+    """What columns say of these days, but for days without records: equal for the same figures under the same codes."""
+    said = dict[str, object]()
+    for cbr_id, column in columns.items():
+        place, others = slice(*column.places(days)), column.others
+        if found := column.days[place]:
+            codes = [others.get(day, column.currency).codes for day in found] if others else column.currency.codes
+            said[cbr_id] = found, column.values[place], column.nominals[place], codes
+    return said
 
 
 def digest(columns: Iterable[Column]) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
-from functools import lru_cache
-from itertools import filterfalse, pairwise
+from functools import lru_cache, partial
+from itertools import filterfalse, groupby, pairwise
 from operator import attrgetter
 
-from ratesvc.domain.columns import Column, Days, Held, Settled, composed, sheet_days, updated
+from ratesvc.domain.columns import Column, Days, Settled, bare, differing, sheet_days, updated, whole
 from ratesvc.domain.expected import Known
 from ratesvc.domain.rates import FIRST_DAY, InForce, Revision
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, RULE_SINCE, WorkCalendar
 from ratesvc.errors import UnknownRevision
 
-MOST_COMPOSED = 500
+MOST_COMPOSED = 100
 NEAR = timedelta(days=31)
 WEEK = timedelta(days=7)
 """A sheet is provisional for a week: a daily document that was admitted. After it the Bank's series say what it is."""
@@ -34,20 +35,24 @@ class History:
         self.fetched_at = LONG_AGO
         """When the latest of the revisions and columns was fetched."""
         self.days: list[date] = []
+        self.documents: dict[date, Revision] = {}
+        """The latest daily document of each day, or its withdrawal, without the figures, which are in the columns."""
+        self.earlier: dict[date, dict[int, Revision]] = {}
+        """By day and number: the revisions before that one, with figures of their own."""
         self.withdrawn: tuple[date, ...] = ()
         """The days whose only sheet was withdrawn, oldest first."""
         self.settled: Settled | None = None
         self.on_change: Callable[[list[Revision]], None] | None = None
         """Gets the revisions that were not held, after each change."""
-        self._revisions: dict[date, dict[int, Revision]] = {}
-        self._columns: Mapping[str, Column] = {}
         self._by_code: tuple[Mapping[str, Column], list[Column]] = {}, []
-        self._forget_composed()
+        self._keep({}, {}, [])
         self.hold(revisions)
 
-    def _forget_composed(self) -> None:
-        """Begin a new cache. A thread that still composes a sheet of the old columns keeps it in the old one."""
-        self._composed = lru_cache(MOST_COMPOSED)(lambda day: composed(self._columns.values(), day))
+    def _keep(self, columns: Mapping[str, Column], documents: dict[date, Revision], days: list[date]) -> None:
+        """Begin a new cache: a thread that still composes a sheet of what was held before keeps it in the old one."""
+        self._whole = lru_cache(MOST_COMPOSED)(partial(whole, columns, documents))
+        self._columns, self.documents, self.days = columns, documents, days
+        self.withdrawn = tuple(sorted(day for day, one in documents.items() if not one.sheet.quotes))
 
     # What is held
 
@@ -63,62 +68,62 @@ class History:
             self._hold_columns(columns, settled)
         elif settled and self.settled:
             self._learn(self.settled.merged(settled))
+        new = [one for one in revisions if self._numbers(one.effective_date).get(one.number) != one]
         # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
-        new = sorted(
-            (one for one in revisions if self._revisions.get(one.effective_date, {}).get(one.number) != one),
-            key=attrgetter("key"),
-        )
-        for revision in new:
-            self._add(revision)
-        # Once for all revisions of a day, because the last may withdraw the others.
-        days = {revision.effective_date for revision in new}
-        were_held = set(filter(self.known.has, days))
-        for day in sorted(days):
-            held = updated(self._columns, self.days, self.latest_or_withdrawal(day))
-            # Threads that write answers look for the figures of every day that they see: a day comes last, goes first.
-            if len(held[1]) < len(self.days):
-                self.days = held[1]
-            self._columns, self.days = held
-            self.version += 1
-        lost = {day for day in days if not self.of_date(day)}
-        self.withdrawn = tuple(sorted(lost.union(self.withdrawn) - (days - lost)))
-        if self.settled and days:
-            # Of a day that was not held, the store says whether it is open: of some the Bank has no sheet.
-            opened = {day for day in (lost & were_held if settled else lost) if day in self.settled}
-            self.settled = self._without_held(replace(self.settled, open_days=self.settled.open_days | opened))
+        new.sort(key=attrgetter("key"))
+        if new:
+            self._hold_revisions(new, is_stored=settled is not None)
         if self.on_change and self.version != before:
             self.on_change(new)
         return new
 
     def _learn(self, settled: Settled) -> None:
         """Take what was learned about the settled days: their figures stay."""
-        if (settled := self._without_held(settled)) != self.settled:
+        settled = replace(settled, open_days=frozenset(filterfalse(self.known.has, settled.open_days)))
+        if settled != self.settled:
             self.settled = settled
             self.version += 1
 
-    def _without_held(self, settled: Settled) -> Settled:
-        return replace(settled, open_days=frozenset(filterfalse(self.known.has, settled.open_days)))
+    def _hold_revisions(self, new: list[Revision], *, is_stored: bool) -> None:
+        """Hold revisions, which are in order. Those that are stored come with all that is known of settled days."""
+        latest, earlier = dict[date, Revision](), dict(self.earlier)
+        for day, revisions in groupby(new, attrgetter("effective_date")):
+            numbers = self._numbers(day)
+            for revision in revisions:
+                self._add(numbers, revision)
+            # Once for all revisions of a day, because the last may withdraw the others.
+            latest[day] = numbers.pop(max(numbers))
+            earlier |= {day: numbers} if numbers else {}
+        lost = {day for day, revision in latest.items() if not revision.sheet.quotes}
+        # Of a day that was not held, the store says whether it is open: of some the Bank has no sheet.
+        opened = set(filter(self.known.has, lost)) if is_stored else lost
+        columns, days = updated(self._columns, self.days, latest.values())
+        # Threads write answers meanwhile. They ask for each day that they see, so a lost one goes first; and for each
+        # revision that they know, so the latest is an earlier one before another takes its place.
+        self.days = [day for day in self.days if day not in lost] if lost else self.days
+        self.earlier = earlier
+        self._keep(columns, self.documents | {day: bare(revision) for day, revision in latest.items()}, days)
+        if self.settled:
+            open_days = self.settled.open_days.union(filter(self.settled.__contains__, opened))
+            self.settled = replace(self.settled, open_days=frozenset(filterfalse(self.known.has, open_days)))
+        self.fetched_at = max(self.fetched_at, *(revision.fetched_at for revision in new))
+        self.version += len(latest)
 
-    def _add(self, revision: Revision) -> None:
-        """Add a revision. If this replica began without Redis, it may hold other figures under the same number.
+    def _add(self, numbers: dict[int, Revision], revision: Revision) -> None:
+        """Add a revision to those of its day. If this replica began without Redis, it may hold another of that number.
 
-        Where ours are later than all that is stored, they become the next revision.
+        Where ours is later than all that is stored, it becomes the next revision.
         """
-        day, number = revision.effective_date, revision.number
-        corrected = self.of_date(day) if number > 1 else None
-        numbers = dict(self._revisions.get(day, {}))
-        ours = numbers.get(number)
+        corrected = self.of_date(revision.effective_date) if revision.number > 1 and not numbers else None
         if corrected and not corrected.sheet.says_the_same_as(revision.sheet):
-            # It may have been composed from the columns, which are about to get the new figures.
+            # It is composed from the columns, which are about to get the new figures.
             numbers[corrected.number] = corrected
-        numbers[number] = revision
-        self._revisions[day] = numbers
-        self.fetched_at = max(self.fetched_at, revision.fetched_at)
+        ours, numbers[revision.number] = numbers.get(revision.number), revision
         latest = numbers[max(numbers)]
         if ours is None or any(ours.sheet.says_the_same_as(other.sheet) for other in (revision, latest)):
             return
         if ours.fetched_at >= latest.fetched_at:
-            self._add(replace(ours, number=latest.number + 1))
+            numbers[latest.number + 1] = replace(ours, number=latest.number + 1)
 
     def _hold_columns(self, columns: Iterable[Column], settled: Settled) -> None:
         """Hold the series of the settled days. Daily documents, and withdrawals of them, take precedence.
@@ -129,31 +134,37 @@ class History:
         # Days outside are no sheets yet: an unfinished backfill left them.
         given = [day for day in sheet_days(filled.values()) if day in settled]
         days = [day for day in given if day not in settled.open_days]
-        ordinals = frozenset(day.toordinal() for day in days)
+        ordinals = array("i", map(date.toordinal, days))
         for column in filled.values():
             column.keep_only(ordinals)
-        held: Held = filled, days
-        for day in sorted(settled.open_days.union(self._revisions)):
-            held = updated(*held, self.latest_or_withdrawal(day))
-        self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in held[0].values()))
-        self._columns, self.days = held
+        # Most documents say the same as the series: comparing each would block the event loop.
+        others = differing(self._columns, filled, sorted(settled.open_days.union(self.documents)))
+        held, days = updated(filled, days, filter(None, map(self.latest_or_withdrawal, others)))
+        self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in held.values()))
+        self._keep(held, self.documents, days)
         settled = settled.merged(self.settled) if self.settled else settled
         self.settled = replace(settled, open_days=settled.open_days.union(given).difference(self.days))
-        self._forget_composed()
         self.version += 1
 
-    def documents(self) -> list[Revision]:
-        """Every revision that was fetched as a daily document, by day and number."""
-        return [numbers[number] for _, numbers in sorted(self._revisions.items()) for number in sorted(numbers)]
+    @property
+    def keys(self) -> list[tuple[date, int]]:
+        """Day and number of every revision that was fetched as a daily document, in order."""
+        earlier = [(day, number) for day, numbers in self.earlier.items() for number in numbers]
+        return sorted([*earlier, *(latest.key for latest in self.documents.values())])
 
-    def document(self, effective: date) -> Revision | None:
-        """The latest revision of a day's sheet if it was fetched as a daily document, and not only in columns."""
-        return self.of_date(effective) if effective in self._revisions else None
+    def _numbers(self, day: date) -> dict[int, Revision]:
+        """The revisions of a day that were fetched as daily documents, by number."""
+        latest = self.latest_or_withdrawal(day) if day in self.documents else None
+        return {**self.earlier.get(day, {}), **({latest.number: latest} if latest else {})}
 
     @property
     def newest(self) -> Revision | None:
         """The sheet with the latest effective date; it may be tomorrow's."""
         return self.of_date(self.days[-1]) if self.days else None
+
+    def latest_or_withdrawal(self, day: date) -> Revision | None:
+        """The latest revision of a day, also if it says that the day has no sheet any more."""
+        return self._whole(day)
 
     def of_date(self, effective: date) -> Revision | None:
         """The sheet with exactly this effective date, in its latest revision."""
@@ -165,24 +176,23 @@ class History:
         latest = self.latest_or_withdrawal(day)
         return latest.number + 1 if latest else 1
 
-    def latest_or_withdrawal(self, day: date) -> Revision | None:
-        """The latest revision of a day, also if it says that the day has no sheet any more."""
-        numbers = self._revisions.get(day)
-        return numbers[max(numbers)] if numbers else self._composed(day)
+    def numbered(self, day: date, number: int) -> Revision | None:
+        """One revision of a day, also if it says that the day has no sheet any more."""
+        latest = self.latest_or_withdrawal(day)
+        return latest if latest and latest.number == number else self.earlier.get(day, {}).get(number)
 
     def standing(self, day: date) -> tuple[list[Revision], list[Revision]]:
         """The revisions of a day that stand, and those that were withdrawn and not released since; oldest first.
 
         The last that stands holds.
         """
-        numbers = self._revisions.get(day, {})
-        composed = None if numbers else self._composed(day)
-        standing, withdrawn = [composed] if composed else [], list[Revision]()
-        for number in sorted(numbers):
-            if not numbers[number].is_withdrawal:
+        held, numbers = self.latest_or_withdrawal(day), self._numbers(day)
+        standing, withdrawn = [held] if held and not numbers else [], list[Revision]()
+        for _, revision in sorted(numbers.items()):
+            if not revision.is_withdrawal:
                 # With the same figures it only has other flags: a withdrawal must not bring them back.
-                is_same = standing and standing[-1].sheet.says_the_same_as(numbers[number].sheet)
-                standing[len(standing) - bool(is_same) :] = [numbers[number]]
+                is_same = standing and standing[-1].sheet.says_the_same_as(revision.sheet)
+                standing[len(standing) - bool(is_same) :] = [revision]
             elif standing:
                 withdrawn.append(standing.pop())
         gone = (one for one in withdrawn if not any(one.sheet.says_the_same_as(other.sheet) for other in standing))
@@ -190,9 +200,7 @@ class History:
 
     def revision(self, effective: date, number: int) -> Revision:
         """One revision of a sheet. Raises UnknownRevision."""
-        found = self._revisions.get(effective, {}).get(number)
-        if number == 1 and effective not in self._revisions:
-            found = self.of_date(effective)
+        found = self.numbered(effective, number)
         if found is None or not found.sheet.quotes:
             raise UnknownRevision(f"The sheet of {effective} has no revision {number}.")
         return found
@@ -204,7 +212,7 @@ class History:
         """
         revision, previous = self.revision(answer.revision.effective_date, number), answer.previous
         if previous:
-            numbers = self._revisions.get(previous.effective_date, {previous.number: previous})
+            numbers = self._numbers(previous.effective_date) or {previous.number: previous}
             known = [n for n, held in numbers.items() if held.fetched_at <= revision.fetched_at]
             then = numbers[max(known, default=min(numbers))]
             # None if it was withdrawn at that time.

@@ -211,7 +211,6 @@ class Service:
             self.telemetry.figures_failed(figures.name, failure)
             return AGAIN_S
         await self._compare()
-        self.publish()
         return figures.pause_s(self.history.calendar, figures.newest, self.clock())
 
     async def _compare(self) -> None:
@@ -221,6 +220,7 @@ class Service:
             pass  # the log has it
         except Exception as error:  # noqa: BLE001 -- a bug in it must end neither a start nor a poll
             self.telemetry.task_died("tick", error)
+        self.publish()
 
     async def _fill_gaps(self) -> float | None:
         """Fetch the missing part of history. It runs again after a failure, or when somebody wants it."""
@@ -262,7 +262,8 @@ class Service:
     def _held(self, new: Iterable[Revision]) -> None:
         """Memory has changed: log and publish it."""
         self.telemetry.holds(new)
-        self.publish()
+        if not self._sync.lock.locked():  # else this is published at the end of the comparison
+            self.publish()
         if any(revision.is_withdrawal for revision in new):
             # The Bank says whether the day has another sheet.
             self.schedule.run_in("poll", 0)

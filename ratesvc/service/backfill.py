@@ -142,10 +142,11 @@ class Backfill:
 
     def _released(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
         """The series' figures of days whose sheets the service itself held back. What a person withdrew stays so."""
-        for day in sorted({one.effective_date for one in self._history.documents() if HELD_BACK in one.flags}):
-            latest, settled = self._history.latest_or_withdrawal(day), composed(columns, day) if day in days else None
-            if latest and HELD_BACK in latest.flags and settled and "USD" in settled.sheet.by_code:
-                yield replace(settled, number=latest.number + 1, fetched_at=self._refresher.moment())
+        held_back = (day for day, latest in self._history.documents.items() if HELD_BACK in latest.flags)
+        for day in sorted(filter(days.__contains__, held_back)):
+            settled = composed(columns, day)
+            if settled and "USD" in settled.sheet.by_code:
+                yield replace(settled, number=self._history.next_number(day), fetched_at=self._refresher.moment())
 
     def _bank_time(self) -> datetime:
         """The UTC of the Bank's last answer by its own clock."""
@@ -159,9 +160,9 @@ class Backfill:
         """The ids of the catalogue, of parents, documents and columns: the most used first, the nameless last."""
         catalogue = await self._client.catalogue()
         named = {currency.cbr_id: currency for currency in catalogue if currency.code and currency.numeric_code}
-        for revision in self._history.documents():
-            for quote in revision.sheet.quotes:
-                named.setdefault(quote.cbr_id, Currency.of(quote))
+        for column in self._history.every_column():
+            if column.currency.code:
+                named.setdefault(column.currency.cbr_id, column.currency)
         ids = {cbr_id for currency in catalogue for cbr_id in (currency.cbr_id, currency.parent_id)}
         unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(ids.union(columns).difference(named))]
         places = {code: place for place, code in enumerate(MOST_USED)}
@@ -226,7 +227,7 @@ class Backfill:
         if is_first and given and given[0] < min(sheets) - NEAR:
             raise NotTaken(f"the Bank's series of the dollar begins on {min(sheets)}, and that of {cbr_id} earlier")
         given, held = (
-            [day for day in records if not self._history.document(day)]
+            [day for day in records if day not in self._history.documents]
             for records in (given, self._history.days_with(cbr_id, days))
         )
         if len(given) < len(held):

@@ -59,7 +59,7 @@ class Look:
             return
         if is_first := settled.looked_until < settled.since:
             # A look that was cut off has flagged them.
-            flagged = {one.effective_date for one in history.documents() if one.flags and _is_of_series(one)}
+            flagged = {one.effective_date for one in history.documents.values() if one.flags and _is_of_series(one)}
             self._answered |= flagged - self._failures.keys()
         days = Days(max(settled.since, settled.looked_until + ONE_DAY), settled.until)
         left, recent = deque(await asyncio.to_thread(self._to_look_at, days)), Recent.before(history, days.since)
@@ -160,7 +160,7 @@ class Look:
             await self._learn(without_a_sheet=frozenset([day]))
             return
         is_document = not (held and chosen.sheet is held.sheet)
-        if held and chosen.number == held.number and self._history.document(day):
+        if held and chosen.number == held.number and day in self._history.documents:
             # It is stored already, and what is stored stays.
             chosen = replace(chosen, number=held.number + (chosen.flags != held.flags))
         revision = replace(chosen, fetched_at=moment, document=b"")
@@ -177,7 +177,7 @@ class Look:
         if held and findings and recent:
             recent.add(held.sheet)
         if held and findings and not set(findings.flags) <= set(held.flags):
-            number, moment = held.number + bool(self._history.document(day)), self._refresher.moment()
+            number, moment = held.number + (day in self._history.documents), self._refresher.moment()
             flagged = replace(held, number=number, fetched_at=moment, flags=findings.flags)
             self._history.hold([await self._refresher.store.put(flagged, held)])
 
@@ -189,9 +189,9 @@ class Look:
         They came before there was anything to compare them with.
         """
         await self._refresher.ask_for_week()
-        for day in list(self._history.days):
-            revision, settled = self._history.document(day), self._history.settled
-            if revision and settled and day > settled.until:
+        settled = self._history.settled
+        for day in [day for day in self._history.days if settled and day > settled.until]:
+            if revision := self._history.of_date(day):
                 # A flag says that a finding was confirmed, or that a person decided.
                 is_judged = bool(set(revision.flags) - {UNKNOWN_PART})
                 admission = assess(revision.sheet, recent)
@@ -201,7 +201,7 @@ class Look:
     async def confirm(self) -> None:
         """Ask the second address once more about the first sheets that it has not confirmed. Raises RatesvcError."""
         for day, admission in list(self._doubted.items()):
-            revision, settled = self._history.document(day), self._history.settled
+            revision, settled = self._history.of_date(day), self._history.settled
             is_settled = settled is not None and day <= settled.until
             if revision and not is_settled and revision.sheet.says_the_same_as(admission.sheet):
                 await self._decide(revision, admission)

@@ -231,7 +231,7 @@ class Refresher:
         if current and current.sheet.says_the_same_as(sheet):
             self.unconfirmed.sightings.pop(effective, None)
             await self._drop(raw)
-            if not (self.history.document(effective) or effective in draft.admitted):
+            if effective not in self.history.documents and effective not in draft.admitted:
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 draft.take(replace(current, sheet=sheet), raw)
             return
@@ -266,7 +266,7 @@ class Refresher:
                 # This replica still serves what it fetched, and the next cycle stores it. The other sheets are not
                 # tried, because each would wait for Redis as long again.
                 cycle.stored = False
-            if not cycle.stored and revision.key in (held.key for held in self.history.documents()):
+            if not cycle.stored and revision.key in self.history.keys:
                 # Another replica has stored one under this number while the Bank was asked.
                 stored = current
             if stored is not revision:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from ratesvc.domain.columns import Column
@@ -37,7 +39,8 @@ class Sync:
         self._store = store
         self._history = history
         self._figures = figures
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()
+        """Is locked while it compares. It may hold ten years then, a month at a time."""
         self._last: tuple[Glance, tuple[int, ...]] | None = None
         """The last glance, and the versions of all that was held then. The exchange may miss what came meanwhile."""
         self._read = dict[str, int]()
@@ -45,7 +48,7 @@ class Sync:
 
     async def compare(self) -> Repairs:
         """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable."""
-        async with self._lock:
+        async with self.lock:
             last, self._last = self._last, None
             glance = await self._store.glance()
             seen, repaired = (glance, self._versions), Repairs()
@@ -66,16 +69,20 @@ class Sync:
         """Take into memory what it lacks, then write what Redis lacks."""
         fields = await self._store.fields()
         wanted = fields if read_all else fields - self._read.keys()
-        found = await self._store.revisions(wanted, self._read)
         ours, theirs, columns = self._history.settled, glance.settled, list[Column]()
         if theirs and (read_all or theirs.outranks(ours)):
             theirs, columns = await self._store.history() or (None, [])
-        self._history.hold((one for _, one in found.values() if one), columns, theirs)
-        # A value that could not be read has been deleted.
-        hashes = {field: hashed for field, (hashed, _) in found.items()}
-        self._read = {field: self._read[field] for field in fields - wanted} | hashes
-        lacking = (revision for revision in self._history.documents() if field_of(revision) not in self._read)
-        sheets = await self._store.add(lacking)
+        self._history.hold((), columns, theirs)
+        # A value that cannot be read is deleted.
+        read = {field: self._read[field] for field in fields - wanted}
+        # A month at a time: all sheets of ten years would take 50 MB, and block the event loop.
+        for _, month in groupby(sorted(wanted), itemgetter(slice(7))):
+            found = await self._store.revisions([*month], self._read)
+            self._history.hold((one for _, one in found.values() if one), (), theirs)
+            read |= {field: hashed for field, (hashed, _) in found.items()}
+        self._read = read
+        lacking = (self._history.numbered(*key) for key in self._history.keys if field_of(*key) not in self._read)
+        sheets = await self._store.add(filter(None, lacking))
         exchanged = int(bool(ours and theirs and ours.contradicts(theirs)))
         ours, columns = self._history.settled, []
         if ours and ours.outranks(theirs):

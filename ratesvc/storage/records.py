@@ -109,9 +109,9 @@ def unseal(field: str, envelope: bytes | str | None) -> bytes | None:
     return payload if envelope == seal(field, payload) else None
 
 
-def field_of(revision: Revision) -> str:
+def field_of(effective: date, number: int) -> str:
     """The field of a revision in the hash of sheets: `2026-04-25.1`."""
-    return f"{revision.effective_date}.{revision.number}"
+    return f"{effective}.{number}"
 
 
 def encode_revision(revision: Revision) -> bytes:
@@ -119,7 +119,7 @@ def encode_revision(revision: Revision) -> bytes:
     day, quotes = revision.sheet.effective_date, revision.sheet.quotes
     rows = [(q.code, q.numeric_code, q.cbr_id, q.nominal, q.value, q.name) for q in quotes]
     record = _Revision(day, revision.number, revision.fetched_at, revision.flags, rows, revision.document)
-    return seal(field_of(revision), msgspec.msgpack.encode(record))
+    return seal(field_of(*revision.key), msgspec.msgpack.encode(record))
 
 
 def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None:
@@ -130,7 +130,7 @@ def decode_revision(field: str, envelope: bytes | str | None) -> Revision | None
         return None
     sheet = Sheet(record.effective_date, tuple(Quote(*row) for row in record.rows))
     revision = Revision(sheet, record.number, record.fetched_at, record.flags, record.raw)
-    return revision if field_of(revision) == field else None
+    return revision if field_of(*revision.key) == field else None
 
 
 def encode_column(column: Column, settled: Settled) -> bytes:

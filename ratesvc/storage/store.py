@@ -228,7 +228,7 @@ class Store:
         """
         if current and current.number < candidate.number:
             await self.add([current])
-        field = field_of(candidate)
+        field = field_of(*candidate.key)
         for _ in range(2):  # a damaged value in its place is deleted by the first attempt
             if await self.add([candidate]):
                 return candidate
@@ -242,7 +242,7 @@ class Store:
         """Write revisions that Redis lacks, and return how many. One that another replica writes first stays."""
         written = 0
         for chunk in _chunks(revisions):
-            envelopes = {field_of(revision): records.encode_revision(revision) for revision in chunk}
+            envelopes = {field_of(*revision.key): records.encode_revision(revision) for revision in chunk}
             commands = [("HSETNX", self._sheets, field, envelope) for field, envelope in envelopes.items()]
             written += sum(await self._write("add", commands))
         return written

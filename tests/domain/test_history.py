@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import compress, count, permutations
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -83,6 +84,75 @@ def test_a_thread_sees_a_day_only_once_all_its_figures_are_there() -> None:
             assert reader.result() == []
     finally:
         sys.setswitchinterval(turns)
+
+
+def test_a_thread_sees_each_revision_with_its_own_figures() -> None:
+    """The figures of the latest stand in columns, which a correction replaces while a sheet is composed."""
+    held, ends, turns, seen = holding(THURSDAY, SATURDAY), threading.Event(), sys.getswitchinterval(), set[Decimal]()
+
+    def mixed() -> list[Revision]:
+        found: list[Revision] = []
+        while not ends.is_set():
+            for one in (held.of_date(FRIDAY), held.numbered(FRIDAY, max(1, len(seen) - 1))):
+                found += [one] if one and one.sheet.quotes[0].value != one.number else []
+        return found
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            reader = threads.submit(mixed)
+            for number in range(1, 400):
+                seen.add(Decimal(number))
+                held.hold([dollar(FRIDAY, number, str(number))])
+            ends.set()
+            assert reader.result() == []
+    finally:
+        sys.setswitchinterval(turns)
+
+
+def test_a_thread_finds_every_revision_while_a_correction_takes_the_place_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it answers 404 for a revision that its reader knows."""
+    held, seen = holding(FRIDAY), list[list[bool]]()
+    keep = held._keep  # noqa: SLF001 -- what a thread sees on both sides of it
+
+    def looked_at(*given: Any) -> None:
+        seen.append([held.numbered(FRIDAY, number) is not None for number in (1, 2)])
+        keep(*given)
+        seen.append([held.numbered(FRIDAY, number) is not None for number in (1, 2)])
+
+    monkeypatch.setattr(held, "_keep", looked_at)
+    held.hold([dollar(FRIDAY, 2, "81")])
+    assert seen == [[True, False], [True, True]]
+
+
+def test_a_thread_sees_a_day_no_longer_when_its_figures_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for the figures of every day that it sees."""
+    held, seen = holding(THURSDAY, FRIDAY), list[list[date]]()
+    keep = held._keep  # noqa: SLF001 -- what a thread sees before it
+
+    def looked_at(*given: Any) -> None:
+        seen.append(held.days)
+        keep(*given)
+
+    monkeypatch.setattr(held, "_keep", looked_at)
+    held.hold([Revision(Sheet(FRIDAY, ()), 2, FETCHED)])
+    assert [*seen, held.days] == [[THURSDAY], [THURSDAY]]
+
+
+def test_a_revision_is_given_as_it_was_held_whatever_the_series_say_later() -> None:
+    """Names, order, nominals and bytes are those of its own document; earlier ones keep their figures."""
+    first = Revision(sheet(FRIDAY), 1, FETCHED, ("large_move",), b"1")
+    others = tuple(replace(quote, nominal=quote.nominal * 10, name=f"{quote.name}s") for quote in first.sheet.quotes)
+    second = replace(first, sheet=Sheet(FRIDAY, others[::-1]), number=2, document=b"2", flags=())
+    gone = [Revision(sheet(SATURDAY), 1, FETCHED), Revision(Sheet(SATURDAY, ()), 2, FETCHED, (WITHDRAWAL,))]
+    newest = Revision(Sheet(SUNDAY, first.sheet.quotes[:12]), 1, FETCHED, (), b"3")
+    held, all_of_them = History(CALENDAR), [first, second, *gone, newest]
+    held.hold(all_of_them)
+    held.hold((), [column(code, THURSDAY, FRIDAY, SATURDAY) for code in ("USD", "EUR")], Settled(THURSDAY, SATURDAY))
+    assert [held.numbered(*key) for key in held.keys] == all_of_them
+    assert held.days == [THURSDAY, FRIDAY, SUNDAY]
 
 
 def moscow(day: date, clock: str) -> datetime:
@@ -224,8 +294,8 @@ def test_answers_change_with_what_was_fetched_last() -> None:
     """A correction of an old sheet counts, and so does a backfill, whose columns say when they were fetched."""
     at = moscow(SUNDAY, "12:00")
     held = holding(THURSDAY, FRIDAY, SATURDAY)
-    held.hold([replace(dollar(THURSDAY, 2, "81"), fetched_at=at)])
-    held.hold([replace(dollar(FRIDAY, 2, "82"), fetched_at=at - ONE_DAY)])
+    corrected = replace(dollar(THURSDAY, 2, "81"), fetched_at=at)
+    held.hold([corrected, replace(dollar(FRIDAY, 2, "82"), fetched_at=at - ONE_DAY)])
     assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == at
     later = replace(column("USD", THURSDAY, SATURDAY), fetched_at=at + timedelta(minutes=1))
     held.hold((), [later], Settled(THURSDAY, SATURDAY))
@@ -325,7 +395,7 @@ def state(held: History) -> Iterator[str]:
     yield f"version {held.version}: {numbers(held.days)}, complete {complete}"
     for code in sorted(held.codes()):
         yield f"{code} {' '.join(f'{day.day}={rate.normalize():f}' for day, rate in rates(held, code).items())}"
-    for day in sorted({one.effective_date for one in held.documents()}):
+    for day in sorted(held.documents):
         found = [(n, held.revision(day, n)) for n in range(1, 5) if has_revision(held, day, n)]
         withdrawn = [one.number for one in held.standing(day)[1]]
         shown = " ".join(f"{number}={one.sheet.quotes[0].value.normalize():f}" for number, one in found)
@@ -445,7 +515,7 @@ def test_a_sheet_that_a_thread_composed_from_old_columns_is_not_kept(monkeypatch
         held.hold((), [column("USD", THURSDAY, FRIDAY, nominal=10)], Settled(THURSDAY, FRIDAY, digest="other"))
         return before
 
-    monkeypatch.setattr("ratesvc.domain.history.composed", composed_late)
+    monkeypatch.setattr("ratesvc.domain.columns.composed", composed_late)
     held.of_date(THURSDAY)
     revision = held.of_date(THURSDAY)
     assert revision

@@ -91,7 +91,7 @@ class Seeded(Served):
 
     async def holds_all(self, server: RealRedis) -> bool:
         """Whether that Redis holds everything that memory does, whole."""
-        wanted = {f"{held.effective_date}.{held.number}".encode() for held in self.service.history.documents()}
+        wanted = {f"{day}.{number}".encode() for day, number in self.service.history.keys}
         wanted |= {column.currency.cbr_id.encode() for column in self.service.history.columns()}
         return wanted <= await asyncio.to_thread(stored, server, self.key)
 

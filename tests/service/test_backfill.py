@@ -382,7 +382,7 @@ def state(bank: Bank, replica: Replica) -> list[str]:
         if first and not first.says_the_same_as(bank.truth[day][0]):
             words.append("the first is not the Bank's")
         words += ["is not the Bank's"] * (not held.sheet.says_the_same_as(truth))
-        words += ["its bytes are not kept"] * (replica.history.document(day) is not None and not held.raw)
+        words += ["its bytes are not kept"] * (day in replica.history.documents and not held.raw)
         words += ["its names are not the Bank's"] * bool(held.raw and parse_daily(held.raw) != held.sheet)
         noted += [f"{named([day])}: {', '.join(words)}"] * bool(words)
     noted += [f"the Bank took back {named([day])}" for day in replica.refresher.absences.taken_back]
@@ -391,7 +391,7 @@ def state(bank: Bank, replica: Replica) -> list[str]:
 
 def was_withdrawn(replica: Replica, day: date) -> bool:
     """Whether nothing was in force on that day before its sheet was released."""
-    return any(one.key == (day, 1) and not one.sheet.quotes for one in replica.history.documents())
+    return bool((first := replica.history.numbered(day, 1)) and not first.sheet.quotes)
 
 
 def complete(settled: Settled | None) -> str:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from conftest import Clock, Serve, Served, eventually
-from kit.bank import Bank, sheet, unavailable
-from kit.dates import DAYS, EVENING, NOON, SATURDAY
+from kit.bank import Bank, sheet, unavailable, workdays
+from kit.dates import DAYS, EVENING, FRIDAY, NOON, SATURDAY
 from kit.redis import token
 from kit.sheets import changed, plausible, times
+from kit.time import limit_s
 from structlog.testing import capture_logs
 
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Days, Settled
+from ratesvc.domain.columns import Column, Days, Settled, digest, with_revision
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import FIRST_DAY, Revision
+from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet, Snapshot
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
@@ -50,7 +54,7 @@ async def held(bank: Bank, serve_whole: Serve) -> AsyncIterator[Served]:
 
 async def test_a_gauge_counts_all_sheets_not_only_documents(held: Served) -> None:
     """Most of history is columns."""
-    assert len(held.service.history.documents()) < len(DAYS)
+    assert len(held.service.history.keys) < len(DAYS)
     assert float((await held.samples())["ratesvc_history_sheets"]) == len(DAYS)
 
 
@@ -104,7 +108,7 @@ def days_of(service: Service) -> tuple[list[tuple[date, int]], Settled | None, l
     """What a replica holds: its documents, its coverage, and the days of the dollar."""
     history = service.history
     dollars = [day for day, _ in series(history, "USD", SeriesParams(("USD",), Days(FIRST_DAY, DAYS[-1])))]
-    return [one.key for one in history.documents()], history.settled, dollars
+    return history.keys, history.settled, dollars
 
 
 async def test_an_idle_tick_moves_less_than_a_kilobyte(quiet: Served, client: redis.Redis) -> None:
@@ -138,9 +142,9 @@ async def test_a_sheet_that_comes_during_an_exchange_is_stored_by_the_next(
 
 
 LOSSES = {
-    "everything": ("FLUSHALL", "12 sheets, 32 columns"),
+    "everything": ("FLUSHALL", "14 sheets, 32 columns"),
     "evicted columns": ("DEL columns", "32 columns"),
-    "evicted sheets": ("DEL sheets", "12 sheets"),
+    "evicted sheets": ("DEL sheets", "14 sheets"),
     "an older snapshot": ("HDEL sheets newest; DEL coverage", "2 sheets, 32 columns"),
     "a foreign sheet": ("HSET sheets 2026-02-10.1 foreign", "2 dropped"),
     "a foreign coverage": ("SET coverage foreign; HSET columns R01235 foreign", "32 columns, 2 dropped"),
@@ -176,7 +180,11 @@ async def repairs(served: Served) -> str:
 
 @pytest.mark.parametrize("lost", LOSSES)
 async def test_two_ticks_repair_what_redis_lost(lost: str, quiet: Served, client: redis.Redis) -> None:
-    """Redis may lose it twice."""
+    """Redis may lose it twice. A correction has two revisions."""
+    first = quiet.held(DAYS[-1])
+    await quiet.service.store.put(replace(first, number=2, sheet=changed(first.sheet, PLN=times("1.01"))), first)
+    for _ in range(2):
+        await quiet.service.tick()
     before, held_before, sent_before = whole(quiet, client), days_of(quiet.service), sent(client)
     assert held_before[1]
     assert (held_before[1].since, held_before[1].until, held_before[2]) == (FIRST_DAY, DAYS[-1], DAYS)
@@ -219,10 +227,12 @@ async def test_after_a_comparison_that_failed_every_value_is_read_and_what_is_ne
         return decode(field, envelope)
 
     monkeypatch.setattr(records, "decode_revision", noted)
-
-    async def away() -> Glance:
-        raise StoreUnavailable("away")
-
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(quiet.service.store, "glance", away)
+            await quiet.service.tick()
+        await quiet.service.tick()
+    assert decoded == []
     with monkeypatch.context() as patch:
         patch.setattr(quiet.service.store, "glance", away)
         await quiet.service.tick()
@@ -231,6 +241,81 @@ async def test_after_a_comparison_that_failed_every_value_is_read_and_what_is_ne
     await quiet.service.tick()
     assert whole(quiet, client) == before
     assert decoded == [f"{DAYS[-1]}.1"]
+
+
+async def away() -> Glance:
+    """As Redis is."""
+    raise StoreUnavailable("away")
+
+
+async def test_what_a_replica_reads_month_by_month_is_published_once(
+    quiet: Served, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis was away at its start. Each publication is a second later than the one before, so eighty would be early."""
+    await store.add(Revision(sheet(day), 1, NOON - timedelta(days=1)) for day in DAYS)
+    await quiet.service.tick()
+    replica, told = Service(quiet.service.settings, clock=quiet.service.clock, scheduled=False), list[Snapshot]()
+    replica.on_publication.append(told.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(replica.store, "glance", away)
+        async with replica:
+            assert replica.publication is None
+            patch.undo()
+            await replica.tick()
+            assert len({day.month for day in replica.history.documents}) > 1
+            assert [seen.in_force.effective_date for seen in told] == [DAYS[-1]]
+
+
+async def longest_turn(act: Coroutine[object, object, object]) -> float:
+    """Seconds of processor time of the longest turn of the event loop meanwhile."""
+    done, longest_s = asyncio.ensure_future(act), 0.0
+    while not done.done():
+        begun = time.thread_time()
+        await asyncio.sleep(0)
+        longest_s = max(longest_s, time.thread_time() - begun)
+    await done
+    return longest_s
+
+
+@pytest.mark.timed
+async def test_no_tick_blocks_the_event_loop_with_ten_years_of_documents(
+    settings: Settings, clock: Clock, store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers would wait as long, whatever Redis has. Thirty-three years are settled, and later a month more."""
+    days, columns = [*takewhile(FRIDAY.__ge__, workdays(date(1993, 1, 5), 9999))], dict[str, Column]()
+
+    def doubled(day: date) -> Revision:
+        """Sixty rows."""
+        more = (replace(quote, code=f"{quote.code[1:]}X", cbr_id=f"{quote.cbr_id}X") for quote in sheet(day).quotes)
+        return Revision(Sheet(day, (*sheet(day).quotes, *more)), 1, NOON - timedelta(days=1), (), bytes(1500))
+
+    async def settle(more: list[date]) -> None:
+        for day in more:
+            columns.update(with_revision(columns, doubled(day)))
+        settled = Settled(days[0], more[-1], NOON - timedelta(days=1), digest(columns.values()), more[-1])
+        await store.put_history(columns.values(), settled)
+
+    await settle(days[:-30])
+    await store.add(map(doubled, days[-2500:]))
+    took_s, service = dict[str, float](), Service(settings, clock=clock, scheduled=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(service.store, "glance", away)
+        async with service:
+            patch.undo()
+            took_s["it comes"] = await longest_turn(service.tick())
+            patch.setattr(service.store, "glance", away)
+            await service.tick()
+            patch.undo()
+            took_s["it comes back"] = await longest_turn(service.tick())
+            client.flushall()
+            took_s["it has lost all"] = await longest_turn(service.tick())
+            took_s["it has all again"] = await longest_turn(service.tick())
+            await settle(days[-30:-9])
+            took_s["it has a month more"] = await longest_turn(service.tick())
+            assert len(service.history.documents) == 2500
+            assert service.history.settled
+            assert service.history.settled.until == days[-10]
+    assert {what: taken for what, taken in took_s.items() if taken > limit_s(0.02)} == {}
 
 
 async def test_a_bug_of_ours_is_logged_and_is_not_a_trouble_of_redis(
@@ -279,7 +364,11 @@ class Replicas:
     def said(self) -> list[list[tuple[int, Decimal, datetime]]]:
         """What each of them answers for each revision."""
         return [
-            [(one.number, one.sheet.by_code["PLN"].value, one.fetched_at) for one in history.documents()]
+            [
+                (one.number, one.sheet.by_code["PLN"].value, one.fetched_at)
+                for key in history.keys
+                for one in [history.revision(*key)]
+            ]
             for history in self.histories
         ]
 

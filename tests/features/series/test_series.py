@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -87,7 +88,7 @@ def test_text_equals_formatted_rows(
     columns = [column("USD", {40: (1, 0), 0: (1, 0), **usd}), column("AAA", {0: (1, 0), **base})]
     columns += [column("BBB", {0: (7, 2), **quote}), column("AAA", {0: (9, 0), 40: (9, 0)}, "R-Z")]
     for one in columns[1:]:
-        one.keep_only(frozenset(columns[0].days))
+        one.keep_only(array("i", sorted(columns[0].days)))
     history = History(WorkCalendar())
     history.hold((), columns, Settled(FIRST, LAST))
     since, until = sorted((since, until))
