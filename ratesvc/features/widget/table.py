@@ -12,7 +12,7 @@ LONG_WIDTHS, SHORT_WIDTHS, WIDEST_LINE, EVEN_BAR = (12, 18, 24, 30, 36), (12, 16
 """What widget.css has rules for: thresholds in em by the number of columns, with names or long units and without them,
 and of lines; cells of a bar in even rows."""
 SHORT_UNIT = len("100 JPY")
-_SHORT_NAME = 3
+_SHORT_NAME, _NEVER = 3, 96
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -139,12 +139,24 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         A warning is more than a heading: it needs room for itself and one rate.
         """
         if self.layout == "line":
-            # Thousandths of an em: bold letters are 12 % wider, and between rates and their units are spaces.
-            rates = [1700 + text_width(f"{row.unit} {row.cells[0]}", 112) for row in self.rows]
-            room = 8700 if self.stale else sum(rates)
-            return min(WIDEST_LINE, 4 * -(-(room + text_width(self.title, 112)) // 4000))
+            rates, all_columns, heading = self._rates(1), self._rates(3), text_width(self.title, 112)
+            # What needs less room comes first: changes, or the rest of the heading.
+            room = 8700 if self.stale else all_columns if all_columns - rates < heading else rates
+            return min(WIDEST_LINE, _ems(room + heading))
         is_long = any(row.name or len(row.unit) > SHORT_UNIT for row in self.rows)
         return (LONG_WIDTHS if is_long else SHORT_WIDTHS)[len(self.columns) - 2]
+
+    @property
+    def threshold_of_changes(self) -> int:
+        """The width in em that all rates of a line need with their changes."""
+        width = max(LONG_WIDTHS[0], _ems(self._rates(3)))
+        return width if width <= WIDEST_LINE else _NEVER
+
+    def _rates(self, columns: int) -> int:
+        """The width of a line's rates, or of these with what stands after them, in thousandths of an em, with gaps."""
+        at = self.kinds.index("value") - 1
+        shown = [(row.unit, *row.cells[at : at + columns]) for row in self.rows]
+        return sum(1700 * (len(texts) - 1) + text_width("".join(texts), 100) for texts in shown)
 
     @property
     def is_named(self) -> bool:
@@ -160,6 +172,11 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def kinds(self) -> tuple[str, ...]:
         """The columns' kinds, in order."""
         return tuple(column.kind for column in self.columns)
+
+
+def _ems(thousandths: int) -> int:
+    """The next width in em for which widget.css has a rule."""
+    return 4 * -(-thousandths // 4000)
 
 
 def rows_json(table: Table) -> bytes:

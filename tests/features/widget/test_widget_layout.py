@@ -78,6 +78,12 @@ LINES = f"""widths => {{ {SEEN} const box = document.querySelector(".cbr-rates")
   return widths.map(width => {{
     box.parentNode.style.width = width + "px";
     return seenTexts(box).map(([text]) => text.data.trim()); }}); }}"""
+GAPS = """widths => { const box = document.querySelector(".cbr-rates");
+  return widths.map(width => {
+    box.parentNode.style.width = width + "px";
+    const rows = [...box.querySelectorAll("tbody tr")].map(row => row.getBoundingClientRect());
+    return [...new Set(rows.filter((row, at) => at && row.top === rows[0].top)
+      .map((row, at) => Math.round(Math.max(row.left - rows[at].right, rows[at].left - row.right))))]; }); }"""
 
 
 @pytest.mark.parametrize(
@@ -118,20 +124,27 @@ async def test_no_figure_of_a_line_stands_without_its_day(
 @pytest.mark.slow
 @pytest.mark.parametrize("lang", ["ru", "ar", "en"])
 async def test_a_wider_line_never_shows_fewer_rates(browser: Browser, live: Live, host: Host, lang: str) -> None:
-    """From 240 pixels on, by day and in the evening. Tomorrow's have their day, and the word for it if we know it."""
+    """From 240 pixels on, by day and in the evening, in even steps, and all changes or none.
+
+    Tomorrow's have their day, and the word for it if we know it.
+    """
     snapshot, now = live.service.require_publication().snapshot, live.service.clock()
     tomorrow = on_day(live.service.history, date(2022, 11, 19), now)
-    page, language = await browser.new_page(viewport={"width": 1400, "height": 900}), language_or_default(lang)
+    page, language = await browser.new_page(viewport={"width": 1600, "height": 900}), language_or_default(lang)
     for shown in ([snapshot.for_today()], [snapshot.for_today(), tomorrow]):
         line = rows.table(shown, language, USUAL["line"], rows.NOTHING_BESIDE, today=date(2022, 11, 18))
         await page.goto(host.put(f"<main>{fragment(line, Look(), 'inline', Site(''), shadow=False)}</main>"))
-        seen = await page.evaluate(LINES, [*range(240, 1200, 8)])
+        seen = await page.evaluate(LINES, [*range(240, 1520, 8)])
         counts = [len({row.cells[-2] for row in line.rows} & {*texts}) for texts in seen]
         assert counts == sorted(counts)
         assert (counts[0], counts[-1]) == (1 if lang != "ar" and len(shown) > 1 else 2, 6)
         tomorrows, todays = {"19.11 (завтра)", "19/11", "Nov 19 (tomorrow)"}, {"18.11", "18/11", "Nov 18"}
         days = tomorrows if len(shown) > 1 else todays
         assert [texts for texts in seen if not days & {*texts}] == []
+        changes = [sum(text in {row.cells[-1] for row in line.rows} for text in texts) for texts in seen]
+        assert changes == sorted(changes)
+        assert {*changes} == {0, 6}
+        assert {len(gaps) for gaps in await page.evaluate(GAPS, [*range(240, 1520, 8)])} <= {0, 1}
 
 
 FREE = parts("places.txt", "free ")
