@@ -873,6 +873,24 @@ async def test_a_slow_answer_does_not_undo_a_later_choice(browser: Browser, live
     assert 'heading="two"' in await page.inner_text("#code-element code")
 
 
+@pytest.mark.slow
+async def test_an_answer_between_a_click_and_its_question_is_too_late(browser: Browser, live: Live) -> None:
+    """The form of the earlier layout would stand in the place of what was clicked, or its text of what is typed."""
+    page = await watched(browser, bypass_csp=True)
+    await page.add_init_script(script("a slow text"))
+    await visited(page, f"{live.url}/?lang=en")
+    for act, now in (("[name=layout][value=line]", "**layout=line*"), ("#preset-card", "**converter=1*")):
+        await page.fill("[name=own]", "one")
+        await page.check("[name=layout][value=bar]")
+        await page.wait_for_function("!!window.release")
+        await page.evaluate(
+            """act => { document.querySelector("[name=own]").value = ""; document.querySelector(act).click();
+              release(); delete window.release; }""",
+            act,
+        )
+        await page.wait_for_url(now)
+
+
 async def test_copying_on_plain_http(browser: Browser, live: Live) -> None:
     """There is no clipboard for scripts then: the code is selected, and the button says so."""
     page = await watched(browser)

@@ -123,9 +123,15 @@
     else line.before(...every.slice(at + 1, end + 1));
   };
 
+  // A choice overtakes what waits and what is asked for, at once: an answer may come before the timer of a choice.
+  const overtake = () => {
+    clearTimeout(timer);
+    return ++turn;
+  };
+
   // The page at this address, or nothing if a later choice overtook it.
   const fetched = async (query) => {
-    const mine = ++turn,
+    const mine = overtake(),
       answer = await fetch(query),
       text = await answer.text();
     return answer.ok && mine === turn && new DOMParser().parseFromString(text, "text/html");
@@ -188,7 +194,6 @@
 
   // A choice is a step in the history, but the letters of one text are one step.
   const update = async (field) => {
-    clearTimeout(timer);
     const same = field && field === typing;
     if (!(await show("?live=1&" + new URLSearchParams(new FormData(form))))) return;
     const address = "?" + form.dataset.address;
@@ -334,7 +339,7 @@
     if (target.name === "ground" || target.id === "picker") form.elements.theme.value = "own";
     if (target.name === "heading" && target.value !== "own") form.elements.own.value = "";
     arranged();
-    clearTimeout(timer);
+    overtake();
     const is_typed = /^(text|url|number|color)$/.test(target.type);
     timer = setTimeout(update, is_typed ? 200 : 0, is_typed ? target : undefined);
   });
@@ -401,7 +406,6 @@
     };
   });
   addEventListener("popstate", () => {
-    clearTimeout(timer);
     typing = undefined;
     show(location.search || "?", true);
   });
