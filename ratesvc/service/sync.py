@@ -72,14 +72,15 @@ class Sync:
         ours, theirs, columns = self._history.settled, glance.settled, list[Column]()
         if theirs and (read_all or theirs.outranks(ours)):
             theirs, columns = await self._store.history() or (None, [])
-        self._history.hold((), columns, theirs)
         # A value that cannot be read is deleted.
         read = {field: self._read[field] for field in fields - wanted}
-        # A month at a time: all sheets of ten years would take 50 MB, and block the event loop.
-        for _, month in groupby(sorted(wanted), itemgetter(slice(7))):
+        # A month at a time: all sheets of ten years would take 50 MB, and block the event loop. Readers ask meanwhile:
+        # the newest come first, and series last, because they do not know what a person withdrew or released.
+        for _, month in groupby(sorted(wanted, reverse=True), itemgetter(slice(7))):
             found = await self._store.revisions([*month], self._read)
-            self._history.hold((one for _, one in found.values() if one), (), theirs)
+            self._history.hold((one for _, one in found.values() if one), (), theirs and self._history.settled)
             read |= {field: hashed for field, (hashed, _) in found.items()}
+        self._history.hold((), columns, theirs)
         self._read = read
         lacking = (self._history.numbered(*key) for key in self._history.keys if field_of(*key) not in self._read)
         sheets = await self._store.add(filter(None, lacking))

@@ -266,6 +266,28 @@ async def test_what_a_replica_reads_month_by_month_is_published_once(
             assert [seen.in_force.effective_date for seen in told] == [DAYS[-1]]
 
 
+async def test_whoever_asks_while_a_store_is_read_gets_no_sheet_that_a_person_withdrew_or_corrected(
+    quiet: Served, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Series do not know it. Caches would keep it for a day, and if Redis goes meanwhile, the newest sheet counts."""
+    decided, seen = (DAYS[3], DAYS[4]), list[list[int | None]]()
+    await store.add(Revision(sheet(day), 1, NOON - timedelta(days=1)) for day in DAYS)
+    sheets = Sheet(decided[0], ()), changed(sheet(decided[1]), PLN=times("1.01"))
+    await store.add(Revision(one, 2, NOON - timedelta(days=1)) for one in sheets)
+    replica = Service(quiet.service.settings, clock=quiet.service.clock, scheduled=False)
+    read = replica.store.revisions
+
+    async def and_somebody_asks(*given: Any) -> Any:
+        found = map(replica.history.of_date, (*decided, DAYS[-1]))
+        seen.append([one.number if one else None for one in found])
+        return await read(*given)
+
+    monkeypatch.setattr(replica.store, "revisions", and_somebody_asks)
+    async with replica:
+        await and_somebody_asks((), {})
+    assert seen == [[None, None, None], [None, None, 1], [None, 2, 1]]
+
+
 async def longest_turn(act: Coroutine[object, object, object]) -> float:
     """Seconds of processor time of the longest turn of the event loop meanwhile."""
     done, longest_s = asyncio.ensure_future(act), 0.0
