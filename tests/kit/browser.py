@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -58,16 +59,18 @@ class Live:
 
 @asynccontextmanager
 async def live_service(
-    folder: Path, *, port: int = 0, demo: bool = True, has_sheets: bool = True
+    folder: Path, *, port: int = 0, demo: bool = True, has_sheets: bool = True, until: date = date.max
 ) -> AsyncIterator[Live]:
-    """A service on a stopped clock that holds all recorded sheets, or none."""
+    """A service on a stopped clock that holds all recorded sheets, or those until this day, or none."""
     stopped = stopped_clock()
     async with AsyncExitStack() as stack:
         bank = await stack.enter_async_context(recorded_bank())
         settings = Settings(server=Server(port=port), data_dir=str(folder), cbr=Cbr(mirrors=(bank,)))
         service = await stack.enter_async_context(Service(settings, clock=lambda: stopped, demo=demo, scheduled=False))
         if has_sheets:
-            service.history.hold(Revision(sheet, 1, stopped) for sheet in recorded_sheets())
+            service.history.hold(
+                Revision(sheet, 1, stopped) for sheet in recorded_sheets() if sheet.effective_date <= until
+            )
             service.publish()
         yield Live(service, await stack.enter_async_context(listening(service)))
 

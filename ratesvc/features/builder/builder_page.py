@@ -19,7 +19,7 @@ from ratesvc.features.site import png
 from ratesvc.features.site.language import Language, language, language_or_default, translated
 from ratesvc.features.site.page import FRAME_STYLE, LINK, OLD_FRAME, asset, hashes, iframe, page
 from ratesvc.features.widget import view as views
-from ratesvc.features.widget.height import PADDING, height, height_now
+from ratesvc.features.widget.height import PADDING, height, height_later
 from ratesvc.features.widget.markup import fragment
 from ratesvc.features.widget.releases import RELEASE, lock
 from ratesvc.features.widget.rows import Price
@@ -28,8 +28,8 @@ from ratesvc.features.widget.view import THEMES, Choice, Look, embed_url, parame
 from ratesvc.render.json import bank_page
 from ratesvc.render.openapi import Site
 
-PHONE = 328
-"""The width in pixels of a column on a phone."""
+PHONE, NARROW = 328, 240
+"""The width in pixels of a column on a phone, and up to which a widget is made for columns from 180 on."""
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
 BOX = "display:block;padding:.5em 0;color:inherit"
 """The style of the link that stands where the rows will be, or where they could not be loaded."""
@@ -40,10 +40,11 @@ UNAVAILABLE = "These rates are not available right now."
 SENTENCE = "{unit} is {rate}."
 """What the preview of a rate in a sentence says."""
 PRESETS = {
+    "table": {},
     "Column": {"codes": "USD,EUR,CNY", "columns": "next,change", "heading": "short", "head": "0", "width": "240"},
     "Card": {"columns": "today,next,change", "heading": "short", "spark": "30", "converter": "1", "theme": "light"},
 }
-"""Name → parameters: a narrow column, a card of its own."""
+"""Name → parameters: the usual table, a narrow column, a card of its own."""
 
 
 class Offered(NamedTuple):
@@ -78,7 +79,9 @@ def builder(
         views=views,
         sentence=_sentence(choice, table),
         address=address(choice, words),
-        presets={name: (urlencode({**asked, **of_page}, safe=","), asked.items() <= given) for name, asked in ready},
+        presets={
+            name: (urlencode({**asked, **of_page}, safe=","), asked and asked.items() <= given) for name, asked in ready
+        },
         # What differs from the usual is unfolded.
         open=[part for part, is_open in (("look", choice.look != Look()), ("place", _host(choice))) if is_open],
         languages=_languages(choice.language),
@@ -160,7 +163,7 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "jsx": _jsx,
         "jsx_style": _jsx_style,
         "iframe": iframe,
-        "frame_style": f"{FRAME_STYLE};height:{_height(choice, table)}px",
+        "frame_style": FRAME_STYLE.format(_height(choice, table)),
         "size": size,
         "later": _later(choice, table),
         "frame_size": (choice.width, _height(choice, table)),
@@ -198,13 +201,16 @@ def _box(choice: Choice, table: Table) -> str:
 
 def _height(choice: Choice, table: Table) -> int:
     """The pixels that the code reserves, for a phone, too. The script measures them, and writes both for a bar."""
-    return choice.height or max(height(table, choice.view, width) for width in (choice.width, PHONE))
+    return choice.height or max(height(table, choice.view, width) for width in _widths(choice))
 
 
 def _later(choice: Choice, table: Table) -> int:
-    """How many pixels more than now the code needs once tomorrow's rates are announced."""
-    widths = choice.width, PHONE
-    return max(height(table, choice.view, width) - height_now(table, width) for width in widths)
+    """The pixels that rows without padding need once tomorrow's rates are announced, or less than 1."""
+    return max(height_later(table, choice.view, width) for width in _widths(choice)) - PADDING
+
+
+def _widths(choice: Choice) -> tuple[int, int]:
+    return choice.width, PHONE if choice.width > NARROW else 180
 
 
 def _ems(pixels: int) -> str:

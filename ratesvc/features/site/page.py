@@ -21,7 +21,8 @@ LINK = "Bank of Russia exchange rates"
 """The words of a link to rates, and the title of a frame with some."""
 CHART = "Chart of Bank of Russia rates"
 """The heading of /chart, the words of links to it, and the title of its frame."""
-FRAME_STYLE = "border:0;max-width:100%"
+FRAME_STYLE = "border:0;max-width:100%;height:{}px"
+"""Many hosts have iframe{height:auto}, so the style has the height, too."""
 OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
 """The looks of a frame for programs that leave out styles, as WordPress does, but not this old attribute."""
 PREVIEW = "widget/card.png?wide=1&scale=2&columns=today,next,change&spark=30&heading=short"
@@ -74,7 +75,7 @@ def picture_of(site: Site, path: str) -> str:
 def iframe(address: str, title: str, size: tuple[int, int], looks: str = f'style="{FRAME_STYLE}"') -> str:
     """The code of a frame of this size, or narrower with its host; `looks` is the attribute that gives it its style."""
     code = '<iframe src="{}" width="{}" height="{}" {} loading="lazy" title="{}"></iframe>'
-    return code.format(escape(address), *size, looks, escape(title))
+    return code.format(escape(address), *size, looks.format(size[1]), escape(title))
 
 
 @cache

@@ -6,8 +6,6 @@ measures its preview, and writes that height into the code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from msgspec.structs import replace
 
 from ratesvc.features.site.text import PIXEL, text_width, wrapped
@@ -31,19 +29,20 @@ _FIELDS = ((244, 127), (224, 157), (0, 220))
 
 def height(table: Table, view: View, width: int) -> int:
     """The height in pixels that a frame of this width needs, before and after tomorrow's rates are announced."""
-    return max(height_now(state, width) for state in (table, *_later(table, view)))
+    return max(_height(table, width), height_later(table, view, width))
 
 
-def _later(table: Table, view: View) -> Iterator[Table]:
-    """The table with tomorrow's rates beside today's, if it will have them."""
-    if view.has_two_days and "today" not in table.kinds:
-        at = table.kinds.index("value")
-        today = replace(table.columns[at], kind="today")
-        rows = (replace(row, cells=(*row.cells[:at], *row.cells[at - 1 :]), exact=()) for row in table.rows)
-        yield replace(table, columns=(*table.columns[:at], today, *table.columns[at:]), rows=tuple(rows))
+def height_later(table: Table, view: View, width: int) -> int:
+    """The height with tomorrow's rates beside today's, or 0 for rows that will not have them."""
+    if not view.has_two_days or "today" in table.kinds:
+        return 0
+    at = table.kinds.index("value")
+    today = replace(table.columns[at], kind="today")
+    rows = tuple(replace(row, cells=(*row.cells[:at], *row.cells[at - 1 :]), exact=()) for row in table.rows)
+    return _height(replace(table, columns=(*table.columns[:at], today, *table.columns[at:]), rows=rows), width)
 
 
-def height_now(table: Table, width: int) -> int:
+def _height(table: Table, width: int) -> int:
     """The height in pixels that a frame of this width needs for these rows."""
     if table.layout in ("line", "inline"):
         return _ONE_LINE

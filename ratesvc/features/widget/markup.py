@@ -19,6 +19,8 @@ from ratesvc.render.json import encode
 from ratesvc.render.openapi import Site
 
 _NAMES = re.compile(r"(?:\.cbr-|layout=\"?)([\w-]+)")
+_NOT = re.compile(r":not\((?!:where)[^)]*\)")
+"""A rule needs no class that its selector excludes. Only that of a fragment without a shadow root is not needed."""
 _CLASSES = re.compile(r'class="([^"]*)"')
 _PART = re.compile(r"([^{};]*)([{};])")
 
@@ -70,7 +72,7 @@ def _needed(rules: list[Any], classes: set[str]) -> str:
             kept += f";{rule}" if kept[-1:] not in ("", "}") else rule
             continue
         selectors, inside = rule
-        is_needed = any(classes.issuperset(_NAMES.findall(selector)) for selector in selectors.split(","))
+        is_needed = any(classes.issuperset(_NAMES.findall(selector)) for selector in _NOT.sub("", selectors).split(","))
         if is_needed and (content := _needed(inside, classes)):
             kept += (";" if kept and kept[-1] != "}" else "") + f"{selectors}{{{content}}}"
     return kept

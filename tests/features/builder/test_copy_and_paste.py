@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from datetime import date
 from functools import partial
 from html import unescape
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import pytest
 from conftest import first
-from kit.browser import SEEN, WATCH, Browser, Frame, Host, Live, Page, Route, got, pasted, settled
+from kit.browser import SEEN, WATCH, Browser, Frame, Host, Live, Page, Route, got, live_service, pasted, settled
 from kit.cases import parts, script
 
 FORMS = {
@@ -178,6 +180,8 @@ async def test_every_choice_changes_the_code_and_the_preview(browser: Browser, l
     assert await page.evaluate("document.activeElement.id") in ("preset-card", "")
     assert await page.locator(".scripted iframe").count() == 2
     assert await page.locator("#preview[aria-busy]").count() == 0
+    await clicked(page, ".card:first-child")
+    assert not re.search("columns=|spark=", await page.inner_text("#code-element code"))
 
 
 @pytest.mark.slow
@@ -228,12 +232,39 @@ async def test_work_and_a_failure_are_seen(browser: Browser, live: Live) -> None
     assert not await page.is_visible("#fits")
 
 
+TWENTY = "codes=USD,EUR,CNY,GBP,JPY,TRY,KZT,BYN,AMD,GEL,UZS,KGS,AZN,INR,HKD,CHF,SEK,NOK,PLN,AED"
+COLUMN = "codes=USD,EUR,CNY&columns=next,change&heading=short&head=0&width=240"
+
+
+@pytest.mark.slow
+async def test_a_frame_copied_by_day_is_whole_in_the_evening(
+    browser: Browser, live: Live, host: Host, tmp_path: Path
+) -> None:
+    """Also in the narrowest column that it is made for, and where a host gives frames no height."""
+    async with live_service(tmp_path, until=date(2022, 11, 18)) as day:
+        for query, width in (("", 300), ("", 328), (TWENTY, 328), (COLUMN, 180), ("layout=converter&width=240", 180)):
+            page = await browser.new_page(viewport={"width": 1280, "height": 900})
+            await page.goto(f"{day.url}/?lang=ru&{query}")
+            await page.wait_for_function(DRAWN)
+            for key in ("frame", "wordpress"):
+                await clicked(page, f"#tab-code-{key}")
+                code = await page.evaluate(f"document.querySelector('#code-{key} code').textContent")
+                made = await made_by_a_server(live, key, code.replace(day.url, live.url))
+                pasted = await browser.new_page(viewport={"width": width, "height": 900})
+                style = "<style>body{margin:0}iframe{display:block;height:auto}</style>"
+                await pasted.goto(host.put(made.replace('"lazy"', '"eager"'), head=style))
+                spare = "innerHeight - document.querySelector('main').getBoundingClientRect().height"
+                assert 0 <= await pasted.frames[1].evaluate(spare) <= 80, (key, query, width)
+                await pasted.close()
+            await page.close()
+
+
 async def test_a_letter_keeps_its_day(live: Live) -> None:
     """The picture of the newest rates, and that of a day, which the page names; the code says how large each is."""
-    for key, date in (("picture", ""), ("letter", "2022-11-19")):
+    for key, day in (("picture", ""), ("letter", "2022-11-19")):
         code = await pasted(live.url, key, "lang=en&codes=USD,EUR")
         query, width, height = re.findall(r'card\.png\?(\S+?)" width="(\d+)" height="(\d+)"', unescape(code))[0]
-        assert dict(parse_qsl(query)).get("date", "") == date
+        assert dict(parse_qsl(query)).get("date", "") == day
         svg = await got(f"{live.url}/widget/card.svg?{query}")
         assert f'width="{width}" height="{height}"' in svg
     page = await got(f"{live.url}/?lang=en")

@@ -132,6 +132,7 @@ async def test_a_strict_host_of_a_service_under_a_prefix(key: str, tmp_path: Pat
     [
         "lang=ru&spark=30&columns=name,today,next,change,percent&converter=1&pending=1",
         "lang=ar&spark=7&theme=dark&updown=blue-orange",
+        "lang=ru&spark=7&columns=next,change&head=0",
         "lang=de&layout=line&href=https://a.example/{code}",
         "lang=zh-CN&layout=bar&heading=short",
         "lang=ru&layout=converter&date=2022-11-16",
@@ -143,7 +144,8 @@ async def test_the_element_draws_the_fragment(browser: Browser, live: Live, host
     pairs = (pair.split("=", 1) for pair in query.split("&"))
     attributes = " ".join(f'{name}="{escape(value)}"' for name, value in pairs)
     fragment = await got(f"{live.url}/widget?shadow=1&{query}")
-    page = await opened(browser, host.put(element(live, attributes) + f'<div id="fragment">{fragment}</div>'))
+    both = host.put(element(live, attributes) + f'<div id="fragment">{fragment}</div>')
+    page = await opened(browser, both, viewport={"width": 328, "height": 900})
     drawn = """root => root.innerHTML.replace(/<style>.*?<.style>/gs, "").replace(/\\n\\s*/g, "")
       .replace(/^<(div|span)/, "<div").replace(/<.(div|span)>$/, "")"""
     from_rows = await page.evaluate(f"({drawn})(document.querySelector('cbr-rates').shadowRoot)")
@@ -153,8 +155,8 @@ async def test_the_element_draws_the_fragment(browser: Browser, live: Live, host
     parts = [Counter(" ".join(re.findall(r' part="([^"]*)"', text)).split()) for text in (from_rows, from_html)]
     assert parts[1] <= parts[0]
     looks = """root => [...root.querySelectorAll("table, table *, p, p *")].map(node => {
-      const { color, display, fontSize, opacity, position } = getComputedStyle(node);
-      return [node.tagName, color, display, fontSize, opacity, position]; })"""
+      const { color, display, fontSize, opacity, position, gridArea, maxWidth } = getComputedStyle(node);
+      return [node.tagName, color, display, fontSize, opacity, position, gridArea, maxWidth]; })"""
     seen = [
         await page.evaluate(f"({looks})(document.querySelector('{outer}').shadowRoot)")
         for outer in ("cbr-rates", "#fragment > div")

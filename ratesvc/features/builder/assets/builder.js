@@ -166,7 +166,7 @@
     }
     for (const name of ["width", "height"])
       if (form.elements[name]) form.elements[name].placeholder = shown.elements[name].placeholder;
-    for (const one of all(form, "a.card")) one.ariaCurrent = shown.querySelector("#" + one.id).ariaCurrent;
+    form.querySelector(".cards").replaceWith(shown.querySelector(".cards"));
   };
 
   const show = async (query, anew) => {
@@ -227,14 +227,16 @@
       into.append(frame);
     });
 
-  // The pixels that the rows in this frame need: those of the element, or of the frame inside.
+  // The pixels that the rows in this frame need, those of the element or of the frame inside, and those of their padding.
   const needed = (frame) => {
     const page = frame.contentDocument,
       inner = page?.querySelector("iframe");
     const box = inner
-      ? inner.contentDocument?.body
+      ? inner.contentDocument?.querySelector("main")
       : page?.querySelector("cbr-rates")?.shadowRoot?.querySelector(".cbr-rates");
-    return box ? Math.ceil(box.getBoundingClientRect().height) : 0;
+    return box
+      ? [Math.ceil(box.getBoundingClientRect().height), 2 * parseFloat(getComputedStyle(box).paddingTop)]
+      : [0, 0];
   };
 
   // The code reserves the larger of the heights in a narrow place and in the chosen width, unless somebody chose a height.
@@ -280,15 +282,20 @@
       box.append(hidden);
       const isBar = form.elements.layout.value === "bar",
         full = at || (isBar ? 760 : grounds.clientWidth - 2);
-      // A place without a width gives a table 18em. A bar and a frame are as wide as a phone.
-      const narrow = isBar || /<iframe/i.test(text) ? 360 : 304;
+      // A place without a width gives a table 18em. A bar and a frame are as wide as a phone, or as a narrow column.
+      const isFrame = /<iframe/i.test(text),
+        isNarrow = isFrame && form.elements.width.value && form.elements.width.value <= 240,
+        narrow = isNarrow ? 212 : isBar || isFrame ? 360 : 304;
       // Rows fill what is reserved, so they are measured without it.
       const bare = reserved(text, 0),
         frames = await Promise.all([...new Set([narrow, full])].map((one) => framed(bare, "light", one, hidden)));
-      const heights = frames.map(needed),
-        later = Number(said.later),
-        high = Math.max(...heights) && Math.max(...heights) + later,
-        low = isBar ? heights.at(-1) + later : high;
+      // In the evening a name may need one more line, which the server counts, because no browser can see it by day, and
+      // in a narrow column the word for tomorrow needs one.
+      const heights = frames.map((one) => needed(one)[0]),
+        now = Math.max(...heights),
+        line = isNarrow && form.elements.layout.value !== "converter" ? 21 : 0,
+        high = now && Math.max(now + line, Number(said.later) + Math.ceil(needed(frames[0])[1])),
+        low = isBar ? heights.at(-1) + high - now : high;
       hidden.remove();
       if (mine !== drawn) return;
       if (high) {
