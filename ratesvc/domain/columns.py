@@ -307,7 +307,8 @@ def _said(columns: Mapping[str, Column], days: Days) -> dict[str, object]:
     for cbr_id, column in columns.items():
         place, others = slice(*column.places(days)), column.others
         if found := column.days[place]:
-            codes = [others.get(day, column.currency).codes for day in found] if others else column.currency.codes
+            codes = [others.get(day, column.currency).codes for day in found] if others else [column.currency.codes]
+            codes = codes if len({*codes}) > 1 else codes[:1]
             said[cbr_id] = found, column.values[place], column.nominals[place], codes
     return said
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from kit.dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
-from ratesvc.domain.columns import Column, Currency, Days, composed, sheet_days
+from ratesvc.domain.columns import Column, Currency, Days, composed, differing, sheet_days
 
 FETCHED = datetime(2026, 4, 24, 12, tzinfo=UTC)
 USD = Currency("R01235", "R01235", "USD", "840", "Доллар США", "US Dollar")
@@ -167,3 +167,11 @@ def test_of_two_ids_with_one_code_the_earlier_counts(order: int) -> None:
 
 
 FIRST = date(2026, 1, 1)
+
+
+def test_a_code_of_one_day_makes_no_other_day_differ() -> None:
+    """Else all sheets of ten years would be compared one by one, and readers would wait a second."""
+    days = [THURSDAY, FRIDAY, SATURDAY]
+    ours, theirs = (column(dict.fromkeys(days, (1, Decimal(80)))) for _ in range(2))
+    ours.put(FRIDAY, 1, Decimal(80), replace(USD, code="USN", numeric_code="997"))
+    assert differing({"R01235": ours}, {"R01235": theirs}, days) == [FRIDAY]
