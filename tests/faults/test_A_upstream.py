@@ -205,7 +205,7 @@ async def test_A17_no_name(kind: str, front: Front, monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", resolver)
-        async with asking(front, limits=SOON) as client:
+        async with asking(front, limits=DAILY_LIMITS if kind == "dns" else SOON) as client:
             await fails(client, kind, "Name or service not known" if kind == "dns" else "within")
             over.set()
     async with asking(front) as client:
