@@ -67,10 +67,12 @@ class Settled(Days):
     """The days for which the Bank's series say which sheets there are, and what is in them.
 
     `fetched_at` is UTC by the Bank's clock, `digest` is that of the columns. Days up to `looked_until` had their look:
-    the documents of strange ones were asked for. The Bank has no sheet of the days `without_a_sheet`, on which one was
-    expected or withdrawn; most are later than the range. Nor has it one of the days after the first to the second of
-    `silent`, as long as the first is the newest sheet. Of the `open_days` in the range it may have one that is not
-    held: it was withdrawn, or an older version had not admitted it.
+    the documents of strange ones were asked for. Days without a held sheet, some after the range, are of three kinds:
+
+    - `without_a_sheet`: the Bank has none, though one was expected or withdrawn. Readers get the sheet before.
+    - `silent`: those after the first to the second have none either, as long as the first is the newest sheet.
+    - `open_days`: the Bank may have one that was withdrawn, or that an older version had not admitted. Readers get an
+      error until a person releases it, or a document is admitted.
     """
 
     fetched_at: datetime = LONG_AGO

@@ -112,7 +112,7 @@ class History:
     def _add(self, numbers: dict[int, Revision], revision: Revision) -> None:
         """Add a revision to those of its day. If this replica began without Redis, it may hold another of that number.
 
-        Where ours is later than all that is stored, it becomes the next revision.
+        The given one gets the number. Ours is the next revision if no stored one was fetched later; else it goes.
         """
         corrected = self.of_date(revision.effective_date) if revision.number > 1 and not numbers else None
         if corrected and not corrected.sheet.says_the_same_as(revision.sheet):

@@ -136,7 +136,7 @@ class Backfill:
         found = Settled(days.since, until, self._bank_time(), figures)
         if before is None:
             return found
-        if days.since <= before.until:
+        if days.since <= before.until:  # earlier days are settled now, and the others again
             return replace(found, open_days=before.open_days)
         return replace(before, until=until, fetched_at=found.fetched_at, digest=figures)
 

@@ -110,24 +110,29 @@ class Refresher:
 
         Each is the last day on which a sheet is in force, so that a sheet that was not noticed comes, too.
         """
-        now, today, days, settled = self.clock(), self._today(), self.history.days, self.history.settled
+        self._forget_old_questions()
+        today, days, settled = self._today(), self.history.days, self.history.settled
         # Of the last week a person may have withdrawn one.
         since = max(today - NEAR, min(settled.until + ONE_DAY, today - WEEK) if settled else date.min)
         # The Bank's newest sheet is received already.
         until = max(newest, today) - ONE_DAY if newest else today
         missing = self.history.missing_days(Days(since, until), today)
-        # A decision, as any other news, is a reason to ask at once.
-        version = self.history.version
+        starts = sorted({*days[bisect_right(days, today - NEAR) :], *missing})
+        # The newest sheet has no last day yet: it is asked for without a date.
+        last_days = {day: following - ONE_DAY for day, following in pairwise(starts)}
+        if starts and (starts[-1] in missing or (newest and newest < starts[-1])):
+            last_days[starts[-1]] = starts[-1]
+        again = {last for last in last_days.values() if today - WEEK <= last and last not in self._asked} | {today}
+        wanted = (last for day, last in last_days.items() if day in missing or (not only_missing and last in again))
+        return [day for day in sorted(wanted) if only_missing or day not in self._waiting]
+
+    def _forget_old_questions(self) -> None:
+        """Forget those of another day; of what waits, those of an hour ago, of today, and from before any news."""
+        now, today, version = self.clock(), self._today(), self.history.version
+        # A decision of a person is news, too, and a reason to ask at once.
         kept = ((day, one) for day, one in self._waiting.items() if day != today and one[1] == version)
         self._waiting = {day: one for day, one in kept if abs(now - one[0]) < WAITS}
         self._asked = {day: on for day, on in self._asked.items() if on == today}
-        starts = sorted({*days[bisect_right(days, today - NEAR) :], *missing})
-        lasts = {day: following - ONE_DAY for day, following in pairwise(starts)}
-        if starts and (starts[-1] in missing or (newest and newest < starts[-1])):
-            lasts[starts[-1]] = starts[-1]
-        again = {last for last in lasts.values() if today - WEEK <= last and last not in self._asked} | {today}
-        wanted = [lasts[day] for day in sorted(lasts) if day in missing or (not only_missing and lasts[day] in again)]
-        return [day for day in wanted if only_missing or day not in self._waiting]
 
     def _today(self) -> date:
         return moscow_day(self.clock())
@@ -153,7 +158,8 @@ class Refresher:
             return
         draft.newest = newest.effective_date
         if not self.history.month_before(newest.effective_date):
-            # At a first start, today's and the newest sheet need earlier ones to be compared with.
+            # At a first start, today's and the newest sheet need earlier ones to be compared with. Without them they
+            # may be admitted as they are, and `look.py` judges them once history is there.
             firsts = [day for day in (eve, newest.effective_date - ONE_DAY) if day < newest.effective_date]
             await self._ask_for_each(sorted(set(firsts)), draft)
         await self._receive(newest, raw, draft)
