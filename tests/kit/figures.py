@@ -56,7 +56,7 @@ def with_key_rate(bank: Bank, rows: Mapping[date, str]) -> None:
 
 def key_rate_document(rows: Mapping[date, str], question: bytes, *, escaped: bool = False) -> bytes:
     """The answer to a question of the SOAP service."""
-    since, until = re.findall(r">([0-9-]{10})T00:00:00<", question.decode())
+    since, until = re.findall(r"<(?:fromDate|ToDate)>([0-9-]{10})T00:00:00<", question.decode())
     found = (rate_row(day, rows[day]) for day in sorted(rows, reverse=True) if since <= str(day) <= until)
     return soap("".join(found), escaped=escaped)
 

@@ -114,7 +114,7 @@ async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkey
         await eventually(lambda: due <= {name for name, _ in planned})
     assert [line["seconds"] for line in logged if line["event"] == "clock_jumped"] == [hours * 3600]
     assert (skew_s is None, served.service.clock_skew_s) == (False, None)
-    assert {"poll", "metals", "keyrate", "heartbeat"} <= due
+    assert {"poll", "heartbeat", *served.service.figures} <= due
     assert {(name, 0) for name in due} <= {*planned}
 
 

@@ -113,9 +113,11 @@ async def test_a_tenfold_price_waits_until_the_bank_repeats_it_on_another_day(
     assert (await said(served, f"/v1/metals/{FRIDAY}"))[1]["prices"]["XAU"]["price"] == float(absurd)
 
 
-async def test_an_absurd_price_that_the_bank_takes_back_is_forgotten(served: Served, held: Held) -> None:
+async def test_an_absurd_price_that_the_bank_takes_back_is_forgotten(served: Served, held: Held, bank: Bank) -> None:
     held[FRIDAY][GOLD] = "114094,7"
     await asks_again(served)
+    # Only the first question is one for all of history.
+    assert bank.asked[-1].query["date_req1"] == f"{FRIDAY - timedelta(days=31):%d/%m/%Y}"
     held[FRIDAY][GOLD] = "11409,47"
     await asks_again(served)
     assert served.service.figures["metals"].waiting == {}
