@@ -142,9 +142,9 @@ class Backfill:
 
     def _released(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
         """The series' figures of days whose sheets the service itself held back. What a person withdrew stays so."""
-        held_back = (day for day, latest in self._history.documents.items() if HELD_BACK in latest.flags)
-        for day in sorted(filter(days.__contains__, held_back)):
-            settled = composed(columns, day)
+        for day in sorted(filter(days.__contains__, self._history.documents)):
+            # A person may have decided about this day while the one before was stored.
+            settled = composed(columns, day) if HELD_BACK in self._history.documents[day].flags else None
             if settled and "USD" in settled.sheet.by_code:
                 yield replace(settled, number=self._history.next_number(day), fetched_at=self._refresher.moment())
 

@@ -29,7 +29,7 @@ from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Days, Settled
 from ratesvc.domain.history import WEEK, History
-from ratesvc.domain.rates import FIRST_DAY, Quote, Revision, Sheet
+from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, Quote, Revision, Sheet
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
@@ -544,6 +544,19 @@ async def test_a_moment_without_redis_ends_no_run(
         await anext(replica.begun_run)
     await replica.ends()
     assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
+
+
+async def test_a_day_that_a_person_releases_during_a_run_is_left_as_it_is(replica: Replica) -> None:
+    """A run releases what the service held back, day by day; the person is faster with the second."""
+    await replica.run()
+    history, columns = replica.history, [column.copy() for column in replica.history.every_column()]
+    first, second = (history.revision(day, 1) for day in history.days[5:7])
+    for day in (first.effective_date, second.effective_date):
+        await decisions.publish(replica.refresher, decisions.withdrawal(replica.refresher, day, HELD_BACK))
+    released = replica.backfill._released(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
+    assert next(released).effective_date == first.effective_date
+    history.hold([replace(second, number=history.next_number(second.effective_date))])
+    assert list(released) == []
 
 
 async def test_a_sheet_that_two_decide_about_at_once_has_one_revision(bank: Bank, replica: Replica) -> None:
