@@ -6,69 +6,56 @@ from typing import Any
 
 import pytest
 from kit import cases
-from kit.browser import PHONE, Browser, Host, Live, Page, visited
+from kit.browser import Browser, Host, Live, Page
 
 DESK: Any = {"width": 1100, "height": 900}
-USUAL: Any = {"color_scheme": "light", "media": "screen", "reduced_motion": "no-preference"}
-MODES: dict[str, dict[str, Any]] = {
-    "": {},
-    "phone": {},
-    "dark": {"color_scheme": "dark"},
-    "print": {"media": "print", "reduced_motion": "reduce"},
-    "reached": {},
-}
-"""Paper does not move, either; reached is under a pointer and with the focus."""
 
 
 @pytest.mark.slow
 async def test_each_kind_of_element_looks_as_it_is_meant_to(browser: Browser, live: Live, host: Host) -> None:
-    """golden/styles.txt: what differs from a browser's own style, and from what is around; each look once."""
-    answers, told = {}, set[str]()
+    """golden/styles.txt: what differs from a browser's own style, and from what is around; each look once.
+
+    A rule for paper, the dark, a narrow place, a pointer, or another state is tried on an element that it could be for.
+    """
+    answers, told, applied, turned = {}, set[str](), set[str](), dict[str, tuple[str, str]]()
     page = await browser.new_page(viewport=DESK)
     for question in cases.questions("styles.txt"):
         address, *steps = question.split(" | ")
         if address.startswith("<"):
             address = host.put(address, head=f'<script src="{live.url}/widget/rates.js" async></script>')
-        await page.set_viewport_size(DESK)
-        await visited(page, address if "://" in address else live.url + address)
+        await page.goto(address if "://" in address else live.url + address)
         for step in steps:
             await done(page, *step.split(" ", 1))
-        usual: dict[str, list[str]] = {}
-        lines = []
-        for mode, media in [*MODES.items()][: 1 if steps else None]:
-            if not steps:
-                screen: Any = PHONE if mode == "phone" else DESK
-                await page.set_viewport_size(screen)
-            await page.emulate_media(**USUAL | media)
-            seen = await page.evaluate(cases.script("styles of each kind of element"), mode == "reached")
-            usual = usual or seen
-            lines += [line for name, looks in seen.items() for line in shown(mode, name, looks, usual.get(name, []))]
+        seen = [*applied, *(key for key, (_, line) in turned.items() if "{" in line)]
+        looks, rules, others = await page.evaluate(cases.script("styles of each kind of element"), seen)
+        applied.update(rules)
+        turned |= {
+            key: (question, " | ".join(filter(None, line))) for key, line in others if line[1] or key not in turned
+        }
+        lines = [line for name, texts in looks for line in shown(name, texts)]
         answers[question] = "\n".join(line for line in dict.fromkeys(lines) if line not in told)
         told.update(lines)
+    for key, (question, line) in turned.items():
+        answers[question] += f"\n{line}" if key not in applied else ""
     cases.check("styles.txt", answers)
 
 
 async def done(page: Page, what: str, rest: str) -> None:
-    """A step before the page is looked at: a text into a field, a width, or what has to be there."""
+    """A step before the page is looked at: a text into a field, or what has to be there."""
     match what:
         case "fill":
             await page.fill(*rest.split(" ", 1))
-        case "wide":
-            await page.set_viewport_size({"width": int(rest), "height": 900})
         case "see":
             await page.locator(rest).first.wait_for()
 
 
-def shown(mode: str, name: str, looks: list[str], usual: list[str]) -> list[str]:
-    """What is different from the first of this name, and in another mode from how it usually is."""
+def shown(name: str, looks: list[str]) -> list[str]:
+    """Of a further look what is different from the first of this name."""
     lines = []
     for at, look in enumerate(looks):
-        if mode and look in usual:
-            continue
-        first = usual[min(at, len(usual) - 1)] if mode and usual else looks[0] if at else ""
-        before, now = ([part for part in text.split("; ") if part] for text in (first, look))
+        before, now = ([part for part in text.split("; ") if part] for text in (looks[0] if at else "", look))
         lost = {part.partition(":")[0] for part in before} - {part.partition(":")[0] for part in now}
         parts = [part for part in now if part not in before] + [f"no {part}" for part in sorted(lost)]
         if parts:
-            lines.append(f"{mode} {name} {{ {'; '.join(parts)} }}".lstrip())
+            lines.append(f"{name} {{ {'; '.join(parts)} }}")
     return lines
