@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from kit.bank import Bank, bank_running, daily_xml, sheet, unavailable
 from kit.certificates import Authority
 from kit.dates import FRIDAY
@@ -16,7 +17,7 @@ from kit.front import END_OF_HEAD, Front
 from kit.service import run
 from kit.sheets import plausible
 
-from ratesvc.bank.client import BankClient, trusted
+from ratesvc.bank.client import DAILY_PATH, BankClient, Question, trusted
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, FetchFailed
@@ -58,6 +59,29 @@ async def test_no_error_repeats_the_password_of_a_mirror(bank: Bank) -> None:
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize(("path", "most"), [("daily", 512), ("valFull", 4096), ("dynamic", 4096), ("", 4096)])
+async def test_an_answer_is_so_long_and_no_longer(path: str, most: int, bank: Bank, client: BankClient) -> None:
+    """In kB, to the byte. What features ask has the limits of a series."""
+    asks: dict[str, Callable[[], Awaitable[object]]] = {
+        "daily": lambda: client.daily(DAY, DAY),
+        "valFull": client.catalogue,
+        "dynamic": lambda: client.dynamic("R01235", DAY, DAY),
+        "": lambda: client.ask(Question(DAILY_PATH), parse_daily),
+    }
+
+    async def padded(request: web.Request) -> web.Response:
+        answer = await bank.honest(request)
+        assert isinstance(answer, web.Response)
+        assert isinstance(answer.body, bytes)
+        return web.Response(body=answer.body.ljust(length), content_type="text/xml")
+
+    bank.misbehave, length = padded, most * 1024
+    assert await asks[path]()
+    length += 1
+    with pytest.raises(FetchFailed, match="more than"):
+        await asks[path]()
+
+
 async def test_the_next_mirror_is_asked_when_one_fails(bank: Bank) -> None:
     """In the configured order. A mirror with an unacceptable sheet has failed, too."""
     bank.misbehave = unavailable
@@ -93,6 +117,9 @@ async def test_a_mirror_that_lacks_the_sheet_that_is_due_is_passed_over(bank: Ba
             assert len(old.asked) == 0
             assert (await client.daily(None, date(2026, 4, 25)))[0].effective_date == DAY
             assert (len(bank.asked), len(fresh.asked), len(old.asked)) == (3, 2, 1)
+            newest = [mirror.newest for mirror in client.mirrors]
+            await client.daily(date(2026, 4, 21), date(2026, 4, 25))
+            assert [mirror.newest for mirror in client.mirrors] == newest, "another day's is not its newest"
 
 
 NAME = "bank.example"

@@ -25,7 +25,7 @@ from kit.bank import Bank, Misbehaviour, around_today, daily_xml, sheet
 from kit.front import ChaosProxy
 from kit.http import says
 from kit.ledger import Fault
-from kit.reader import PATHS, READERS, Readers, shared_by
+from kit.reader import PATHS, Readers, shared_by
 from kit.redis import RealRedis, running
 from kit.service import Program, serving, serving_by
 from kit.sheets import all_times, without
@@ -204,7 +204,7 @@ async def test_F7_one_fault_after_another(bank: Bank, tmp_path: Path, fault: Fau
             async with serving_by(COUNTED, tmp_path, **shared) as replica, serving(tmp_path, **shared) as neighbour:
                 await replica.ready()
                 over = Soak(bank, redis, link, replica, neighbour, Random(SEED))  # noqa: S311 -- to be repeated
-                async with Readers(replica.url, bank.truth, A_SECOND, (*PATHS, *READERS), alone="replica") as readers:
+                async with Readers(replica.url, bank.truth, A_SECOND, PATHS, alone="replica") as readers:
                     looking = asyncio.create_task(over.look(tmp_path))
                     try:
                         await go_on(over, MINUTES)

@@ -14,7 +14,7 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
@@ -22,7 +22,6 @@ from decimal import Decimal
 from math import inf
 from pathlib import Path
 from typing import Any, Self
-from xml.etree import ElementTree as ET
 
 import aiohttp
 from conftest import Clock, Served, but, service_running
@@ -59,7 +58,6 @@ class Shown:
 
     today: tuple[date, int] = (date.min, 0)
     revisions: Mapping[date, int] = field(default_factory=dict)
-    series: int = 0
 
 
 @dataclass
@@ -72,13 +70,12 @@ class Invariant:
     violations: list[str] = field(default_factory=list)
     _today: tuple[date, int] = (date.min, 0)
     _given: set[str] = field(default_factory=set)
-    _series: dict[tuple[date, str], None] = field(default_factory=dict)
     _accepted: dict[tuple[date, int], Rates] = field(default_factory=dict)
 
     @property
     def shown(self) -> Shown:
         """Take it before a request that runs beside others."""
-        return Shown(self._today, dict(sorted(self._accepted)), len(self._series))
+        return Shown(self._today, dict(sorted(self._accepted)))
 
     def check(self, path: str, status: int, content_type: str, body: bytes, before: Shown | None = None) -> None:
         """Check one answer to a GET without `quote` or `codes`, and add what is wrong to `violations`."""
@@ -92,8 +89,6 @@ class Invariant:
     def _problems(self, path: str, status: int, content_type: str, body: bytes, before: Shown) -> list[str]:
         if status == 304:
             return []
-        if path in READERS:
-            return self._claims(path, status, body, before)
         document = json.loads(body, parse_float=Decimal, parse_int=int) if "json" in content_type else None
         if status != 200:
             gone = ["was answered before"] if path in self._given else []
@@ -104,21 +99,6 @@ class Invariant:
         if DAY.fullmatch(path):
             self._given.add(path)
         return [*self._numbers(document, before), *self._day(path, document, before)]
-
-    def _claims(self, path: str, status: int, body: bytes, before: Shown) -> list[str]:
-        if status != 200:
-            is_loading = LOADING.encode() in body and path not in self._given
-            is_honest = status >= 500 and (is_loading or not self.holds_a_sheet)
-            return [] if is_honest else [f"{body[:80]!r} though this replica holds a sheet"]
-        self._given.add(path)
-        claims = list(READERS[path](body))
-        wrong = [claim for claim in claims if claim[2:] not in [one.get(claim[1]) for one in self._wordings(claim[0])]]
-        if path.startswith("/v1/series"):
-            lost = set(list(self._series)[: before.series]) - {claim[:2] for claim in claims}
-            self._series |= dict.fromkeys(claim[:2] for claim in claims)
-            if lost:
-                return [f"no longer in the series: {sorted(lost)}"]
-        return [f"not what the Bank set: {wrong}"] if wrong or not claims else []
 
     def _refusal(self, status: int, content_type: str, document: Any) -> list[str]:
         kind = document.get("type") if isinstance(document, dict) else None
@@ -164,22 +144,6 @@ class Invariant:
         return wrong
 
 
-Claim = tuple[date, str, int, Decimal]
-
-
-def of_the_bank(body: bytes) -> Iterator[Claim]:
-    root = ET.fromstring(body)  # noqa: S314 -- our own service's answer
-    day = datetime.strptime(root.attrib["Date"], "%d.%m.%Y").date()  # noqa: DTZ007 -- a day, not a time
-    for row in root:
-        code, nominal, value = (row.findtext(name, "") for name in ("CharCode", "Nominal", "Value"))
-        yield day, code, int(nominal), Decimal(value.replace(",", "."))
-
-
-def of_frankfurter(body: bytes) -> Iterator[Claim]:
-    document = json.loads(body, parse_float=Decimal)
-    yield date.fromisoformat(document["date"]), "EUR", 1, Decimal(document["rates"]["RUB"])
-
-
 def heads_of(fragment: str) -> list[tuple[str, date]]:
     """What an English widget writes over its rates, such as Today, and the day, in the year of its source."""
     year, *_ = re.findall(r"UniDbQuery\.To=\d\d\.\d\d\.(\d{4})", fragment) or ("",)
@@ -189,29 +153,6 @@ def heads_of(fragment: str) -> list[tuple[str, date]]:
         (label, datetime.strptime(f"{own or year} {month} {day}", "%Y %b %d").date())  # noqa: DTZ007 -- a day, not a time
         for label, month, day, own in found
     ]
-
-
-def of_the_widget(body: bytes) -> Iterator[Claim]:
-    text = body.decode()
-    _head, *rows = re.findall(r"<tr\b.*?</tr>", text)
-    for row in rows:
-        (code,) = re.findall(r'cbr-code"[^>]*>([A-Z]{3})<', row)
-        cells = re.findall(r'<td class="cbr-(?:today|value)">([0-9.]+)<', row)
-        for (_, day), cell in zip(heads_of(text), cells, strict=True):
-            yield day, code, 1, Decimal(cell)
-
-
-def of_a_series(body: bytes) -> Iterator[Claim]:
-    for row in json.loads(body, parse_float=Decimal)["rows"]:
-        yield date.fromisoformat(row["date"]), row["code"], 1, Decimal(row["unit_rate"])
-
-
-READERS: dict[str, Callable[[bytes], Iterator[Claim]]] = {
-    "/scripts/XML_daily.asp": of_the_bank,
-    "/frankfurter/v1/latest": of_frankfurter,
-    "/widget?codes=USD,EUR": of_the_widget,
-    "/v1/series?codes=USD&since=2026-01-01": of_a_series,
-}
 
 
 # Enough for a 99th percentile, which is judged where nothing else runs.

@@ -72,10 +72,10 @@ require "$argv[1]/cbr-rates.php";
 $said = array();
 foreach ( json_decode( file_get_contents( $argv[2] ), true ) as $one ) {
 	if ( isset( $one['settings'] ) ) {
-		list( $answer, $address ) = array( $one['answer'], $one['settings'] );
+		list( $answer, $address, $queued ) = array( $one['answer'], $one['settings'], array() );
 		ob_start();
 		cbr_rates_settings_page();
-		$said[]  = ob_get_clean();
+		$said[]  = implode( ' ', array_merge( array( ob_get_clean() ), $queued ) );
 		$address = 'http://rates.example';
 		continue;
 	}

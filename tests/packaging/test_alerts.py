@@ -59,7 +59,8 @@ def test_each_alert_names_its_entry_in_the_handbook() -> None:
         told = rule["annotations"]["summary"] + rule["annotations"]["description"]
         # Checks of /health and events of the log that are there, and labels that the expression keeps.
         assert {*re.findall(r"\b[a-z]+[_:][a-z]+\b", re.sub("{{.*?}}", "", told))} <= words, name
-        assert "$labels" not in told or not re.match(r"(max|min|sum|ratesvc:)", rule["expr"])
+        is_of_all = re.search(r"by \(job, namespace\)|ratesvc:", rule["expr"])
+        assert {*re.findall(r"\$labels\.(\w+)", told)} == (set() if is_of_all else {"instance"}), name
     assert len({rule["annotations"]["summary"] for rule in ALERTS.values()}) == len(ALERTS)
 
 
@@ -138,10 +139,13 @@ def looks(panel: dict[str, Any]) -> str:
 
 
 def test_a_tile_has_the_colours_of_its_alerts_and_each_panel_its_place() -> None:
-    """Panels fill their rows. A query asks for the chosen job and namespace, a tile for what is now."""
-    x = y = 0
+    """Panels fill their rows. A query asks for the chosen job and namespace, a tile for what is now.
+
+    Panels of a kind differ in their words, queries, units and colours only.
+    """
+    x, y, alike = 0, 0, dict[Any, Any]()
     for number, panel in enumerate(PANELS, 1):
-        place, options, is_tile = panel["gridPos"], panel["options"], panel["type"] == "stat"
+        place, usual, is_tile = panel["gridPos"], panel["fieldConfig"]["defaults"], panel["type"] == "stat"
         assert (panel["id"], place["x"], place["y"]) == (number, x, y), panel["title"]
         x, y = (x + place["w"]) % 24, y + place["h"] * ((x + place["w"]) // 24)
         queries = "".join(target["expr"] for target in panel["targets"])
@@ -150,14 +154,14 @@ def test_a_tile_has_the_colours_of_its_alerts_and_each_panel_its_place() -> None
         assert {(one.get("instant"), one.get("range")) for one in panel["targets"]} == {
             (True, False) if is_tile else (None, None)
         }
-        if is_tile:
-            is_coloured = panel["fieldConfig"]["defaults"]["color"]["mode"] == "thresholds"
-            shown = options["textMode"], options["colorMode"], options["reduceOptions"]
-            assert shown == ("value", "background" if is_coloured else "none", {"calcs": ["lastNotNull"]})
+        kind = panel["type"], is_tile and usual["color"]["mode"] == "thresholds"
+        drawn = panel["options"], usual.get("custom"), panel["fieldConfig"]["overrides"]
+        assert alike.setdefault(kind, drawn) == drawn, panel["title"]
         urgencies = {
             ALERTS[name]["labels"]["severity"] for name in re.findall(r"Ratesvc\w+", panel.get("description", ""))
         }
         assert {{"page": "red", "ticket": "orange"}[one] for one in urgencies if is_tile} <= {
             *re.findall(r"\w+", looks(panel))
         }
+    assert [drawn["colorMode"] for (_, is_coloured), (drawn, *_) in alike.items() if is_coloured] == ["background"]
     cases.check("dashboard.txt", {panel["title"]: looks(panel) for panel in PANELS})

@@ -546,6 +546,14 @@ async def test_a_moment_without_redis_ends_no_run(
     assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
 
 
+async def test_history_is_of_the_time_that_the_bank_says(bank: Bank, clock: Clock, replica: Replica) -> None:
+    """Our clock may be wrong."""
+    bank.now = lambda: clock.moment.replace(microsecond=0) - timedelta(hours=3)
+    await replica.run()
+    assert replica.history.settled
+    assert replica.history.settled.fetched_at == bank.now()
+
+
 async def test_a_day_that_a_person_releases_during_a_run_is_left_as_it_is(replica: Replica) -> None:
     """A run releases what the service held back, day by day; the person is faster with the second."""
     await replica.run()

@@ -102,6 +102,19 @@ async def test_a_job_that_fails_runs_again(served: Served, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("act", ["shutdown", "pause", "remove_all_jobs"])
+async def test_a_scheduler_that_ended_is_replaced(act: str, served: Served) -> None:
+    """Or stands still, or has lost its jobs. This is said, and no beat fails of it."""
+    schedule = served.service.schedule
+    dead = schedule._scheduler  # noqa: SLF001 -- nothing ends it from outside
+    with capture_logs() as logged:
+        getattr(dead, act)()
+        await eventually(lambda: schedule._scheduler is not dead or "task_died" in str(logged))  # noqa: SLF001 -- as above
+    assert [line["task"] for line in logged if line["event"] == "task_died"] == ["scheduler"]
+    assert schedule._scheduler  # noqa: SLF001 -- as above
+
+
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("hours", [-2, 2])
 async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back and forward, as after a sleep. Every job runs at once; until the poll is answered, no skew is known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from asyncio import BaseTransport, Protocol, Transport
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -27,6 +27,8 @@ ONE_DAY = timedelta(days=1)
 HOUR = 3600.0
 DAY = 24 * HOUR
 PLACES = Decimal("0.0001")
+MOST_AT_ONCE = 30
+"""Requests in ten seconds. A backfill sends one a second, a poll has some beside it."""
 
 CURRENCIES = {one["code"]: one for one in kit.bank.CURRENCIES}
 
@@ -105,7 +107,9 @@ class Mirror:
         self.key_rate: dict[date, str] = {}
         self.mode, self.odd = "up", ""
         self.spoil: Callable[[bytes], bytes] | None = None
-        self.asked = 0
+        self.asked, self.hurried = 0, 0
+        self.last_asked: deque[float] = deque(maxlen=MOST_AT_ONCE)
+        """When; `hurried` is how often it was asked more in ten seconds."""
         self.listen()
 
     def listen(self) -> None:
@@ -195,6 +199,8 @@ class Client(Protocol):
     def _answer(self, target: str, question: bytes, *, has_body: bool) -> None:
         mirror, later = self.mirror, self.mirror.process.loop.call_later
         mirror.asked += 1
+        mirror.hurried += len(mirror.last_asked) == MOST_AT_ONCE and mirror.world.now - mirror.last_asked[0] < 10
+        mirror.last_asked.append(mirror.world.now)
         if mirror.mode == "hang" or (mirror.odd == "hang" and target.startswith((METALS, KEY_RATE))):
             return
         status, body = mirror.answer(target, question)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
+from xml.etree import ElementTree as ET
 
+from kit.documents import day_of
 from kit.http import Answered
 
 from simulation.bank import DAY, EFFECTIVE, HOUR, ONE_DAY, Figures
@@ -25,7 +27,8 @@ ASKED_AGAIN_S = 28 * HOUR
 """The sheets of the last week are asked for once a day."""
 LATE_HOUR = 18
 """In Moscow: when tomorrow's sheet is late."""
-NOW = ["/v1/rates", "/v1/rates/next", "/v1/metals", "/v1/key-rate"]
+XML = "/scripts/XML_daily.asp"
+NOW = ["/v1/rates", "/v1/rates/next", "/v1/metals", "/v1/key-rate", XML, "/frankfurter/v1/latest", "/widget?style=none"]
 RECENT = timedelta(days=60)
 WEEK = timedelta(days=7)
 MOST_ASKED, MOST_ASKED_IN_TROUBLE, MOST_ASKED_AFTER_A_WITHDRAWAL = 350, 1500, 300
@@ -52,10 +55,10 @@ def judge_answer(fleet: Fleet, process: Process, path: str, answer: Answered) ->
         fleet.breaks("an answer is an error", f"{process.name} {path} {status} {body[:200]!r}")
     if path == "/health":
         _judge_health(fleet, process, json.loads(body)["checks"])
-    elif status == 200 and path.startswith("/v1/history.csv"):
-        for (day, number), figures in Held.of(body).figures.items():
-            _judge_sheet(fleet, process, f"revision {number}", day, figures)
-    elif status == 200:
+    elif status == 200 and path.startswith(("/v1/history.csv", XML)):
+        for day, figures in _sheets_of(path, body):
+            _judge_sheet(fleet, process, path, day, figures)
+    elif status == 200 and path.startswith("/v1/"):
         document = json.loads(body, parse_float=str)
         for name, said_for, value in said_of(document):
             if not _has_said(fleet, name, date.fromisoformat(said_for), Decimal(value)):
@@ -65,6 +68,15 @@ def judge_answer(fleet: Fleet, process: Process, path: str, answer: Answered) ->
             _judge_sheet(fleet, process, path, day, figures_of(document))
             if path == "/v1/rates":
                 _judge_today(fleet, process, day, is_stale=document["stale"])
+
+
+def _sheets_of(path: str, body: bytes) -> list[tuple[date, Figures]]:
+    if path != XML:
+        return [(day, figures) for (day, _), figures in Held.of(body).figures.items()]
+    root = ET.fromstring(body)  # noqa: S314 -- our own service's answer
+    rows = ([row.findtext(name, "") for name in ("CharCode", "Nominal", "Value")] for row in root)
+    figures = ((code, int(nominal), Decimal(value.replace(",", ".")).normalize()) for code, nominal, value in rows)
+    return [(day_of(root.attrib["Date"].replace(".", "/")), frozenset(figures))]
 
 
 def said_of(document: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -171,8 +183,10 @@ class Watch:
         """Once a day: whether the Bank was asked too often."""
         fleet = self.fleet
         asked = sum(mirror.asked for mirror in fleet.mirrors)
+        if hurried := sum(mirror.hurried for mirror in fleet.mirrors):
+            fleet.breaks("the Bank is asked too fast", f"{hurried} times")
         for mirror in fleet.mirrors:
-            mirror.asked = 0
+            mirror.asked = mirror.hurried = 0
         today = fleet.today()
         has_waited = any(today - WEEK <= day for day in fleet.ever_withdrawn)
         in_trouble = fleet.world.now - max(fleet.hurt_at, fleet.bank.slipped_at) < 25 * HOUR

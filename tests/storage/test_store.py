@@ -20,6 +20,7 @@ from kit.bank import daily_xml, sheet
 from kit.redis import token
 from msgspec.msgpack import encode
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from ratesvc.domain.columns import Column, Currency, Settled
 from ratesvc.domain.rates import Revision
@@ -213,6 +214,22 @@ async def test_one_replica_at_a_time_has_the_lease(store: Store, other: Store) -
     assert not await other.poll_lease.take()
     await store.poll_lease.release()
     assert await other.poll_lease.take()
+
+
+async def test_a_lease_that_expires_amid_its_renewal_is_lost(
+    store: Store, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another replica may hold it by then."""
+    assert await store.poll_lease.take()
+    execute = Pipeline.execute
+
+    async def late(pipeline: Pipeline) -> Any:
+        answers = await execute(pipeline)
+        await redis.delete(store.poll_lease._key)  # noqa: SLF001 -- what Redis holds
+        return answers
+
+    monkeypatch.setattr(Pipeline, "execute", late)
+    assert not await store.poll_lease.take()
 
 
 async def test_a_foreign_lease_is_removed_and_not_read(store: Store, redis: Redis) -> None:

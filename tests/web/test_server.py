@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from conftest import Clock, Serve, Served, but, eventually, not_here
 from kit import cases
 from kit.bank import Bank, sheet
 from kit.dates import FRIDAY
-from kit.http import asking, connected, ending, fetched, get
+from kit.http import asking, connected, ending, fetched, get, reading
 from kit.service import listens
 from structlog.testing import capture_logs
 
@@ -144,7 +145,7 @@ async def test_a_client_that_is_too_slow_gets_no_more_bytes() -> None:
 
 async def test_silent_connections_take_a_quarter_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that has been silent for longest makes room for the next. One that has sent something stays."""
-    monkeypatch.setattr("ratesvc.web.connections.resource.getrlimit", lambda _: (8, 8))
+    monkeypatch.setattr("ratesvc.web.connections.resource.getrlimit", lambda _: (8, 800))
     app, listener = web.Application(), socket.socket()
     listener.bind(("127.0.0.1", 0))
     url = "http://{}:{}".format(*listener.getsockname())
@@ -157,6 +158,21 @@ async def test_silent_connections_take_a_quarter_of_the_files(monkeypatch: pytes
                 assert [(await one(get("/"))).status for one in (another, used)] == [404, 404]
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(newest.read(), 0.05)
+
+
+async def test_nothing_of_a_service_goes_on_after_its_end(bank: Bank, serve: Serve) -> None:
+    """Whatever it was doing: neither a task, nor a timer, nor a thread."""
+    bank.publish(sheet(FRIDAY))
+    before, names = asyncio.all_tasks(), {thread.name for thread in threading.enumerate()}
+    async with serve() as served:
+        await served.ready()
+        async with reading(served.url), connected(served.url):
+            assert [(await served.get(path))[0] for path in PATHS[:4]] == [200] * 4
+    assert {task.get_name() for task in asyncio.all_tasks() - before} == set()
+    timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined] # noqa: SLF001 -- nothing else has them
+    assert [timer for timer in timers if not timer.cancelled() and "ratesvc" in repr(timer)] == []
+    left = {thread.name for thread in threading.enumerate()} - names
+    assert {name for name in left if not name.startswith("asyncio")} == set()
 
 
 async def test_a_check_of_all_connections_that_fails_is_not_the_last(

@@ -6,14 +6,17 @@ import asyncio
 import csv
 import gzip
 import io
+import itertools
 import json
 import tracemalloc
 import uuid
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -25,6 +28,7 @@ from kit.sheets import changed, plausible, times
 from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.archive.formats import tables
+from ratesvc.features.archive.routes import Archive
 from ratesvc.service import decisions
 from ratesvc.service.publication import MOST_LONG_BYTES, Body
 
@@ -52,6 +56,29 @@ async def test_gzip_and_plain_bytes_are_one_answer(held: Served) -> None:
         assert (await held.get(ADDRESS, If_None_Match=tag))[0] == 304
     async with held.http.head(held.url + ADDRESS) as answer:
         assert (answer.headers["Content-Length"], await answer.read()) == (str(len(plain)), b"")
+
+
+async def test_others_are_answered_between_the_pieces_of_a_long_answer(
+    held: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece takes the event loop some milliseconds."""
+    made, turns, met = Archive.pieces, itertools.count(), list[int]()
+
+    def pieces(archive: Archive) -> Iterator[bytes]:
+        for piece in (b"", b"", *made(archive)):
+            met.append(next(turns))
+            yield piece
+
+    async def others() -> None:
+        while True:
+            next(turns)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Archive, "pieces", pieces)
+    task = asyncio.create_task(others())
+    await held.get(ADDRESS)
+    task.cancel()
+    assert all(later > earlier + 1 for earlier, later in pairwise(met))
 
 
 async def test_two_answers_with_the_same_bytes_are_forgotten_one_after_the_other(held: Served) -> None:

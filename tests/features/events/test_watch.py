@@ -178,6 +178,15 @@ async def test_a_command_that_goes_on_failing_gets_its_event_later_each_time(
     assert said == [f"ratesvc: watching {url}", failed, f"ratesvc: watching {url}", failed]
 
 
+async def test_nothing_is_left_of_a_command_that_hangs(tmp_path: Path) -> None:
+    """Not even a zombie, of which a year would make many."""
+    async with aiohttp.ClientSession() as http:
+        watched = reader(http, "", command=f"echo $$ >{tmp_path}/pid; exec sleep 1000", limit_s=0.2)
+        with pytest.raises(RatesvcError, match="did not end within"):
+            await watched._deliver(b"")  # noqa: SLF001 -- one event of many
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
 @pytest.mark.nightly
 async def test_a_command_that_hangs_is_ended_with_all_that_it_started(url: str, tmp_path: Path) -> None:
     """That is a failure, and the event comes again. A stop ends the command, too, at whatever moment it comes."""

@@ -77,7 +77,8 @@ async def test_the_fonts_have_every_currency(live: Live, lang: str) -> None:
     assert png.first_drawable([picture, ""]) == picture
 
 
-@pytest.mark.parametrize("lang", ["ar", "th"])
+@pytest.mark.slow
+@pytest.mark.parametrize("lang", first(1, ["ar", "th"]))
 async def test_a_script_that_the_fonts_lack_is_answered_in_english(live: Live, lang: str) -> None:
     """Readable words are better than boxes, in cards, without rates too, and in charts."""
     for path in ("/widget/card.png?", "/widget/card.png?date=2031-01-01&", f"/chart.png?codes=USD,EUR&{DAYS}&"):

@@ -8,7 +8,9 @@ import re
 import subprocess
 from collections.abc import Mapping
 from html import unescape
+from itertools import pairwise
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import aiohttp
 import pytest
@@ -16,6 +18,7 @@ from conftest import first, golden, missing
 from kit import cases
 from kit.browser import Live, live_service
 from kit.service import ROOT
+from multidict import MultiDict
 from release_loader import LOCK, built, changed, integrity
 from yarl import URL
 
@@ -23,6 +26,8 @@ from ratesvc.features.site.page import asset, hashes
 from ratesvc.features.site.text import PIXEL, text_width
 from ratesvc.features.widget import releases
 from ratesvc.features.widget.card import MARGIN
+from ratesvc.features.widget.routes import embedded
+from ratesvc.render.openapi import Site
 
 LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
 
@@ -161,6 +166,20 @@ async def test_the_manifest_has_the_pins_of_what_is_served(live: Live) -> None:
 async def test_a_frame_that_names_no_ground_is_the_light_one(live: Live) -> None:
     """For consumers of oEmbed, too. Otherwise its bytes would be those of the address that is asked for first."""
     assert "theme%3Dlight&amp;format" in await text_of(live, "/embed?heading=first")
+
+
+def heights(live: Live, query: str) -> str:
+    """The heights that a frame needs, from 160 pixels of width on: each with the width from which it holds."""
+    frame = embedded(live.service, Site(live.url), "", MultiDict(parse_qsl(query)))
+    found = [(width, frame.height(width)) for width in range(160, 1300)]
+    changes = [one for before, one in pairwise([(0, 0), *found]) if before[1] != one[1]]
+    return " ".join(f"{width}:{height}" for width, height in changes)
+
+
+async def test_a_frame_is_as_high_as_its_width_needs(live: Live) -> None:
+    """golden/widget/heights.txt, to the pixel. test_no_text_is_cut_at_any_width compares some with a browser."""
+    asked = cases.questions("widget/heights.txt")
+    cases.check("widget/heights.txt", {query: heights(live, query) for query in asked})
 
 
 async def test_a_chinese_heading_stays_on_its_card(live: Live) -> None:
