@@ -108,7 +108,7 @@ async def test_a_mirror_that_lacks_the_sheet_that_is_due_is_passed_over(bank: Ba
     """The next one is asked. If none has it, the newest of all their sheets counts, whichever mirror has it."""
     bank.publish(sheet(date(2026, 4, 22)))
     async with bank_running() as fresh, bank_running() as old:
-        fresh.publish(sheet(DAY))
+        fresh.publish(sheet(DAY), sheet(date(2026, 4, 21)))
         old.publish(sheet(date(2026, 4, 21)))
         async with BankClient([bank.url, fresh.url, old.url], "x") as client:
             assert (await client.daily(None, date(2026, 4, 22)))[0].effective_date == date(2026, 4, 22)
