@@ -102,13 +102,14 @@ async def test_a_job_that_fails_runs_again(served: Served, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("hurried")
-@pytest.mark.parametrize("act", ["shutdown", "pause", "remove_all_jobs"])
+@pytest.mark.parametrize("act", ["shutdown", "pause", "remove_job poll"])
 async def test_a_scheduler_that_ended_is_replaced(act: str, served: Served) -> None:
-    """Or stands still, or has lost its jobs. This is said, and no beat fails of it."""
+    """Or stands still, or has lost a job. This is said, and no beat fails of it."""
     schedule = served.service.schedule
     dead = schedule._scheduler  # noqa: SLF001 -- nothing ends it from outside
+    name, *job = act.split()
     with capture_logs() as logged:
-        getattr(dead, act)()
+        getattr(dead, name)(*job)
         await eventually(lambda: schedule._scheduler is not dead or "task_died" in str(logged))  # noqa: SLF001 -- as above
     assert [line["task"] for line in logged if line["event"] == "task_died"] == ["scheduler"]
     assert schedule._scheduler  # noqa: SLF001 -- as above

@@ -25,13 +25,13 @@ from ratesvc.installed import FEATURES
 async def test_the_browser_chooses_the_language_where_none_is_asked_for(served: Served) -> None:
     """Each request anew, also after another reader's; caches keep one page for each Accept-Language."""
     asked = [("ru-RU, en;q=0.8", "", "ru"), ("de, en;q=0.5", "", "en"), ("ru", "", "ru"), ("", "", "en")]
-    asked += [("en", "lang=en", "en"), ("ru", "lang=en", "en")]
+    asked += [("en", "lang=en", "en"), ("ru", "lang=en", "en"), ("en", "ui=ru", "ru")]
     for path, (accepted, lang, shown) in product(
         ("/", "/rate?code=USD", "/chart?codes=USD&since=2026-04-23", "/docs", "/docs/api", "/rate?code=?"), asked
     ):
         status, headers, body = await served.get(f"{path}{'&' if '?' in path else '?'}{lang}", Accept_Language=accepted)
         assert f'<html lang="{shown}"'.encode() in body, (path, accepted)
-        varies = "Accept-Encoding" if lang else "Accept-Encoding, Accept-Language"
+        varies = "Accept-Encoding" if "lang" in lang else "Accept-Encoding, Accept-Language"
         assert headers.get("Vary") == (varies if status == 200 else None)
     for path in ("/rate", "/nowhere"):
         lines = "Accept: text/html", "Accept-Language: de", "Accept-Language: ru"
