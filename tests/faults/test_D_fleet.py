@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Clock, Serve, eventually, in_nightly, not_here, program
@@ -117,29 +116,6 @@ async def test_D6_a_refresh_that_fails(bank: Bank, settings: Settings, clock: Cl
             assert served.service.health()["cbr:fetch"]["status"] == "warn"
             bank.publish(sheet(SATURDAY))
         await fault.recovers(lambda: served.next_is(SATURDAY))
-
-
-KILLS: dict[str, Callable[[Any], None]] = {
-    "shut down": lambda scheduler: scheduler.shutdown(wait=False),
-    "paused": lambda scheduler: scheduler.pause(),
-    "emptied": lambda scheduler: scheduler.remove_all_jobs(),
-    "without polls": lambda scheduler: scheduler.remove_job("poll"),
-    "without a timer": lambda scheduler: scheduler._eventloop.call_soon(scheduler._stop_timer),  # noqa: SLF001 -- as above
-}
-
-
-@pytest.mark.timed
-@pytest.mark.parametrize("how", KILLS)
-async def test_D7_the_scheduler_is_dead(how: str, bank: Bank, settings: Settings, clock: Clock, fault: Fault) -> None:
-    """The scheduler is dead: the heartbeat starts a new one and polls."""
-    bank.publish(sheet(THURSDAY), sheet(FRIDAY))
-    async with watched(settings, bank, clock) as served:
-        # The end of a job wakes a scheduler that has no timer.
-        await eventually(lambda: served.service.history.settled and not served.service.schedule.jobs["backfill"].task)
-        KILLS[how](served.service.schedule._scheduler)  # noqa: SLF001 -- nothing kills it from outside
-        bank.publish(sheet(SATURDAY))
-        await fault.recovers(lambda: served.next_is(SATURDAY), within_s=8)
-        assert (await served.samples())['ratesvc_task_restarts_total{task="scheduler"}'] == "1.0"
 
 
 def shell(script: str) -> tuple[str, ...]:

@@ -103,8 +103,8 @@ async def test_a_job_that_fails_runs_again(served: Served, monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("act", ["shutdown", "pause", "remove_job poll"])
-async def test_a_scheduler_that_ended_is_replaced(act: str, served: Served) -> None:
-    """Or stands still, or has lost a job. This is said, and no beat fails of it."""
+async def test_a_scheduler_that_ended_is_replaced(act: str, served: Served, bank: Bank) -> None:
+    """Or stands still, or has lost a job. This is said once, no beat fails of it, and polls go on."""
     schedule = served.service.schedule
     dead = schedule._scheduler  # noqa: SLF001 -- nothing ends it from outside
     name, *job = act.split()
@@ -112,7 +112,9 @@ async def test_a_scheduler_that_ended_is_replaced(act: str, served: Served) -> N
         getattr(dead, name)(*job)
         await eventually(lambda: schedule._scheduler is not dead or "task_died" in str(logged))  # noqa: SLF001 -- as above
     assert [line["task"] for line in logged if line["event"] == "task_died"] == ["scheduler"]
-    assert schedule._scheduler  # noqa: SLF001 -- as above
+    asked = len(bank.asked)
+    schedule.run_in("poll", 0)
+    await eventually(lambda: len(bank.asked) > asked)
 
 
 @pytest.mark.usefixtures("hurried")
