@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from ratesvc.domain.columns import Column
-from ratesvc.domain.history import History
+from ratesvc.domain.history import NEAR, History
 from ratesvc.service.figures import Figures
 from ratesvc.storage.records import field_of
 from ratesvc.storage.store import Glance, Store
@@ -31,8 +31,8 @@ class Sync:
     """Compares memory and Redis.
 
     A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read.
-    Otherwise the names of all values are compared, and new ones are read: also those that this replica has written,
-    because another may have been faster. After a start or a failure all are read, and decoded if their bytes are new.
+    Otherwise the values of a month and those with new names are read, also if this replica has written them: another
+    may have been faster, or has fetched them anew for a Redis that lost them. After a start or a failure all are read.
     """
 
     def __init__(self, store: Store, history: History, figures: Mapping[str, Figures]) -> None:
@@ -44,7 +44,7 @@ class Sync:
         self._last: tuple[Glance, tuple[int, ...]] | None = None
         """The last glance, and the versions of all that was held then. The exchange may miss what came meanwhile."""
         self._read = dict[str, int]()
-        """By field: the hashes of the revisions that were read since all were."""
+        """By field: the hashes of the revisions that were read since all were. The same bytes are not decoded again."""
 
     async def compare(self) -> Repairs:
         """Load what memory lacks and write what Redis lacks. Raises StoreUnavailable."""
@@ -68,7 +68,8 @@ class Sync:
     async def _exchange(self, glance: Glance, *, read_all: bool) -> Repairs:
         """Take into memory what it lacks, then write what Redis lacks."""
         fields = await self._store.fields()
-        wanted = fields if read_all else fields - self._read.keys()
+        recent = str(self._history.days[-1] - NEAR) if self._history.days else ""
+        wanted = fields if read_all else {field for field in fields if field not in self._read or field > recent}
         ours, theirs, columns = self._history.settled, glance.settled, list[Column]()
         if theirs and (read_all or theirs.outranks(ours)):
             theirs, columns = await self._store.history() or (None, [])
