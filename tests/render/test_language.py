@@ -158,12 +158,24 @@ def test_two_sentences_have_two_translations(name: str) -> None:
     assert [text for text, count in twice.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("name", ["ru", "reference/ru"])
-def test_a_translation_does_not_say_the_opposite(name: str) -> None:
-    for english, russian in (line.split(" | ") for line in cases.questions("opposites.txt")):
-        for sentence, translated in catalogue(name).items():
+@pytest.mark.parametrize("name", ["ru", "reference/ru", "zh-Hans"])
+def test_a_translation_speaks_of_the_same(name: str) -> None:
+    """Neither of the opposite nor of another thing: golden/opposites.txt."""
+    for english, *words in (line.split(" | ") for line in cases.questions("opposites.txt")):
+        for sentence, translated in catalogue(name).items() if len(words) > (name == "zh-Hans") else ():
             said = re.search(rf"\b({english})\b", re.sub(r"`[^`]+`|{\w+}|No\. \d", "", sentence), re.IGNORECASE)
-            assert not said or re.search(russian, translated, re.IGNORECASE), (sentence, translated)
+            assert not said or re.search(words[name == "zh-Hans"], translated, re.IGNORECASE), (sentence, translated)
+
+
+def test_a_template_has_no_words_of_its_own() -> None:
+    """They are translated. What is left are names, and code that readers copy."""
+    names = re.compile("cbr|curl|[Oo]pen(api|API)?|json|lang|dir|rtl|class|part|rates|Preview")
+    for file in sorted(PACKAGE.glob("features/*/templates/*.[hs][tv]*")):
+        text = re.sub(r"{#.*?#}|{%.*?%}|{{.*?}}|&#?\w+;", "", file.read_text("utf-8"), flags=re.DOTALL)
+        text = re.sub(r"<(style|script|code|pre)\b.*?</\1>", "", text, flags=re.DOTALL)
+        said = re.findall(r' (?:title|alt|placeholder|aria-label|aria-description)="([^"#:]*)"', text)
+        words = re.findall(r"[A-Za-z]*[a-z]{3,}", " ".join([*said, re.sub("<[^<>]*>", " ", text)]))
+        assert [word for word in words if not names.fullmatch(word)] == [], file.name
 
 
 @pytest.mark.nightly
