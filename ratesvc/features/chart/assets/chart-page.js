@@ -5,11 +5,10 @@
   const plot = document.querySelector(".plot"),
     area = plot.querySelector(".area");
   if (!area) return;
-  const cursor = area.querySelector(".cursor"),
+  let cursor = area.querySelector(".cursor"),
     tip = area.querySelector(".tip");
   const slider = plot.querySelector("input"),
-    dots = [...cursor.children],
-    lines = [...tip.children].slice(1);
+    lines = () => [...tip.children].slice(1);
   const strange = new RegExp(`[^0-9${plot.dataset.mark}]`, "g");
   const number = (text) => parseFloat(text.replace(strange, "").replace(plot.dataset.mark, "."));
   // The oldest first, as time runs.
@@ -20,11 +19,17 @@
   if (!rows.length) return;
   const first = rows[0].day,
     span = rows[rows.length - 1].day - first,
-    codes = lines.map((line) => line.firstChild.textContent);
+    codes = lines().map((line) => line.firstChild.textContent);
   const bases = codes.map((_, at) => number(rows.find((row) => number(row.cells[at]) > 0)?.cells[at] || ""));
   const low = Number(plot.dataset.low),
     high = Number(plot.dataset.high);
   const per = (part) => `${part * 100}%`;
+  // What moves counts as a layout shift, also of a page that frames the chart, and what is new does not.
+  const anew = (node) => {
+    const fresh = node.cloneNode(true);
+    node.replaceWith(fresh);
+    return fresh;
+  };
 
   const show = (at) => {
     const { day, when, cells } = rows[at],
@@ -33,13 +38,17 @@
       const level = number(text);
       return (high - ("indexed" in plot.dataset ? (level / bases[one]) * 100 : level)) / (high - low);
     });
+    cursor = anew(cursor);
+    tip = anew(tip);
+    const dots = cursor.children,
+      texts = lines();
     cursor.style.left = per(place);
     tip.firstChild.textContent = when;
     depths.forEach((depth, one) => {
-      dots[one].hidden = lines[one].hidden = isNaN(depth);
+      dots[one].hidden = texts[one].hidden = isNaN(depth);
       dots[one].style.top = per(depth);
-      lines[one].lastChild.textContent = cells[one];
-      lines[one].style.order = isNaN(depth) ? 0 : Math.round(depth * 1e4);
+      texts[one].lastChild.textContent = cells[one];
+      texts[one].style.order = isNaN(depth) ? 0 : Math.round(depth * 1e4);
     });
     slider.value = at;
     slider.setAttribute("aria-valuetext", [when, ...codes.map((code, one) => `${code} ${cells[one]}`)].join(", "));
