@@ -14,7 +14,7 @@ from itertools import compress
 from typing import Self
 
 from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet
-from ratesvc.domain.workdays import LONG_AGO
+from ratesvc.domain.workdays import LONG_AGO, ONE_DAY
 
 SCALE = 4
 """The Bank prints four decimals: a value is kept as a whole number of 1/10000 roubles."""
@@ -71,8 +71,8 @@ class Settled(Days):
 
     - `without_a_sheet`: the Bank has none, though one was expected or withdrawn. Readers get the sheet before.
     - `silent`: those after the first to the second have none either, as long as the first is the newest sheet.
-    - `open_days`: the Bank may have one that was withdrawn, or that an older version had not admitted. Readers get an
-      error until a person releases it, or a document is admitted.
+    - `open_days`: the Bank may have one that was withdrawn, or that waits for a person. Readers get an error until a
+      person releases it, or a document is admitted.
     """
 
     fetched_at: datetime = LONG_AGO
@@ -89,6 +89,26 @@ class Settled(Days):
     def is_looked_at(self) -> bool:
         """Whether every day had its look."""
         return self.looked_until >= self.until
+
+    def lacking(self, days: Days) -> Days:
+        """Those of the days that are not settled. A range that begins before the settled days covers these, too."""
+        if days.since < self.since:
+            return Days(days.since, max(self.until, days.until))
+        return Days(self.until + ONE_DAY, days.until)
+
+    def opened(self, days: Iterable[date]) -> Self:
+        """These days, of which those in the range are open, too."""
+        return replace(self, open_days=self.open_days.union(day for day in days if day in self))
+
+    def closed(self, days: Iterable[date]) -> Self:
+        """These days, of which the given ones are not open."""
+        return replace(self, open_days=self.open_days.difference(days))
+
+    def extended(self, fetched: Settled) -> Settled:
+        """These days and the fetched ones, which follow them, or cover and replace them."""
+        if fetched.since <= self.until:
+            return replace(fetched, open_days=self.open_days)
+        return replace(self, until=fetched.until, fetched_at=fetched.fetched_at, digest=fetched.digest)
 
     def outranks(self, other: Settled | None) -> bool:
         """Whether replicas that hold the other hold this one from now on: for more days, or those fetched later."""

@@ -6,14 +6,15 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache, partial
-from itertools import filterfalse, groupby, pairwise
+from itertools import groupby, pairwise
 from operator import attrgetter
+from typing import NamedTuple
 
 from ratesvc.domain.columns import Column, Days, Settled, bare, differing, sheet_days, updated, whole
 from ratesvc.domain.expected import Known
-from ratesvc.domain.rates import FIRST_DAY, InForce, Revision
+from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, RULE_SINCE, WorkCalendar
 from ratesvc.errors import UnknownRevision
 
@@ -21,6 +22,13 @@ MOST_COMPOSED = 100
 NEAR = timedelta(days=31)
 WEEK = timedelta(days=7)
 """A sheet is provisional for a week: a daily document that was admitted. After it the Bank's series say what it is."""
+
+
+class Standing(NamedTuple):
+    """The revisions of a day that stand, of which the last holds, and those that were withdrawn; oldest first."""
+
+    standing: list[Revision]
+    withdrawn: list[Revision]
 
 
 class History:
@@ -48,103 +56,86 @@ class History:
         self._keep({}, {}, [])
         self.hold(revisions)
 
+    # What is held
+
+    def hold(self, revisions: Iterable[Revision]) -> list[Revision]:
+        """Hold what was admitted here or by another replica; returns the revisions that were not held."""
+        new = [one for one in revisions if self.numbers(one.effective_date).get(one.number) != one]
+        if not new:
+            return new
+        # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
+        new.sort(key=attrgetter("key"))
+        earlier = {day: self._numbers_with(day, given) for day, given in groupby(new, attrgetter("effective_date"))}
+        # Once for all revisions of a day, because the last may withdraw the others.
+        latest = {day: numbers.pop(max(numbers)) for day, numbers in earlier.items()}
+        columns, days = updated(self._columns, self.days, latest.values())
+        lost = {day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)}
+        # Threads write answers meanwhile. They ask for each day that they see, so a lost one goes first; and for each
+        # revision that they know, so the latest is an earlier one before another takes its place.
+        self.days = [day for day in self.days if day not in lost] if lost else self.days
+        self.earlier = self.earlier | {day: numbers for day, numbers in earlier.items() if numbers}
+        documents = self.documents | {day: bare(revision) for day, revision in latest.items()}
+        self._keep(columns, documents, days)
+        self._keep_settled(self.settled and self.settled.opened(lost))
+        self._changed(new, (one.fetched_at for one in new))
+        return new
+
+    def settle(self, settled: Settled, columns: Iterable[Column] = ()) -> None:
+        """Hold the series of the settled days, unless those that are settled here outrank them.
+
+        Daily documents, and withdrawals of them, take precedence. A day that is held stays, even if it is open now.
+        """
+        if not settled.outranks(self.settled):
+            self.learn(settled)
+            return
+        series = {column.currency.cbr_id: column.copy() for column in columns}
+        # Days outside are no sheets yet: an unfinished backfill left them.
+        given = [day for day in sheet_days(series.values()) if day in settled]
+        days = [day for day in given if day not in settled.open_days]
+        ordinals = array("i", map(date.toordinal, days))
+        for column in series.values():
+            column.keep_only(ordinals)
+        # Most documents say the same as the series: comparing each would block the event loop.
+        others = differing(self._columns, series, sorted(settled.open_days.union(self.documents)))
+        held, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, others)))
+        settled = settled.merged(self.settled) if self.settled else settled
+        self._keep(held, self.documents, days)
+        self._keep_settled(settled.opened(set(given).difference(days)))
+        self._changed([], (column.fetched_at for column in held.values()))
+
+    def learn(self, settled: Settled) -> None:
+        """Take what was learned about the settled days: their figures stay."""
+        before = self.settled
+        self._keep_settled(before and before.merged(settled))
+        if self.settled != before:
+            self._changed([], ())
+
     def _keep(self, columns: Mapping[str, Column], documents: dict[date, Revision], days: list[date]) -> None:
         """Begin a new cache: a thread that still composes a sheet of what was held before keeps it in the old one."""
         self._whole = lru_cache(MOST_COMPOSED)(partial(whole, columns, documents))
         self._columns, self.documents, self.days = columns, documents, days
         self.withdrawn = tuple(sorted(day for day, one in documents.items() if not one.sheet.quotes))
 
-    # What is held
+    def _keep_settled(self, settled: Settled | None) -> None:
+        """No day is open that is held."""
+        self.settled = settled and settled.closed(filter(self.known.has, settled.open_days))
 
-    def hold(
-        self, revisions: Iterable[Revision], columns: Iterable[Column] = (), settled: Settled | None = None
-    ) -> list[Revision]:
-        """Hold what was admitted here or by another replica; returns the revisions that were not held.
-
-        The columns are those of the `settled` days. They are taken if these outrank what is settled here.
-        """
-        before = self.version
-        if settled and settled.outranks(self.settled):
-            self._hold_columns(columns, settled)
-        elif settled and self.settled:
-            self._learn(self.settled.merged(settled))
-        new = [one for one in revisions if self._numbers(one.effective_date).get(one.number) != one]
-        # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
-        new.sort(key=attrgetter("key"))
-        if new:
-            self._hold_revisions(new, is_stored=settled is not None)
-        if self.on_change and self.version != before:
-            self.on_change(new)
-        return new
-
-    def _learn(self, settled: Settled) -> None:
-        """Take what was learned about the settled days: their figures stay."""
-        settled = replace(settled, open_days=frozenset(filterfalse(self.known.has, settled.open_days)))
-        if settled != self.settled:
-            self.settled = settled
-            self.version += 1
-
-    def _hold_revisions(self, new: list[Revision], *, is_stored: bool) -> None:
-        """Hold revisions, which are in order. Those that are stored come with all that is known of settled days."""
-        latest, earlier = dict[date, Revision](), dict(self.earlier)
-        for day, revisions in groupby(new, attrgetter("effective_date")):
-            numbers = self._numbers(day)
-            for revision in revisions:
-                self._add(numbers, revision)
-            # Once for all revisions of a day, because the last may withdraw the others.
-            latest[day] = numbers.pop(max(numbers))
-            earlier |= {day: numbers} if numbers else {}
-        lost = {day for day, revision in latest.items() if not revision.sheet.quotes}
-        # Of a day that was not held, the store says whether it is open: of some the Bank has no sheet.
-        opened = set(filter(self.known.has, lost)) if is_stored else lost
-        columns, days = updated(self._columns, self.days, latest.values())
-        # Threads write answers meanwhile. They ask for each day that they see, so a lost one goes first; and for each
-        # revision that they know, so the latest is an earlier one before another takes its place.
-        self.days = [day for day in self.days if day not in lost] if lost else self.days
-        self.earlier = earlier
-        self._keep(columns, self.documents | {day: bare(revision) for day, revision in latest.items()}, days)
-        if self.settled:
-            open_days = self.settled.open_days.union(filter(self.settled.__contains__, opened))
-            self.settled = replace(self.settled, open_days=frozenset(filterfalse(self.known.has, open_days)))
-        self.fetched_at = max(self.fetched_at, *(revision.fetched_at for revision in new))
-        self.version += len(latest)
-
-    def _add(self, numbers: dict[int, Revision], revision: Revision) -> None:
-        """Add a revision to those of its day. If this replica began without Redis, it may hold another of that number.
-
-        The given one gets the number. Ours is the next revision if no stored one was fetched later; else it goes.
-        """
-        corrected = self.of_date(revision.effective_date) if revision.number > 1 and not numbers else None
-        if corrected and not corrected.sheet.says_the_same_as(revision.sheet):
-            # It is composed from the columns, which are about to get the new figures.
-            numbers[corrected.number] = corrected
-        ours, numbers[revision.number] = numbers.get(revision.number), revision
-        latest = numbers[max(numbers)]
-        if ours is None or any(ours.sheet.says_the_same_as(other.sheet) for other in (revision, latest)):
-            return
-        if ours.fetched_at >= latest.fetched_at:
-            numbers[latest.number + 1] = replace(ours, number=latest.number + 1)
-
-    def _hold_columns(self, columns: Iterable[Column], settled: Settled) -> None:
-        """Hold the series of the settled days. Daily documents, and withdrawals of them, take precedence.
-
-        A day that is held stays, even if it is open now.
-        """
-        filled = {column.currency.cbr_id: column.copy() for column in columns}
-        # Days outside are no sheets yet: an unfinished backfill left them.
-        given = [day for day in sheet_days(filled.values()) if day in settled]
-        days = [day for day in given if day not in settled.open_days]
-        ordinals = array("i", map(date.toordinal, days))
-        for column in filled.values():
-            column.keep_only(ordinals)
-        # Most documents say the same as the series: comparing each would block the event loop.
-        others = differing(self._columns, filled, sorted(settled.open_days.union(self.documents)))
-        held, days = updated(filled, days, filter(None, map(self.latest_or_withdrawal, others)))
-        self.fetched_at = max(self.fetched_at, *(column.fetched_at for column in held.values()))
-        self._keep(held, self.documents, days)
-        settled = settled.merged(self.settled) if self.settled else settled
-        self.settled = replace(settled, open_days=settled.open_days.union(given).difference(self.days))
+    def _changed(self, new: list[Revision], fetched: Iterable[datetime]) -> None:
         self.version += 1
+        self.fetched_at = max([self.fetched_at, *fetched])
+        if self.on_change:
+            self.on_change(new)
+
+    def _numbers_with(self, day: date, given: Iterable[Revision]) -> dict[int, Revision]:
+        """The revisions of a day by number, with the given ones."""
+        numbers = self.numbers(day)
+        for revision in given:
+            series = self.of_date(day) if revision.number > 1 and not numbers else None
+            if series and not series.sheet.says_the_same_as(revision.sheet):
+                # It is composed from the columns, which are about to get the new figures.
+                numbers[series.number] = series
+            _add(numbers, revision)
+        return numbers
 
     @property
     def keys(self) -> list[tuple[date, int]]:
@@ -152,7 +143,7 @@ class History:
         earlier = [(day, number) for day, numbers in self.earlier.items() for number in numbers]
         return sorted([*earlier, *(latest.key for latest in self.documents.values())])
 
-    def _numbers(self, day: date) -> dict[int, Revision]:
+    def numbers(self, day: date) -> dict[int, Revision]:
         """The revisions of a day that were fetched as daily documents, by number."""
         latest = self.latest_or_withdrawal(day) if day in self.documents else None
         return {**self.earlier.get(day, {}), **({latest.number: latest} if latest else {})}
@@ -181,12 +172,9 @@ class History:
         latest = self.latest_or_withdrawal(day)
         return latest if latest and latest.number == number else self.earlier.get(day, {}).get(number)
 
-    def standing(self, day: date) -> tuple[list[Revision], list[Revision]]:
-        """The revisions of a day that stand, and those that were withdrawn and not released since; oldest first.
-
-        The last that stands holds.
-        """
-        held, numbers = self.latest_or_withdrawal(day), self._numbers(day)
+    def standing(self, day: date) -> Standing:
+        """Which revisions of a day stand, and which were withdrawn and not released since."""
+        held, numbers = self.latest_or_withdrawal(day), self.numbers(day)
         standing, withdrawn = [held] if held and not numbers else [], list[Revision]()
         for _, revision in sorted(numbers.items()):
             if not revision.is_withdrawal:
@@ -196,7 +184,7 @@ class History:
             elif standing:
                 withdrawn.append(standing.pop())
         gone = (one for one in withdrawn if not any(one.sheet.says_the_same_as(other.sheet) for other in standing))
-        return standing, list(gone)
+        return Standing(standing, list(gone))
 
     def revision(self, effective: date, number: int) -> Revision:
         """One revision of a sheet. Raises UnknownRevision."""
@@ -204,20 +192,6 @@ class History:
         if found is None or not found.sheet.quotes:
             raise UnknownRevision(f"The sheet of {effective} has no revision {number}.")
         return found
-
-    def in_revision(self, answer: InForce, number: int) -> InForce:
-        """The same answer in another revision of its sheet. Raises UnknownRevision.
-
-        The previous sheet is shown as it was known when the revision was fetched, whatever was corrected later.
-        """
-        revision, previous = self.revision(answer.revision.effective_date, number), answer.previous
-        if previous:
-            numbers = self._numbers(previous.effective_date) or {previous.number: previous}
-            known = [n for n, held in numbers.items() if held.fetched_at <= revision.fetched_at]
-            then = numbers[max(known, default=min(numbers))]
-            # None if it was withdrawn at that time.
-            previous = then if then.sheet.quotes else None
-        return replace(answer, revision=revision, previous=previous)
 
     # What is in force, and what is missing
 
@@ -318,3 +292,16 @@ class History:
     def codes(self) -> set[str]:
         """Every currency of every held sheet."""
         return {column.currency.code for column in self.columns()}
+
+
+def _add(numbers: dict[int, Revision], revision: Revision) -> None:
+    """Add a revision to those of its day. If this replica began without Redis, it may hold another of that number.
+
+    The given one gets the number. Ours is the next revision if no stored one was fetched later; else it goes.
+    """
+    ours, numbers[revision.number] = numbers.get(revision.number), revision
+    latest = numbers[max(numbers)]
+    if ours is None or any(ours.sheet.says_the_same_as(other.sheet) for other in (revision, latest)):
+        return
+    if ours.fetched_at >= latest.fetched_at:
+        numbers[latest.number + 1] = replace(ours, number=latest.number + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from ratesvc.domain.columns import Days
@@ -73,3 +74,18 @@ def on_day(history: History, day: date, now: datetime) -> InForce:
     if day < seen.today:
         return InForce(day, revision, previous, history.after(revision.effective_date))
     return InForce(day, revision, previous, None, seen.next_due_at, seen.next_overdue)
+
+
+def in_revision(history: History, answer: InForce, number: int) -> InForce:
+    """The same answer in another revision of its sheet. Raises UnknownRevision.
+
+    The previous sheet is shown as it was known when the revision was fetched, whatever was corrected later.
+    """
+    revision, previous = history.revision(answer.revision.effective_date, number), answer.previous
+    if previous:
+        numbers = history.numbers(previous.effective_date) or {previous.number: previous}
+        known = [n for n, held in numbers.items() if held.fetched_at <= revision.fetched_at]
+        then = numbers[max(known, default=min(numbers))]
+        # None if it was withdrawn at that time.
+        previous = then if then.sheet.quotes else None
+    return replace(answer, revision=revision, previous=previous)

@@ -75,6 +75,6 @@ class Absences:
 
     async def _keep(self, learned: Settled) -> None:
         if learned != self._history.settled:
-            self._history.hold((), (), learned)
+            self._history.learn(learned)
             with suppress(StoreUnavailable):
                 await self._store.put_settled(learned)

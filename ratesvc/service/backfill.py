@@ -6,7 +6,7 @@ What the Bank says of a day for longer than a week is official, so no rule judge
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -32,8 +32,9 @@ def is_needed(history: History, today: date) -> bool:
     settled, until = history.settled, settles_until(history, today)
     if until is None or settled is None or settled.since > history.begins:
         return until is not None
-    is_longer = until - settled.until >= NEAR or bool(history.missing_days(Days(settled.until + ONE_DAY, until), today))
-    return not settled.is_looked_at or _resettles(settled, until) or (until > settled.until and is_longer)
+    lacking = settled.lacking(Days(settled.since, until))
+    is_long = until - settled.until >= NEAR or bool(history.missing_days(lacking, today))
+    return is_long or not settled.is_looked_at
 
 
 def settles_until(history: History, today: date) -> date | None:
@@ -42,8 +43,8 @@ def settles_until(history: History, today: date) -> date | None:
     A later one is not admitted, and may wait for a person. So neither holidays nor a silence of the Bank settle a day.
     """
     held = [day for day in history.days if day <= today - WEEK]
-    first = min(today - WEEK, history.days[-1]) if history.days else None
-    return held[-1] if held else first
+    # At a first start only sheets of the week are held.
+    return held[-1] if held else today - WEEK if history.days else None
 
 
 class Backfill:
@@ -89,22 +90,20 @@ class Backfill:
         newest = settles_until(self._history, moscow_day(self._refresher.clock()))
         if newest is None:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
-        settled, stored = await self._store.history() or (None, [])
-        until = min(until or newest, newest)
-        if settled and _resettles(settled, until):
-            settled = _cut(settled)
-        days = _lacking(settled, since, until)
+        settled, columns = await self._store.history() or (None, [])
+        days = Days(since, min(until or newest, newest))
+        days = settled.lacking(days) if settled else days
         if days.since <= days.until:
-            columns = {column.currency.cbr_id: column for column in stored}
-            settled = await self._fetch(settled, days, columns, step)
-            stored = list(columns.values())
+            columns = await self._fetch(days, columns, step)
+            fetched = await self._settled_part(days, columns)
+            settled = settled.extended(fetched) if settled else fetched
             # Another process may write history by now.
             await self._check_turn()
-            self._history.hold([await self._store.put(one) for one in self._released(stored, days)])
-            await self._store.put_history(stored, settled)
+            self._history.hold([await self._store.put(one) for one in self._released(columns, days)])
+            await self._store.put_history(columns, settled)
         elif settled is None:
             raise RatesvcError(_nothing_in(days))
-        self._history.hold((), stored, settled)
+        self._history.settle(settled, columns)
         await self._drop_cases(days)
 
     async def _drop_cases(self, days: Days) -> None:
@@ -113,32 +112,30 @@ class Backfill:
         dated = [(case.name, case.effective_date) for case in cases if case.effective_date]
         await self._store.quarantine.drop([name for name, day in dated if day in days and self._history.of_date(day)])
 
-    async def _fetch(self, before: Settled | None, days: Days, columns: dict[str, Column], step: OnStep) -> Settled:
-        """Fetch the records of all ids over days that are not settled, or cover what is. Raises NotTaken."""
+    async def _fetch(self, days: Days, stored: Iterable[Column], step: OnStep) -> list[Column]:
+        """The columns with the records of these days, as the Bank's series of all ids say them now. Raises NotTaken."""
+        columns, sheets = {column.currency.cbr_id: column for column in stored}, list[date]()
         await step(Progress(0, 1, "the catalogue"))
-        currencies, sheets = await self._currencies(columns), frozenset[date]()
+        currencies = await self._currencies(columns)
         for number, currency in enumerate(currencies):
-            await step(Progress(number, len(currencies), f"{currency.code} ({currency.cbr_id})".lstrip()))
+            cbr_id = currency.cbr_id
+            await step(Progress(number, len(currencies), f"{currency.code} ({cbr_id})".lstrip()))
             await asyncio.sleep(self._gap_s)
-            records = await self._client.dynamic(currency.cbr_id, days.since, days.until)
+            records = await self._client.dynamic(cbr_id, days.since, days.until)
             given = [record.effective_date for record in records]
-            if currency.cbr_id == USD:
-                sheets = frozenset(given)
-                await self._check_dollar(days, sheets)
-            self._check(currency.cbr_id, days, given, sheets, is_first=before is None)
-            columns[currency.cbr_id] = await self._column(currency, days, records, columns.get(currency.cbr_id))
+            # The first is the dollar.
+            sheets = sheets or await self._checked_dollar(days, given)
+            self._check(cbr_id, days, given, sheets)
+            columns[cbr_id] = await self._column(currency, days, records, columns.get(cbr_id))
         await step(Progress(len(currencies), len(currencies), "nothing more"))
-        # Days after the last sheet are not settled: the next one may come late.
-        until = columns[USD].last_day
-        for column in columns.values():
+        return list(columns.values())
+
+    async def _settled_part(self, days: Days, columns: Collection[Column]) -> Settled:
+        """What is settled of these days: those up to the last sheet, because the next one may come late."""
+        until = max(column.last_day for column in columns if column.currency.cbr_id == USD)
+        for column in columns:
             column.forget(Days(until + ONE_DAY, date.max))
-        figures = await asyncio.to_thread(digest, columns.values())
-        found = Settled(days.since, until, self._bank_time(), figures)
-        if before is None:
-            return found
-        if days.since <= before.until:  # earlier days are settled now, and the others again
-            return replace(found, open_days=before.open_days)
-        return replace(before, until=until, fetched_at=found.fetched_at, digest=figures)
+        return Settled(days.since, until, self._bank_time(), await asyncio.to_thread(digest, columns))
 
     def _released(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
         """The series' figures of days whose sheets the service itself held back. What a person withdrew stays so."""
@@ -201,8 +198,8 @@ class Backfill:
 
     # What is refused
 
-    async def _check_dollar(self, days: Days, given: Collection[date]) -> None:
-        """Refuse a series that lacks half of all sheets. Raises NotTaken."""
+    async def _checked_dollar(self, days: Days, given: list[date]) -> list[date]:
+        """The days of the dollar's series, which are those of all sheets. Raises NotTaken if it lacks half of them."""
         settled = self._history.settled
         is_later = settled is not None and days.since > settled.until
         if not given:
@@ -216,16 +213,15 @@ class Backfill:
                 f"the Bank's series of the dollar has {count} of {expected} expected days from {first} to {days.until} "
                 "and is asked for again later. If these are days off: calendar.extra_off"
             )
+        return given
 
-    def _check(
-        self, cbr_id: str, days: Days, given: Sequence[date], sheets: Collection[date], *, is_first: bool
-    ) -> None:
+    def _check(self, cbr_id: str, days: Days, given: Sequence[date], sheets: Sequence[date]) -> None:
         """Refuse a series that has fewer days than only columns hold. A document stays without it. Raises NotTaken.
 
-        The first time, no currency may begin more than a month before the dollar: that lacks its first years.
+        No currency may begin more than a month before the dollar: that lacks its first years.
         """
-        if is_first and given and given[0] < min(sheets) - NEAR:
-            raise NotTaken(f"the Bank's series of the dollar begins on {min(sheets)}, and that of {cbr_id} earlier")
+        if given and given[0] < sheets[0] - NEAR:
+            raise NotTaken(f"the Bank's series of the dollar begins on {sheets[0]}, and that of {cbr_id} earlier")
         given, held = (
             [day for day in records if day not in self._history.documents]
             for records in (given, self._history.days_with(cbr_id, days))
@@ -236,30 +232,6 @@ class Backfill:
                 f"the Bank's series of {cbr_id} lacks {lost}, which is held, and is asked for again later. "
                 f"If the Bank took that sheet back: ratesvc withdraw {lost}"
             )
-
-
-def _held_back(settled: Settled) -> list[date]:
-    """The days of the last week that an older version, which wrote no digest, had not admitted."""
-    return sorted(day for day in settled.open_days if day > settled.until - WEEK and not settled.digest)
-
-
-def _resettles(settled: Settled, until: date) -> bool:
-    """Whether the series can say now what those days are."""
-    return until >= settled.until and bool(_held_back(settled))
-
-
-def _cut(settled: Settled) -> Settled:
-    """The settled days before those."""
-    until = _held_back(settled)[0] - ONE_DAY
-    older = frozenset(day for day in settled.open_days if day <= until)
-    return replace(settled, until=until, open_days=older, looked_until=min(until, settled.looked_until))
-
-
-def _lacking(settled: Settled | None, since: date, until: date) -> Days:
-    """The days to ask for: all of the range that is not settled, or all of it if it begins before what is."""
-    if settled is None:
-        return Days(since, until)
-    return Days(since, max(settled.until, until)) if since < settled.since else Days(settled.until + ONE_DAY, until)
 
 
 def _expected(calendar: WorkCalendar, days: Days) -> int:

@@ -92,7 +92,7 @@ class Look:
         settled = self._history.settled
         assert settled  # noqa: S101 -- settled days stay settled
         learned = replace(settled, **what)
-        self._history.hold((), (), learned)
+        self._history.learn(learned)
         await self._refresher.store.put_settled(learned)
 
     def _to_look_at(self, days: Days) -> list[date]:

@@ -9,28 +9,26 @@ import contextlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import partial
-from itertools import pairwise
 
 from ratesvc.bank.admission import Decision, assess_beside, check_sheet
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.columns import Days
-from ratesvc.domain.history import NEAR, WEEK, History
+from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet
 from ratesvc.domain.workdays import ONE_DAY, moscow_day
 from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
 from ratesvc.service.absences import Absences
 from ratesvc.service.confirmation import MOST_SILENT, UnconfirmedSheets
 from ratesvc.service.cycle import Cycle, Draft
+from ratesvc.service.questions import Questions
 from ratesvc.storage.records import Case, name_of
 from ratesvc.storage.store import Store
 
 SUSPICIOUS = frozenset({"rows", "core", "unit", "foreign", "root"})
 """A person may want to look at such a document: it has wrong figures, another form, or somebody else's content."""
-WAITS = timedelta(hours=1)
-"""A poll asks again so long after, but for today, where a person has to decide: each question costs three requests."""
 
 
 class Refresher:
@@ -58,12 +56,9 @@ class Refresher:
         self.tell = tell
         self.unconfirmed = UnconfirmedSheets(client)
         self.absences = Absences(client, store, history)
-        self._asked: dict[date, date] = {}
-        """On which day each day was last asked for by its date, and answered with a sheet that is held."""
-        self._waiting: dict[date, tuple[datetime, int]] = {}
-        """When a day's document last went into quarantine, or was taken back, and the version of all that was held."""
+        self._questions = Questions(history, clock)
 
-    # The lists of days: the newest sheet, the missing ones, and once a day those of the week
+    # What a poll and a command ask for
 
     async def refresh(self) -> Cycle:
         """Ask for the newest sheet and those of the last week, unless another replica holds the lease: a poll's work.
@@ -81,7 +76,7 @@ class Refresher:
             await self._ask_for_newest(draft)
             if draft.has_answer:
                 # The newest sheet is served by now. The Bank also corrects sheets that are no longer the newest.
-                await self._ask_for_all(self._days_to_ask(draft.newest), draft)
+                await self._ask_for_all(self._questions.days_to_ask(draft.newest), draft)
                 await self._look_at_mirrors(began)
         finally:
             if not draft.has_answer:
@@ -98,41 +93,12 @@ class Refresher:
                 await self._ask_for_all([effective - ONE_DAY], draft)
         else:
             await self._ask_for_newest(draft)
-            await self._ask_for_all(self._days_to_ask(draft.newest, only_missing=True), draft)
+            await self._ask_for_all(self._questions.missing(draft.newest), draft)
         return draft.cycle
 
     async def ask_for_week(self) -> None:
         """Ask for the sheets of the last week that are missing, or were not asked for today."""
-        await self._ask_for_all(self._days_to_ask(None), Draft())
-
-    def _days_to_ask(self, newest: date | None, *, only_missing: bool = False) -> list[date]:
-        """The missing days of a month, today while tomorrow's sheet is held, once a day the others of the last week.
-
-        Each is the last day on which a sheet is in force, so that a sheet that was not noticed comes, too.
-        """
-        self._forget_old_questions()
-        today, days, settled = self._today(), self.history.days, self.history.settled
-        # Of the last week a person may have withdrawn one.
-        since = max(today - NEAR, min(settled.until + ONE_DAY, today - WEEK) if settled else date.min)
-        # The Bank's newest sheet is received already.
-        until = max(newest, today) - ONE_DAY if newest else today
-        missing = self.history.missing_days(Days(since, until), today)
-        starts = sorted({*days[bisect_right(days, today - NEAR) :], *missing})
-        # The newest sheet has no last day yet: it is asked for without a date.
-        last_days = {day: following - ONE_DAY for day, following in pairwise(starts)}
-        if starts and (starts[-1] in missing or (newest and newest < starts[-1])):
-            last_days[starts[-1]] = starts[-1]
-        again = {last for last in last_days.values() if today - WEEK <= last and last not in self._asked} | {today}
-        wanted = (last for day, last in last_days.items() if day in missing or (not only_missing and last in again))
-        return [day for day in sorted(wanted) if only_missing or day not in self._waiting]
-
-    def _forget_old_questions(self) -> None:
-        """Forget those of another day; of what waits, those of an hour ago, of today, and from before any news."""
-        now, today, version = self.clock(), self._today(), self.history.version
-        # A decision of a person is news, too, and a reason to ask at once.
-        kept = ((day, one) for day, one in self._waiting.items() if day != today and one[1] == version)
-        self._waiting = {day: one for day, one in kept if abs(now - one[0]) < WAITS}
-        self._asked = {day: on for day, on in self._asked.items() if on == today}
+        await self._ask_for_all(self._questions.days_to_ask(None), Draft())
 
     def _today(self) -> date:
         return moscow_day(self.clock())
@@ -141,29 +107,36 @@ class Refresher:
 
     async def _ask_for_newest(self, draft: Draft) -> None:
         """Ask for the newest sheet. If nothing is near that it could be compared with, first for those before it."""
-        today = self._today()
-        eve = self.history.calendar.effective_date_on_or_before(today) - ONE_DAY
         try:
             due = self.history.calendar.due_by(self.clock())
             newest, raw = await self.client.daily(None, due, partial(self._read, None))
         except FetchFailed as failure:
             await self._note_failure(failure, draft)
-            others = [today] if failure.is_answered else []
-            if others and all(error.reason == "date" for error in failure.refusals):
-                # Only its date is wrong, so tomorrow's sheet may be there.
-                others.append(today + ONE_DAY)
-            if failure.refusals and not self.history.days:
-                others.insert(0, eve)
-            await self._ask_for_all([day for day in others if self.history.certain_on(day) is None], draft)
+            await self._ask_instead(failure, draft)
             return
         draft.newest = newest.effective_date
         if not self.history.month_before(newest.effective_date):
             # At a first start, today's and the newest sheet need earlier ones to be compared with. Without them they
             # may be admitted as they are, and `look.py` judges them once history is there.
-            firsts = [day for day in (eve, newest.effective_date - ONE_DAY) if day < newest.effective_date]
-            await self._ask_for_each(sorted(set(firsts)), draft)
+            firsts = {self._eve(), newest.effective_date - ONE_DAY}
+            await self._ask_for_each(sorted(day for day in firsts if day < newest.effective_date), draft)
         await self._receive(newest, raw, draft)
         await self._store(draft)
+
+    async def _ask_instead(self, failure: FetchFailed, draft: Draft) -> None:
+        """Ask for sheets by their days if the Bank answers, and the document of its newest sheet is refused."""
+        today = self._today()
+        days = [today] if failure.is_answered else []
+        if days and all(error.reason == "date" for error in failure.refusals):
+            # Only its date is wrong, so tomorrow's sheet may be there.
+            days.append(today + ONE_DAY)
+        if failure.refusals and not self.history.days:
+            days.insert(0, self._eve())
+        await self._ask_for_all([day for day in days if self.history.certain_on(day) is None], draft)
+
+    def _eve(self) -> date:
+        """The last day of the sheet before today's."""
+        return self.history.calendar.effective_date_on_or_before(self._today()) - ONE_DAY
 
     async def _ask_for_all(self, days: Iterable[date], draft: Draft) -> None:
         """Ask for the sheets of these days, store and hold what is admitted."""
@@ -190,14 +163,17 @@ class Refresher:
                     break
                 continue
             await self._receive(sheet, raw, draft)
-            effective = sheet.effective_date
-            held_back, is_earlier = draft.cycle.held_back.get(effective), self.absences.note(day, held, effective)
-            is_quarantined = held_back is not None and held_back.decision is Decision.QUARANTINE
-            if is_quarantined or (is_earlier and held in self.absences.taken_back):
-                self._waiting[day] = self.clock(), self.history.version
-            # An unconfirmed sheet is asked for again by the next poll, which may confirm it.
-            elif not is_earlier and not held_back:
-                self._asked[day] = self._today()
+            self._note_answer(day, held, sheet.effective_date, draft)
+
+    def _note_answer(self, day: date, held: date, given: date, draft: Draft) -> None:
+        """Note what the sheet that was `given` for a day, where one is `held`, means for the next questions."""
+        held_back, is_earlier = draft.cycle.held_back.get(given), self.absences.note(day, held, given)
+        is_quarantined = held_back is not None and held_back.decision is Decision.QUARANTINE
+        if is_quarantined or (is_earlier and held in self.absences.taken_back):
+            self._questions.put_off(day)
+        # An unconfirmed sheet is asked for again by the next poll, which may confirm it.
+        elif not is_earlier and not held_back:
+            self._questions.answered(day)
 
     async def _look_at_mirrors(self, began: datetime) -> None:
         """Ask the mirrors that no poll of the last day needed. Note which of those asked since then lag or differ."""
@@ -208,11 +184,15 @@ class Refresher:
                     await self.client.daily(None, due, partial(self._read, None), of=[mirror])
         for mirror in mirrors if len(mirrors) > 1 else ():
             if mirror.newest and mirror.asked_at and mirror.asked_at >= began:
-                day = mirror.newest.effective_date
-                held, is_late = self.history.of_date(day), day < due and any(other.has(due) for other in mirrors)
-                is_other = held and not held.sheet.says_the_same_as(mirror.newest)
-                lags = f"lags: its newest sheet is that of {day}" if is_late else ""
-                mirror.finding = f"differs: other figures for {day} than those held" if is_other else lags
+                has_due = any(other.has(due) for other in mirrors)
+                mirror.finding = self._compared(mirror.newest, due if has_due else date.min)
+
+    def _compared(self, newest: Sheet, due: date) -> str:
+        """What is strange about a mirror's newest sheet; empty if nothing is."""
+        day, held = newest.effective_date, self.history.of_date(newest.effective_date)
+        if held and not held.sheet.says_the_same_as(newest):
+            return f"differs: other figures for {day} than those held"
+        return f"lags: its newest sheet is that of {day}" if day < due else ""
 
     def _held_on(self, day: date) -> date:
         """The day of the sheet that is held and in force on `day`."""
@@ -245,7 +225,7 @@ class Refresher:
         # While the second address is asked, a command may admit the same sheet. Redis keeps one under a number.
         number = self.history.next_number(effective)
         if admission.decision is Decision.CONFIRM:
-            earlier = self.history.standing(effective)[0][:-1]
+            earlier = self.history.standing(effective).standing[:-1]
             is_return = any(one.sheet.says_the_same_as(sheet) for one in earlier)
             at_once = not self.scheduled
             admission = await self.unconfirmed.ask_second(admission, at_once=at_once, is_return=is_return)
@@ -264,20 +244,9 @@ class Refresher:
         new, cycle = list[Revision](), draft.cycle
         for effective in sorted(draft.admitted, reverse=True):
             current, revision = self.history.of_date(effective), draft.admitted[effective]
-            stored: Revision | None = revision
-            try:
-                if cycle.stored:
-                    stored = await self.store.put(revision, current)
-            except StoreUnavailable:
-                # This replica still serves what it fetched, and the next cycle stores it. The other sheets are not
-                # tried, because each would wait for Redis as long again.
-                cycle.stored = False
-            if not cycle.stored and revision.key in self.history.keys:
-                # Another replica has stored one under this number while the Bank was asked.
-                stored = current
+            stored = await self._put(revision, current, cycle)
             if stored is not revision:
-                # What the Bank says now is not held, so the next poll asks again.
-                self._asked.clear()
+                self._questions.repeat()
             if stored and stored != current:
                 new.append(stored)
         draft.admitted.clear()
@@ -287,6 +256,20 @@ class Refresher:
         self.history.hold(new)
         self.tell(cycle)
         cycle.newly_quarantined.clear()
+
+    async def _put(self, revision: Revision, current: Revision | None, cycle: Cycle) -> Revision | None:
+        """Store a revision; returns the one that is stored under its number or later.
+
+        Without Redis this replica still serves what it fetched, and the next cycle stores it.
+        """
+        if cycle.stored:
+            try:
+                return await self.store.put(revision, current)
+            except StoreUnavailable:
+                # The other sheets are not tried, because each would wait for Redis as long again.
+                cycle.stored = False
+        # Another replica may have stored one under this number while the Bank was asked.
+        return current if self.history.numbered(*revision.key) else revision
 
     async def _drop(self, raw: bytes, day: date | None = None) -> None:
         """A document that is held does not wait any more, nor do others of its `day` if it was just admitted."""

@@ -79,9 +79,10 @@ class Sync:
         # the newest come first, and series last, because they do not know what a person withdrew or released.
         for _, month in groupby(sorted(wanted, reverse=True), itemgetter(slice(7))):
             found = await self._store.revisions([*month], self._read)
-            self._history.hold((one for _, one in found.values() if one), (), theirs and self._history.settled)
+            self._history.hold(one for _, one in found.values() if one)
             read |= {field: hashed for field, (hashed, _) in found.items()}
-        self._history.hold((), columns, theirs)
+        if theirs:
+            self._history.settle(theirs, columns)
         self._read = read
         lacking = (self._history.numbered(*key) for key in self._history.keys if field_of(*key) not in self._read)
         sheets = await self._store.add(filter(None, lacking))

@@ -7,7 +7,7 @@ from functools import partial
 
 from aiohttp import web
 
-from ratesvc.domain.in_force import on_day
+from ratesvc.domain.in_force import in_revision, on_day
 from ratesvc.domain.rates import InForce
 from ratesvc.domain.workdays import due_at, moscow_day
 from ratesvc.errors import BeforeHistory, NoSheet, NotYetSet, UnknownCurrency
@@ -102,7 +102,7 @@ def requested(service: Service, day: str, params: StrictParams) -> InForce:
     if not params.has("revision"):
         return answer
     with naming("revision", params.text("revision")):
-        return service.history.in_revision(answer, params.number("revision"))
+        return in_revision(service.history, answer, params.number("revision"))
 
 
 def day_named(text: str, service: Service, name: str = "date") -> date:

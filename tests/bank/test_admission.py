@@ -169,7 +169,7 @@ def columns(*sheets: Sheet) -> list[Column]:
 def backfilled(*sheets: Sheet) -> History:
     """A history of series alone."""
     history = History(CALENDAR)
-    history.hold((), columns(*sheets), Settled(sheets[0].effective_date, sheets[-1].effective_date))
+    history.settle(Settled(sheets[0].effective_date, sheets[-1].effective_date), columns(*sheets))
     return history
 
 

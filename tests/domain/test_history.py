@@ -21,7 +21,7 @@ from kit.dates import FRIDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 from ratesvc.domain.columns import Column, Currency, Days, Settled, composed, digest
 from ratesvc.domain.expected import Known
 from ratesvc.domain.history import History
-from ratesvc.domain.in_force import in_force, on_day, snapshot
+from ratesvc.domain.in_force import in_force, in_revision, on_day, snapshot
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, InForce, Quote, Revision, Sheet
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
@@ -55,7 +55,7 @@ def column(code: str, *days: date, nominal: int = 1, cbr_id: str | None = None) 
 def filled(*days: date) -> History:
     """A backfill of dollars from the first to the last of these days."""
     held = History(CALENDAR)
-    held.hold((), [column("USD", *days)], Settled(days[0], days[-1]))
+    held.settle(Settled(days[0], days[-1]), [column("USD", *days)])
     return held
 
 
@@ -150,7 +150,7 @@ def test_a_revision_is_given_as_it_was_held_whatever_the_series_say_later() -> N
     newest = Revision(Sheet(SUNDAY, first.sheet.quotes[:12]), 1, FETCHED, (), b"3")
     held, all_of_them = History(CALENDAR), [first, second, *gone, newest]
     held.hold(all_of_them)
-    held.hold((), [column(code, THURSDAY, FRIDAY, SATURDAY) for code in ("USD", "EUR")], Settled(THURSDAY, SATURDAY))
+    held.settle(Settled(THURSDAY, SATURDAY), [column(code, THURSDAY, FRIDAY, SATURDAY) for code in ("USD", "EUR")])
     assert [held.numbered(*key) for key in held.keys] == all_of_them
     assert held.days == [THURSDAY, FRIDAY, SUNDAY]
 
@@ -298,7 +298,7 @@ def test_answers_change_with_what_was_fetched_last() -> None:
     held.hold([corrected, replace(dollar(FRIDAY, 2, "82"), fetched_at=at - ONE_DAY)])
     assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == at
     later = replace(column("USD", THURSDAY, SATURDAY), fetched_at=at + timedelta(minutes=1))
-    held.hold((), [later], Settled(THURSDAY, SATURDAY))
+    held.settle(Settled(THURSDAY, SATURDAY), [later])
     assert snapshot(held, moscow(SUNDAY, "13:00")).changed_at == later.fetched_at
 
 
@@ -348,7 +348,7 @@ def told_of(word: str) -> Revision:
     return replace(made, sheet=made.sheet if match["value"] else Sheet(day, ()), flags=(WITHDRAWAL,))
 
 
-def backfilled(text: str) -> tuple[list[Column], Settled]:
+def backfilled(text: str) -> tuple[Settled, list[Column]]:
     """`23..25 but 24: USD 23 24=99/10 25, EUR#B 23`: a coverage and its columns, some under another id of the code."""
     ends, _, tail = text.partition(": ")
     ends, _, opened = ends.partition(" but ")
@@ -363,19 +363,21 @@ def backfilled(text: str) -> tuple[list[Column], Settled]:
             columns[-1].put(april(day), int(nominal or 1), Decimal(value or day))
     since, until = map(april, ends.split(".."))
     settled = Settled(since, until, FETCHED + timedelta(seconds=next(COUNT)), digest(columns))
-    return columns, replace(settled, open_days=frozenset(map(april, opened.split())))
+    return replace(settled, open_days=frozenset(map(april, opened.split()))), columns
 
 
 def happens(held: History, step: str) -> str:
     """One step; returns which revisions were new."""
     word, _, text = step.partition(" ")
     if word == "fill":
-        held.hold((), *backfilled(text))
+        held.settle(*backfilled(text))
         return ""
     given, _, backfill = text.partition("+ ")
     revisions = list(map(told_of, given.split()))
     if word == "take":
-        found = held.hold(revisions, *(backfilled(backfill) if backfill else ()))
+        found = held.hold(revisions)
+        if backfill:
+            held.settle(*backfilled(backfill))
         return " ".join(f"{one.effective_date.day}.{one.number}" for one in found)
     assert word == "add"
     for one in revisions:
@@ -448,7 +450,7 @@ def test_a_revision_is_shown_beside_what_was_known_then() -> None:
     for hour, number in ((9, 1), (10, 1), (19, 1), (20, 2), (29, 2), (30, 3), (99, 3)):
         held.hold([dollar(FRIDAY, 1, "90.0000", hour=hour)])
         usual = on_day(held, FRIDAY, moscow(FRIDAY, "12:00"))
-        answer = held.in_revision(usual, 1)
+        answer = in_revision(held, usual, 1)
         assert answer.revision == dollar(FRIDAY, 1, "90.0000", hour=hour)
         assert answer.previous == thursdays[number - 1]
         assert usual.following
@@ -462,13 +464,13 @@ def test_a_revision_is_shown_beside_no_sheet_that_was_withdrawn_then() -> None:
     saturdays = [dollar(SATURDAY, hour=2), dollar(SATURDAY, 2, hour=4)]
     held = History(CALENDAR, [dollar(THURSDAY), *fridays, *saturdays])
     usual = on_day(held, SATURDAY, moscow(SATURDAY, "12:00"))
-    assert [held.in_revision(usual, number).previous for number in (1, 2)] == [None, fridays[-1]]
+    assert [in_revision(held, usual, number).previous for number in (1, 2)] == [None, fridays[-1]]
 
 
 def test_a_revision_that_stands_in_for_a_missing_sheet_is_stale() -> None:
     """The day's own sheet is missing; the one before it is unknown."""
     held = holding(FRIDAY)
-    saturday, friday = (held.in_revision(on_day(held, day, moscow(day, "12:00")), 1) for day in (SATURDAY, FRIDAY))
+    saturday, friday = (in_revision(held, on_day(held, day, moscow(day, "12:00")), 1) for day in (SATURDAY, FRIDAY))
     assert (saturday.stale, friday.stale, friday.previous) == (True, False, None)
 
 
@@ -486,14 +488,14 @@ def test_a_new_currency_is_called_as_in_its_first_sheet(order: int) -> None:
     at_once.hold(both)
     for each in both:
         one_by_one.hold([each])
-    one_by_one.hold((), [column("USD", THURSDAY)], Settled(THURSDAY, THURSDAY))
+    one_by_one.settle(Settled(THURSDAY, THURSDAY), [column("USD", THURSDAY)])
     assert {held.columns("THB")[0].currency.name for held in (at_once, one_by_one)} == {"ten"}
 
 
 def test_a_thread_that_reads_while_a_sheet_is_added_reads_what_was() -> None:
     """Threads render long series: neither days nor figures change under them, and no record is half there."""
     held = holding(THURSDAY, SATURDAY)
-    held.hold((), held.columns(), Settled(THURSDAY, SATURDAY))
+    held.settle(Settled(THURSDAY, SATURDAY), held.columns())
     [one], days = held.columns("USD"), held.days
     first, last = one.places(Days(THURSDAY, TUESDAY))
     held.hold([dollar(FRIDAY, value="99.0000")])
@@ -512,7 +514,7 @@ def test_a_sheet_that_a_thread_composed_from_old_columns_is_not_kept(monkeypatch
     def composed_late(columns: Iterable[Column], day: date) -> Revision | None:
         before = composed(columns, day)
         monkeypatch.undo()
-        held.hold((), [column("USD", THURSDAY, FRIDAY, nominal=10)], Settled(THURSDAY, FRIDAY, digest="other"))
+        held.settle(Settled(THURSDAY, FRIDAY, digest="other"), [column("USD", THURSDAY, FRIDAY, nominal=10)])
         return before
 
     monkeypatch.setattr("ratesvc.domain.columns.composed", composed_late)

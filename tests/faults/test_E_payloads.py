@@ -92,7 +92,7 @@ async def complete(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Li
     """A service whose history is complete with its recorded sheets, so that every route answers."""
     async with live_service(tmp_path_factory.mktemp("complete")) as live:
         history = live.service.history
-        history.hold((), (), Settled(history.days[0], history.days[-1]))
+        history.settle(Settled(history.days[0], history.days[-1]))
         live.service.publish()
         yield live
 

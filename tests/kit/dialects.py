@@ -60,7 +60,7 @@ def history(*unconfirmed: date) -> History:
                 column.put(day, int(row.nominal or 1), value.scaleb(-4))
         columns.append(column)
     settled = Settled(days[0], min(unconfirmed, default=days[-1] + ONE_DAY) - ONE_DAY)
-    held.hold((), columns, settled)
+    held.settle(settled, columns)
     for day in days:
         sheet = composed(columns, day)
         if day > settled.until and day not in unconfirmed and sheet:
@@ -77,7 +77,7 @@ def since_1992() -> History:
     more = Quote("XDR", "960", "R01589", 1, Decimal("103.3893"), "СДР")
     sheets.append(replace(newest, quotes=(*newest.quotes, more)))
     held = History(WorkCalendar(), (Revision(one, 1, FETCHED) for one in sheets))
-    held.hold((), (), Settled(days[0], days[-1]))
+    held.settle(Settled(days[0], days[-1]))
     return held
 
 

@@ -73,7 +73,7 @@ def succession() -> History:
         column("R01090", "R01090", "BYN", "974", *days),
         column("R01090B", "R01090", "BYN", "933", days[2]),
     ]
-    history.hold((), columns, Settled(days[0], days[-1]))
+    history.settle(Settled(days[0], days[-1]), columns)
     return history
 
 

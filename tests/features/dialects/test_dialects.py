@@ -89,7 +89,7 @@ def holding(state: str) -> History:
     """A history of one day while all others are fetched, one that lacks a day, or one that goes on until a day."""
     if state == "loading":
         held = History(WorkCalendar(), [Revision(sheet(FRIDAY), 1, FETCHED)])
-        held.hold((), (), Settled(FRIDAY, FRIDAY))
+        held.settle(Settled(FRIDAY, FRIDAY))
         return held
     day = date.fromisoformat(state.partition(" ")[0])
     if state.endswith("held back"):
@@ -139,7 +139,7 @@ def held_by_ids(**codes: str) -> History:
                 currency = replace(column.currency, code=code)
                 column.put(date(2026, 4, day), 10, Decimal(cbr_id[1:]), currency)
         columns.append(column)
-    held.hold((), columns, Settled(date(2026, 4, 21), date(2026, 4, 23)))
+    held.settle(Settled(date(2026, 4, 21), date(2026, 4, 23)), columns)
     return held
 
 

@@ -216,7 +216,7 @@ def test_backfilled_sheets_are_told_like_fetched_ones() -> None:
         for column, quote in zip(columns, sheet(day).quotes, strict=True):
             column.put(day, quote.nominal, quote.value)
     backfilled = Replica(days[-1], History(CALENDAR))
-    backfilled.history.hold((), columns, Settled(days[0], days[-1]))
+    backfilled.history.settle(Settled(days[0], days[-1]), columns)
     assert backfilled.missed("2026-04-23") == replica(days[-1], *map(revision, days)).missed("2026-04-23")
 
 

@@ -90,7 +90,7 @@ def test_text_equals_formatted_rows(
     for one in columns[1:]:
         one.keep_only(array("i", sorted(columns[0].days)))
     history = History(WorkCalendar())
-    history.hold((), columns, Settled(FIRST, LAST))
+    history.settle(Settled(FIRST, LAST), columns)
     since, until = sorted((since, until))
     for code, others in (("RUB", ("USD", "AAA")), ("BBB", ("USD", "AAA", "RUB"))):
         params = SeriesParams(others, Days(FIRST + timedelta(days=since), FIRST + timedelta(days=until)), code)
@@ -188,7 +188,7 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     history = History(WorkCalendar())
     figures = {0: "5900", 11: "5960", 12: "5.96", 20: "6", 45: "6.3", 50: "6.6", 85: "7"}
     dollar = column("USD", {step: (int(Decimal(value) * 10_000), 0) for step, value in figures.items()})
-    history.hold((), [dollar], Settled(FIRST, LAST + timedelta(days=50)))
+    history.settle(Settled(FIRST, LAST + timedelta(days=50)), [dollar])
 
     def changes(since: int, group: str = "month", **more: Any) -> list[tuple[str, Any, Any]]:
         days = Days(FIRST + timedelta(days=since), LAST + timedelta(days=50))
@@ -204,7 +204,7 @@ def test_the_change_of_a_period_counts_from_the_last_rate_before_it() -> None:
     ]
     assert changes(12)[1:] == changes(40) == [("1998-02-01", Decimal("0.6"), 10), ("1998-03-01", None, None)]
     assert changes(46) == changes(40), "the range begins in the middle of a month"
-    history.hold((), [dollar], Settled(FIRST, LAST + timedelta(days=50)))
+    history.settle(Settled(FIRST, LAST + timedelta(days=50)), [dollar])
     assert changes(0, new_roubles=True)[1] == ("1998-01-01", Decimal("0.04"), Decimal("0.6711"))
     assert [first for first, *_ in changes(10, "week", new_roubles=True)][:2] == ["1997-12-29", "1998-01-05"]
     assert changes(10, "week")[:2] == [("1997-12-29", 60, Decimal("1.0169")), ("1998-01-01", None, None)]
@@ -230,5 +230,5 @@ def test_a_period_with_a_withdrawn_day_is_not_complete() -> None:
 def held(base: dict[int, tuple[int, int]], quote: dict[int, tuple[int, int]]) -> History:
     columns = [column("USD", dict.fromkeys(range(0, 41, 2), (10_000, 0))), column("AAA", base), column("BBB", quote)]
     history = History(WorkCalendar())
-    history.hold((), columns, Settled(FIRST, LAST))
+    history.settle(Settled(FIRST, LAST), columns)
     return history
