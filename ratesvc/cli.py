@@ -149,13 +149,7 @@ def show(file: Path | None, /, codes: tuple[str, ...], date: date | None, **outp
     options.run("ratesvc.commands.show.show", file, codes, date, **output)
 
 
-def _moved(context: click.Context, _option: click.Parameter, is_given: bool) -> None:
-    if is_given:
-        raise click.UsageError("backfill --verify is a command of its own: ratesvc verify", context)
-
-
 @main.command()
-@click.option("--verify", is_flag=True, hidden=True, expose_value=False, callback=_moved)
 @options.day_option("since", "The first day; by default 1992-07-01.")
 @options.day_option("until", "The last day; by default tomorrow.")
 @options.json_option("Every step, and the result last, as a line of JSON.")

@@ -33,7 +33,6 @@ DAILY_PATH, ENGLISH_PATH = "/scripts/XML_daily.asp", "/scripts/XML_daily_eng.asp
 DEMO_HEADER = "X-Ratesvc-Demo"
 """On every answer of a ratesvc that serves recorded figures."""
 MOST_REDIRECTS = 3
-LONG_BYTES = 64 * 1024
 MOST_COOKIES, LONGEST_COOKIES = 20, 4096
 
 
@@ -58,8 +57,6 @@ class Question:
 
 
 GET, HEAD = Question(), Question(method="HEAD")
-
-
 DAILY_LIMITS = Limits(512 * 1024, 15.0)
 SERIES_LIMITS = Limits(4 * 1024 * 1024, 60.0)
 
@@ -89,8 +86,6 @@ class Mirror:
     error: SourceError | BadDocument | None = None
     newest: Sheet | None = None
     finding: str = ""
-    paths: set[str] = field(default_factory=set)
-    """The addresses of features that it has answered."""
 
     @property
     def host(self) -> str:
@@ -179,19 +174,15 @@ class BankClient:
     async def ask(self, question: Question, parse: Callable[[bytes], T]) -> T:
         """What a feature asks: the document of the first mirror that gives one. Raises FetchFailed.
 
-        A mirror may be another ratesvc, which lacks the address. So a refusal says nothing about the mirror, and those
-        that have answered there are asked first.
+        A mirror may be another ratesvc, which lacks the address. So a refusal says nothing about the mirror.
         """
         failures: list[tuple[str, SourceError | BadDocument]] = []
-        for mirror in sorted(self.mirrors, key=lambda one: question.path not in one.paths):
+        for mirror in self.mirrors:
             try:
                 url = (mirror.url / question.path.lstrip("/")).with_query(question.query)
-                document = await _parsed(parse, await self._get(url, SERIES_LIMITS, question))
+                return await _parsed(parse, await self._get(url, SERIES_LIMITS, question))
             except (SourceError, BadDocument) as error:
                 failures.append((mirror.host, error))
-                continue
-            mirror.paths.add(question.path)
-            return document
         raise FetchFailed(failures)
 
     async def _ask(
@@ -279,7 +270,7 @@ class BankClient:
 async def _parsed(parse: Callable[[bytes], T], raw: bytes) -> T:
     """Thirty years of one currency take the parser a tenth of a second: too long for the event loop."""
     try:
-        return parse(raw) if len(raw) < LONG_BYTES else await asyncio.to_thread(parse, raw)
+        return await asyncio.to_thread(parse, raw)
     except BadDocument as error:
         error.raw = raw
         raise

@@ -21,7 +21,7 @@ from ratesvc.errors import EngineError
 from ratesvc.render.language import Language
 from ratesvc.render.language import language as language_of
 from ratesvc.service.app import Service, engine_folder
-from ratesvc.service.progress import OnStep, Progress
+from ratesvc.service.cycle import OnStep, Progress
 from ratesvc.service.telemetry import set_up_log
 
 

@@ -100,10 +100,6 @@ class Settled(Days):
         """These days, of which those in the range are open, too."""
         return replace(self, open_days=self.open_days.union(day for day in days if day in self))
 
-    def closed(self, days: Iterable[date]) -> Self:
-        """These days, of which the given ones are not open."""
-        return replace(self, open_days=self.open_days.difference(days))
-
     def extended(self, fetched: Settled) -> Settled:
         """These days and the fetched ones, which follow them, or cover and replace them."""
         if fetched.since <= self.until:

@@ -118,7 +118,8 @@ class History:
 
     def _keep_settled(self, settled: Settled | None) -> None:
         """No day is open that is held."""
-        self.settled = settled and settled.closed(filter(self.known.has, settled.open_days))
+        held = filter(self.known.has, settled.open_days) if settled else ()
+        self.settled = settled and replace(settled, open_days=settled.open_days.difference(held))
 
     def _changed(self, new: list[Revision], fetched: Iterable[datetime]) -> None:
         self.version += 1

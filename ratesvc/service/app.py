@@ -24,11 +24,10 @@ from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.backfill import Backfill, NotOurTurn, is_needed
 from ratesvc.service.clock import ClockCheck
-from ratesvc.service.cycle import Cycle
+from ratesvc.service.cycle import Cycle, OnStep, Progress
 from ratesvc.service.figures import Figures
 from ratesvc.service.health import Check
 from ratesvc.service.look import NotTaken
-from ratesvc.service.progress import OnStep, Progress
 from ratesvc.service.publication import Publication
 from ratesvc.service.refresh import Refresher
 from ratesvc.service.schedule import AGAIN_S, HEARTBEAT_S, REFUSED_AGAIN_S, SOON_S, Schedule, next_poll_s
@@ -152,8 +151,6 @@ class Service:
             # First store what an earlier poll kept in memory, and read what other replicas have stored.
             await self.tick()
             cycle = await self.refresh()
-        with contextlib.suppress(RatesvcError):
-            await self._backfill.look.confirm()
         if not self.demo:
             await self._clock_check.check(has_polled=cycle.outcome != "skipped")
         now, failures = self.clock(), self.telemetry.failures
@@ -231,7 +228,7 @@ class Service:
         try:
             if is_needed(self.history, moscow_day(self.clock())):
                 await self._backfill.run(on_step)
-                self.telemetry.backfilled(len(self.history.days))
+                self.telemetry.log.info("backfill_finished", sheets=len(self.history.days))
         except NotOurTurn:
             return SOON_S
         except RatesvcError as failure:

@@ -18,8 +18,8 @@ from ratesvc.domain.history import NEAR, WEEK, History
 from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, MOST_USED, USD, Revision
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, WorkCalendar, moscow_day
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
+from ratesvc.service.cycle import OnStep, Progress
 from ratesvc.service.look import Look, NotTaken
-from ratesvc.service.progress import OnStep, Progress
 from ratesvc.service.refresh import Refresher
 
 

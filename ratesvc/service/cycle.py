@@ -1,14 +1,29 @@
-"""One refresh: what it has brought so far, and its outcome."""
+"""One refresh: what it has brought so far, and its outcome; how far a long job has come."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import date
 
 from ratesvc.bank.admission import Admission, Decision
-from ratesvc.bank.xml import unknown_parts, with_document
+from ratesvc.bank.xml import UNKNOWN_PART, unknown_parts, with_document
 from ratesvc.domain.rates import Revision
 from ratesvc.errors import FetchFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total` steps; `asking` names the next request."""
+
+    done: int
+    total: int
+    asking: str
+
+
+OnStep = Callable[[Progress], Awaitable[None]]
+"""Takes the next step of a long job before it is done."""
 
 
 @dataclass(slots=True)
@@ -48,10 +63,12 @@ class Draft:
     has_answer: bool = False
     """Whether the Bank gave what it was asked for first, or a sheet that is new. Later failures are of other days."""
 
-    def take(self, revision: Revision, raw: bytes) -> None:
+    async def take(self, revision: Revision, raw: bytes) -> None:
         """Take an admitted sheet."""
-        self.cycle.unknown.update(unknown_parts(raw))
-        self.admitted[revision.effective_date] = with_document(revision, raw)
+        revision = await asyncio.to_thread(with_document, revision, raw)
+        if UNKNOWN_PART in revision.flags:
+            self.cycle.unknown.update(await asyncio.to_thread(unknown_parts, raw))
+        self.admitted[revision.effective_date] = revision
 
     def outcome(self) -> str:
         """The outcome of the cycle so far."""

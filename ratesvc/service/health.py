@@ -11,8 +11,7 @@ from ratesvc.bank.client import Mirror
 from ratesvc.domain.columns import Days
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import StoreUnavailable
-from ratesvc.service.cycle import Cycle
-from ratesvc.service.progress import Progress
+from ratesvc.service.cycle import Cycle, Progress
 from ratesvc.service.schedule import Job
 
 Check = dict[str, Any]

@@ -23,8 +23,7 @@ from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, RULE_SINCE
 from ratesvc.errors import BadDocument, FetchFailed, RatesvcError
 from ratesvc.service import decisions
 from ratesvc.service.confirmation import MOST_SILENT
-from ratesvc.service.cycle import Cycle
-from ratesvc.service.progress import OnStep, Progress
+from ratesvc.service.cycle import Cycle, OnStep, Progress
 from ratesvc.service.refresh import Refresher
 from ratesvc.storage.records import Case, name_of
 
@@ -46,8 +45,6 @@ class Look:
         """How often the Bank was asked for the document of a day, and gave none."""
         self._answered = set[date]()
         """The days whose documents came."""
-        self._doubted: dict[date, Admission] = {}
-        """The first sheets that the second address has not confirmed yet."""
 
     async def run(self, on_step: OnStep) -> None:
         """Look at the days that had no look. Raises StoreUnavailable, and NotTaken if documents do not come.
@@ -164,7 +161,7 @@ class Look:
             # It is stored already, and what is stored stays.
             chosen = replace(chosen, number=held.number + (chosen.flags != held.flags))
         revision = replace(chosen, fetched_at=moment, document=b"")
-        revision = with_document(revision, raw) if is_document else revision
+        revision = await asyncio.to_thread(with_document, revision, raw) if is_document else revision
         self._history.hold([await store.put(revision, held)])
         self._refresher.unconfirmed.sightings.pop(day, None)
         if is_document:
@@ -198,24 +195,13 @@ class Look:
                 if is_judged or admission.decision is Decision.ACCEPT or await self._decide(revision, admission):
                     recent.add(revision.sheet)
 
-    async def confirm(self) -> None:
-        """Ask the second address once more about the first sheets that it has not confirmed. Raises RatesvcError."""
-        for day, admission in list(self._doubted.items()):
-            revision, settled = self._history.of_date(day), self._history.settled
-            is_settled = settled is not None and day <= settled.until
-            if revision and not is_settled and revision.sheet.says_the_same_as(admission.sheet):
-                await self._decide(revision, admission)
-            else:
-                del self._doubted[day]
-
     async def _decide(self, revision: Revision, admission: Admission) -> bool:
         """Decide about a strange sheet of the week, and return whether it is confirmed.
 
-        While the second address is silent it stays, with its flags.
+        If the second address is silent it stays with its flags, until the series settle it.
         """
         day, waiting = revision.effective_date, self._refresher.unconfirmed
         if admission.decision is Decision.CONFIRM:
-            self._doubted[day] = admission
             waiting.sightings.pop(day, None)
             admission = await waiting.ask_second(admission, at_once=True)
             waiting.sightings.pop(day, None)
@@ -225,8 +211,6 @@ class Look:
             flags = tuple(dict.fromkeys((*admission.flags, *revision.flags)))
             flagged = replace(revision, number=self._history.next_number(day), flags=flags)
             await decisions.publish(self._refresher, flagged)
-        if admission.decision is not Decision.CONFIRM:
-            self._doubted.pop(day, None)
         return admission.decision is Decision.ACCEPT
 
     async def _hold_back(self, revision: Revision, admission: Admission) -> None:

@@ -44,9 +44,9 @@ class Questions:
 
         `newest` is the day of the Bank's newest sheet, if that was just received.
         """
-        today, last_days = self._today(), self._last_days(newest)
-        others = {day for day in last_days.values() if day == today or not self._is_answered(day)}
-        return [day for day in sorted(others.union(self.missing(newest))) if not self._waits(day)]
+        today, last_days = self._today(), self._last_days(newest).values()
+        week = [day for day in last_days if day >= today - WEEK and (day == today or self._answered.get(day) != today)]
+        return [day for day in sorted({*week, *self.missing(newest)}) if not self._waits(day)]
 
     def missing(self, newest: date | None) -> list[date]:
         """Only the missing days, each as the last day on which its sheet is in force."""
@@ -73,10 +73,6 @@ class Questions:
         if starts and (starts[-1] in missing or (newest and newest < starts[-1])):
             last_days[starts[-1]] = starts[-1]
         return last_days
-
-    def _is_answered(self, day: date) -> bool:
-        """Whether the day need not be asked for today, because it was, or is older than a week."""
-        return day < self._today() - WEEK or self._answered.get(day) == self._today()
 
     def _waits(self, day: date) -> bool:
         """Whether a person has not decided yet. A decision is news, and a reason to ask at once."""

@@ -219,7 +219,7 @@ class Refresher:
             await self._drop(raw)
             if effective not in self.history.documents and effective not in draft.admitted:
                 # Backfilled figures are kept again with the Bank's bytes and names.
-                draft.take(replace(current, sheet=sheet), raw)
+                await draft.take(replace(current, sheet=sheet), raw)
             return
         admission = assess_beside(self.history, sheet, draft.admitted)
         # While the second address is asked, a command may admit the same sheet. Redis keeps one under a number.
@@ -231,7 +231,7 @@ class Refresher:
             admission = await self.unconfirmed.ask_second(admission, at_once=at_once, is_return=is_return)
         if admission.decision is Decision.ACCEPT:
             self.unconfirmed.sightings.pop(effective, None)
-            draft.take(admission.revision(number, self.moment()), raw)
+            await draft.take(admission.revision(number, self.moment()), raw)
             await self._drop(raw, effective)
             return
         draft.cycle.held_back[effective] = admission

@@ -29,8 +29,7 @@ from ratesvc.bank.admission import Admission
 from ratesvc.bank.client import Mirror
 from ratesvc.domain.rates import Revision, Snapshot
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
-from ratesvc.service.cycle import Cycle
-from ratesvc.service.progress import Progress
+from ratesvc.service.cycle import Cycle, Progress
 from ratesvc.service.sync import Repairs
 from ratesvc.storage.redis import Call
 
@@ -258,10 +257,6 @@ class Telemetry:
         """A backfill begins its next step: logged once a minute."""
         if self._is_due("backfill_progress"):
             self.log.info("backfill_progress", done=progress.done, total=progress.total, asking=progress.asking)
-
-    def backfilled(self, sheets: int) -> None:
-        """A backfill has ended."""
-        self.log.info("backfill_finished", sheets=sheets)
 
     def lateness(self, snapshot: Snapshot) -> None:
         """Log each of these once: the next sheet is late, it is overdue, today's own is missing, the sheet came."""

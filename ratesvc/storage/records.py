@@ -37,8 +37,6 @@ class _Revision(msgspec.Struct, array_like=True):
     flags: tuple[str, ...]
     rows: list[tuple[str, str, str, int, Decimal, str]]
     raw: bytes
-    sha256: str = ""
-    """Not read. Previews take a record without this field for damaged."""
 
 
 class _Column(msgspec.Struct, array_like=True):

@@ -21,10 +21,11 @@ The version changes with every write, so that replicas compare only counts while
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, starmap
 from typing import Any, TypeVar
 
 from redis.asyncio.client import Redis
@@ -204,12 +205,12 @@ class Store:
     ) -> dict[str, T]:
         """The values of these fields. What cannot be read is deleted: a replica that holds it writes it again."""
         values, damaged = dict[str, T](), list[str]()
-        # A few at a time: decoding all of them would block the event loop.
         for chunk in _chunks(sorted(fields)):
             async with self.connection.call("load") as redis:
                 envelopes = await _values(redis, key, chunk)
-            for field, envelope in envelopes.items():
-                if (value := decode(field, envelope)) is not None:
+            decoded = await asyncio.to_thread(list, starmap(decode, envelopes.items()))
+            for (field, envelope), value in zip(envelopes.items(), decoded, strict=True):
+                if value is not None:
                     values[field] = value
                 # A missing value is not deleted: another replica may have written it by now.
                 elif envelope is not None:

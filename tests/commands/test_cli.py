@@ -32,7 +32,7 @@ from ratesvc.commands.running import progress_shown
 from ratesvc.demo import recorded_sheets
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.errors import ConfigError, EngineError, EngineNotReady, GaveUp, NoSheet
-from ratesvc.service.progress import Progress
+from ratesvc.service.cycle import Progress
 
 NEWEST = recorded_sheets()[-1].effective_date
 

@@ -28,8 +28,7 @@ from ratesvc.features.export.command import export
 from ratesvc.features.files import replace_file
 from ratesvc.features.verify.command import Difference, _why_left, verify
 from ratesvc.service.app import Service
-from ratesvc.service.cycle import Cycle
-from ratesvc.service.progress import Progress
+from ratesvc.service.cycle import Cycle, Progress
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service import decisions
 from ratesvc.service.backfill import Backfill, NotOurTurn
-from ratesvc.service.progress import OnStep, Progress
+from ratesvc.service.cycle import OnStep, Progress
 from ratesvc.service.refresh import Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
@@ -89,7 +89,6 @@ class Replica:
 
     async def poll(self) -> None:
         await self.refresher.refresh()
-        await self.backfill.look.confirm()
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """As a service runs it: memory knows what the store holds, and the newest sheet."""

@@ -24,9 +24,8 @@ from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import FetchFailed, SourceError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.app import Service
-from ratesvc.service.cycle import Cycle
+from ratesvc.service.cycle import Cycle, Progress
 from ratesvc.service.health import LONGEST_SILENCE_S, Check
-from ratesvc.service.progress import Progress
 
 ROWS = (Quote("USD", "840", "R01235", 1, Decimal(75), "USD"),)
 IN_FORCE, ANNOUNCED = Revision(Sheet(FRIDAY, ROWS), 1, NOON), Revision(Sheet(SATURDAY, ROWS), 1, NOON)

@@ -6,18 +6,21 @@ import asyncio
 import base64
 import json
 import re
+import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import takewhile
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 import redis
-from conftest import Clock, Serve, Served, eventually
+from conftest import Clock, Serve, Served, announced, eventually
 from kit.bank import Bank, sheet, unavailable, workdays
 from kit.dates import DAYS, EVENING, FRIDAY, NOON, SATURDAY
 from kit.redis import token
@@ -25,6 +28,7 @@ from kit.sheets import changed, plausible, times
 from kit.time import limit_s
 from structlog.testing import capture_logs
 
+from ratesvc.bank import xml
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Column, Days, Settled, digest, with_revision
 from ratesvc.domain.history import History
@@ -109,6 +113,26 @@ def days_of(service: Service) -> tuple[list[tuple[date, int]], Settled | None, l
     history = service.history
     dollars = [day for day, _ in series(history, "USD", SeriesParams(("USD",), Days(FIRST_DAY, DAYS[-1])))]
     return history.keys, history.settled, dollars
+
+
+async def test_nothing_is_decoded_on_the_event_loop(held: Served, bank: Bank, serve: Serve, clock: Clock) -> None:
+    """At a start with a full store, which is then read again, and at a poll that brings a sheet."""
+    decoders = {one.__code__: one.__name__ for one in (xml.root_of, records.decode_revision, records.decode_column)}
+    counted = Counter[str]()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code in decoders:
+            counted[decoders[frame.f_code]] += 1
+
+    await held.service.retire()
+    sys.setprofile(count)  # of this thread
+    try:
+        async with serve() as other:
+            await announced(bank, other, clock, SATURDAY)
+            await other.service.tick()
+    finally:
+        sys.setprofile(None)
+    assert counted == {}
 
 
 async def test_an_idle_tick_moves_less_than_a_kilobyte(quiet: Served, client: redis.Redis) -> None:

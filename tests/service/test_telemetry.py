@@ -31,8 +31,7 @@ from ratesvc.domain.rates import Revision
 from ratesvc.domain.workdays import at, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, SourceError, StoreUnavailable
 from ratesvc.installed import FEATURES
-from ratesvc.service.cycle import Cycle
-from ratesvc.service.progress import Progress
+from ratesvc.service.cycle import Cycle, Progress
 from ratesvc.service.sync import Repairs
 from ratesvc.service.telemetry import Metrics, Telemetry
 from ratesvc.storage.records import Case
@@ -319,7 +318,6 @@ async def test_each_event_is_said_as_often_as_the_page_about_the_log_says(monkey
         (partial(telemetry.taken_back, []), ""),
         (partial(telemetry.backfilling, Progress(1, 9, "EUR")), "backfill_progress"),
         (partial(telemetry.backfill_failed, RatesvcError("x")), "backfill_failed"),
-        (partial(telemetry.backfilled, 9), "backfill_finished backfill_finished"),
         (partial(telemetry.refreshed, failed, nothing_held=True), "fetch_failed(hint)"),
         (
             partial(telemetry.refreshed, Cycle("new", [flagged], stored=False), nothing_held=False),

@@ -16,8 +16,7 @@ from ratesvc.commands.running import opened, progress_shown
 from ratesvc.config import Settings
 from ratesvc.errors import RatesvcError
 from ratesvc.service.app import Service
-from ratesvc.service.cycle import Cycle
-from ratesvc.service.progress import OnStep, Progress
+from ratesvc.service.cycle import Cycle, OnStep, Progress
 
 
 @dataclass(frozen=True, slots=True)
