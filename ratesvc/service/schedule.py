@@ -139,6 +139,7 @@ class Schedule:
         # It calls `_begin` in this thread. A task of its own would complain about its end when the service stops.
         self._scheduler = AsyncIOScheduler(timezone=MOSCOW, executors={"default": DebugExecutor()})
         for job in self.jobs.values():
+            job.due = job.due and self.wall()  # the clock may have been set since it was planned
             self._tell(job)
         self._scheduler.start()
 
@@ -149,9 +150,8 @@ class Schedule:
 
     def _tell(self, job: Job) -> None:
         """Let the scheduler ask again when the job is due."""
-        if self._scheduler:
-            options = {"id": job.name, "replace_existing": True, "misfire_grace_time": None}
-            self._scheduler.add_job(self._begin, job, [job], **options)
+        if scheduler := self._scheduler:
+            scheduler.add_job(self._begin, job, [job], id=job.name, replace_existing=True, misfire_grace_time=None)
 
     def _begin(self, job: Job) -> None:
         self._silent_beats = 0

@@ -134,6 +134,25 @@ async def test_a_clock_that_is_set_is_noticed(hours: int, served: Served, monkey
     assert {(name, 0) for name in due} <= {*planned}
 
 
+async def test_a_clock_that_is_set_back_during_a_start_delays_no_job() -> None:
+    """As at boot. Jobs are planned before history is loaded, and begin after it."""
+    begun = asyncio.Event()
+
+    async def tick() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    schedule = Schedule(clock_jumped=print, died=print, wall=lambda: utc_now() + timedelta(hours=2))
+    schedule.add("tick", tick)
+    schedule.wall = utc_now
+    schedule.start()
+    try:
+        async with asyncio.timeout(patience_s()):
+            await begun.wait()
+    finally:
+        await schedule.stop()
+
+
 async def test_a_clock_that_is_set_back_a_little_is_no_dead_scheduler(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
