@@ -38,9 +38,7 @@ def main() -> int:
     with multiprocessing.get_context("fork").Pool(maxtasksperchild=1) as pool:
         for is_red, told, report in pool.imap(one, months):
             reds += is_red
-            facts = ", ".join(
-                f"{name} {report[name]}" for name in ("replicas", "episodes", "digest", "expected", "cpu_s")
-            )
+            facts = ", ".join(f"{name} {report[name]}" for name in ("replicas", "episodes", "digest", "cpu_s"))
             print(f"{told}seed {report['seed']}: {facts}", flush=True)
     return reds
 
@@ -50,15 +48,16 @@ def one(given: Namespace) -> tuple[bool, str, dict[str, object]]:
     run, error, began = Run(given.seed, given.days, given.skip, given.only), "", time.process_time()
     try:
         run.go()
-        if run.unexpected and given.shorten:
+        if run.fleet.broken and given.shorten:
             run = shortest(run)
     except Exception:  # noqa: BLE001 -- of the simulation itself, which other months do not have
         error = traceback.format_exc()
     story = list(run.fleet.world.story)
     if given.story:
         given.story.write_text("\n".join(story), "utf-8")
-    is_red = bool(run.unexpected or error)
-    told = "\n".join([*story[-LINES:], f"{error}red: python -m simulation {given.seed} --story FILE", ""])
+    is_red = bool(run.fleet.broken or error)
+    broken = [f"{name}: {text}" for name, text in run.fleet.broken]
+    told = "\n".join([*story[-LINES:], *broken, f"{error}red: python -m simulation {given.seed} --story FILE", ""])
     return is_red, told * is_red, {**run.report(), "cpu_s": round(time.process_time() - began, 1)}
 
 

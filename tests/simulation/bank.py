@@ -266,8 +266,9 @@ class Bank:
 
     def new(self, day: date) -> Sheet:
         """The sheet of a day: the dollar moves by up to 1.2 %, the others with it."""
-        moved = self._dollar * (1 + self.chance.choice([-1, 1]) * Decimal(self.chance.randrange(1, 121)).scaleb(-4))
-        self._dollar = min(max(moved, Decimal(62)), Decimal(140)).quantize(PLACES)
+        by = self.chance.choice([-1, 1]) * Decimal(self.chance.randrange(1, 121)).scaleb(-4)
+        by = by if 62 < self._dollar * (1 + by) < 140 else -by
+        self._dollar = (self._dollar * (1 + by)).quantize(PLACES)
         rows = (
             (code, NOMINALS[code], (self._dollar / RATES[code] * NOMINALS[code]).quantize(PLACES)) for code in RATES
         )
@@ -402,7 +403,7 @@ def spoiler(kind: str, chance: random.Random, today: date) -> Callable[[bytes], 
         return re.sub(rb"<VunitRate>[^<]*</VunitRate>", b"", re.sub(pattern, put, body, count=1, flags=re.DOTALL))
 
     def with_date(body: bytes) -> bytes:
-        later = f'Date="{today + 3 * ONE_DAY:%d.%m.%Y}"'.encode()
+        later = f'Date="{today + 5 * ONE_DAY:%d.%m.%Y}"'.encode()
         return re.sub(rb'Date="[^"]*"', later, body, count=1)
 
     def without_rows(body: bytes) -> bytes:

@@ -270,7 +270,8 @@ def person_withdraws(fleet: Fleet, chance: random.Random) -> End:
     return None
 
 
-SAFE = ("bank refuses", *(f"bank {mode}" for mode in ("hang", "503", "html", "cut", "drip", "reset")))
+FAILS = ("hang", "503", "html", "cut", "drip", "reset")
+SAFE = ("bank refuses", *(f"bank {mode}" for mode in FAILS), *(f"figures {odd}" for odd in ODD))
 """During these alone the newest sheet comes in time, if one mirror answers."""
 FAULTS: dict[str, tuple[float, Fault]] = {
     "redis down": (2, redis_down),
@@ -283,7 +284,7 @@ FAULTS: dict[str, tuple[float, Fault]] = {
     "redis loses values": (1, redis_loses),
     "redis foreign": (1, redis_foreign),
     "bank refuses": (1, bank_refuses),
-    **{name: (1, bank_is(name.removeprefix("bank "))) for name in SAFE[1:]},
+    **{f"bank {mode}": (1, bank_is(mode)) for mode in FAILS},
     **{f"bank sends {kind}": (1, bank_sends(kind)) for kind in SPOILT},
     **{f"figures {odd}": (0.4, figures_are(odd)) for odd in ODD},
     "cut from redis": (2, cut("redis")),

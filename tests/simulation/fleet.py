@@ -30,7 +30,6 @@ CALM = 1600.0
 CAREFUL = ((1.0, 20.0), (8.0, 240.0), (60.0, 2 * HOUR), (400.0, float("inf")))
 """After an event: the pace, and how many seconds it lasts."""
 HISTORY = timedelta(days=130)
-FIRST_START = "a first start takes what a running service holds back"
 
 Key = tuple[date, int]
 """The day and the number of a revision."""
@@ -48,6 +47,8 @@ class Listener:
     """The figures of each sheet; None before it has fetched everything, and after a reset."""
     told: set[Key] = field(default_factory=set)
     """The revisions that it was told of since then."""
+    knew: dict[date, int] = field(default_factory=dict)
+    """The last of each day before everything was forgotten. It gets no event for those up to that number."""
     in_force: date | None = None
     opened_at: float = 0.0
 
@@ -71,11 +72,13 @@ class Fleet:
         """What a person took back and did not release."""
         self.ever_withdrawn: set[date] = set()
         self.began_amid = False
-        """Whether a first start was while figures were wrong."""
+        """Whether a first start was while figures were wrong. It serves them until it has the Bank's series."""
         self.broken: list[tuple[str, str]] = []
         """What did not hold: its name, and the facts."""
         self.is_hurt = False
-        """Whether a fault of this episode may keep the replicas from what the Bank says."""
+        """Whether a fault that goes on may keep the replicas from what the Bank says."""
+        self.well_since = 0.0
+        """When the last such fault ended."""
         self.hurt_at = 0.0
         """When the last fault ended, or now."""
         self.counts: Counter[str] = Counter()
@@ -89,7 +92,8 @@ class Fleet:
 
     def breaks(self, name: str, text: str) -> None:
         """An invariant does not hold."""
-        name = FIRST_START if self.began_amid and name == "the Bank never said it" else name
+        if self.began_amid and name == "the Bank never said it":
+            return
         self.world.note("check", f"{name}: {text}")
         self.broken.append((name, f"{self.world.time():%F %T} {text}"))
 
@@ -259,6 +263,7 @@ class Fleet:
             self.world.note(listener.name, f"reset from {process.name}")
             listener.knows, listener.in_force = None, None
             listener.told.clear()
+            listener.knew.clear()
             return
         day, number = date.fromisoformat(data["effective_date"]), data["revision"]
         self.world.note(listener.name, f"event {kind} {day}.{number} from {process.name}")

@@ -15,7 +15,7 @@ from kit.documents import day_of
 from kit.http import Answered
 
 from simulation.bank import DAY, EFFECTIVE, HOUR, ONE_DAY, Figures
-from simulation.fleet import FIRST_START, Fleet, Key, figures_of
+from simulation.fleet import Fleet, Key, figures_of
 from simulation.world import Process
 
 AGREED_S = 6.0
@@ -31,14 +31,10 @@ XML = "/scripts/XML_daily.asp"
 NOW = ["/v1/rates", "/v1/rates/next", "/v1/metals", "/v1/key-rate", XML, "/frankfurter/v1/latest", "/widget?style=none"]
 RECENT = timedelta(days=60)
 WEEK = timedelta(days=7)
-MOST_ASKED, MOST_ASKED_IN_TROUBLE, MOST_ASKED_AFTER_A_WITHDRAWAL = 350, 1500, 300
-"""Requests to both mirrors in a day. A late sheet is asked for each ten minutes: 288. For each replica in trouble: the
-Bank fails, or what it says is held back."""
+MOST_ASKED, MOST_ASKED_IN_TROUBLE, MOST_ASKED_FOR_ONE = 450, 1500, 100
+"""Requests to both mirrors in a day. A sheet that is late all night costs 400. More for each replica in trouble, when
+the Bank fails or what it says is held back; and for each day that a person withdrew, which is asked for hourly."""
 TWO_HISTORIES = "replicas hold two histories"
-EXPECTED = {
-    FIRST_START: "the first sheets are judged only after the series came, and are served until then",
-}
-"""What does not hold today, and is known. Whoever mends it takes it out."""
 
 
 def expected(today: date) -> date:
@@ -122,11 +118,13 @@ def _judge_health(fleet: Fleet, process: Process, checks: dict[str, Any]) -> Non
     due = today + ONE_DAY if (process.wall() + timedelta(hours=3)).hour >= LATE_HOUR else today
     days = {due - n * ONE_DAY for n in range(40)} & EFFECTIVE
     absent = (days - bank.said.keys()) | (days & (bank.taken_back.keys() | fleet.ever_withdrawn))
-    changed_s = min(quiet_s, now - max(bank.changed_at, bank.slipped_at))
+    # A mirror that fails alone is no news: the other one answers.
+    well_s = 0.0 if fleet.is_hurt else now - max(fleet.well_since, process.began_at)
+    changed_s = min(well_s, now - max(bank.changed_at, bank.slipped_at))
     excused = {
         "cbr:sheet": absent or changed_s < NOTICED_S,
         "cbr:fetch": bank.slips or days & fleet.ever_withdrawn or changed_s < 2 * NOTICED_S,
-        "cbr:mirrors": changed_s < 25 * HOUR,
+        "cbr:mirrors": min(quiet_s, changed_s) < 25 * HOUR,
         "redis:connectivity": quiet_s < AGREED_S,
         "scheduler:lastRun": quiet_s < AGREED_S,
         "history:coverage": absent or quiet_s < ASKED_AGAIN_S,
@@ -173,11 +171,9 @@ class Watch:
     fleet: Fleet
     held: Held = field(default_factory=Held)
     """At the last check."""
-    well_since: float = 0.0
-    """Since when neither the Bank nor the way to it had a fault."""
     agreed_s: list[float] = field(default_factory=list)
-    asked: list[tuple[int, bool, bool]] = field(default_factory=list)
-    """Requests to the Bank, each day; whether a person had withdrawn a sheet, and whether something was wrong."""
+    asked: list[tuple[int, bool]] = field(default_factory=list)
+    """Requests to the Bank, each day; whether something was wrong."""
 
     def count_requests(self) -> None:
         """Once a day: whether the Bank was asked too often."""
@@ -188,14 +184,11 @@ class Watch:
         for mirror in fleet.mirrors:
             mirror.asked = mirror.hurried = 0
         today = fleet.today()
-        has_waited = any(today - WEEK <= day for day in fleet.ever_withdrawn)
+        waiting = sum(today - WEEK <= day for day in fleet.ever_withdrawn | fleet.bank.taken_back.keys())
         in_trouble = fleet.world.now - max(fleet.hurt_at, fleet.bank.slipped_at) < 25 * HOUR
-        self.asked.append((asked, has_waited, in_trouble))
-        if has_waited:
-            if asked > MOST_ASKED_AFTER_A_WITHDRAWAL + in_trouble * MOST_ASKED_IN_TROUBLE:
-                fleet.breaks("too many requests after a withdrawal", f"{asked} a day")
-        elif asked > (MOST_ASKED_IN_TROUBLE * len(fleet.names) if in_trouble else MOST_ASKED):
-            fleet.breaks("too many requests", f"{asked} a day{', in trouble' if in_trouble else ''}")
+        self.asked.append((asked, in_trouble))
+        if asked > MOST_ASKED + waiting * MOST_ASKED_FOR_ONE + in_trouble * len(fleet.names) * MOST_ASKED_IN_TROUBLE:
+            fleet.breaks("too many requests", f"{asked} a day, {waiting} days wait{', in trouble' * in_trouble}")
         fleet.world.around.loop.call_later(24 * HOUR, self.count_requests)
 
     def look(self) -> None:
@@ -218,6 +211,7 @@ class Watch:
         self.held = Held()
         for listener in self.fleet.listeners:
             listener.knows = listener.in_force = None
+            listener.knew |= dict(sorted(listener.told))
             listener.told.clear()
 
     def check(self) -> None:
@@ -287,7 +281,7 @@ class Watch:
         """What is in force, and that each day of the last week has the Bank's last word, where it had time to come."""
         fleet, bank, now = self.fleet, self.fleet.bank, self.fleet.world.now
         today = fleet.today()
-        if now - max(self.well_since, bank.changed_at) < NOTICED_S:
+        if now - max(fleet.well_since, bank.changed_at) < NOTICED_S:
             return
         said = [day for day in bank.said if day not in bank.taken_back and day not in fleet.ever_withdrawn]
         in_force = max((day for day in self.held.latest if day <= today), default=None)
@@ -297,7 +291,7 @@ class Watch:
         for day in said:
             at, last = bank.said[day][-1]
             patience_s = NOTICED_S if day == today or day == max(said) else ASKED_AGAIN_S
-            if day < today - 6 * ONE_DAY or last.is_slip or now - max(at, self.well_since) < patience_s:
+            if day < today - 6 * ONE_DAY or last.is_slip or now - max(at, fleet.well_since) < patience_s:
                 continue
             if self.held.figures.get((day, self.held.latest.get(day, 0))) != last.figures:
                 fleet.breaks("the Bank's last word is not heard", f"{day}, said {now - at:.0f} s ago")
@@ -313,7 +307,8 @@ class Watch:
             if listener.knows is None:
                 listener.knows = dict(latest)
             newest = max(listener.knows, default=date.min)
-            late = {day for day, number in self.held.latest.items() if number == 1 and day < newest}
+            knew, numbers = listener.knew, self.held.latest.items()
+            late = {day for day, number in numbers if (number == 1 and day < newest) or number <= knew.get(day, 0)}
             unknown = [day for day, figures in latest.items() if listener.knows.get(day) != figures]
             if lost := [str(day) for day in unknown if day not in late]:
                 fleet.breaks("an event is lost", f"{listener.name} at {process.name} {lost[:3]}")
