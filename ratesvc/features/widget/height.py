@@ -19,7 +19,7 @@ _HEADS, _NOTE, _CELL_GAP, _ONE_LINE = 44, 8, 8, 32
 _COLUMN = 90
 """The usual width of a column."""
 _WIDEST = 600 - PADDING
-_NO_TREND, _LIST, _NARROW, _OWN_LINES = 330, 255, 240, 157
+_NO_TREND, _LIST, _NARROW, _OWN_LINES = 330, 273, 240, 157
 """Below these widths per cent take the trend line's place, a bar has a line a rate, a table has no per cent, and
 changes have lines of their own."""
 _CELL, _OUTSET = 93, 7

@@ -88,7 +88,10 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         names = [self.layout] if self.layout else []
         names += [f"at-{self.threshold}"] if self.layout in ("", "line") else []
         names += [] if self.layout or self.has_names else ["nameless"]
-        names += [f"of-{len(self.rows)}"] if self.layout == "bar" and len(self.rows) <= EVEN_BAR else []
+        if self.layout == "bar":
+            names += ["old"] if self.stale else []
+            names += ["long"] if any(len(row.unit) > SHORT_UNIT for row in self.rows) else []
+            names += [f"of-{len(self.rows)}"] if len(self.rows) <= EVEN_BAR else []
         return "".join(f" cbr-{name}" for name in names)
 
     @property

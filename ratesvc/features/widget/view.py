@@ -21,7 +21,7 @@ HEADINGS = {
     "full": "The Bank of Russia official exchange rates of foreign currencies",
 }
 """What `heading` says if it is not the host's own words, and the title then; `none` hides it."""
-DATED_TITLE = "Bank of Russia rates for {day}"
+DATED_TITLE = "Bank of Russia: {day}"
 MOST_CODES = 20
 COLUMNS = ("name", "today", "next", "change", "percent")
 COLUMNS_OF_A_SENTENCE = ("today", "next")

@@ -234,16 +234,18 @@
     const box = inner
       ? inner.contentDocument?.querySelector("main")
       : page?.querySelector("cbr-rates")?.shadowRoot?.querySelector(".cbr-rates");
+    // A frame of ours is never lower than its window.
+    if (box) box.style.minHeight = 0;
     return box
       ? [Math.ceil(box.getBoundingClientRect().height), 2 * parseFloat(getComputedStyle(box).paddingTop)]
       : [0, 0];
   };
 
   // The code reserves the larger of the heights in a narrow place and in the chosen width, unless somebody chose a height.
-  // A bar has both: the first for a phone, the second for a window of 47 em or more.
+  // A bar has both: the first for a phone, the second for a window with room for all cells in one row.
   const reserved = (code, high, low = high) => {
     const heights = (unit) => {
-      const [least, between, most] = [low, low + 2256, high].map(
+      const [least, between, most] = [low, low + 3 * (100 * chosen().length + 60), high].map(
         (pixels) => (unit == "em" ? Math.ceil((pixels * 10) / 16) / 10 : pixels) + unit,
       );
       return low < high ? `clamp(${least},${between} - 300vw,${most})` : most;
@@ -255,7 +257,7 @@
       )
       .replace(
         /(<iframe.* height=")\d+|(\bheight=)\d+(?!\d*"? style)/g,
-        (_, frame, address) => (frame || address) + high,
+        (_, frame, address) => (frame || address) + low,
       );
   };
 
@@ -286,8 +288,8 @@
       const isFrame = /<iframe/i.test(text),
         isNarrow = isFrame && form.elements.width.value && form.elements.width.value <= 240,
         narrow = isNarrow ? 212 : isBar || isFrame ? 360 : 304;
-      // Rows fill what is reserved, so they are measured without it.
-      const bare = reserved(text, 0),
+      // Rows fill what is reserved, so they are measured without it; a low frame has small letters.
+      const bare = reserved(text, isFrame ? 400 : 0),
         frames = await Promise.all([...new Set([narrow, full])].map((one) => framed(bare, "light", one, hidden)));
       // In the evening a name may need one more line, which the server counts, because no browser can see it by day, and
       // in a narrow column the word for tomorrow needs one.
@@ -299,7 +301,8 @@
       hidden.remove();
       if (mine !== drawn) return;
       if (high) {
-        text = reserved(text, high, low);
+        // The frame that oEmbed gives has one height.
+        text = reserved(text, text.includes("frameborder") ? low : high, low);
         for (const one of all(byId("code"), "code")) one.textContent = reserved(one.textContent, high, low);
       }
     }
