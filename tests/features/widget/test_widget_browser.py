@@ -324,6 +324,7 @@ async def test_the_frame_as_pasted(
     [
         ("table", "", (180, 240, 299, 300)),
         ("table&lang=hy&spark=30&columns=name,today,next,change,percent", "", (180, 240, 299)),
+        ("table&columns=next,change&head=0", "", (180, 240, 299)),
         ("bar", "174px", (180, 240, 284, 300, 590)),
         ("bar&lang=en", "108px", (180, 213, 227, 228, 231, 290, 400, 456, 479, 480, 589, 590)),
     ],

@@ -169,7 +169,7 @@ select{flex:0 0 5.4em}
 output+select{flex:99 0 5.4em;max-width:8em}
 option{background:Canvas;color:CanvasText}
 button{min-width:2.2em;cursor:pointer}
-@container (width<13em){input{flex-basis:3em;padding-inline:.3em}output{flex-basis:100%}select,output+select{flex:1 0 4.6em;max-width:none}}
+@container (width<14.5em){input{flex-basis:3em;padding-inline:.3em}output{flex-basis:auto;width:auto;min-height:2.2em;padding:.2em .3em;font-size:1em;line-height:1.6}select,output+select{flex:1 0 4.4em;max-width:none}}
 :focus-visible{outline:2px solid;outline-offset:1px}
 [aria-invalid=true]{border-style:double;border-width:3px}
 p[role]{opacity:1;font-weight:bold}
