@@ -236,17 +236,34 @@ def _read(file: Path | None) -> dict[str, Any]:
     import yaml  # noqa: PLC0415 -- a third of the time of a health check, which mostly has no file
 
     try:
-        tree = yaml.safe_load(file.read_bytes()) or {}
+        text = file.read_bytes()
+        for wrong, line in _wrong_keys(yaml.compose(text, yaml.SafeLoader)):
+            raise ConfigError(f"{file}: {wrong}, line {line}")
+        tree = yaml.safe_load(text) or {}
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(f"{file}: not YAML" + (f", line {mark.line + 1}" if mark else "")) from None
+    except RecursionError:
+        raise ConfigError(f"{file}: nested too deeply, perhaps by an alias") from None
     except ValueError:
         raise ConfigError(f"{file}: not YAML in UTF-8, or it holds a day that does not exist") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{file}: not a table of settings")
     return tree
+
+
+def _wrong_keys(node: Any, path: str = "") -> Iterator[tuple[str, int]]:
+    """What is wrong with a key, and its line: it is not text, or given twice, of which YAML would take the last."""
+    seen: set[str] = set()
+    for key, value in node.value if node is not None and node.id == "mapping" else ():
+        if not key.tag.endswith((":str", ":merge")):
+            yield "a key is not text", key.start_mark.line + 1
+        if key.value in seen:
+            yield f"{path}{key.value} is given twice", key.start_mark.line + 1
+        seen.add(key.value)
+        yield from _wrong_keys(value, f"{path}{key.value}.")
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
@@ -273,8 +290,6 @@ def _from_text(text: str, kind: Any) -> Any:
 
 def _explained(message: str, overridden: Mapping[str, str]) -> str:
     """msgspec's «… - at `$.server.port`» in plain words, with the key, or its variable, in front."""
-    if " - at `key` in " in message:
-        return "a key is not text"
     reason, where = message, ""
     if place := re.search(r" - at `\$\.([^`]*)`$", message):
         reason, where = message[: place.start()], place[1]

@@ -151,6 +151,8 @@ class Service:
             # First store what an earlier poll kept in memory, and read what other replicas have stored.
             await self.tick()
             cycle = await self.refresh()
+        with contextlib.suppress(RatesvcError):
+            await self._backfill.look.confirm()
         if not self.demo:
             await self._clock_check.check(has_polled=cycle.outcome != "skipped")
         now, failures = self.clock(), self.telemetry.failures

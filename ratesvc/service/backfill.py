@@ -34,7 +34,7 @@ def is_needed(history: History, today: date) -> bool:
         return until is not None
     lacking = settled.lacking(Days(settled.since, until))
     is_long = until - settled.until >= NEAR or bool(history.missing_days(lacking, today))
-    return is_long or not settled.is_looked_at
+    return is_long or not settled.is_looked_at or _admitted_part(settled, until) is not settled
 
 
 def settles_until(history: History, today: date) -> date | None:
@@ -92,6 +92,7 @@ class Backfill:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
         settled, columns = await self._store.history() or (None, [])
         days = Days(since, min(until or newest, newest))
+        settled = settled and _admitted_part(settled, days.until)
         days = settled.lacking(days) if settled else days
         if days.since <= days.until:
             columns = await self._fetch(days, columns, step)
@@ -232,6 +233,19 @@ class Backfill:
                 f"the Bank's series of {cbr_id} lacks {lost}, which is held, and is asked for again later. "
                 f"If the Bank took that sheet back: ratesvc withdraw {lost}"
             )
+
+
+def _admitted_part(settled: Settled, until: date) -> Settled:
+    """What an older version, which wrote no digest, settled before the first sheet of its last week that it held back.
+
+    All of it, if the series may not settle that week yet.
+    """
+    held_back = () if settled.digest else (day for day in settled.open_days if day > settled.until - WEEK)
+    first = min(held_back, default=None)
+    if first is None or until < settled.until:
+        return settled
+    last, older = first - ONE_DAY, frozenset(day for day in settled.open_days if day < first)
+    return replace(settled, until=last, open_days=older, looked_until=min(last, settled.looked_until))
 
 
 def _expected(calendar: WorkCalendar, days: Days) -> int:

@@ -45,6 +45,8 @@ class Look:
         """How often the Bank was asked for the document of a day, and gave none."""
         self._answered = set[date]()
         """The days whose documents came."""
+        self._doubted: dict[date, Admission] = {}
+        """The first sheets that the second address has not confirmed yet."""
 
     async def run(self, on_step: OnStep) -> None:
         """Look at the days that had no look. Raises StoreUnavailable, and NotTaken if documents do not come.
@@ -195,13 +197,24 @@ class Look:
                 if is_judged or admission.decision is Decision.ACCEPT or await self._decide(revision, admission):
                     recent.add(revision.sheet)
 
+    async def confirm(self) -> None:
+        """Ask the second address once more about the first sheets that it has not confirmed. Raises RatesvcError."""
+        for day, admission in list(self._doubted.items()):
+            revision, settled = self._history.of_date(day), self._history.settled
+            is_settled = settled is not None and day <= settled.until
+            if revision and not is_settled and revision.sheet.says_the_same_as(admission.sheet):
+                await self._decide(revision, admission)
+            else:
+                del self._doubted[day]
+
     async def _decide(self, revision: Revision, admission: Admission) -> bool:
         """Decide about a strange sheet of the week, and return whether it is confirmed.
 
-        If the second address is silent it stays with its flags, until the series settle it.
+        While the second address is silent it stays, with its flags.
         """
         day, waiting = revision.effective_date, self._refresher.unconfirmed
         if admission.decision is Decision.CONFIRM:
+            self._doubted[day] = admission
             waiting.sightings.pop(day, None)
             admission = await waiting.ask_second(admission, at_once=True)
             waiting.sightings.pop(day, None)
@@ -211,6 +224,8 @@ class Look:
             flags = tuple(dict.fromkeys((*admission.flags, *revision.flags)))
             flagged = replace(revision, number=self._history.next_number(day), flags=flags)
             await decisions.publish(self._refresher, flagged)
+        if admission.decision is not Decision.CONFIRM:
+            self._doubted.pop(day, None)
         return admission.decision is Decision.ACCEPT
 
     async def _hold_back(self, revision: Revision, admission: Admission) -> None:

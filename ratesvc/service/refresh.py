@@ -269,7 +269,8 @@ class Refresher:
                 # The other sheets are not tried, because each would wait for Redis as long again.
                 cycle.stored = False
         # Another replica may have stored one under this number while the Bank was asked.
-        return current if self.history.numbered(*revision.key) else revision
+        is_taken = revision.number in self.history.numbers(revision.effective_date)
+        return current if is_taken else revision
 
     async def _drop(self, raw: bytes, day: date | None = None) -> None:
         """A document that is held does not wait any more, nor do others of its `day` if it was just admitted."""

@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Self
 
+import msgspec
 import pytest
 from aiohttp import web
 from conftest import Clock, Serve, eventually
@@ -38,6 +39,7 @@ from ratesvc.service.cycle import OnStep, Progress
 from ratesvc.service.refresh import Refresher
 from ratesvc.service.schedule import SOON_S
 from ratesvc.service.sync import Sync
+from ratesvc.storage.records import decode_column, encode_column, encode_coverage, seal, unseal
 from ratesvc.storage.redis import RedisConnection, cancel, connect
 from ratesvc.storage.store import Store
 
@@ -89,6 +91,7 @@ class Replica:
 
     async def poll(self) -> None:
         await self.refresher.refresh()
+        await self.backfill.look.confirm()
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """As a service runs it: memory knows what the store holds, and the newest sheet."""
@@ -156,6 +159,23 @@ class Replica:
         """Redis loses the columns of these ids."""
         await self.store.connection.client.hdel(self.columns, *ids)
 
+    async def grow_older(self, bank: Bank, until: date, open_days: list[date]) -> None:
+        """Redis becomes as an older version leaves it: history up to a day, with the days that it has not admitted."""
+        stored = dict[str, bytes]()
+        for field in await self.store.names(self.columns):
+            found = decode_column(field, await self.redis.hget(self.columns, field))
+            assert found
+            found[0].forget(Days(FIRST_DAY, until))
+            for day, (nominal, value) in bank.series.get(field, {}).items():
+                if found[0].currency.code and day <= until:
+                    found[0].put(day, nominal, value)
+            newer = encode_column(found[0], Settled(FIRST_DAY, until))
+            stored[field] = of_older(field, newer, 13)
+        for field, envelope in stored.items():
+            await self.redis.hset(self.columns, field, envelope)
+        newer = encode_coverage(Settled(FIRST_DAY, until, open_days=frozenset(open_days)), len(stored))
+        await self.redis.set(self.coverage, of_older("coverage", newer, 4))
+
     async def damage(self, cbr_id: str) -> None:
         """Change the last bit of a stored column."""
         client = self.store.connection.client
@@ -199,6 +219,11 @@ async def other(settings: Settings, clock: Clock) -> AsyncIterator[Replica]:
     """A second one on the same Redis."""
     async with replica_of(settings, clock) as opened:
         yield opened
+
+
+def of_older(field: str, envelope: bytes, count: int) -> bytes:
+    """The first fields of a record, which are all that an older version writes."""
+    return seal(field, msgspec.msgpack.encode(msgspec.msgpack.decode(unseal(field, envelope) or b"")[:count]))
 
 
 def err(bank: Bank, day: date = WRONG) -> None:
@@ -305,6 +330,8 @@ async def happens(bank: Bank, clock: Clock, who: Replica, step: str) -> None:  #
             who.client.mirrors.append(Mirror(URL("http://127.0.0.1:1")))
         case "refuses", *days:
             bank.refuses(*days_of(days))
+        case "older", until, *open_days:
+            await who.grow_older(bank, day_of(until), days_of(open_days))
         case "forgets", *ids:
             for cbr_id in ids:
                 del bank.currencies[cbr_id]
