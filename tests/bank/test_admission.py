@@ -29,7 +29,6 @@ BEFORE, SHEET = plausible(FRIDAY), plausible(SATURDAY)
 NOTHING, RECENT = Recent(), Recent([BEFORE])
 SLIPPED = changed(SHEET, PLN=times("10"))
 WRONG = changed(plausible(THURSDAY), PLN=times("10"))
-RIGHT = tuple(map(plausible, DAYS[:4]))
 
 
 # What one sheet must have

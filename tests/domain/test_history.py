@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import compress, count, permutations
-from typing import Any
+from types import FrameType
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -18,6 +17,7 @@ from kit import cases
 from kit.bank import sheet
 from kit.dates import FRIDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
+from ratesvc.domain import history as history_py
 from ratesvc.domain.columns import Column, Currency, Days, Settled, composed, digest
 from ratesvc.domain.expected import Known
 from ratesvc.domain.history import History
@@ -27,6 +27,7 @@ from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 
+T = TypeVar("T")
 CALENDAR = WorkCalendar()
 FETCHED = datetime(2026, 1, 1, tzinfo=UTC)
 WEDNESDAY_BEFORE = date(2026, 4, 22)
@@ -63,82 +64,46 @@ def rates(held: History, code: str = "USD") -> dict[date, Decimal]:
     return dict(series(held, code, SeriesParams((code,), Days(WEDNESDAY_BEFORE, WEDNESDAY))))
 
 
-def test_a_thread_sees_a_day_only_once_all_its_figures_are_there() -> None:
-    """Answers are written in threads while sheets are added, and one with the half of a sheet would be served."""
-    held, ends, turns = History(CALENDAR), threading.Event(), sys.getswitchinterval()
+def seen_meanwhile(look: Callable[[], T], change: Callable[[], object]) -> list[T]:
+    """What a thread finds that looks at each step of a change. Answers are written in threads."""
+    found, before = list[T](), sys.gettrace()
 
-    def days_without_some_figure() -> list[date]:
-        found: list[date] = []
-        while not ends.is_set():
-            for day in held.days[-1:]:
-                found += [day for column in held.columns() if not column.record(day)]
-        return found
+    def traced(frame: FrameType, *_: object) -> Any:
+        if frame.f_code.co_filename == history_py.__file__:
+            frame.f_trace_opcodes = True
+            found.append(look())
+        return traced
 
-    sys.setswitchinterval(1e-6)
+    sys.settrace(traced)
     try:
-        with ThreadPoolExecutor(1) as threads:
-            reader = threads.submit(days_without_some_figure)
-            for number in range(400):
-                held.hold([Revision(sheet(FRIDAY + number * ONE_DAY), 1, FETCHED)])
-            ends.set()
-            assert reader.result() == []
+        change()
     finally:
-        sys.setswitchinterval(turns)
+        sys.settrace(before)
+    return [*found, look()]
 
 
-def test_a_thread_sees_each_revision_with_its_own_figures() -> None:
-    """The figures of the latest stand in columns, which a correction replaces while a sheet is composed."""
-    held, ends, turns, seen = holding(THURSDAY, SATURDAY), threading.Event(), sys.getswitchinterval(), set[Decimal]()
+@pytest.mark.parametrize("new", [Revision(sheet(SATURDAY), 1, FETCHED), Revision(Sheet(FRIDAY, ()), 2, FETCHED)])
+def test_a_thread_sees_a_day_only_while_all_its_figures_are_there(new: Revision) -> None:
+    """When it comes, and when it goes: one with the half of a sheet would be served."""
+    held = History(CALENDAR, [Revision(sheet(day), 1, FETCHED) for day in (THURSDAY, FRIDAY)])
 
-    def mixed() -> list[Revision]:
-        found: list[Revision] = []
-        while not ends.is_set():
-            for one in (held.of_date(FRIDAY), held.numbered(FRIDAY, max(1, len(seen) - 1))):
-                found += [one] if one and one.sheet.quotes[0].value != one.number else []
-        return found
+    def whole() -> bool:
+        return all(column.record(day) for day in held.days for column in held.columns())
 
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(1) as threads:
-            reader = threads.submit(mixed)
-            for number in range(1, 400):
-                seen.add(Decimal(number))
-                held.hold([dollar(FRIDAY, number, str(number))])
-            ends.set()
-            assert reader.result() == []
-    finally:
-        sys.setswitchinterval(turns)
+    assert set(seen_meanwhile(whole, lambda: held.hold([new]))) == {True}
+    assert FRIDAY in held.days or held.days == [THURSDAY]
 
 
-def test_a_thread_finds_every_revision_while_a_correction_takes_the_place_of_another(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Else it answers 404 for a revision that its reader knows."""
-    held, seen = holding(FRIDAY), list[list[bool]]()
-    keep = held._keep  # noqa: SLF001 -- what a thread sees on both sides of it
+def test_a_thread_finds_each_revision_with_its_own_figures() -> None:
+    """Those of the latest stand in columns, which a correction replaces. A known one is never gone, which is a 404."""
+    held = holding(THURSDAY, FRIDAY, SATURDAY)
 
-    def looked_at(*given: Any) -> None:
-        seen.append([held.numbered(FRIDAY, number) is not None for number in (1, 2)])
-        keep(*given)
-        seen.append([held.numbered(FRIDAY, number) is not None for number in (1, 2)])
+    def figures() -> tuple[Decimal | None, ...]:
+        found = held.of_date(FRIDAY), held.numbered(FRIDAY, 1), held.numbered(FRIDAY, 2)
+        return tuple(one.sheet.quotes[0].value if one else None for one in found)
 
-    monkeypatch.setattr(held, "_keep", looked_at)
-    held.hold([dollar(FRIDAY, 2, "81")])
-    assert seen == [[True, False], [True, True]]
-
-
-def test_a_thread_sees_a_day_no_longer_when_its_figures_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It asks for the figures of every day that it sees."""
-    held, seen = holding(THURSDAY, FRIDAY), list[list[date]]()
-    keep = held._keep  # noqa: SLF001 -- what a thread sees before it
-
-    def looked_at(*given: Any) -> None:
-        seen.append(held.days)
-        keep(*given)
-
-    monkeypatch.setattr(held, "_keep", looked_at)
-    held.hold([Revision(Sheet(FRIDAY, ()), 2, FETCHED)])
-    assert [*seen, held.days] == [[THURSDAY], [THURSDAY]]
+    seen: list[object] = [*seen_meanwhile(figures, lambda: held.hold([dollar(FRIDAY, 2, "81")]))]
+    assert list(dict.fromkeys(seen)) == [(80, 80, None), (81, 80, 81)]
 
 
 def test_a_revision_is_given_as_it_was_held_whatever_the_series_say_later() -> None:

@@ -13,20 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clock, but, eventually, stored
+from conftest import eventually
 from kit.bank import Bank, daily_xml
 from kit.certificates import Authority
-from kit.dates import FRIDAY, SATURDAY, THURSDAY
+from kit.dates import FRIDAY, THURSDAY
 from kit.front import OK, Front, Script, answers, blackhole, drips, hangs, never_ends, resets, says
-from kit.ledger import Fault
-from kit.reader import watched
 from kit.sheets import plausible
 from kit.time import Lag, limit_s
 
 from ratesvc.bank.client import DAILY_LIMITS, BankClient, Limits
-from ratesvc.config import Settings
 from ratesvc.errors import FetchFailed
-from ratesvc.storage.store import Store
 
 GOOD = daily_xml(plausible(FRIDAY))
 GOOD_HEAD = OK + b"Content-Length: %d\r\n\r\n" % len(GOOD)
@@ -288,40 +284,3 @@ async def test_a_costly_answer(row: str, front: Front) -> None:
         tracemalloc.stop()
     assert taken_s <= limit_s(1)
     assert peak <= 8_000_000
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("row", "script", "kind"),
-    [
-        ("A1 Nobody listens on the Bank's port", None, "connect"),
-        ("A15 The Bank answers 500 again and again", answers(b"", status=b"500 Oops"), "status"),
-    ],
-)
-async def test_the_bank_is_away(
-    row: str,  # noqa: ARG001 -- for the table
-    script: Script | None,
-    kind: str,
-    front: Front,
-    settings: Settings,
-    bank: Bank,
-    clock: Clock,
-    store: Store,
-    fault: Fault,
-) -> None:
-    """Health warns, and old sheets are served; the sheet that comes meanwhile is taken, and nothing else is stored."""
-    async with watched(but(settings, cbr={"mirrors": (front.url,)}), bank, clock) as served:
-        await front.close()
-        front.misbehave(script)
-        if script:
-            await front.open()
-        await served.fails(kind)
-        await served.polls(2)
-        assert await served.health_of("cbr:fetch") == "warn"
-        bank.publish(plausible(SATURDAY))
-        front.misbehave(None)
-        if not script:
-            await front.open()
-        await fault.recovers(lambda: served.next_is(SATURDAY))
-        assert set(served.service.history.days) == {THURSDAY, FRIDAY, SATURDAY}
-    assert {one.effective_date for one in await stored(store)} == {THURSDAY, FRIDAY, SATURDAY}

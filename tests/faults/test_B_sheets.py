@@ -20,9 +20,8 @@ from kit.cases import questions
 from kit.dates import DAYS, EVENING, FRIDAY, MIDNIGHT, SATURDAY, THURSDAY
 from kit.front import Front, answers
 from kit.http import says
-from kit.ledger import Fault
 from kit.reader import Watched, watched
-from kit.sheets import all_times, changed, plausible, times
+from kit.sheets import all_times, plausible
 from kit.time import Lag, limit_s
 from redis import Redis
 
@@ -35,9 +34,6 @@ from ratesvc.errors import FetchFailed
 TOMORROW = plausible(SATURDAY)
 GOOD = daily_xml(TOMORROW)
 DECLARATION = b'<?xml version="1.0" encoding="windows-1251"?>'
-
-
-FALLEN = changed(TOMORROW, UZS=times("0.52"))
 
 
 @pytest.fixture
@@ -55,32 +51,12 @@ async def poll(served: Watched, bank: Bank, document: bytes | Sheet) -> str:
     return cycle.failure.kind if cycle.failure else cycle.outcome
 
 
-async def is_published(served: Watched, bank: Bank, sheet: Sheet, *outcomes: str) -> list[str]:
-    """Publish a sheet; the polls have these outcomes, and then all of it is served. Returns its flags."""
-    bank.publish(sheet)
-    assert [(await served.service.refresh()).outcome for _ in outcomes] == list(outcomes)
-    history = served.service.history
-    await eventually(lambda: (h := history.of_date(sheet.effective_date)) and h.sheet.says_the_same_as(sheet))
-    await eventually(lambda: served.next_is(sheet.effective_date))
-    document = msgspec.json.decode((await served.get("/v1/rates/next"))[2])
-    assert document["rates"].keys() == sheet.by_code.keys()
-    assert document["flags"] == list(served.held(sheet.effective_date).flags)
-    assert len(await served.service.quarantine.cases()) == 0
-    return list(document["flags"])
-
-
 async def nothing_changed(served: Watched) -> None:
     """Tomorrow is not set, and today's is served."""
     assert (await served.get("/v1/rates/next"))[0] == 404
     status, _, body = await served.get("/v1/rates")
     assert status == 200
     assert f'"effective_date":"{FRIDAY}"'.encode() in body
-
-
-async def right_one_is_taken(served: Watched, bank: Bank, fault: Fault) -> None:
-    bank.publish(TOMORROW)
-    await served.service.refresh()
-    await fault.recovers(lambda: served.next_is(SATURDAY))
 
 
 SHAPES = {
@@ -122,56 +98,6 @@ async def test_B23_another_form(served: Watched, bank: Bank) -> None:
     assert (status, msgspec.json.decode(body)["flags"]) == (200, ["unknown_part"])
     assert served.held(SATURDAY).sheet == TOMORROW
     assert (await served.get("/scripts/XML_daily.asp?date_req=25/04/2026"))[2] == write_daily(TOMORROW)
-
-
-CONFIRMED = (["confirming", "new"], ["large_move"])
-PUBLISHED: dict[str, tuple[Sheet, list[str], list[str]]] = {
-    "B15 The sum alone falls by 48 %, as in 2017: published once it is confirmed": (FALLEN, *CONFIRMED),
-    "B19 The same figures on a new day": (replace(plausible(FRIDAY), effective_date=SATURDAY), ["new"], ["frozen"]),
-}
-
-
-@pytest.mark.parametrize("row", PUBLISHED)
-async def test_an_unusual_sheet(row: str, served: Watched, bank: Bank) -> None:
-    """It is right all the same."""
-    sheet, outcomes, flags = PUBLISHED[row]
-    assert await is_published(served, bank, sheet, *outcomes) == flags
-    assert bank.asked_in_english == len(outcomes) - 1
-    assert await served.health_of("cbr:sheet") == ("warn" if "frozen" in flags else "pass")
-
-
-def slipped(factor: str) -> list[Sheet]:
-    return [changed(TOMORROW, PLN=times(factor)), changed(TOMORROW, KRW=times(factor)), all_times(TOMORROW, factor)]
-
-
-DOUBTED = (GOOD, ["confirming", "quarantined"])
-SUSPECT: dict[str, tuple[list[Sheet], bytes | None, list[str], str]] = {
-    "B12 One currency, or all, times a power of ten: quarantine, however often it is repeated": (
-        [*slipped("10"), *slipped("0.01")],
-        None,
-        ["quarantined"] * 3,
-        "power_of_ten",
-    ),
-    "B13 The zloty alone rises by 22 %, and the English document differs": (
-        [changed(TOMORROW, PLN=times("1.22"))],
-        *DOUBTED,
-        "large_move",
-    ),
-}
-"""The sheets, the English document if it does not repeat them, the outcomes of the polls of each, and the reason."""
-
-
-@pytest.mark.parametrize("row", SUSPECT)
-async def test_a_sheet_with_wrong_figures(row: str, served: Watched, bank: Bank, fault: Fault) -> None:
-    """The old one is served meanwhile, and the wrong bytes are kept with the reason."""
-    sheets, bank.english, outcomes, reason = SUSPECT[row]
-    for sheet in sheets:
-        assert [await poll(served, bank, sheet) for _ in outcomes] == outcomes
-        await nothing_changed(served)
-    cases = await served.service.quarantine.cases()
-    assert {case.raw for case in cases} == {daily_xml(sheet) for sheet in sheets}
-    assert {case.reasons[0].split(":")[0] for case in cases} == {reason}
-    await right_one_is_taken(served, bank, fault)
 
 
 @pytest.mark.parametrize(("later", "today_too"), [(0, False), (0, True), (4, False), (6, False)])

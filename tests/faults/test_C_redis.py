@@ -16,7 +16,7 @@ import pytest
 import redis
 from conftest import LONG, Clock, Serve, Served, but, eventually, patience_s
 from kit.bank import Bank, sheet
-from kit.dates import DAYS, EVENING, FRIDAY, SATURDAY
+from kit.dates import DAYS, EVENING, SATURDAY
 from kit.front import ChaosProxy
 from kit.http import says
 from kit.ledger import Fault
@@ -156,11 +156,6 @@ class OverRedis:
         self.bank.publish(sheet(SATURDAY))
         self.clock.moment = EVENING
         await served.service.refresh()
-
-    def is_filled(self) -> bool:
-        """Whether its Redis holds Friday's sheet."""
-        with self.own.client() as client:
-            return bool(client.hexists(key_of(self.settings.redis.namespace, "sheets"), f"{FRIDAY}.1"))
 
     async def is_used_again(self, served: Seeded) -> None:
         await self.fault.recovers(lambda: served.redis_is("pass"), within_s=2)

@@ -28,8 +28,6 @@ from ratesvc.storage.store import Store
 
 pytestmark = pytest.mark.nightly
 
-POLL_S = 0.5
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("front", ["haproxy", *in_nightly("caddy")])

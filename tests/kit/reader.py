@@ -290,17 +290,6 @@ class Watched(Served):
         """Whether tomorrow's sheet is served."""
         return await says(self, "/v1/rates/next", f'"effective_date":"{day}"'.encode())
 
-    async def health_of(self, check: str) -> str:
-        """pass, warn or fail."""
-        _, _, body = await self.get("/health")
-        found = json.loads(body)["checks"][check]
-        return str((found[0] if isinstance(found, list) else found)["status"])
-
-    async def fails(self, kind: str) -> None:
-        """Wait until a refresh has failed with this kind."""
-        telemetry = self.service.telemetry
-        await eventually(lambda: (cycle := telemetry.last_cycle) and cycle.failure and cycle.failure.kind == kind)
-
     async def polls(self, count: int = 2) -> None:
         """Wait for the end of `count` more polls."""
         for _ in range(count):

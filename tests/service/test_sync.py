@@ -448,18 +448,6 @@ async def test_a_replica_that_stores_a_correction_too_late_reads_the_one_that_ca
     assert replicas.said()[0][-1][:2] == (3, replicas.corrections[0].sheet.by_code["PLN"].value)
 
 
-async def test_a_replica_that_could_not_store_a_correction_reads_what_another_stored_meanwhile(
-    replicas: Replicas,
-) -> None:
-    """Redis was away between two comparisons: none of them failed."""
-    replicas.histories[0].hold([replicas.corrections[0]])
-    stored = await replicas.stores[1].put(replicas.corrections[1], replicas.histories[1].of_date(DAYS[-1]))
-    replicas.histories[1].hold([stored])
-    await replicas.beat(3)
-    assert replicas.said()[0] == replicas.said()[1]
-    assert replicas.said()[0][-1][:2] == (3, replicas.corrections[0].sheet.by_code["PLN"].value)
-
-
 RECORDED = Path(__file__).parents[1] / "stores" / "1.0.0.json"
 """Keys without their namespace, base64 of names and values in them, and what 1.0.0 answered."""
 
