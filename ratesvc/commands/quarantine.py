@@ -69,7 +69,7 @@ async def withdraw(settings: Settings, day: date, *, yes: bool, as_json: bool) -
         assert now  # noqa: S101 -- otherwise there is nothing to withdraw
         has_before = bool(withdrawal.sheet.quotes)
         then = withdrawal if has_before else service.history.nearest_before(day)
-        none = "the day has no sheet, and the sheet before it stays in force"
+        none = "the day has no sheet: today is answered with the sheet before it, a past day with an error"
         outcome = "the revision before it is in force again" if has_before else none
         pairs = [(quote, then.sheet.by_code.get(quote.code) if then else None) for quote in now.sheet.quotes]
         rows = "".join(_row(*pair, "then", is_suspect=False) for pair in pairs)

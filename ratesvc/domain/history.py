@@ -100,7 +100,7 @@ class History:
         held, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, others)))
         settled = settled.merged(self.settled) if self.settled else settled
         self._keep(held, self.documents, days)
-        self._keep_settled(settled.opened(set(given).difference(days)))
+        self._keep_settled(settled.opened({*given, *self.withdrawn}.difference(days)))
         self._changed([], (column.fetched_at for column in held.values()))
 
     def learn(self, settled: Settled) -> None:

@@ -198,14 +198,18 @@ class Look:
                     recent.add(revision.sheet)
 
     async def confirm(self) -> None:
-        """Ask the second address once more about the first sheets that it has not confirmed. Raises RatesvcError."""
+        """Ask the second address once more about the first sheets that it has not confirmed. Raises RatesvcError.
+
+        If it is silent about one, the next poll asks about the next.
+        """
         for day, admission in list(self._doubted.items()):
+            self._doubted.pop(day, None)
             revision, settled = self._history.of_date(day), self._history.settled
             is_settled = settled is not None and day <= settled.until
             if revision and not is_settled and revision.sheet.says_the_same_as(admission.sheet):
                 await self._decide(revision, admission)
-            else:
-                del self._doubted[day]
+            if day in self._doubted:
+                return
 
     async def _decide(self, revision: Revision, admission: Admission) -> bool:
         """Decide about a strange sheet of the week, and return whether it is confirmed.

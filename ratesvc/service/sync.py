@@ -53,7 +53,9 @@ class Sync:
             glance = await self._store.glance()
             seen, repaired = (glance, self._versions), Repairs()
             if last != seen:
-                repaired = await self._exchange(glance, read_all=last is None)
+                # Fewer than were read: Redis has lost them, and another replica may have written others since.
+                is_less = glance.sheets < len(self._read)
+                repaired = await self._exchange(glance, read_all=last is None or is_less)
                 for figures in self._figures.values():
                     await figures.exchange(self._store)
             if not any(repaired):

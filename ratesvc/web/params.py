@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date
+from difflib import get_close_matches
 from typing import Any
 
 from aiohttp import web
@@ -191,4 +192,5 @@ def _hint(name: str, path: str, known: Collection[str]) -> str:
     meant = next((other for other in OTHER_NAMES.get(asked, ()) if other in known), "")
     if asked in OF_DIRECTION and "quote_currency" in known and meant in ("", "codes"):
         return f" Did you mean codes?{DIRECTION}" if meant else DIRECTION
-    return f" Did you mean {meant}?" if meant else f" Known: {', '.join(known)}." if known else ""
+    near = meant or next(iter(get_close_matches(name[:40], known, n=1)), "")
+    return f" Did you mean {near}?" if near else f" Known: {', '.join(known)}." if known else ""

@@ -165,7 +165,7 @@ async def test_what_cannot_be_read_is_not_released_and_the_only_revision_is_with
         await decide(settings, "release", case.name, yes=False, as_json=False)
     await withdraw(settings, days[1], yes=True, as_json=False)
     said = capsys.readouterr().out
-    assert "Then the day has no sheet, and the sheet before it stays in force:\n" in said
+    assert "Then the day has no sheet: today is answered with the sheet before it, a past day with an error:\n" in said
     assert said.endswith("Withdrawn: the sheet of 2026-04-24, revision 1.\n")
 
 

@@ -108,8 +108,8 @@ class Mirror:
         self.mode, self.odd = "up", ""
         self.spoil: Callable[[bytes], bytes] | None = None
         self.asked, self.hurried = 0, 0
-        self.last_asked: deque[float] = deque(maxlen=MOST_AT_ONCE)
-        """When; `hurried` is how often it was asked more in ten seconds."""
+        self.last_asked = defaultdict[str, deque[float]](lambda: deque(maxlen=MOST_AT_ONCE))
+        """When, by the address of who asks; `hurried` is how often one asked more in ten seconds."""
         self.listen()
 
     def listen(self) -> None:
@@ -199,8 +199,9 @@ class Client(Protocol):
     def _answer(self, target: str, question: bytes, *, has_body: bool) -> None:
         mirror, later = self.mirror, self.mirror.process.loop.call_later
         mirror.asked += 1
-        mirror.hurried += len(mirror.last_asked) == MOST_AT_ONCE and mirror.world.now - mirror.last_asked[0] < 10
-        mirror.last_asked.append(mirror.world.now)
+        asked, now = mirror.last_asked[self.wire.get_extra_info("peername")[0]], mirror.world.now
+        mirror.hurried += len(asked) == MOST_AT_ONCE and now - asked[0] < 10
+        asked.append(now)
         if mirror.mode == "hang" or (mirror.odd == "hang" and target.startswith((METALS, KEY_RATE))):
             return
         status, body = mirror.answer(target, question)

@@ -70,7 +70,9 @@ class Run:
             return
         fleet.world.note("episode", f"{number}: {', '.join(kinds)}")
         ends = []
-        fleet.is_hurt = not set(kinds) <= set(SAFE)
+        # Two faults of the Bank may take both mirrors away.
+        is_safe = set(kinds) <= set(SAFE) and sum(kind.startswith("bank ") for kind in kinds) < 2
+        fleet.is_hurt = not is_safe
         fleet.hurt_at, fleet.look = INFINITE, self.watch.look
         for kind in kinds:
             fleet.counts[kind] += 1
