@@ -124,7 +124,7 @@ def _judge_health(fleet: Fleet, process: Process, checks: dict[str, Any]) -> Non
     excused = {
         "cbr:sheet": absent or changed_s < NOTICED_S,
         "cbr:fetch": bank.slips or days & fleet.ever_withdrawn or changed_s < 2 * NOTICED_S,
-        "cbr:mirrors": min(quiet_s, changed_s) < 25 * HOUR,
+        "cbr:mirrors": days & fleet.ever_withdrawn or min(quiet_s, changed_s) < 25 * HOUR,
         "redis:connectivity": quiet_s < AGREED_S,
         "scheduler:lastRun": quiet_s < AGREED_S,
         "history:coverage": absent or quiet_s < ASKED_AGAIN_S,
