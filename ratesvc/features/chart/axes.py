@@ -133,16 +133,23 @@ def thinned(points: Sequence[Point], step: int) -> list[Point]:
 def spread(ideal: Sequence[int], gap: int, low: int, high: int) -> list[int]:
     """Positions at least `gap` apart within [low, high], in the order of `ideal` and near it.
 
-    If they cannot all fit, the gaps are kept and the first ones lie below `low`.
+    What would touch is a group around its middle. If they cannot all fit, the first ones lie below `low`.
     """
-    order, places = sorted(range(len(ideal)), key=ideal.__getitem__), list(ideal)
-    for index in order:
-        places[index] = low = max(ideal[index], low)
-        low += gap
-    for index in reversed(order):
-        places[index] = high = min(places[index], high)
-        high -= gap
-    return places
+
+    def placed(group: Sequence[int]) -> list[int]:
+        extent = gap * (len(group) - 1)
+        middle = sum(ideal[index] for index in group) // len(group) - extent // 2
+        first = min(max(middle, low), high - extent)
+        return [first + gap * step for step in range(len(group))]
+
+    groups: list[list[int]] = []
+    for index in sorted(range(len(ideal)), key=ideal.__getitem__):
+        group = [index]
+        while groups and placed(group)[0] - placed(groups[-1])[-1] < gap:
+            group = groups.pop() + group
+        groups.append(group)
+    places = {index: place for group in groups for index, place in zip(group, placed(group), strict=True)}
+    return [places[index] for index in range(len(ideal))]
 
 
 def lines(curves: Sequence[Curve], level: Axis, time: Axis) -> list[Line]:

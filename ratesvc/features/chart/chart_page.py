@@ -26,8 +26,8 @@ _MONTHS = {"month": 1, "year": 12, "5years": 60}
 EMBED_WIDTHS = (360, 520, 720)
 """Pixels of a frame."""
 
-_SMALL = (0, 0, 400 * PIXEL, 150 * PIXEL)
-"""A plot in which labels keep their distance. The browser stretches it."""
+_PLOT, _FRAMED = (0, 0, 400 * PIXEL, 208 * PIXEL), (0, 0, 400 * PIXEL, 150 * PIXEL)
+"""The lowest plot of the page, and of a usual frame. Labels keep their distance in it. The browser stretches it."""
 
 MOST_ROWS = 420
 """Of the table: all sheets of a year, the weeks of eight years, or the months since 1992."""
@@ -93,7 +93,7 @@ def answered(
         figures=figures,
         subtitle=drawing.subtitle,
         notes=drawing.notes[1:],
-        plot=plot(drawing.curves, language, _SMALL) if drawing.curves else {},
+        plot=plot(drawing.curves, language, _FRAMED if view.theme else _PLOT) if drawing.curves else {},
         px=px,
         indexed=indexed,
         step=language.say(step),

@@ -69,6 +69,10 @@ class Language(languages.Language):
         days = self.date_as(begins, first), self.date_as("yMMMd", last)
         return f"{HARD_BLANK}\u2013 ".join(re.sub(r"\s", HARD_BLANK, day) for day in days)
 
+    def day(self, day: date) -> str:
+        """A date in words. No line ends between the day and the month that follows it."""
+        return re.sub(rf"(?<=\b{day.day}) ", HARD_BLANK, super().day(day))
+
     def weekday(self, day: date) -> str:
         """A date in words, with the day of the week. Hard blanks have the usual width: many fonts have no thin one."""
         return self.date_as("weekday", day).replace(THIN_BLANK, HARD_BLANK)

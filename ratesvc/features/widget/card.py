@@ -36,13 +36,13 @@ def card(table: Table, view: View, look: Look) -> str:
     title = f"{table.title} ({table.badge})" if table.badge else table.title
     lines = _lines(title, SIZE, width) if table.titled else []
     has_labels = any(column.label for column in table.columns)
-    y = MARGIN + LINE * len(lines) + (40 if has_labels else 24)
+    y = MARGIN + LINE * len(lines) + (6 if table.headless else 40 if has_labels else 24)
     heads_at, rows = y - 10, []
     for row in table.rows:
         names = wrapped(row.name, SMALL, (width - 2 * MARGIN - bool(changes) * CHANGE) * PIXEL)
         rows.append((y, row, dict(zip(table.kinds[1:], row.cells, strict=True)), names))
         y += ROW + SMALL_LINE * max(len(names), len(changes))
-    texts = (table.note, True), (table.credit, False)
+    texts = (table.note, True), (table.credit or "cbr.ru", False)
     notes = [(line, is_note) for text, is_note in texts for line in _lines(text, SMALL, width)]
     places = {kind: width - x if is_rtl else x for kind, x in zip(kinds, edges, strict=True)}
     start = width - MARGIN if is_rtl else MARGIN

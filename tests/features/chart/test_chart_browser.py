@@ -200,7 +200,7 @@ async def test_the_code_of_the_page_shows_the_chart_in_other_pages(browser: Brow
         assert await frame.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0
         await frame.locator("input").focus()
         await frame.locator("input").press("Home")
-        assert "18 октября 2022" in await frame.inner_text(".tip")
+        assert "18\u00a0октября 2022" in await frame.inner_text(".tip")
         assert await frame.locator("form, nav").count() == 0
         await frame.get_by_role("link", name="Курсы ЦБ").click()
         await spy.page.wait_for_url(f"{origin}/chart?{MONTH}")

@@ -14,7 +14,7 @@ from kit import cases
 from test_chart import CODES, several, sheets
 
 from ratesvc.domain.columns import Days
-from ratesvc.features.chart.axes import Point
+from ratesvc.features.chart.axes import LABEL_GAP, Point
 from ratesvc.features.chart.chart_page import MOST_ROWS, View, answered, days_of
 from ratesvc.features.chart.drawing import is_better_indexed
 from ratesvc.features.site.language import language_or_default
@@ -98,13 +98,15 @@ def test_the_page_knows_where_its_lines_are(codes: Sequence[str]) -> None:
     for y, points in zip(ends, series.values(), strict=True):
         level = points[-1][1] / points[0][1] * 100 if indexed else points[-1][1]
         assert abs((high - level) / (high - low) * 100 - Decimal(y)) < Decimal("0.04")
-    labels = sorted(map(Decimal, re.findall(r'y="([\d.]+)%" overflow="visible"><text x="15"', page)))
-    assert len(labels) == (len(codes) if len(codes) > 1 else 0)
-    assert all(after - before > 11 for before, after in pairwise(labels))
+    found = re.findall(r'y="([\d.]+)%" overflow="visible"><text x="15" y="([-\d.]+)"', page)
+    asides = {end: Decimal(aside) - Decimal("4.5") for end, aside in found}
+    assert [end for end, _ in found] == (ends if len(codes) > 1 else [])
+    for height in (208, 352):
+        labels = sorted(Decimal(end) * height / 100 + aside for end, aside in asides.items())
+        assert all(after - before > LABEL_GAP - Decimal("0.2") for before, after in pairwise(labels))
     # A line joins a label with the end that it stands for, where it had to give way.
-    led = re.findall(r'x1="5" x2="12" y1="([\d.]+)%" y2="([\d.]+)%"', page)
-    assert {label for _, label in led} <= set(re.findall(r'y="([\d.]+)%" overflow="visible"><text x="15"', page))
-    assert {end for end, _ in led} <= set(ends)
+    led = re.findall(r'y="([\d.]+)%" overflow="visible"><line class="leader" x1="5" x2="12" y2="([-\d.]+)"', page)
+    assert all(asides[end] == Decimal(aside) for end, aside in led)
     assert bool(led) == (len(codes) > 2)
 
 
