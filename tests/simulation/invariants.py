@@ -121,9 +121,11 @@ def _judge_health(fleet: Fleet, process: Process, checks: dict[str, Any]) -> Non
     # A mirror that fails alone is no news: the other one answers.
     well_s = 0.0 if fleet.is_hurt else now - max(fleet.well_since, process.began_at)
     changed_s = min(well_s, now - max(bank.changed_at, bank.slipped_at))
+    # A correction of an older sheet is asked for once a day, and waits until the next poll.
+    noticed_s = 25 * HOUR if checks["cbr:fetch"][0].get("observedValue") == "confirming" else 2 * NOTICED_S
     excused = {
         "cbr:sheet": absent or changed_s < NOTICED_S,
-        "cbr:fetch": bank.slips or days & fleet.ever_withdrawn or changed_s < 2 * NOTICED_S,
+        "cbr:fetch": bank.slips or days & fleet.ever_withdrawn or changed_s < noticed_s,
         "cbr:mirrors": days & fleet.ever_withdrawn or min(quiet_s, changed_s) < 25 * HOUR,
         "redis:connectivity": quiet_s < AGREED_S,
         "scheduler:lastRun": quiet_s < AGREED_S,
