@@ -50,10 +50,14 @@ async def done(page: Page, what: str, rest: str) -> None:
 
 
 def shown(name: str, looks: list[str]) -> list[str]:
-    """Of a further look what is different from the first of this name."""
-    lines = []
+    """Of a further look what is different from the first of this name, but no height of a frame: fonts decide it."""
+    lines, is_frame = [], name.endswith("iframe")
+
+    def parts_of(text: str) -> list[str]:
+        return [part for part in text.split("; ") if part and not (is_frame and part.startswith("height: "))]
+
     for at, look in enumerate(looks):
-        before, now = ([part for part in text.split("; ") if part] for text in (looks[0] if at else "", look))
+        before, now = parts_of(looks[0] if at else ""), parts_of(look)
         lost = {part.partition(":")[0] for part in before} - {part.partition(":")[0] for part in now}
         parts = [part for part in now if part not in before] + [f"no {part}" for part in sorted(lost)]
         if parts:
