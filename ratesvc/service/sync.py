@@ -32,7 +32,8 @@ class Sync:
 
     A comparison begins with counts, the coverage and the version. If these are as they were, nothing else is read.
     Otherwise the values of a month and those with new names are read, also if this replica has written them: another
-    may have been faster, or has fetched them anew for a Redis that lost them. After a start or a failure all are read.
+    may have been faster, or has fetched them anew for a Redis that lost them. All are read after a start or a failure,
+    and when Redis holds fewer than before.
     """
 
     def __init__(self, store: Store, history: History, figures: Mapping[str, Figures]) -> None:
