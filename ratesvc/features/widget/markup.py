@@ -43,8 +43,12 @@ def nodes(table: Table, look: Look) -> bytes:
 
 
 def styles_of_frame(classes: str, content: str) -> str:
-    """What a frame needs of its two style sheets; `classes` are those of its page, `content` has its other classes."""
+    """What a frame needs of its two style sheets; `classes` are those of its page, `content` has its other classes.
+
+    The builder measures what these rows will look like once they are old.
+    """
     found = {name for text in (classes, *_CLASSES.findall(content)) for name in text.replace("cbr-", "").split()}
+    found |= {"old"} if '<thead class="cbr-words">' in content else set()
     return _needed([*_rules("widget/frame"), *_rules("widget/widget")], found)
 
 

@@ -179,7 +179,7 @@ def routes(service: Service, site: Site, _: Features) -> dict[str, Handler]:
 def _form(
     service: Service,
     drawn: Callable[[Embedding], Body],
-    otherwise: Callable[[Language, Look], Body],
+    otherwise: Callable[[Language, Look, str], Body],
     themes: Sequence[str] = views.THEMES,
     caching: Caching = WIDGET,
     status: int = 0,
@@ -192,7 +192,8 @@ def _form(
             shown = Embedding(params, service, themes)
             return await shown.answer(drawn, partial(drawn, shown), caching)
         except RatesvcError as error:
-            empty = otherwise(params.language().of_widget(), params.look(themes))
+            layout = params.choice("layout", list(views.USUAL))
+            empty = otherwise(params.language().of_widget(), params.look(themes), layout)
             return Answer(empty, NO_STORE, status or problem_of(error).status)
 
     return answer
@@ -280,11 +281,12 @@ def _nothing(*_: object) -> Body:
     return html("")
 
 
-def _empty_frame(language: Language, look: Look) -> Body:
-    return _framed("widget/frame_empty.html", look, language=language, title=TITLE, bank=bank_page(language))
+def _empty_frame(language: Language, look: Look, layout: str) -> Body:
+    link = views.HEADINGS["short"] if layout == "line" else TITLE
+    return _framed("widget/frame_empty.html", look, language=language, title=TITLE, link=link, bank=bank_page(language))
 
 
-def _empty_card(language: Language, look: Look) -> Body:
+def _empty_card(language: Language, look: Look, _: str) -> Body:
     return _svg(card.empty_card(language, look))
 
 

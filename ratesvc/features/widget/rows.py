@@ -95,6 +95,7 @@ def table(
         converter=converter_data(shown, currencies, language) if view.converter and currencies else "",
         around_day=(title.before, title.after) if view.layout == "line" else None,
         credit=words.credit,
+        later=words.later,
     )
 
 

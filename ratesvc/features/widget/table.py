@@ -60,7 +60,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `foreign` is the language of our sentences if it is not the page's language. `title_foreign` is that of the title,
     which may be the host's own words. `converter` is the data of its element. `around_day` has the words before and
     after the day of a line's title, which are left out where there is no room for them; `credit` is the Bank and a day
-    before the source. rows.json has neither.
+    before the source. `later` has the title of an evening, and the note once these rates are old: a frame has room for
+    both. rows.json has none of these three.
     """
 
     tag: str = msgspec.field(name="lang")
@@ -81,6 +82,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     converter: str = ""
     around_day: tuple[str, str] | None = None
     credit: str = ""
+    later: tuple[str, str] = ("", "")
 
     @property
     def classes(self) -> str:
@@ -88,8 +90,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         names = [self.layout] if self.layout else []
         names += [f"at-{self.threshold}"] if self.layout in ("", "line") else []
         names += [] if self.layout or self.has_names else ["nameless"]
+        names += ["old"] if self.stale and self.headless and self.layout != "line" else []
         if self.layout == "bar":
-            names += ["old"] if self.stale else []
             names += ["long"] if any(len(row.unit) > SHORT_UNIT for row in self.rows) else []
             names += [f"of-{len(self.rows)}"] if len(self.rows) <= EVEN_BAR else []
         return "".join(f" cbr-{name}" for name in names)
@@ -184,4 +186,4 @@ def _ems(thousandths: int) -> int:
 
 def rows_json(table: Table) -> bytes:
     """rows.json."""
-    return encode(msgspec.structs.replace(table, around_day=None, credit=""))
+    return encode(msgspec.structs.replace(table, around_day=None, credit="", later=("", "")))

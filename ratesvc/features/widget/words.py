@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple
 
@@ -111,6 +111,13 @@ class Words:
             )
             return language.say("Tomorrow: about {usual}, by {time}", usual=usual, time=due)
         return ""
+
+    @property
+    def later(self) -> tuple[str, str]:
+        """The heading of an evening, and the note once these rates are old."""
+        effective = self.shown[-1].revision.effective_date
+        evening = replace(self, today=effective - ONE_DAY) if "next" in self.view.columns else self
+        return str(evening.title("")), self.language.say(STALE, day=self.language.day(effective))
 
     @property
     def credit(self) -> str:

@@ -161,30 +161,52 @@ async def nothing_shifts(browser: Browser, host: Host, code: str) -> None:
 
 
 TWENTY = "codes=USD,EUR,CNY,GBP,JPY,TRY,KZT,BYN,AMD,GEL,UZS,KGS,AZN,INR,HKD,CHF,SEK,NOK,PLN,AED"
-COLUMN = "codes=USD,EUR,CNY&columns=next,change&heading=short&head=0&width=240"
+COLUMN = "codes=USD,EUR,CNY&columns=next,change&heading=short&head=0"
+COPIED = (
+    ("ru", "", 300),
+    ("ru", "", 328),
+    ("ru", TWENTY, 328),
+    ("ru", f"{COLUMN}&width=240", 180),
+    ("en", "head=0&columns=next,change", 320),
+    ("en", "layout=converter", 180),
+    ("en", "layout=converter", 320),
+    ("ru", "layout=converter&width=240", 180),
+    ("ru", "layout=line", 180),
+)
+"""Languages, what is chosen, and the width of a column."""
 
 
 @pytest.mark.slow
-async def test_a_frame_copied_by_day_is_whole_in_the_evening(
+async def test_a_frame_copied_by_day_is_whole_on_every_other(
     browser: Browser, live: Live, host: Host, tmp_path: Path
 ) -> None:
-    """Also in the narrowest column that it is made for, and where a host gives frames no height."""
-    async with live_service(tmp_path, until=date(2022, 11, 18)) as day:
-        for query, width in (("", 300), ("", 328), (TWENTY, 328), (COLUMN, 180), ("layout=converter&width=240", 180)):
-            page = await browser.new_page(viewport={"width": 1280, "height": 900})
-            await page.goto(f"{day.url}/?lang=ru&{query}")
+    """In the evening, once its rates are old, and where there are none.
+
+    Also in the narrowest column that it is made for, and where a host gives frames no height.
+    """
+    until = {name: live_service(tmp_path / name, until=date(2022, 11, of)) for name, of in (("day", 18), ("old", 12))}
+    none = live_service(tmp_path / "none", has_sheets=False)
+    for name in (*until, "none"):
+        (tmp_path / name).mkdir()
+    async with until["day"] as day, until["old"] as old, none as without:
+        page = await browser.new_page(viewport={"width": 1280, "height": 900})
+        pasted = await browser.new_page()
+        for lang, query, width in COPIED:
+            await pasted.set_viewport_size({"width": width, "height": 900})
+            await page.goto(f"{day.url}/?lang={lang}&{query}")
             await page.wait_for_function(DRAWN)
             for key in ("frame", "wordpress"):
                 await clicked(page, f"#tab-code-{key}")
                 code = await page.evaluate(f"document.querySelector('#code-{key} code').textContent")
-                made = await made_by_a_server(live, key, code.replace(day.url, live.url))
-                pasted = await browser.new_page(viewport={"width": width, "height": 900})
-                style = "<style>body{margin:0}iframe{display:block;height:auto}</style>"
-                await pasted.goto(host.put(made.replace('"lazy"', '"eager"'), head=style))
-                spare = "innerHeight - document.querySelector('main').getBoundingClientRect().height"
-                assert 0 <= await pasted.frames[1].evaluate(spare) <= 80, (key, query, width)
-                await pasted.close()
-            await page.close()
+                made = await made_by_a_server(day, key, code)
+                for other in (live, old, without):
+                    style = "<style>body{margin:0}iframe{display:block;height:auto}</style>"
+                    shown = made.replace(day.url, other.url).replace('"lazy"', '"eager"')
+                    await pasted.goto(host.put(shown, head=style))
+                    spare = "innerHeight - document.querySelector('main').getBoundingClientRect().height"
+                    high = await pasted.frames[1].evaluate(spare)
+                    assert high >= 0, (key, lang, query, width, other)
+                    assert high <= 80 or other is without, (key, lang, query, width, other)
 
 
 async def test_a_letter_keeps_its_day(live: Live) -> None:

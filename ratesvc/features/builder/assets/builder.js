@@ -228,17 +228,32 @@
     });
 
   // The pixels that the rows in this frame need, those of the element or of the frame inside, and those of their padding.
+  // Its heading has one more word in the evening. Once its rates are old, a note says so, which with heads is no higher than
+  // what it replaces; and no frame can grow.
   const needed = (frame) => {
     const page = frame.contentDocument,
-      inner = page?.querySelector("iframe");
+      inner = page?.querySelector("iframe"),
+      said = document.querySelector(".grounds.scripted").dataset;
     const box = inner
       ? inner.contentDocument?.querySelector("main")
       : page?.querySelector("cbr-rates")?.shadowRoot?.querySelector(".cbr-rates");
+    if (!box) return [0, 0];
     // A frame of ours is never lower than its window.
-    if (box) box.style.minHeight = 0;
-    return box
-      ? [Math.ceil(box.getBoundingClientRect().height), 2 * parseFloat(getComputedStyle(box).paddingTop)]
-      : [0, 0];
+    box.style.minHeight = 0;
+    const high = () => Math.ceil(box.getBoundingClientRect().height),
+      heights = [high()],
+      padding = 2 * parseFloat(getComputedStyle(box).paddingTop);
+    (box.querySelector("caption a") || box.querySelector("caption")).firstChild.data = said.evening;
+    heights.push(high());
+    if (inner && box.querySelector("thead.cbr-words")) {
+      box.classList.add("cbr-old");
+      const note = box.querySelector("p") || box.appendChild(document.createElement("p")),
+        strong = document.createElement("strong");
+      strong.textContent = said.old;
+      note.replaceChildren(strong, " cbr.ru");
+      heights.push(high());
+    }
+    return [Math.max(...heights), padding];
   };
 
   // The code reserves the larger of the heights in a narrow place and in the chosen width, unless somebody chose a height.
@@ -284,19 +299,17 @@
       box.append(hidden);
       const isBar = form.elements.layout.value === "bar",
         full = at || (isBar ? 760 : grounds.clientWidth - 2);
-      // A place without a width gives a table 18em. A bar and a frame are as wide as a phone, or as a narrow column.
+      // A place without a width gives a table 18em. A bar is as wide as a phone, and a frame as a narrow column, too.
       const isFrame = /<iframe/i.test(text),
-        isNarrow = isFrame && form.elements.width.value && form.elements.width.value <= 240,
-        narrow = isNarrow ? 212 : isBar || isFrame ? 360 : 304;
+        narrow = isFrame ? [216, 360] : [isBar ? 360 : 304];
       // Rows fill what is reserved, so they are measured without it; a low frame has small letters.
       const bare = reserved(text, isFrame ? 400 : 0),
-        frames = await Promise.all([...new Set([narrow, full])].map((one) => framed(bare, "light", one, hidden)));
-      // In the evening a name may need one more line, which the server counts, because no browser can see it by day, and
-      // in a narrow column the word for tomorrow needs one.
-      const heights = frames.map((one) => needed(one)[0]),
+        frames = await Promise.all([...new Set([...narrow, full])].map((one) => framed(bare, "light", one, hidden)));
+      // In the evening a name may need one more line, which the server counts, because no browser can see it by day.
+      const sizes = frames.map(needed),
+        heights = sizes.map(([height]) => height),
         now = Math.max(...heights),
-        line = isNarrow && form.elements.layout.value !== "converter" ? 21 : 0,
-        high = now && Math.max(now + line, Number(said.later) + Math.ceil(needed(frames[0])[1])),
+        high = now && Math.max(now, Number(grounds.dataset.later) + Math.ceil(sizes[0][1])),
         low = isBar ? heights.at(-1) + high - now : high;
       hidden.remove();
       if (mine !== drawn) return;
