@@ -8,8 +8,9 @@ from decimal import Decimal
 from kit.bank import TABLE, Bank
 from kit.redis import token
 
-from ratesvc.domain.columns import Column, Currency, Settled
+from ratesvc.domain.columns import Column, Currency
 from ratesvc.domain.rates import FIRST_DAY, Quote, Sheet
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import WorkCalendar, moscow_day, utc_now
 from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store

@@ -14,7 +14,6 @@ from itertools import compress
 from typing import Self
 
 from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet
-from ratesvc.domain.workdays import LONG_AGO, ONE_DAY
 
 SCALE = 4
 """The Bank prints four decimals: a value is kept as a whole number of 1/10000 roubles."""
@@ -60,74 +59,6 @@ class Days:
     def covers(self, other: Days) -> bool:
         """Whether every day of the other range lies in this one."""
         return self.since <= other.since and other.until <= self.until
-
-
-@dataclass(frozen=True)
-class Settled(Days):
-    """The days for which the Bank's series say which sheets there are, and what is in them.
-
-    `fetched_at` is UTC by the Bank's clock, `digest` is that of the columns. Days up to `looked_until` had their look:
-    the documents of strange ones were asked for. Days without a held sheet, some after the range, are of three kinds:
-
-    - `without_a_sheet`: the Bank has none, though one was expected or withdrawn. Readers get the sheet before.
-    - `silent`: those after the first to the second have none either, as long as the first is the newest sheet.
-    - `open_days`: the Bank may have one that was withdrawn, or that waits for a person. Readers get an error until a
-      person releases it, or a document is admitted.
-    """
-
-    fetched_at: datetime = LONG_AGO
-    digest: str = ""
-    looked_until: date = date.min
-    without_a_sheet: frozenset[date] = frozenset()
-    open_days: frozenset[date] = frozenset()
-    silent: tuple[date, date] = (date.min, date.min)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "open_days", self.open_days - self.without_a_sheet)
-
-    @property
-    def is_looked_at(self) -> bool:
-        """Whether every day had its look."""
-        return self.looked_until >= self.until
-
-    def lacking(self, days: Days) -> Days:
-        """Those of the days that are not settled. A range that begins before the settled days covers these, too."""
-        if days.since < self.since:
-            return Days(days.since, max(self.until, days.until))
-        return Days(self.until + ONE_DAY, days.until)
-
-    def opened(self, days: Iterable[date]) -> Self:
-        """These days, of which those in the range are open, too."""
-        return replace(self, open_days=self.open_days.union(day for day in days if day in self))
-
-    def extended(self, fetched: Settled) -> Settled:
-        """These days and the fetched ones, which follow them, or cover and replace them."""
-        if fetched.since <= self.until:
-            return replace(fetched, open_days=self.open_days)
-        return replace(self, until=fetched.until, fetched_at=fetched.fetched_at, digest=fetched.digest)
-
-    def outranks(self, other: Settled | None) -> bool:
-        """Whether replicas that hold the other hold this one from now on: for more days, or those fetched later."""
-        if other is None or not other.covers(self):
-            return other is None or self.covers(other)
-        return self.contradicts(other) and (self.fetched_at, self.digest) > (other.fetched_at, other.digest)
-
-    def contradicts(self, other: Settled) -> bool:
-        """Whether the other has other figures for the same days."""
-        return (self.since, self.until) == (other.since, other.until) and self.digest != other.digest
-
-    def merged(self, other: Settled) -> Settled:
-        """This one with what was learned about the other. Looks count if it has the same figures for the same days."""
-        absent = self.without_a_sheet | other.without_a_sheet
-        learned = replace(self, without_a_sheet=absent, silent=max(self.silent, other.silent))
-        if (self.since, self.until, self.digest) != (other.since, other.until, other.digest):
-            return learned
-        return replace(
-            learned,
-            fetched_at=max(self.fetched_at, other.fetched_at),
-            looked_until=max(self.looked_until, other.looked_until),
-            open_days=self.open_days | other.open_days,
-        )
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from ratesvc.domain.columns import Days, Settled
+from ratesvc.domain.columns import Days
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, WorkCalendar
 
 

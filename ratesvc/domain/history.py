@@ -12,9 +12,10 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
-from ratesvc.domain.columns import Column, Days, Settled, bare, differing, sheet_days, updated, whole
+from ratesvc.domain.columns import Column, Days, bare, differing, sheet_days, updated, whole
 from ratesvc.domain.expected import Known
 from ratesvc.domain.rates import FIRST_DAY, Revision
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, RULE_SINCE, WorkCalendar
 from ratesvc.errors import UnknownRevision
 
@@ -27,7 +28,7 @@ WEEK = timedelta(days=7)
 class Standing(NamedTuple):
     """The revisions of a day that stand, of which the last holds, and those that were withdrawn; oldest first."""
 
-    standing: list[Revision]
+    revisions: list[Revision]
     withdrawn: list[Revision]
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import date
 
 from ratesvc.bank.client import BankClient
-from ratesvc.domain.columns import Days, Settled
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import USD
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import FetchFailed, StoreUnavailable
 from ratesvc.storage.store import Store

@@ -13,9 +13,10 @@ from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 
 from ratesvc.bank.xml import Record
-from ratesvc.domain.columns import Column, Currency, Days, Settled, composed, digest
+from ratesvc.domain.columns import Column, Currency, Days, composed, digest
 from ratesvc.domain.history import NEAR, WEEK, History
 from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, MOST_USED, USD, Revision
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, WorkCalendar, moscow_day
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.service.cycle import OnStep, Progress
@@ -126,7 +127,7 @@ class Backfill:
             given = [record.effective_date for record in records]
             # The first is the dollar.
             sheets = sheets or await self._checked_dollar(days, given)
-            self._check(cbr_id, days, given, sheets)
+            self._check_series(cbr_id, days, given, sheets)
             columns[cbr_id] = await self._column(currency, days, records, columns.get(cbr_id))
         await step(Progress(len(currencies), len(currencies), "nothing more"))
         return list(columns.values())
@@ -216,7 +217,7 @@ class Backfill:
             )
         return given
 
-    def _check(self, cbr_id: str, days: Days, given: Sequence[date], sheets: Sequence[date]) -> None:
+    def _check_series(self, cbr_id: str, days: Days, given: Sequence[date], sheets: Sequence[date]) -> None:
         """Refuse a series that has fewer days than only columns hold. A document stays without it. Raises NotTaken.
 
         No currency may begin more than a month before the dollar: that lacks its first years.

@@ -140,29 +140,32 @@ class Look:
         return (document, raw) if document.effective_date == day else (Sheet(day, ()), b"")
 
     async def _take(self, day: date, findings: Admission | None, document: Sheet, raw: bytes, recent: Recent) -> None:
-        """Take what is right: the document, or the series with their flags."""
-        held, store, moment = self._history.of_date(day), self._refresher.store, self._refresher.moment()
+        """Decide about a day for which the Bank has answered."""
+        held = self._history.of_date(day)
         if day in self._history.withdrawn or (held and not _is_of_series(held)):
             # A poll or a person was faster.
             return
         if held:
             self._answered.add(day)
-            chosen = _better(held, findings.flags if findings else (), document, recent)
-        elif raw:
-            chosen = _only(document, recent)
-            if not chosen.sheet.quotes:
-                reason = f"{', '.join(chosen.flags)}: the series have no sheet of that day"
-                await store.quarantine.add(Case(day, moment, (reason,), raw))
-                await self._learn(open_days=frozenset([day]))
-                return
-        else:
+            chosen = _document_or_series(document, held, findings.flags if findings else (), recent)
+            await self._keep(chosen, held, raw, recent)
+        elif not raw:
             await self._learn(without_a_sheet=frozenset([day]))
-            return
+        elif (only := _only_document(document, recent)).sheet.quotes:
+            await self._keep(only, None, raw, recent)
+        else:
+            reason = f"{', '.join(only.flags)}: the series have no sheet of that day"
+            await self._refresher.store.quarantine.add(Case(day, self._refresher.moment(), (reason,), raw))
+            await self._learn(open_days=frozenset([day]))
+
+    async def _keep(self, chosen: Revision, held: Revision | None, raw: bytes, recent: Recent) -> None:
+        """Store and hold what was chosen for a day: the document with these bytes, or the `held` series with flags."""
+        day, store = chosen.effective_date, self._refresher.store
         is_document = not (held and chosen.sheet is held.sheet)
         if held and chosen.number == held.number and day in self._history.documents:
             # It is stored already, and what is stored stays.
             chosen = replace(chosen, number=held.number + (chosen.flags != held.flags))
-        revision = replace(chosen, fetched_at=moment, document=b"")
+        revision = replace(chosen, fetched_at=self._refresher.moment(), document=b"")
         revision = await asyncio.to_thread(with_document, revision, raw) if is_document else revision
         self._history.hold([await store.put(revision, held)])
         self._refresher.unconfirmed.sightings.pop(day, None)
@@ -250,7 +253,7 @@ def _is_of_series(revision: Revision) -> bool:
     return not (revision.document or revision.is_withdrawal or UNKNOWN_PART in revision.flags)
 
 
-def _better(held: Revision, flags: tuple[str, ...], document: Sheet, recent: Recent) -> Revision:
+def _document_or_series(document: Sheet, held: Revision, flags: tuple[str, ...], recent: Recent) -> Revision:
     """The document if nothing is strange about it, or if it says the same; else the series with their flags."""
     given = {quote.cbr_id for quote in document.quotes}
     rows = [quote for quote in held.sheet.quotes if quote.cbr_id not in given and document.effective_date < DAILY_SINCE]
@@ -270,7 +273,7 @@ def _by_id(sheet: Sheet) -> set[tuple[object, ...]]:
     return {(quote.cbr_id, quote.nominal, quote.value) for quote in sheet.quotes}
 
 
-def _only(document: Sheet, recent: Recent) -> Revision:
+def _only_document(document: Sheet, recent: Recent) -> Revision:
     """The document of a day that the series lack; without rows if it waits for a person."""
     admission = assess(document, recent)
     if admission.decision is not Decision.QUARANTINE and _is_whole(document):

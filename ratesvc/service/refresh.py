@@ -109,7 +109,7 @@ class Refresher:
         """Ask for the newest sheet. If nothing is near that it could be compared with, first for those before it."""
         try:
             due = self.history.calendar.due_by(self.clock())
-            newest, raw = await self.client.daily(None, due, partial(self._read, None))
+            newest, raw = await self.client.daily(None, due, partial(self._parsed, None))
         except FetchFailed as failure:
             await self._note_failure(failure, draft)
             await self._ask_instead(failure, draft)
@@ -155,7 +155,7 @@ class Refresher:
             # A mirror that lags gives an earlier sheet than the expected one. Then the next mirror is asked.
             due = max([held, *self.history.missing_days(Days(held + ONE_DAY, day), self._today())])
             try:
-                sheet, raw = await self.client.daily(day, due, partial(self._read, day))
+                sheet, raw = await self.client.daily(day, due, partial(self._parsed, day))
             except FetchFailed as failure:
                 await self._note_failure(failure, draft)
                 silent += not failure.refusals
@@ -181,7 +181,7 @@ class Refresher:
         for mirror in mirrors:
             if not mirror.asked_at or mirror.asked_at <= began - ONE_DAY:
                 with contextlib.suppress(FetchFailed):
-                    await self.client.daily(None, due, partial(self._read, None), of=[mirror])
+                    await self.client.daily(None, due, partial(self._parsed, None), of=[mirror])
         for mirror in mirrors if len(mirrors) > 1 else ():
             if mirror.newest and mirror.asked_at and mirror.asked_at >= began:
                 has_due = any(other.has(due) for other in mirrors)
@@ -198,6 +198,17 @@ class Refresher:
         """The day of the sheet that is held and in force on `day`."""
         before = bisect_right(self.history.days, day)
         return self.history.days[before - 1] if before else FIRST_DAY
+
+    def _parsed(self, day: date | None, raw: bytes) -> Sheet:
+        """The sheet in an answer to the question for a day, or for the newest. Raises BadDocument."""
+        sheet = parse_daily(raw)
+        held = self.history.of_date(sheet.effective_date)
+        # What is held is admitted: a person may have released it, although these rules refuse it.
+        if not (held and held.sheet.checksum == sheet.checksum):
+            check_sheet(sheet, self._today())
+        if day is not None and sheet.effective_date > day:
+            raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
+        return sheet
 
     async def _note_failure(self, failure: FetchFailed, draft: Draft) -> None:
         """Keep a failure for the log, and what a person may want to look at."""
@@ -225,7 +236,7 @@ class Refresher:
         # While the second address is asked, a command may admit the same sheet. Redis keeps one under a number.
         number = self.history.next_number(effective)
         if admission.decision is Decision.CONFIRM:
-            earlier = self.history.standing(effective).standing[:-1]
+            earlier = self.history.standing(effective).revisions[:-1]
             is_return = any(one.sheet.says_the_same_as(sheet) for one in earlier)
             at_once = not self.scheduled
             admission = await self.unconfirmed.ask_second(admission, at_once=at_once, is_return=is_return)
@@ -244,7 +255,7 @@ class Refresher:
         new, cycle = list[Revision](), draft.cycle
         for effective in sorted(draft.admitted, reverse=True):
             current, revision = self.history.of_date(effective), draft.admitted[effective]
-            stored = await self._put(revision, current, cycle)
+            stored = await self._stored(revision, current, cycle)
             if stored is not revision:
                 self._questions.repeat()
             if stored and stored != current:
@@ -257,7 +268,7 @@ class Refresher:
         self.tell(cycle)
         cycle.newly_quarantined.clear()
 
-    async def _put(self, revision: Revision, current: Revision | None, cycle: Cycle) -> Revision | None:
+    async def _stored(self, revision: Revision, current: Revision | None, cycle: Cycle) -> Revision | None:
         """Store a revision; returns the one that is stored under its number or later.
 
         Without Redis this replica still serves what it fetched, and the next cycle stores it.
@@ -289,14 +300,3 @@ class Refresher:
     def moment(self) -> datetime:
         """The time in UTC, in whole seconds."""
         return self.clock().replace(microsecond=0)
-
-    def _read(self, day: date | None, raw: bytes) -> Sheet:
-        """The sheet in an answer to the question for a day, or for the newest. Raises BadDocument."""
-        sheet = parse_daily(raw)
-        held = self.history.of_date(sheet.effective_date)
-        # What is held is admitted: a person may have released it, although these rules refuse it.
-        if not (held and held.sheet.checksum == sheet.checksum):
-            check_sheet(sheet, self._today())
-        if day is not None and sheet.effective_date > day:
-            raise BadDocument("date", f"asked for {day}, answered {sheet.effective_date}")
-        return sheet

@@ -16,8 +16,9 @@ from decimal import Decimal
 
 import msgspec
 
-from ratesvc.domain.columns import Column, Currency, Settled
+from ratesvc.domain.columns import Column, Currency
 from ratesvc.domain.rates import Quote, Revision, Sheet
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import LONG_AGO
 
 NAME_LENGTH = 12

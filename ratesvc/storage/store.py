@@ -30,8 +30,9 @@ from typing import Any, TypeVar
 
 from redis.asyncio.client import Redis
 
-from ratesvc.domain.columns import Column, Settled
+from ratesvc.domain.columns import Column
 from ratesvc.domain.rates import Revision
+from ratesvc.domain.settled import Settled
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.storage import records
 from ratesvc.storage.records import Case, field_of

@@ -15,9 +15,10 @@ from kit.recorded import unit_rates
 from kit.sheets import changed, plausible, times, without
 
 from ratesvc.bank.admission import PEGS, Decision, Recent, assess, check_sheet
-from ratesvc.domain.columns import Column, Settled, with_revision
+from ratesvc.domain.columns import Column, with_revision
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Quote, Revision, Sheet
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import BadDocument
 

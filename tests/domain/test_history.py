@@ -18,11 +18,12 @@ from kit.bank import sheet
 from kit.dates import FRIDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
 from ratesvc.domain import history as history_py
-from ratesvc.domain.columns import Column, Currency, Days, Settled, composed, digest
+from ratesvc.domain.columns import Column, Currency, Days, composed, digest
 from ratesvc.domain.expected import Known
 from ratesvc.domain.history import History
 from ratesvc.domain.in_force import in_force, in_revision, on_day, snapshot
 from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, InForce, Quote, Revision, Sheet
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import MOSCOW, ONE_DAY, WorkCalendar
 from ratesvc.errors import BeforeHistory, HistoryLoading, NoSheet, NotYetSet, RatesvcError, UnknownRevision
 from ratesvc.features.ranges.unit_rates import SeriesParams, series

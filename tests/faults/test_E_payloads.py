@@ -19,8 +19,8 @@ from kit.browser import SESSION, Browser, Host, Live, live_service, spying
 from kit.cases import questions
 from kit.http import Answered, ask, asking, get
 
-from ratesvc.domain.columns import Settled
 from ratesvc.domain.rates import Snapshot
+from ratesvc.domain.settled import Settled
 from ratesvc.features.docs import openapi_json
 from ratesvc.render.json import PROBLEM_JSON
 from ratesvc.render.openapi import Site

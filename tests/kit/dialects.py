@@ -18,10 +18,11 @@ from kit.bank import sheet, workdays
 from kit.dates import FRIDAY, SATURDAY
 from kit.documents import TABLE, Document, Row
 from ratesvc.bank.xml import parse_daily
-from ratesvc.domain.columns import Column, Currency, Settled, composed
+from ratesvc.domain.columns import Column, Currency, composed
 from ratesvc.domain.history import History
 from ratesvc.domain.in_force import snapshot
 from ratesvc.domain.rates import Quote, Revision
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.dialects import Content, Dialect, Request
 from ratesvc.installed import DIALECTS

@@ -11,9 +11,10 @@ import pytest
 from conftest import golden
 from kit.dates import FRIDAY, SATURDAY, THURSDAY
 
-from ratesvc.domain.columns import Column, Currency, Settled
+from ratesvc.domain.columns import Column, Currency
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import InForce, Quote, Revision, Sheet
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.features.convert.conversion import to_json
 from ratesvc.render.json import bank_page, currencies, encode, literal, rates, source_url, unit_rate

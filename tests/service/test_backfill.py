@@ -27,9 +27,10 @@ from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Mirror
 from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Days, Settled
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import WEEK, History
 from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, Quote, Revision, Sheet
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series

@@ -30,9 +30,10 @@ from structlog.testing import capture_logs
 
 from ratesvc.bank import xml
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Column, Days, Settled, digest, with_revision
+from ratesvc.domain.columns import Column, Days, digest, with_revision
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet, Snapshot
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from kit.bank import daily_xml, sheet
 from kit.dates import FRIDAY, SATURDAY
 
-from ratesvc.domain.columns import Column, Currency, Settled
+from ratesvc.domain.columns import Column, Currency
 from ratesvc.domain.rates import Revision
+from ratesvc.domain.settled import Settled
 from ratesvc.storage import records
 
 FETCHED = datetime(2026, 4, 24, 12, 30, 5, tzinfo=UTC)

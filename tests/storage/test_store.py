@@ -22,8 +22,9 @@ from msgspec.msgpack import encode
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from ratesvc.domain.columns import Column, Currency, Settled
+from ratesvc.domain.columns import Column, Currency
 from ratesvc.domain.rates import Revision
+from ratesvc.domain.settled import Settled
 from ratesvc.errors import RatesvcError, StoreUnavailable
 from ratesvc.storage import records
 from ratesvc.storage.records import Case, seal

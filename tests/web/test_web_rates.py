@@ -11,8 +11,9 @@ from kit.bank import Bank
 from kit.dates import DAYS, FRIDAY
 from kit.http import Answered, ask, get
 
-from ratesvc.domain.columns import Days, Settled
+from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.ranges.requests import unconfirmed_days
 

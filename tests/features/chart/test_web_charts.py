@@ -13,8 +13,8 @@ from conftest import Clock, Serve, Served
 from kit import cases
 from kit.bank import Bank, sheet, workdays
 
-from ratesvc.domain.columns import Settled
 from ratesvc.domain.rates import FIRST_DAY
+from ratesvc.domain.settled import Settled
 from ratesvc.features.chart.chart_page import frame_height
 
 

@@ -17,9 +17,10 @@ from kit.bank import sheet
 from kit.dates import FRIDAY
 from kit.dialects import FETCHED, FILES, MONDAY_NOON, answer, content, dialect, exact, history, since_1992
 
-from ratesvc.domain.columns import Column, Currency, Settled
+from ratesvc.domain.columns import Column, Currency
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import Revision
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import WorkCalendar
 from ratesvc.errors import BeforeHistory, Busy, HistoryLoading, NoSheet, NotYetSet, RatesvcError, TooManyPoints
 from ratesvc.features.dialects import Content, Refused

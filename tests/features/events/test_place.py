@@ -11,10 +11,11 @@ from kit import cases
 from kit.bank import sheet, workdays
 from kit.dates import FRIDAY, THURSDAY
 
-from ratesvc.domain.columns import Column, Currency, Settled
+from ratesvc.domain.columns import Column, Currency
 from ratesvc.domain.history import History
 from ratesvc.domain.in_force import snapshot
 from ratesvc.domain.rates import WITHDRAWAL, Revision
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, at
 from ratesvc.features.events.place import (
     IN_FORCE,

@@ -13,9 +13,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesvc.domain.columns import Column, Currency, Days, Settled
+from ratesvc.domain.columns import Column, Currency, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import ONE, REDENOMINATION, WITHDRAWAL, Revision, Sheet, plain, rounded, trimmed
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.ranges.periods import PERIODS
 from ratesvc.features.ranges.unit_rates import SeriesParams, shown_days
