@@ -226,14 +226,22 @@ class Engine:
             self.folder.put_back()
             self.folder.check_room()
             raise EngineError(f"the embedded engine does not start; see {self.folder.log}")
-        self._process = await asyncio.create_subprocess_exec(
-            *("/bin/sh", "-c", _WATCHDOG, "ratesvc-engine", str(server), *self._options()),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=lock,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
-            start_new_session=True,
+        begun = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *("/bin/sh", "-c", _WATCHDOG, "ratesvc-engine", str(server), *self._options()),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=lock,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
+                start_new_session=True,
+            )
         )
+        try:
+            self._process = await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            # If this call is cancelled, asyncio and uvloop kill the shell alone, and nobody ends the server.
+            self._process = await begun
+            raise
 
     def _options(self) -> list[str]:
         options = {

@@ -20,6 +20,7 @@ from kit.http import says
 from kit.redis import RealRedis
 from kit.redis import running as started
 from kit.service import engines_over, processes_over, serving
+from kit.time import until
 from redis.asyncio import Redis
 
 from ratesvc.errors import EngineError, EngineNotReady
@@ -147,6 +148,18 @@ async def test_a_slow_server_is_started_once_and_its_files_are_left_alone(
     await eventually(lambda: not processes_over(data))
     assert written(data).read_bytes() == before
     assert not list(data.glob("*.damaged-*"))
+
+
+async def test_a_cancelled_start_leaves_no_server(tmp_path: Path, fake_server: Callable[[str], None]) -> None:
+    """Also if the server already runs when the event loop still waits for its shell, and ignores SIGTERM."""
+    fake_server("trap '' TERM; sleep 1000; exit")
+    opening = asyncio.create_task(Engine(tmp_path / "data").open())
+    while not processes_over(tmp_path):  # noqa: ASYNC110 -- a look at each turn of the loop
+        await asyncio.sleep(0)
+    until((tmp_path / "starts").exists)
+    opening.cancel()
+    await eventually(lambda: opening.done() and not processes_over(tmp_path))
+    assert opening.cancelled()
 
 
 async def test_a_server_that_ends_once_keeps_its_files(data: Path, fake_server: Callable[[str], None]) -> None:
