@@ -34,6 +34,12 @@ LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
 BOX = "display:block;padding:.5em 0;color:inherit"
 """The style of the link that stands where the rows will be, or where they could not be loaded."""
 FLOATING = ";contain:inline-size;contain-intrinsic-width:17em;max-width:100%"
+BAR_BOX = (
+    "display:inline-block;vertical-align:top;width:100%;min-width:0;max-width:{}px;"
+    "container-type:inline-size;contain-intrinsic-width:17em"
+)
+"""The style of what is around a frame with a bar. The frame's height follows its column, which is a container's unit."""
+BAR_FRAME = "display:block;border:0;width:100%;height:{}px"
 UNAVAILABLE = "These rates are not available right now."
 """The title of that link. The loader shows it where it gets no rates."""
 
@@ -162,11 +168,9 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         "query": query,
         "jsx": _jsx,
         "jsx_style": _jsx_style,
-        "iframe": iframe,
-        "frame_style": FRAME_STYLE.format(_height(choice, table)),
+        **_frame(choice, table, site),
         "size": size,
         "later": _later(choice, table),
-        "frame_size": (choice.width, _height(choice, table)),
         "newest_image": _image(choice),
         "embed_url": embed_url(choice, site, width=str(size[0]), height=str(size[1])),
         "ground_hash": hashes(choice.look.rule),
@@ -197,6 +201,20 @@ def _box(choice: Choice, table: Table) -> str:
     # Not every page has space above its paragraphs. A bar also stands in headers, where it must stay in the middle.
     margin = "margin:.5em 0" if choice.view.layout == "bar" else "margin-bottom:1em"
     return f"display:block;{margin};min-height:{high}{FLOATING if choice.floats else ''}"
+
+
+def _frame(choice: Choice, table: Table, site: Site) -> dict[str, str]:
+    """The code of a frame, and its rules where a site allows no style in its HTML."""
+    address, title = f"{site.public_url}/widget/frame?{query(choice)}", choice.language.say(LINK)
+    size = choice.width, _height(choice, table)
+    is_bar = choice.view.layout == "bar"
+    box, style = BAR_BOX.format(choice.width), (BAR_FRAME if is_bar else FRAME_STYLE).format(size[1])
+    looks = [f'style="{one}"' for one in (style, box)]
+    if choice.strict:
+        looks = ["", 'class="cbr-rates"'] if is_bar else ['class="cbr-rates"']
+    code = iframe(address, title, size, looks[0])
+    rules = f".cbr-rates{{{box}}}.cbr-rates iframe{{{style}}}" if is_bar else f"iframe.cbr-rates{{{style}}}"
+    return {"framed_rates": f"<div {looks[1]}>\n  {code}</div>" if is_bar else code, "frame_rules": rules}
 
 
 def _height(choice: Choice, table: Table) -> int:

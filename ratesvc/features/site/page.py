@@ -74,8 +74,8 @@ def picture_of(site: Site, path: str) -> str:
 
 def iframe(address: str, title: str, size: tuple[int, int], looks: str = f'style="{FRAME_STYLE}"') -> str:
     """The code of a frame of this size, or narrower with its host; `looks` is the attribute that gives it its style."""
-    code = '<iframe src="{}" width="{}" height="{}" {} loading="lazy" title="{}"></iframe>'
-    return code.format(escape(address), *size, looks.format(size[1]), escape(title))
+    code = '<iframe src="{}" width="{}" height="{}"{} loading="lazy" title="{}"></iframe>'
+    return code.format(escape(address), *size, f" {looks.format(size[1])}" if looks else "", escape(title))
 
 
 @cache

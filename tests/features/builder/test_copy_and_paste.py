@@ -172,8 +172,12 @@ COPIED = (
     ("en", "layout=converter", 320),
     ("ru", "layout=converter&width=240", 180),
     ("ru", "layout=line", 180),
+    ("en", "layout=bar", 180),
+    ("ru", "layout=bar", 300),
+    ("en", "layout=bar&codes=USD,EUR,CNY", 360),
+    ("ru", "layout=bar", 700),
 )
-"""Languages, what is chosen, and the width of a column."""
+"""Languages, what is chosen, and the width of a column of a wide window."""
 
 
 @pytest.mark.slow
@@ -182,7 +186,7 @@ async def test_a_frame_copied_by_day_is_whole_on_every_other(
 ) -> None:
     """In the evening, once its rates are old, and where there are none.
 
-    Also in the narrowest column that it is made for, and where a host gives frames no height.
+    Also in the narrowest column that it is made for, and where a host gives frames no height. Its letters stay large.
     """
     until = {name: live_service(tmp_path / name, until=date(2022, 11, of)) for name, of in (("day", 18), ("old", 12))}
     none = live_service(tmp_path / "none", has_sheets=False)
@@ -190,23 +194,25 @@ async def test_a_frame_copied_by_day_is_whole_on_every_other(
         (tmp_path / name).mkdir()
     async with until["day"] as day, until["old"] as old, none as without:
         page = await browser.new_page(viewport={"width": 1280, "height": 900})
-        pasted = await browser.new_page()
+        pasted = await browser.new_page(viewport={"width": 1280, "height": 900})
         for lang, query, width in COPIED:
-            await pasted.set_viewport_size({"width": width, "height": 900})
             await page.goto(f"{day.url}/?lang={lang}&{query}")
             await page.wait_for_function(DRAWN)
-            for key in ("frame", "wordpress"):
+            # What oEmbed gives has one height, which is that of a wide bar.
+            for key in ("frame", "wordpress")[: 1 if "layout=bar" in query else 2]:
                 await clicked(page, f"#tab-code-{key}")
                 code = await page.evaluate(f"document.querySelector('#code-{key} code').textContent")
                 made = await made_by_a_server(day, key, code)
                 for other in (live, old, without):
                     style = "<style>body{margin:0}iframe{display:block;height:auto}</style>"
                     shown = made.replace(day.url, other.url).replace('"lazy"', '"eager"')
-                    await pasted.goto(host.put(shown, head=style))
+                    await pasted.goto(host.put(f"<div style=width:{width}px>{shown}</div>", head=style))
                     spare = "innerHeight - document.querySelector('main').getBoundingClientRect().height"
                     high = await pasted.frames[1].evaluate(spare)
                     assert high >= 0, (key, lang, query, width, other)
                     assert high <= 80 or other is without, (key, lang, query, width, other)
+                    letters = "getComputedStyle(document.querySelector('main')).fontSize"
+                    assert await pasted.frames[1].evaluate(letters) == "15px", (key, lang, query, width, other)
 
 
 async def test_a_letter_keeps_its_day(live: Live) -> None:

@@ -237,13 +237,14 @@
     const box = inner
       ? inner.contentDocument?.querySelector("main")
       : page?.querySelector("cbr-rates")?.shadowRoot?.querySelector(".cbr-rates");
-    if (!box) return [0, 0];
+    if (!box) return [0, 0, 0];
     // A frame of ours is never lower than its window.
     box.style.minHeight = 0;
     const high = () => Math.ceil(box.getBoundingClientRect().height),
       heights = [high()],
       padding = 2 * parseFloat(getComputedStyle(box).paddingTop);
-    (box.querySelector("caption a") || box.querySelector("caption")).firstChild.data = said.evening;
+    const caption = box.querySelector("caption");
+    (caption.querySelector("a") || caption).firstChild.data = said.evening;
     heights.push(high());
     if (inner && box.querySelector("thead.cbr-words")) {
       box.classList.add("cbr-old");
@@ -253,17 +254,23 @@
       note.replaceChildren(strong, " cbr.ru");
       heights.push(high());
     }
-    return [Math.max(...heights), padding];
+    caption.style.cssText = "display:block;width:max-content;white-space:nowrap";
+    return [Math.max(...heights), padding, Math.ceil(caption.offsetWidth)];
   };
 
   // The code reserves the larger of the heights in a narrow place and in the chosen width, unless somebody chose a height.
-  // A bar has both: the first for a phone, the second for a window with room for all cells in one row.
-  const reserved = (code, high, low = high) => {
+  // A bar has both: the first for a phone, the second for a window with room for all cells in one row. Around
+  // a frame is a container, so that it has the first until its cells, of 93 pixels each, and its heading have room.
+  const reserved = (code, high, low = high, heading = 0) => {
+    const cells = chosen().length,
+      isContained = code.includes("container-type"),
+      step = isContained ? "900cqw" : "300vw",
+      between = isContained ? high + 9 * Math.max(93 * cells + 17, heading) : low + 3 * (100 * cells + 60);
     const heights = (unit) => {
-      const [least, between, most] = [low, low + 3 * (100 * chosen().length + 60), high].map(
+      const [least, middle, most] = [low, between, high].map(
         (pixels) => (unit == "em" ? Math.ceil((pixels * 10) / 16) / 10 : pixels) + unit,
       );
-      return low < high ? `clamp(${least},${between} - 300vw,${most})` : most;
+      return low < high ? `clamp(${least},${middle} - ${step},${most})` : most;
     };
     return code
       .replace(
@@ -298,7 +305,7 @@
       hidden.className = "measured";
       box.append(hidden);
       const isBar = form.elements.layout.value === "bar",
-        full = at || (isBar ? 760 : grounds.clientWidth - 2);
+        full = isBar ? 760 : at || grounds.clientWidth - 2;
       // A place without a width gives a table 18em. A bar is as wide as a phone, and a frame as a narrow column, too.
       const isFrame = /<iframe/i.test(text),
         narrow = isFrame ? [216, 360] : [isBar ? 360 : 304];
@@ -310,13 +317,14 @@
         heights = sizes.map(([height]) => height),
         now = Math.max(...heights),
         high = now && Math.max(now, Number(grounds.dataset.later) + Math.ceil(sizes[0][1])),
-        low = isBar ? heights.at(-1) + high - now : high;
+        low = isBar ? heights.at(-1) + high - now : high,
+        heading = sizes.at(-1)[2] + 24;
       hidden.remove();
       if (mine !== drawn) return;
       if (high) {
         // The frame that oEmbed gives has one height.
-        text = reserved(text, text.includes("frameborder") ? low : high, low);
-        for (const one of all(byId("code"), "code")) one.textContent = reserved(one.textContent, high, low);
+        text = reserved(text, text.includes("frameborder") ? low : high, low, heading);
+        for (const one of all(byId("code"), "code")) one.textContent = reserved(one.textContent, high, low, heading);
       }
     }
     const figures = ["light", "dark"].map((ground) => {
