@@ -38,7 +38,7 @@ BAR_BOX = (
     "display:inline-block;vertical-align:top;width:100%;min-width:0;max-width:{}px;"
     "container-type:inline-size;contain-intrinsic-width:17em"
 )
-"""The style of what is around a frame with a bar. The frame's height follows its column, which is a container's unit."""
+"""The style of what is around a frame with a bar: a container, so that its height follows its column."""
 BAR_FRAME = "display:block;border:0;width:100%;height:{}px"
 UNAVAILABLE = "These rates are not available right now."
 """The title of that link. The loader shows it where it gets no rates."""
