@@ -31,7 +31,7 @@ from kit.redis import RealRedis, token
 from kit.redis import running as redis_running
 from kit.service import Program, serving
 from kit.sheets import plausible
-from kit.time import eventually, patience_s
+from kit.time import eventually, patience_s, pytest_exception_interact
 
 from ratesvc.config import Cbr, Redis, Server, Settings
 from ratesvc.domain.columns import Days
@@ -70,9 +70,9 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 sys.addaudithook(_only_loopback)
 
-# What tests take from here, and two hooks of pytest.
+# What tests take from here, and three hooks of pytest.
 __all__ = ["eventually", "fault", "golden", "missing", "not_here", "path_of", "patience_s", "program"]
-__all__ += ["pytest_runtest_makereport", "pytest_terminal_summary"]
+__all__ += ["pytest_exception_interact", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
 
 _IMPORTED = re.compile(r"^(?:from|import) (?:ratesvc\.features\.(\w+)|(release_\w+))", re.MULTILINE)

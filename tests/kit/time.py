@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from kit.not_run import missing
 from ratesvc.service.app import Service
 
@@ -56,6 +58,12 @@ def patience_s() -> float:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     crowd = min(max(1.0, os.getloadavg()[0] / cores), MOST_CROWD)
     return PATIENCE_S * (crowd if len(_hung) < MOST_HUNG else 1.0)
+
+
+def pytest_exception_interact(call: pytest.CallInfo[None]) -> None:
+    """Count a test that asyncio's, Playwright's or redis-py's TimeoutError made red: it has waited in vain, too."""
+    if call.excinfo and call.excinfo.typename == "TimeoutError":
+        _hung.append(call.excinfo.exconly())
 
 
 def limit_s(alone_s: float) -> float:
