@@ -212,6 +212,12 @@ def test_php_shows_the_last_good_rows_while_the_service_fails(tmp_path: Path) ->
         assert story[2]["paused"] == (60 if is_down else 0)
 
 
+def test_a_new_address_is_asked_at_once(tmp_path: Path) -> None:
+    """A person who corrects it sees rates, although the pause after the failure is not over."""
+    story = said(tmp_path, asks({}, DOWN[0]), {"address": "http://rates.example"}, asks({}, answered("new"), later=1))
+    assert [len(page["asked"]) for page in (story[0], story[2])] == [1, 1]
+
+
 def test_each_file_of_php_is_whole_and_refuses_to_be_called_by_itself() -> None:
     """By PHP itself; a web server that is asked for one gets an empty page."""
     for file in sorted(PLUGIN.glob("*.php")):

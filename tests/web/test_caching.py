@@ -13,7 +13,7 @@ from kit import cases
 from kit.bank import Bank, sheet, workdays
 from kit.dates import FRIDAY, NOON
 
-from ratesvc.domain.history import History
+from ratesvc.domain.history import WEEK, History
 from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.domain.settled import Settled
@@ -74,6 +74,8 @@ def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_i
     ):
         assert caching_of(service, answer) == kept
     last = history.unchanging_before(FRIDAY)
+    # A sheet may be corrected for a week, and on its last day still.
+    assert last == FRIDAY - WEEK - ONE_DAY
     whole_until = ((until, until, ends) for until, ends in ((days[-1], last), (wrong - ONE_DAY, wrong), (wrong, last)))
     # A day that had no look yet may still change.
     for until, looked_until, ends in (*whole_until, (days[-1], days[7], days[7])):
