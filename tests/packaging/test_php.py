@@ -214,7 +214,8 @@ def test_php_shows_the_last_good_rows_while_the_service_fails(tmp_path: Path) ->
 
 def test_a_new_address_is_asked_at_once(tmp_path: Path) -> None:
     """A person who corrects it sees rates, although the pause after the failure is not over."""
-    story = said(tmp_path, asks({}, DOWN[0]), {"address": "http://rates.example"}, asks({}, answered("new"), later=1))
+    new = "http://new.example"
+    story = said(tmp_path, asks({}, DOWN[0]), {"address": new}, asks({}, answered("new"), later=1) | {"at": new})
     assert [len(page["asked"]) for page in (story[0], story[2])] == [1, 1]
 
 
