@@ -382,6 +382,9 @@ def test_examples_fit_their_schemas() -> None:
     for parameter in parts["parameters"].values():
         if "example" in parameter:
             assert not wrong(parameter["schema"], parameter["example"]), parameter["name"]
+        # People write codes in small letters, too.
+        is_code = not wrong({"type": "string"}, parameter.get("example")) and not wrong(parameter["schema"], "USD")
+        assert not is_code or not wrong(parameter["schema"], "usd"), parameter["name"]
         if "default" in parameter["schema"]:
             assert not wrong(parameter["schema"], parameter["schema"]["default"])
     for name, schema in parts["schemas"].items():
