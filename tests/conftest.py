@@ -295,7 +295,7 @@ class Served:
     def lacking(self) -> list[date]:
         """The days up to today whose sheets are missing, and were not withdrawn."""
         today, history = moscow_day(self.service.clock()), self.service.history
-        return [day for day in history.missing_days(Days(FIRST_DAY, today), today) if day not in history.withdrawn]
+        return [day for day in history.missing_days(Days(FIRST_DAY, today), today) if day not in history.withdrawn_days]
 
     async def samples(self) -> dict[str, str]:
         """The metrics: name and labels → value."""

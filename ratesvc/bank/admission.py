@@ -228,7 +228,7 @@ def assess(
 def assess_beside(history: History, sheet: Sheet, admitted: Mapping[date, Revision] | None = None) -> Admission:
     """Apply every rule to a sheet, compared with what this history holds, and with what was `admitted` after that."""
     day, more = sheet.effective_date, admitted or {}
-    current, withdrawn = more.get(day) or history.of_date(day), history.standing(day).withdrawn
+    current, withdrawn = more.get(day) or history.of_date(day), history.withdrawn_revisions(day)
     recent = Recent.before(history, day, (revision.sheet for revision in more.values()))
     return assess(sheet, recent, current.sheet if current else None, [revision.sheet for revision in withdrawn])
 

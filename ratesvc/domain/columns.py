@@ -231,7 +231,9 @@ def bare(revision: Revision) -> Revision:
     return replace(revision, sheet=Sheet(revision.effective_date, _shared(tuple(rows))))
 
 
-def whole(columns: Mapping[str, Column], documents: Mapping[date, Revision], day: date) -> Revision | None:
+def latest_with_figures(
+    columns: Mapping[str, Column], documents: Mapping[date, Revision], day: date
+) -> Revision | None:
     """The latest revision of a day: the bare one of the documents, or one of the columns alone, with its figures."""
     if day not in documents:
         return composed(columns.values(), day)

@@ -10,9 +10,8 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache, partial
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import NamedTuple
 
-from ratesvc.domain.columns import Column, Days, bare, differing, sheet_days, updated, whole
+from ratesvc.domain.columns import Column, Days, bare, differing, latest_with_figures, sheet_days, updated
 from ratesvc.domain.expected import Known
 from ratesvc.domain.rates import FIRST_DAY, Revision
 from ratesvc.domain.settled import Settled
@@ -23,13 +22,6 @@ MOST_COMPOSED = 100
 NEAR = timedelta(days=31)
 WEEK = timedelta(days=7)
 """A sheet is provisional for a week: a daily document that was admitted. After it the Bank's series say what it is."""
-
-
-class Standing(NamedTuple):
-    """The revisions of a day that stand, of which the last holds, and those that were withdrawn; oldest first."""
-
-    revisions: list[Revision]
-    withdrawn: list[Revision]
 
 
 class History:
@@ -48,7 +40,7 @@ class History:
         """The latest daily document of each day, or its withdrawal, without the figures, which are in the columns."""
         self.earlier: dict[date, dict[int, Revision]] = {}
         """By day and number: the revisions before that one, with figures of their own."""
-        self.withdrawn: tuple[date, ...] = ()
+        self.withdrawn_days: tuple[date, ...] = ()
         """The days whose only sheet was withdrawn, oldest first."""
         self.settled: Settled | None = None
         self.on_change: Callable[[list[Revision]], None] | None = None
@@ -61,12 +53,12 @@ class History:
 
     def hold(self, revisions: Iterable[Revision]) -> list[Revision]:
         """Hold what was admitted here or by another replica; returns the revisions that were not held."""
-        new = [one for one in revisions if self.numbers(one.effective_date).get(one.number) != one]
+        new = [one for one in revisions if self.by_number(one.effective_date).get(one.number) != one]
         if not new:
             return new
         # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
         new.sort(key=attrgetter("key"))
-        earlier = {day: self._numbers_with(day, given) for day, given in groupby(new, attrgetter("effective_date"))}
+        earlier = {day: self._by_number_with(day, given) for day, given in groupby(new, attrgetter("effective_date"))}
         # Once for all revisions of a day, because the last may withdraw the others.
         latest = {day: numbers.pop(max(numbers)) for day, numbers in earlier.items()}
         columns, days = updated(self._columns, self.days, latest.values())
@@ -97,11 +89,11 @@ class History:
         for column in series.values():
             column.keep_only(ordinals)
         # Most documents say the same as the series: comparing each would block the event loop.
-        others = differing(self._columns, series, sorted(settled.open_days.union(self.documents)))
-        held, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, others)))
+        differ = differing(self._columns, series, sorted(settled.open_days.union(self.documents)))
+        held, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, differ)))
         settled = settled.merged(self.settled) if self.settled else settled
         self._keep(held, self.documents, days)
-        self._keep_settled(settled.opened({*given, *self.withdrawn}.difference(days)))
+        self._keep_settled(settled.opened({*given, *self.withdrawn_days}.difference(days)))
         self._changed([], (column.fetched_at for column in held.values()))
 
     def learn(self, settled: Settled) -> None:
@@ -112,13 +104,13 @@ class History:
             self._changed([], ())
 
     def _keep(self, columns: Mapping[str, Column], documents: dict[date, Revision], days: list[date]) -> None:
-        """Begin a new cache: a thread that still composes a sheet of what was held before keeps it in the old one."""
-        self._whole = lru_cache(MOST_COMPOSED)(partial(whole, columns, documents))
+        """Replace all that is held. The cache is a new one: a thread may still compose an old sheet for the old one."""
+        self._latest = lru_cache(MOST_COMPOSED)(partial(latest_with_figures, columns, documents))
         self._columns, self.documents, self.days = columns, documents, days
-        self.withdrawn = tuple(sorted(day for day, one in documents.items() if not one.sheet.quotes))
+        self.withdrawn_days = tuple(sorted(day for day, one in documents.items() if not one.sheet.quotes))
 
     def _keep_settled(self, settled: Settled | None) -> None:
-        """No day is open that is held."""
+        """Replace what is settled. A day that is held is not open."""
         held = filter(self.known.has, settled.open_days) if settled else ()
         self.settled = settled and replace(settled, open_days=settled.open_days.difference(held))
 
@@ -128,9 +120,9 @@ class History:
         if self.on_change:
             self.on_change(new)
 
-    def _numbers_with(self, day: date, given: Iterable[Revision]) -> dict[int, Revision]:
+    def _by_number_with(self, day: date, given: Iterable[Revision]) -> dict[int, Revision]:
         """The revisions of a day by number, with the given ones."""
-        numbers = self.numbers(day)
+        numbers = self.by_number(day)
         for revision in given:
             series = self.of_date(day) if revision.number > 1 and not numbers else None
             if series and not series.sheet.says_the_same_as(revision.sheet):
@@ -145,7 +137,7 @@ class History:
         earlier = [(day, number) for day, numbers in self.earlier.items() for number in numbers]
         return sorted([*earlier, *(latest.key for latest in self.documents.values())])
 
-    def numbers(self, day: date) -> dict[int, Revision]:
+    def by_number(self, day: date) -> dict[int, Revision]:
         """The revisions of a day that were fetched as daily documents, by number."""
         latest = self.latest_or_withdrawal(day) if day in self.documents else None
         return {**self.earlier.get(day, {}), **({latest.number: latest} if latest else {})}
@@ -157,7 +149,7 @@ class History:
 
     def latest_or_withdrawal(self, day: date) -> Revision | None:
         """The latest revision of a day, also if it says that the day has no sheet any more."""
-        return self._whole(day)
+        return self._latest(day)
 
     def of_date(self, effective: date) -> Revision | None:
         """The sheet with exactly this effective date, in its latest revision."""
@@ -169,14 +161,23 @@ class History:
         latest = self.latest_or_withdrawal(day)
         return latest.number + 1 if latest else 1
 
-    def numbered(self, day: date, number: int) -> Revision | None:
+    def revision_or_withdrawal(self, day: date, number: int) -> Revision | None:
         """One revision of a day, also if it says that the day has no sheet any more."""
         latest = self.latest_or_withdrawal(day)
         return latest if latest and latest.number == number else self.earlier.get(day, {}).get(number)
 
-    def standing(self, day: date) -> Standing:
-        """Which revisions of a day stand, and which were withdrawn and not released since."""
-        held, numbers = self.latest_or_withdrawal(day), self.numbers(day)
+    def standing_revisions(self, day: date) -> list[Revision]:
+        """The revisions of a day that were not withdrawn, oldest first. The last one counts."""
+        return self._standing_and_withdrawn(day)[0]
+
+    def withdrawn_revisions(self, day: date) -> list[Revision]:
+        """The revisions of a day that were withdrawn and not released since."""
+        standing, withdrawn = self._standing_and_withdrawn(day)
+        return [one for one in withdrawn if not any(one.sheet.says_the_same_as(other.sheet) for other in standing)]
+
+    def _standing_and_withdrawn(self, day: date) -> tuple[list[Revision], list[Revision]]:
+        """Each withdrawal takes back the last revision that stands."""
+        held, numbers = self.latest_or_withdrawal(day), self.by_number(day)
         standing, withdrawn = [held] if held and not numbers else [], list[Revision]()
         for _, revision in sorted(numbers.items()):
             if not revision.is_withdrawal:
@@ -185,12 +186,11 @@ class History:
                 standing[len(standing) - bool(is_same) :] = [revision]
             elif standing:
                 withdrawn.append(standing.pop())
-        gone = (one for one in withdrawn if not any(one.sheet.says_the_same_as(other.sheet) for other in standing))
-        return Standing(standing, list(gone))
+        return standing, withdrawn
 
     def revision(self, effective: date, number: int) -> Revision:
         """One revision of a sheet. Raises UnknownRevision."""
-        found = self.numbered(effective, number)
+        found = self.revision_or_withdrawal(effective, number)
         if found is None or not found.sheet.quotes:
             raise UnknownRevision(f"The sheet of {effective} has no revision {number}.")
         return found
@@ -205,7 +205,7 @@ class History:
     @property
     def known(self) -> Known:
         """Which sheets are held and which are expected."""
-        return Known(self.days, self.withdrawn, self.settled, self.calendar)
+        return Known(self.days, self.withdrawn_days, self.settled, self.calendar)
 
     def certain_on(self, day: date) -> Revision | None:
         """The sheet in force on `day`, or None if a sheet may be missing before it."""
@@ -246,8 +246,8 @@ class History:
         return min(last, self.settled.looked_until) if self.settled and not self.settled.is_looked_at else last
 
     @property
-    def _begins_at(self) -> date:
-        """The day before which sheets wait for the series: the first, or the first after a silent month."""
+    def _loaded_from(self) -> date:
+        """The first day that need not wait for the series: the first settled one, or that after a silent month."""
         if self.settled:
             return self.settled.since
         gaps = (late for early, late in pairwise(self.days) if late - early > NEAR)
@@ -261,11 +261,11 @@ class History:
     def first_loading(self, days: Days) -> date | None:
         """The first of these days that has to wait for the series."""
         since = max(days.since, self.begins)
-        return since if since < self._begins_at and since <= days.until else None
+        return since if since < self._loaded_from and since <= days.until else None
 
     def missing_days(self, days: Days, today: date) -> list[date]:
         """The days of a range whose sheets are expected up to today and not held; oldest first."""
-        since = max(days.since, self._begins_at if self.settled else max(self._begins_at, RULE_SINCE))
+        since = max(days.since, self._loaded_from if self.settled else max(self._loaded_from, RULE_SINCE))
         until = min(days.until, max([today, *self.days[-1:]]))
         return list(self.known.missing(Days(since, until)))
 

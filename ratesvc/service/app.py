@@ -305,7 +305,7 @@ class Service:
         if cycle.failure and self.history.newest is None:
             raise cycle.failure
         await self._backfill.run(on_step, since, until)
-        for day in self.history.withdrawn:
+        for day in self.history.withdrawn_days:
             await self.refresher.ask_without_lease(day)
 
     @property

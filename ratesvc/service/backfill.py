@@ -29,16 +29,17 @@ class NotOurTurn(RatesvcError):
 
 
 def is_needed(history: History, today: date) -> bool:
-    """Whether days can be settled: all of them, a missing one, or those of a month; or had no look yet."""
-    settled, until = history.settled, settles_until(history, today)
-    if until is None or settled is None or settled.since > history.begins:
-        return until is not None
-    lacking = settled.lacking(Days(settled.since, until))
-    is_long = until - settled.until >= NEAR or bool(history.missing_days(lacking, today))
-    return is_long or not settled.is_looked_at or _admitted_part(settled, until) is not settled
+    """Whether a run has something to do: nothing is settled, a month or a missing day can be, or days had no look."""
+    settled, until = history.settled, may_settle_until(history, today)
+    if until is None:
+        return False
+    if settled is None or settled.since > history.begins or until - settled.until >= NEAR:
+        return True
+    is_missing = bool(history.missing_days(settled.lacking(Days(settled.since, until)), today))
+    return is_missing or not settled.is_looked_at or _admitted_part(settled, until) is not settled
 
 
-def settles_until(history: History, today: date) -> date | None:
+def may_settle_until(history: History, today: date) -> date | None:
     """The last day that the series may settle by now: that of the newest sheet that is a week old. None without any.
 
     A later one is not admitted, and may wait for a person. So neither holidays nor a silence of the Bank settle a day.
@@ -61,7 +62,7 @@ class Backfill:
         """The current step, while a run goes on."""
 
     async def run(self, on_step: OnStep, since: date = FIRST_DAY, until: date | None = None) -> None:
-        """Settle the closed range, as far as it may be settled, and the days between it and what is settled.
+        """Settle these days, and those between them and the settled ones, as far as they may be; then look at them.
 
         A run that is cut off while it asks for the series begins anew. Raises FetchFailed, StoreUnavailable,
         NotOurTurn, and RatesvcError if there is nothing to settle.
@@ -88,7 +89,7 @@ class Backfill:
 
     async def _settle(self, since: date, until: date | None, step: OnStep) -> None:
         """Fetch the days that are not settled, store them with those that are, and hold them."""
-        newest = settles_until(self._history, moscow_day(self._refresher.clock()))
+        newest = may_settle_until(self._history, moscow_day(self._refresher.clock()))
         if newest is None:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
         settled, columns = await self._store.history() or (None, [])
@@ -97,11 +98,11 @@ class Backfill:
         days = settled.lacking(days) if settled else days
         if days.since <= days.until:
             columns = await self._fetch(days, columns, step)
-            fetched = await self._settled_part(days, columns)
+            fetched = await self._cut_after_last_sheet(days, columns)
             settled = settled.extended(fetched) if settled else fetched
             # Another process may write history by now.
             await self._check_turn()
-            self._history.hold([await self._store.put(one) for one in self._released(columns, days)])
+            self._history.hold([await self._store.put(one) for one in self._given_back(columns, days)])
             await self._store.put_history(columns, settled)
         elif settled is None:
             raise RatesvcError(_nothing_in(days))
@@ -126,21 +127,21 @@ class Backfill:
             records = await self._client.dynamic(cbr_id, days.since, days.until)
             given = [record.effective_date for record in records]
             # The first is the dollar.
-            sheets = sheets or await self._checked_dollar(days, given)
-            self._check_series(cbr_id, days, given, sheets)
-            columns[cbr_id] = await self._column(currency, days, records, columns.get(cbr_id))
+            sheets = sheets or await self._days_of_sheets(days, given)
+            self._refuse_short(cbr_id, days, given, sheets)
+            columns[cbr_id] = await self._merged(currency, days, records, columns.get(cbr_id))
         await step(Progress(len(currencies), len(currencies), "nothing more"))
         return list(columns.values())
 
-    async def _settled_part(self, days: Days, columns: Collection[Column]) -> Settled:
-        """What is settled of these days: those up to the last sheet, because the next one may come late."""
+    async def _cut_after_last_sheet(self, days: Days, columns: Collection[Column]) -> Settled:
+        """Forget what follows the last sheet, because the next may come late; return what is settled of the days."""
         until = max(column.last_day for column in columns if column.currency.cbr_id == USD)
         for column in columns:
             column.forget(Days(until + ONE_DAY, date.max))
         return Settled(days.since, until, self._bank_time(), await asyncio.to_thread(digest, columns))
 
-    def _released(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
-        """The series' figures of days whose sheets the service itself held back. What a person withdrew stays so."""
+    def _given_back(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
+        """For days whose sheets the service itself held back: the series' figures. What a person withdrew stays so."""
         for day in sorted(filter(days.__contains__, self._history.documents)):
             # A person may have decided about this day while the one before was stored.
             settled = composed(columns, day) if HELD_BACK in self._history.documents[day].flags else None
@@ -168,14 +169,14 @@ class Backfill:
         by_use = sorted(named.values(), key=lambda named: (places.get(named.code, len(places)), named.cbr_id))
         return [*by_use, *unnamed]
 
-    async def _column(self, currency: Currency, days: Days, records: Sequence[Record], stored: Column | None) -> Column:
+    async def _merged(self, currency: Currency, days: Days, records: Sequence[Record], stored: Column | None) -> Column:
         """The column of an id with the records of a range. The `stored` one knows which codes the id had when."""
         now = self._refresher.moment()
         column = replace(stored.copy(), fetched_at=now) if stored else Column(currency, now)
         if currency.code:
             column.rename(currency)
         elif records and not column.currency.code:
-            column.rename(await self._named(currency, records[-1].effective_date))
+            column.rename(await self._named_by_document(currency, records[-1].effective_date))
         column.forget(days)
         # Without a code they belong to no sheet.
         for record in records if column.currency.code else ():
@@ -183,8 +184,8 @@ class Backfill:
             column.put(day, record.nominal, record.value, column.named(day))
         return column
 
-    async def _named(self, currency: Currency, day: date) -> Currency:
-        """The names of an id in the daily document of its last day; if that is unreadable, the id stays without.
+    async def _named_by_document(self, currency: Currency, day: date) -> Currency:
+        """The currency with the names in the daily document of its last day; without any if that is unreadable.
 
         Raises FetchFailed if a mirror gives no document.
         """
@@ -200,7 +201,7 @@ class Backfill:
 
     # What is refused
 
-    async def _checked_dollar(self, days: Days, given: list[date]) -> list[date]:
+    async def _days_of_sheets(self, days: Days, given: list[date]) -> list[date]:
         """The days of the dollar's series, which are those of all sheets. Raises NotTaken if it lacks half of them."""
         settled = self._history.settled
         is_later = settled is not None and days.since > settled.until
@@ -209,7 +210,7 @@ class Backfill:
         # Before the first sheet nothing is expected, as in a recording.
         first = days.since if is_later else min((day for day in given if day >= RULE_SINCE), default=date.max)
         count = sum(day >= first for day in given)
-        expected = await asyncio.to_thread(_expected, self._history.calendar, Days(first, days.until))
+        expected = await asyncio.to_thread(_count_expected, self._history.calendar, Days(first, days.until))
         if 2 * count < expected:
             raise NotTaken(
                 f"the Bank's series of the dollar has {count} of {expected} expected days from {first} to {days.until} "
@@ -217,7 +218,7 @@ class Backfill:
             )
         return given
 
-    def _check_series(self, cbr_id: str, days: Days, given: Sequence[date], sheets: Sequence[date]) -> None:
+    def _refuse_short(self, cbr_id: str, days: Days, given: Sequence[date], sheets: Sequence[date]) -> None:
         """Refuse a series that has fewer days than only columns hold. A document stays without it. Raises NotTaken.
 
         No currency may begin more than a month before the dollar: that lacks its first years.
@@ -249,7 +250,7 @@ def _admitted_part(settled: Settled, until: date) -> Settled:
     return replace(settled, until=last, open_days=older, looked_until=min(last, settled.looked_until))
 
 
-def _expected(calendar: WorkCalendar, days: Days) -> int:
+def _count_expected(calendar: WorkCalendar, days: Days) -> int:
     """On how many of these days the calendar expects a sheet."""
     ordinals = range(days.since.toordinal(), days.until.toordinal() + 1)
     return sum(map(calendar.is_effective_date, map(date.fromordinal, ordinals)))

@@ -36,7 +36,7 @@ def withdrawal(refresher: Refresher, day: date, *flags: str) -> Revision:
     Raises RatesvcError.
     """
     history = refresher.history
-    standing = history.standing(day).revisions
+    standing = history.standing_revisions(day)
     if not standing:
         raise RatesvcError(f"no sheet of {day} is held")
     if len(standing) == 1 and day == history.days[0]:

@@ -61,20 +61,20 @@ class Look:
             flagged = {one.effective_date for one in history.documents.values() if one.flags and _is_of_series(one)}
             self._answered |= flagged - self._failures.keys()
         days = Days(max(settled.since, settled.looked_until + ONE_DAY), settled.until)
-        left, recent = deque(await asyncio.to_thread(self._to_look_at, days)), Recent.before(history, days.since)
+        left, recent = deque(await asyncio.to_thread(self._days_to_look_at, days)), Recent.before(history, days.since)
         total, failed, silent = len(left), list[date](), 0
         while strange := await asyncio.to_thread(self._next_strange, left, recent):
             day, findings = strange
             await on_step(Progress(total - len(left) - 1, total, f"the sheet of {day}"))
             # If none comes, the Bank is not asked in vain a hundred times.
-            answer = await self._ask(day) if silent < MOST_SILENT else None
+            answer = await self._document_of(day) if silent < MOST_SILENT else None
             if answer:
                 silent = 0
-                await self._take(day, findings, *answer, recent)
+                await self._decide(day, findings, *answer, recent)
             else:
                 silent += 1
                 failed += [day] * (self._failures[day] < MOST_SILENT)
-                await self._flag(day, findings, recent if silent > MOST_SILENT else None)
+                await self._flag_series(day, findings, recent if silent > MOST_SILENT else None)
         if is_first:
             await self._judge_week(recent)
         await self._learn(looked_until=min(failed) - ONE_DAY if failed else settled.until)
@@ -94,7 +94,7 @@ class Look:
         self._history.learn(learned)
         await self._refresher.store.put_settled(learned)
 
-    def _to_look_at(self, days: Days) -> list[date]:
+    def _days_to_look_at(self, days: Days) -> list[date]:
         """The days of sheets, and those on which one is expected; in a silence of a month the calendar expects none."""
         held, settled = [day for day in self._history.days if day in days], self._history.settled
         found, calendar = {*held, *self._history.known.missing(days)}, self._history.calendar
@@ -112,7 +112,7 @@ class Look:
             revision = self._history.of_date(day)
             may_ask = self._failures[day] < MOST_SILENT and day not in self._answered
             if revision is None:
-                if may_ask and day not in self._history.withdrawn:
+                if may_ask and day not in self._history.withdrawn_days:
                     return day, None
                 continue
             admission = assess(revision.sheet, recent) if _is_of_series(revision) else None
@@ -127,8 +127,8 @@ class Look:
     def _waits(self, day: date) -> bool:
         return day in self._refresher.unconfirmed.sightings
 
-    async def _ask(self, day: date) -> tuple[Sheet, bytes] | None:
-        """The document of a day and its bytes; without rows if the Bank has none, or it is refused. None: a failure."""
+    async def _document_of(self, day: date) -> tuple[Sheet, bytes] | None:
+        """The document of a day, without rows if it is refused, and its bytes, if the Bank has one. None: a failure."""
         await asyncio.sleep(self._gap_s)
         try:
             document, raw = await self._refresher.client.daily(day, day)
@@ -139,10 +139,10 @@ class Look:
             return Sheet(day, ()), failure.refusals[0].raw
         return (document, raw) if document.effective_date == day else (Sheet(day, ()), b"")
 
-    async def _take(self, day: date, findings: Admission | None, document: Sheet, raw: bytes, recent: Recent) -> None:
+    async def _decide(self, day: date, findings: Admission | None, document: Sheet, raw: bytes, recent: Recent) -> None:
         """Decide about a day for which the Bank has answered."""
         held = self._history.of_date(day)
-        if day in self._history.withdrawn or (held and not _is_of_series(held)):
+        if day in self._history.withdrawn_days or (held and not _is_of_series(held)):
             # A poll or a person was faster.
             return
         if held:
@@ -173,7 +173,7 @@ class Look:
             recent.add(revision.sheet)
             await store.quarantine.drop([name_of(raw)])
 
-    async def _flag(self, day: date, findings: Admission | None, recent: Recent | None) -> None:
+    async def _flag_series(self, day: date, findings: Admission | None, recent: Recent | None) -> None:
         """Say what is strange about the series' figures of a day. If they are not asked for, they may be `recent`."""
         held = self._history.of_date(day)
         if held and findings and recent:
@@ -195,9 +195,9 @@ class Look:
         for day in [day for day in self._history.days if settled and day > settled.until]:
             if revision := self._history.of_date(day):
                 # A flag says that a finding was confirmed, or that a person decided.
-                is_judged = bool(set(revision.flags) - {UNKNOWN_PART})
-                admission = assess(revision.sheet, recent)
-                if is_judged or admission.decision is Decision.ACCEPT or await self._decide(revision, admission):
+                is_judged, admission = bool(set(revision.flags) - {UNKNOWN_PART}), assess(revision.sheet, recent)
+                is_fine = is_judged or admission.decision is Decision.ACCEPT
+                if is_fine or await self._confirm_or_hold_back(revision, admission):
                     recent.add(revision.sheet)
 
     async def confirm(self) -> None:
@@ -210,14 +210,14 @@ class Look:
             revision, settled = self._history.of_date(day), self._history.settled
             is_settled = settled is not None and day <= settled.until
             if revision and not is_settled and revision.sheet.says_the_same_as(admission.sheet):
-                await self._decide(revision, admission)
+                await self._confirm_or_hold_back(revision, admission)
             if day in self._doubted:
                 return
 
-    async def _decide(self, revision: Revision, admission: Admission) -> bool:
-        """Decide about a strange sheet of the week, and return whether it is confirmed.
+    async def _confirm_or_hold_back(self, revision: Revision, admission: Admission) -> bool:
+        """Decide about a strange sheet of the week, with the second document if it is asked for.
 
-        While the second address is silent it stays, with its flags.
+        While the second address is silent it stays, with its flags. Returns whether it is confirmed.
         """
         day, waiting = revision.effective_date, self._refresher.unconfirmed
         if admission.decision is Decision.CONFIRM:

@@ -1,4 +1,4 @@
-"""What one refresh does: lease → fetch → parse → admit → store → hold. It does not log or count.
+"""One refresh: asks the Bank for documents, decides about each, stores and holds what is admitted. It logs nothing.
 
 A sheet that is held back changes nothing: the last good one is still served.
 """
@@ -76,7 +76,7 @@ class Refresher:
             await self._ask_for_newest(draft)
             if draft.has_answer:
                 # The newest sheet is served by now. The Bank also corrects sheets that are no longer the newest.
-                await self._ask_for_all(self._questions.days_to_ask(draft.newest), draft)
+                await self._ask_and_store(self._questions.days_to_ask(draft.newest), draft)
                 await self._look_at_mirrors(began)
         finally:
             if not draft.has_answer:
@@ -87,18 +87,18 @@ class Refresher:
         """Ask for the sheet of `day` and the one before, or the newest and those that are missing: a command's work."""
         draft = Draft()
         if day:
-            await self._ask_for_all([day], draft)
-            effective = self._held_on(day)
+            await self._ask_and_store([day], draft)
+            effective = self._day_held_on(day)
             if effective > self.history.begins and not self.history.before(effective):
-                await self._ask_for_all([effective - ONE_DAY], draft)
+                await self._ask_and_store([effective - ONE_DAY], draft)
         else:
             await self._ask_for_newest(draft)
-            await self._ask_for_all(self._questions.missing(draft.newest), draft)
+            await self._ask_and_store(self._questions.missing(draft.newest), draft)
         return draft.cycle
 
     async def ask_for_week(self) -> None:
         """Ask for the sheets of the last week that are missing, or were not asked for today."""
-        await self._ask_for_all(self._questions.days_to_ask(None), Draft())
+        await self._ask_and_store(self._questions.days_to_ask(None), Draft())
 
     def _today(self) -> date:
         return moscow_day(self.clock())
@@ -119,9 +119,9 @@ class Refresher:
             # At a first start, today's and the newest sheet need earlier ones to be compared with. Without them they
             # may be admitted as they are, and `look.py` judges them once history is there.
             firsts = {self._eve(), newest.effective_date - ONE_DAY}
-            await self._ask_for_each(sorted(day for day in firsts if day < newest.effective_date), draft)
-        await self._receive(newest, raw, draft)
-        await self._store(draft)
+            await self._ask(sorted(day for day in firsts if day < newest.effective_date), draft)
+        await self._decide(newest, raw, draft)
+        await self._store_and_hold(draft)
 
     async def _ask_instead(self, failure: FetchFailed, draft: Draft) -> None:
         """Ask for sheets by their days if the Bank answers, and the document of its newest sheet is refused."""
@@ -132,26 +132,26 @@ class Refresher:
             days.append(today + ONE_DAY)
         if failure.refusals and not self.history.days:
             days.insert(0, self._eve())
-        await self._ask_for_all([day for day in days if self.history.certain_on(day) is None], draft)
+        await self._ask_and_store([day for day in days if self.history.certain_on(day) is None], draft)
 
     def _eve(self) -> date:
         """The last day of the sheet before today's."""
         return self.history.calendar.effective_date_on_or_before(self._today()) - ONE_DAY
 
-    async def _ask_for_all(self, days: Iterable[date], draft: Draft) -> None:
+    async def _ask_and_store(self, days: Iterable[date], draft: Draft) -> None:
         """Ask for the sheets of these days, store and hold what is admitted."""
-        await self._ask_for_each(days, draft)
+        await self._ask(days, draft)
         await self.absences.learn(self._today())
-        await self._store(draft)
+        await self._store_and_hold(draft)
 
-    async def _ask_for_each(self, days: Iterable[date], draft: Draft) -> None:
-        """Ask for the sheets of these days, and decide about them.
+    async def _ask(self, days: Iterable[date], draft: Draft) -> None:
+        """Ask for the sheets of these days, and decide about each.
 
         It ends when no mirror gives a document for the third time, because the next requests would wait as long again.
         """
         silent = 0
         for day in days:
-            held = self._held_on(day)
+            held = self._day_held_on(day)
             # A mirror that lags gives an earlier sheet than the expected one. Then the next mirror is asked.
             due = max([held, *self.history.missing_days(Days(held + ONE_DAY, day), self._today())])
             try:
@@ -162,7 +162,7 @@ class Refresher:
                 if silent == MOST_SILENT:
                     break
                 continue
-            await self._receive(sheet, raw, draft)
+            await self._decide(sheet, raw, draft)
             self._note_answer(day, held, sheet.effective_date, draft)
 
     def _note_answer(self, day: date, held: date, given: date, draft: Draft) -> None:
@@ -185,16 +185,16 @@ class Refresher:
         for mirror in mirrors if len(mirrors) > 1 else ():
             if mirror.newest and mirror.asked_at and mirror.asked_at >= began:
                 has_due = any(other.has(due) for other in mirrors)
-                mirror.finding = self._compared(mirror.newest, due if has_due else date.min)
+                mirror.finding = self._finding_of_mirror(mirror.newest, due if has_due else date.min)
 
-    def _compared(self, newest: Sheet, due: date) -> str:
+    def _finding_of_mirror(self, newest: Sheet, due: date) -> str:
         """What is strange about a mirror's newest sheet; empty if nothing is."""
         day, held = newest.effective_date, self.history.of_date(newest.effective_date)
         if held and not held.sheet.says_the_same_as(newest):
             return f"differs: other figures for {day} than those held"
         return f"lags: its newest sheet is that of {day}" if day < due else ""
 
-    def _held_on(self, day: date) -> date:
+    def _day_held_on(self, day: date) -> date:
         """The day of the sheet that is held and in force on `day`."""
         before = bisect_right(self.history.days, day)
         return self.history.days[before - 1] if before else FIRST_DAY
@@ -220,14 +220,14 @@ class Refresher:
 
     # Decisions
 
-    async def _receive(self, sheet: Sheet, raw: bytes, draft: Draft) -> None:
-        """Decide about a daily document, unless it says what is held."""
+    async def _decide(self, sheet: Sheet, raw: bytes, draft: Draft) -> None:
+        """Admit a daily document or hold it back. One that says what is held is no news."""
         effective = sheet.effective_date
         self.absences.came(effective)
         current = draft.admitted.get(effective) or self.history.of_date(effective)
         if current and current.sheet.says_the_same_as(sheet):
             self.unconfirmed.sightings.pop(effective, None)
-            await self._drop(raw)
+            await self._drop_from_quarantine(raw)
             if effective not in self.history.documents and effective not in draft.admitted:
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 await draft.take(replace(current, sheet=sheet), raw)
@@ -236,21 +236,21 @@ class Refresher:
         # While the second address is asked, a command may admit the same sheet. Redis keeps one under a number.
         number = self.history.next_number(effective)
         if admission.decision is Decision.CONFIRM:
-            earlier = self.history.standing(effective).revisions[:-1]
+            earlier = self.history.standing_revisions(effective)[:-1]
             is_return = any(one.sheet.says_the_same_as(sheet) for one in earlier)
             at_once = not self.scheduled
             admission = await self.unconfirmed.ask_second(admission, at_once=at_once, is_return=is_return)
         if admission.decision is Decision.ACCEPT:
             self.unconfirmed.sightings.pop(effective, None)
             await draft.take(admission.revision(number, self.moment()), raw)
-            await self._drop(raw, effective)
+            await self._drop_from_quarantine(raw, effective)
             return
         draft.cycle.held_back[effective] = admission
         if admission.decision is Decision.QUARANTINE:
             case = Case(effective, self.moment(), (str(admission),), raw)
             await self._quarantine(case, admission.reason, draft)
 
-    async def _store(self, draft: Draft) -> None:
+    async def _store_and_hold(self, draft: Draft) -> None:
         """Store the admitted sheets, the newest first; then hold them."""
         new, cycle = list[Revision](), draft.cycle
         for effective in sorted(draft.admitted, reverse=True):
@@ -280,11 +280,11 @@ class Refresher:
                 # The other sheets are not tried, because each would wait for Redis as long again.
                 cycle.stored = False
         # Another replica may have stored one under this number while the Bank was asked.
-        is_taken = revision.number in self.history.numbers(revision.effective_date)
+        is_taken = revision.number in self.history.by_number(revision.effective_date)
         return current if is_taken else revision
 
-    async def _drop(self, raw: bytes, day: date | None = None) -> None:
-        """A document that is held does not wait any more, nor do others of its `day` if it was just admitted."""
+    async def _drop_from_quarantine(self, raw: bytes, day: date | None = None) -> None:
+        """Drop the case of a document that is held now, and if it was just admitted, all cases of its `day`."""
         if self.store.quarantine.count:
             with contextlib.suppress(StoreUnavailable):
                 cases = await self.store.quarantine.cases() if day else []

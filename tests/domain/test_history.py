@@ -100,7 +100,7 @@ def test_a_thread_finds_each_revision_with_its_own_figures() -> None:
     held = holding(THURSDAY, FRIDAY, SATURDAY)
 
     def figures() -> tuple[Decimal | None, ...]:
-        found = held.of_date(FRIDAY), held.numbered(FRIDAY, 1), held.numbered(FRIDAY, 2)
+        found = held.of_date(FRIDAY), held.revision_or_withdrawal(FRIDAY, 1), held.revision_or_withdrawal(FRIDAY, 2)
         return tuple(one.sheet.quotes[0].value if one else None for one in found)
 
     seen: list[object] = [*seen_meanwhile(figures, lambda: held.hold([dollar(FRIDAY, 2, "81")]))]
@@ -117,7 +117,7 @@ def test_a_revision_is_given_as_it_was_held_whatever_the_series_say_later() -> N
     held, all_of_them = History(CALENDAR), [first, second, *gone, newest]
     held.hold(all_of_them)
     held.settle(Settled(THURSDAY, SATURDAY), [column(code, THURSDAY, FRIDAY, SATURDAY) for code in ("USD", "EUR")])
-    assert [held.numbered(*key) for key in held.keys] == all_of_them
+    assert [held.revision_or_withdrawal(*key) for key in held.keys] == all_of_them
     assert held.days == [THURSDAY, FRIDAY, SUNDAY]
 
 
@@ -365,7 +365,7 @@ def state(held: History) -> Iterator[str]:
         yield f"{code} {' '.join(f'{day.day}={rate.normalize():f}' for day, rate in rates(held, code).items())}"
     for day in sorted(held.documents):
         found = [(n, held.revision(day, n)) for n in range(1, 5) if has_revision(held, day, n)]
-        withdrawn = [one.number for one in held.standing(day)[1]]
+        withdrawn = [one.number for one in held.withdrawn_revisions(day)]
         shown = " ".join(f"{number}={one.sheet.quotes[0].value.normalize():f}" for number, one in found)
         yield f"document {day.day}: {shown}{f', withdrawn {withdrawn}' if withdrawn else ''}"
     for day in (held.days[0] + n * ONE_DAY for n in range((held.days[-1] - held.days[0]).days + 1)):

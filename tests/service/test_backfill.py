@@ -392,7 +392,7 @@ def state(bank: Bank, replica: Replica) -> list[str]:
 
 def was_withdrawn(replica: Replica, day: date) -> bool:
     """Whether nothing was in force on that day before its sheet was released."""
-    return bool((first := replica.history.numbered(day, 1)) and not first.sheet.quotes)
+    return bool((first := replica.history.revision_or_withdrawal(day, 1)) and not first.sheet.quotes)
 
 
 def complete(settled: Settled | None) -> str:
@@ -562,7 +562,7 @@ async def test_a_day_that_a_person_releases_during_a_run_is_left_as_it_is(replic
     first, second = (history.revision(day, 1) for day in history.days[5:7])
     for day in (first.effective_date, second.effective_date):
         await decisions.publish(replica.refresher, decisions.withdrawal(replica.refresher, day, HELD_BACK))
-    released = replica.backfill._released(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
+    released = replica.backfill._given_back(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
     assert next(released).effective_date == first.effective_date
     history.hold([replace(second, number=history.next_number(second.effective_date))])
     assert list(released) == []

@@ -97,7 +97,7 @@ def _check(history: History, days: Days) -> bytes:
     """
     found = hashlib.blake2b(digest_size=16)
     # A replica that never had a sheet must not pass for one where it is withdrawn.
-    found.update(" ".join(str(day) for day in history.withdrawn if day in days).encode())
+    found.update(" ".join(str(day) for day in history.withdrawn_days if day in days).encode())
     days = Days(days.since, min(days.until, history.days[-1]))
     for column in sorted(history.columns(), key=lambda column: (column.currency.cbr_id, column.currency.codes)):
         first, last = column.places(days)

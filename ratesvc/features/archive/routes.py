@@ -117,7 +117,7 @@ async def _sheets(service: Service, request: web.Request) -> Answer:
     if params.has("after") and after is None:
         raise params.malformed("after")
     days = days_of(params, service, after.days.since if after else None)
-    withdrawn = {day: gone for day in history.withdrawn if (gone := history.latest_or_withdrawal(day))}
+    withdrawn = {day: gone for day in history.withdrawn_days if (gone := history.latest_or_withdrawal(day))}
     until = max([newest_day(service), *withdrawn])
     # In a cursor with days to come this month's sheets would have one checksum for all.
     days = replace(days, until=max(days.since, min(days.until if params.has("until") else until, until)))

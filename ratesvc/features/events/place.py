@@ -131,7 +131,7 @@ def can_go_on(place: Place, history: History, snapshot: Snapshot) -> bool:
     is_foreign = any(theirs.check and ours.get(theirs[:2], theirs) != theirs for theirs in place.sheets)
     is_withdrawn = any(
         place.corrected_since <= day <= newest and place.stamp(day).number < number
-        for day, number, _ in _stamps(history, history.withdrawn)
+        for day, number, _ in _stamps(history, history.withdrawn_days)
     )
     return is_followed and not is_foreign and not is_withdrawn and len(_days_after(history, newest)) <= MOST_SHEETS
 

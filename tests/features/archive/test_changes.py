@@ -65,7 +65,7 @@ def test_a_reader_that_follows_cursors_holds_what_the_replicas_hold(
         nonlocal cursor
         more = True
         while more:
-            new, days, more = page(history, Days(since, LAST), cursor, history.withdrawn, most)
+            new, days, more = page(history, Days(since, LAST), cursor, history.withdrawn_days, most)
             for day in new:
                 if revision := history.of_date(day):
                     reader[day] = revision.sheet.checksum
@@ -85,7 +85,7 @@ def test_a_reader_that_follows_cursors_holds_what_the_replicas_hold(
         ask(history, FIRST_DAY)
         held = {day: found.sheet.checksum for day in history.days if (found := history.of_date(day))}
         assert {day: reader[day] for day in held} == held
-        assert not reader.keys() & history.withdrawn
+        assert not reader.keys() & history.withdrawn_days
 
 
 def test_a_sheet_before_the_last_month_brings_the_sheets_of_its_year() -> None:

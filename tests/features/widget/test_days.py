@@ -30,7 +30,7 @@ async def test_a_sparkline_composes_no_sheet(bank: Bank, serve_whole: Serve) -> 
     days = DAYS
     bank.publish(*map(sheet, days))
     async with serve_whole() as served:
-        composed = served.service.history._whole  # noqa: SLF001 -- what it costs is to be seen
+        composed = served.service.history._latest  # noqa: SLF001 -- what it costs is to be seen
         composed.cache_clear()
         status, _, body = await served.get(f"{WIDGET}&spark=7&date={days[8]}")
         assert (status, bool(json.loads(body)["rows"][0]["points"])) == (200, True)
