@@ -13,6 +13,8 @@ LONG_WIDTHS, SHORT_WIDTHS, WIDEST_LINE, EVEN_BAR = (12, 18, 24, 30, 36), (12, 16
 and of lines; cells of a bar in even rows."""
 SHORT_UNIT = len("100 JPY")
 _SHORT_NAME, _NEVER = 3, 96
+_FINE_FROM = 48000
+"""Thousandths of an em, from which on thresholds of lines are 2 em apart."""
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -161,7 +163,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """The width of a line's rates, or of these with what stands after them, in thousandths of an em, with gaps."""
         at = self.kinds.index("value") - 1
         shown = [(row.unit, *row.cells[at : at + columns]) for row in self.rows]
-        return sum(1700 * (len(texts) - 1) + text_width("".join(texts), 100) for texts in shown)
+        return sum(1400 + 1700 * (len(texts) - 2) + text_width("".join(texts), 100) for texts in shown)
 
     @property
     def is_named(self) -> bool:
@@ -181,7 +183,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 def _ems(thousandths: int) -> int:
     """The next width in em for which widget.css has a rule."""
-    return 4 * -(-thousandths // 4000)
+    step = 4 if thousandths <= _FINE_FROM else 2
+    return step * -(-thousandths // (step * 1000))
 
 
 def rows_json(table: Table) -> bytes:

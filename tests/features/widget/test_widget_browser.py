@@ -247,7 +247,10 @@ async def test_a_hidden_page_refreshes_when_it_is_seen_again(browser: Browser, l
 async def test_figures_in_a_header_have_the_colour_of_its_text(
     browser: Browser, live: Live, host: Host, layout: str
 ) -> None:
-    """On red, green and blue with white text the arrows, too. On white and yellow they have a colour of their own."""
+    """On red, green and blue with white text the arrows, too.
+
+    On white and yellow, and on a page that says it is dark, they have a colour of their own.
+    """
     for ground, text, coloured in (
         ("#dc3545", "#fff", False),
         ("#cc0000", "#fff", False),
@@ -255,6 +258,7 @@ async def test_figures_in_a_header_have_the_colour_of_its_text(
         ("#0d6efd", "#fff", False),
         ("#ffffff", "#212529", True),
         ("#ffc107", "#000", True),
+        ("#16191d", "#e8eaed;color-scheme:dark", True),
     ):
         around = f'<div style="background:{ground};color:{text}">{element(live, f"layout={layout}")}</div>'
         page = await opened(browser, host.put(around))
@@ -266,6 +270,9 @@ async def test_figures_in_a_header_have_the_colour_of_its_text(
         assert all_texts == (3 if coloured else 1) or not coloured
         (of_text, *_), arrows = [await page.evaluate(CONTRAST, [ground, part]) for part in (".cbr-value", ".cbr-mark")]
         assert len(arrows) == 6
+        chromas = """[...document.querySelector("cbr-rates").shadowRoot.querySelectorAll(".cbr-mark")]
+          .map(mark => parseFloat(getComputedStyle(mark).color.split(" ")[1]))"""
+        assert min(await page.evaluate(chromas)) > 0.1 or not coloured
         assert min(arrows) >= min(4.5, of_text - 0.01)
         await page.context.close()
 

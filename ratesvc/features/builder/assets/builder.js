@@ -265,7 +265,7 @@
     const cells = chosen().length,
       isContained = code.includes("container-type"),
       step = isContained ? "900cqw" : "300vw",
-      between = isContained ? high + 9 * Math.max(93 * cells + 17, heading) : low + 3 * (100 * cells + 60);
+      between = isContained ? high + 9 * Math.max(93 * cells + 17, heading) : high + 3 * (93 * cells + 48);
     const heights = (unit) => {
       const [least, middle, most] = [low, between, high].map(
         (pixels) => (unit == "em" ? Math.ceil((pixels * 10) / 16) / 10 : pixels) + unit,
