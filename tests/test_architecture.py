@@ -119,7 +119,7 @@ def test_only_routes_know_http() -> None:
 TEMPLATES = {path.name: path.read_text("utf-8") for path in (PACKAGE / "features").rglob("templates/**/*.*")}
 # What is written as it is: our styles and scripts, and in snippets.txt code that the builder escapes as a whole.
 AS_IT_IS = re.compile(
-    r'(style|script)\("[a-z/-]+"\)|styles_of_frame\(.*|rules|ground_hash|included|iframe\(origin .*|jsx(_style)?\(.*'
+    r'(style|script)\("[a-z/-]+"\)|styles_of_frame\(.*|rules|ground_hash|included|framed_rates|jsx(_style)?\(.*'
 )
 
 
