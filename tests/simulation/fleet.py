@@ -30,6 +30,8 @@ CALM = 1600.0
 CAREFUL = ((1.0, 20.0), (8.0, 240.0), (60.0, 2 * HOUR), (400.0, float("inf")))
 """After an event: the pace, and how many seconds it lasts."""
 HISTORY = timedelta(days=130)
+OPEN = timedelta(days=8)
+"""So long a day's sheet is what its document says. The Bank's series come afterwards."""
 
 Key = tuple[date, int]
 """The day and the number of a revision."""
@@ -71,8 +73,8 @@ class Fleet:
         self.withdrawn: defaultdict[date, set[Figures]] = defaultdict(set)
         """What a person took back and did not release."""
         self.ever_withdrawn: set[date] = set()
-        self.began_amid = False
-        """Whether a first start was while figures were wrong. It serves them until it has the Bank's series."""
+        self.began_amid: set[date] = set()
+        """The days that a first start fetched amid wrong figures. It serves those until it has the Bank's series."""
         self.broken: list[tuple[str, str]] = []
         """What did not hold: its name, and the facts."""
         self.is_hurt = False
@@ -92,8 +94,6 @@ class Fleet:
 
     def breaks(self, name: str, text: str) -> None:
         """An invariant does not hold."""
-        if self.began_amid and name == "the Bank never said it":
-            return
         self.world.note("check", f"{name}: {text}")
         self.broken.append((name, f"{self.world.time():%F %T} {text}"))
 
@@ -160,7 +160,8 @@ class Fleet:
         """If Redis is empty and no replica lives, nobody knows what a person decided, or which revisions there were."""
         if not self.redis.data and all(process.is_dead for process in self.processes.values()):
             self.withdrawn.clear()
-            self.began_amid |= self.bank.slips or any(mirror.spoil for mirror in self.mirrors)
+            if self.bank.slips or any(mirror.spoil for mirror in self.mirrors):
+                self.began_amid |= {day for day in self.bank.said if day >= self.today() - OPEN}
             self.on_forget()
 
     def begin(self) -> None:

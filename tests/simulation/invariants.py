@@ -15,7 +15,7 @@ from kit.documents import day_of
 from kit.http import Answered
 
 from simulation.bank import DAY, EFFECTIVE, HOUR, ONE_DAY, Figures
-from simulation.fleet import Fleet, Key, figures_of
+from simulation.fleet import OPEN, Fleet, Key, figures_of
 from simulation.world import Process
 
 AGREED_S = 6.0
@@ -90,7 +90,7 @@ def _has_said(fleet: Fleet, name: str, day: date, value: Decimal) -> bool:
 
 
 def _judge_sheet(fleet: Fleet, process: Process, what: str, day: date, figures: Figures) -> None:
-    if figures not in fleet.bank.allowed(day):
+    if figures not in fleet.bank.allowed(day) and day not in fleet.began_amid:
         fleet.breaks("the Bank never said it", f"{process.name} {what} {day}")
 
 
@@ -270,7 +270,8 @@ class Watch:
     def _check_figures(self, before: Held) -> None:
         fleet, held = self.fleet, self.held
         for (day, number), figures in held.figures.items():
-            if figures not in fleet.bank.allowed(day):
+            is_excused = day in fleet.began_amid and (held.latest.get(day) != number or day >= fleet.today() - 2 * OPEN)
+            if figures not in fleet.bank.allowed(day) and not is_excused:
                 fleet.breaks("the Bank never said it", f"held: {day}.{number}")
             if held.latest.get(day) == number and figures in fleet.withdrawn.get(day, ()):
                 fleet.breaks("a withdrawn sheet is back", f"{day}.{number}")
