@@ -477,6 +477,12 @@ def test_the_reference_is_translated() -> None:
     assert (said - translated.keys(), translated.keys() - said) == (set(), set()), "untranslated, and no longer said"
 
 
+async def test_the_page_is_in_the_language_of_its_address(whole: Served) -> None:
+    """Russian for every kind of Russian, English for everybody else."""
+    for lang, tag in (("ru-RU", "ru"), ("de", "en"), ("", "en")):
+        assert f'<html lang="{tag}">' in (await whole.get(f"/docs?lang={lang}"))[2].decode()
+
+
 async def test_an_empty_service_describes_itself(serve: Serve) -> None:
     """Without a sheet the examples use today's date."""
     async with serve() as running:
