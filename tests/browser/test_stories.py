@@ -7,7 +7,7 @@ from difflib import unified_diff
 
 import pytest
 from kit import cases
-from kit.browser import Browser, Host, Live, Page
+from kit.browser import Browser, Host, Live, done
 
 OUTLINE = cases.script("outline of a page")
 STORIES = sorted(file.name for file in (cases.FOLDER / "stories").iterdir())
@@ -49,31 +49,3 @@ def anywhere(line: str, live: Live, host: Host) -> str:
         r"(height(?:: ?|=\\\"|=(?=\d+ (?:style|frameborder))))(?:[1-9][\d.]*(?:px|em)?|clamp\([^)]*\))", r"\1…", line
     )
     return re.sub(r"(sha)\d{3}-[\w+/=]+|\d+\.\d+(px)", r"…\1\2", line)
-
-
-async def done(page: Page, kind: str, rest: str) -> None:
-    """A step of a story."""
-    selector, _, more = rest.rpartition(" ")
-    match kind:
-        case "open" | "put":
-            await page.goto(rest)
-        case "click":
-            await page.locator(rest).first.click()
-        case "fill":
-            await page.fill(*rest.split(" ", 1))
-        case "press":
-            await (page.press(selector, more) if selector else page.keyboard.press(more))
-        case "choose":
-            await page.select_option(selector, more)
-        case "point":
-            box = await page.locator(selector).first.bounding_box()
-            assert box
-            await page.mouse.move(box["x"] + float(more) * box["width"], box["y"] + box["height"] / 2)
-        case "drag":
-            await page.drag_and_drop(*rest.split(" "), steps=6)
-        case "wide":
-            await page.set_viewport_size({"width": int(rest), "height": 900})
-        case "run":
-            await page.evaluate(f"void ({rest})")
-        case _:
-            raise ValueError(kind)

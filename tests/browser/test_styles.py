@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from kit import cases
-from kit.browser import Browser, Host, Live, Page
+from kit.browser import Browser, Host, Live, done
 
 DESK: Any = {"width": 1100, "height": 900}
 
@@ -25,7 +25,8 @@ async def test_each_kind_of_element_looks_as_it_is_meant_to(browser: Browser, li
             address = host.put(address, head=f'<script src="{live.url}/widget/rates.js" async></script>')
         await page.goto(address if "://" in address else live.url + address)
         for step in steps:
-            await done(page, *step.split(" ", 1))
+            what, rest = step.split(" ", 1)
+            await (page.locator(rest).first.wait_for() if what == "see" else done(page, what, rest))
         seen = [*applied, *(key for key, (_, line) in turned.items() if "{" in line)]
         looks, rules, others = await page.evaluate(cases.script("styles of each kind of element"), seen)
         applied.update(rules)
@@ -38,15 +39,6 @@ async def test_each_kind_of_element_looks_as_it_is_meant_to(browser: Browser, li
     for key, (question, line) in turned.items():
         answers[question] += f"\n{line}" if key not in applied else ""
     cases.check("styles.txt", answers)
-
-
-async def done(page: Page, what: str, rest: str) -> None:
-    """A step before the page is looked at: a text into a field, or what has to be there."""
-    match what:
-        case "fill":
-            await page.fill(*rest.split(" ", 1))
-        case "see":
-            await page.locator(rest).first.wait_for()
 
 
 def shown(name: str, looks: list[str]) -> list[str]:

@@ -169,6 +169,34 @@ async def settled(page: Page) -> None:
     await page.locator("cbr-rates:not(:state(load)):not(:state(error))").first.wait_for(state="detached")
 
 
+async def done(page: Page, kind: str, rest: str) -> None:
+    """A step of a story: what a person does on a page."""
+    selector, _, more = rest.rpartition(" ")
+    match kind:
+        case "open" | "put":
+            await page.goto(rest)
+        case "click":
+            await page.locator(rest).first.click()
+        case "fill":
+            await page.fill(*rest.split(" ", 1))
+        case "press":
+            await (page.press(selector, more) if selector else page.keyboard.press(more))
+        case "choose":
+            await page.select_option(selector, more)
+        case "point":
+            box = await page.locator(selector).first.bounding_box()
+            assert box
+            await page.mouse.move(box["x"] + float(more) * box["width"], box["y"] + box["height"] / 2)
+        case "drag":
+            await page.drag_and_drop(*rest.split(" "), steps=6)
+        case "wide":
+            await page.set_viewport_size({"width": int(rest), "height": 900})
+        case "run":
+            await page.evaluate(f"void ({rest})")
+        case _:
+            raise ValueError(kind)
+
+
 # Chromium takes longer to start than most tests take, so all tests share one, and the loop to which it is bound.
 SESSION: Final = "session"
 
