@@ -37,7 +37,8 @@ class History:
         """When the latest of the revisions and columns was fetched."""
         self.days: list[date] = []
         self.documents: dict[date, Revision] = {}
-        """The latest daily document of each day, or its withdrawal, without the figures, which are in the columns."""
+        """The latest revision of each day that has any of its own: a daily document, a withdrawal, or flagged figures of
+        the series. Their figures are in the columns."""
         self.earlier: dict[date, dict[int, Revision]] = {}
         """By day and number: the revisions before that one, with figures of their own."""
         self.withdrawn_days: tuple[date, ...] = ()
@@ -63,13 +64,15 @@ class History:
         latest = {day: numbers.pop(max(numbers)) for day, numbers in earlier.items()}
         columns, days = updated(self._columns, self.days, latest.values())
         lost = {day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)}
-        # Threads write answers meanwhile. They ask for each day that they see, so a lost one goes first; and for each
-        # revision that they know, so the latest is an earlier one before another takes its place.
+        # Threads write answers meanwhile. They ask for each day that they see, so a lost one goes first, and before it
+        # goes it is missing; and for each revision that they know, so the latest is an earlier one before another
+        # takes its place.
+        self.settled, self.withdrawn_days = self.settled and self.settled.opened(lost), (*self.withdrawn_days, *lost)
         self.days = [day for day in self.days if day not in lost] if lost else self.days
         self.earlier = self.earlier | {day: numbers for day, numbers in earlier.items() if numbers}
         documents = self.documents | {day: bare(revision) for day, revision in latest.items()}
         self._keep(columns, documents, days)
-        self._keep_settled(self.settled and self.settled.opened(lost))
+        self._keep_settled(self.settled)
         self._changed(new, (one.fetched_at for one in new))
         return new
 

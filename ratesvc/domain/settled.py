@@ -16,7 +16,8 @@ class Settled(Days):
     """The days for which the Bank's series say which sheets there are, and what is in them.
 
     `fetched_at` is UTC by the Bank's clock, `digest` is that of the columns. Days up to `looked_until` had their look:
-    the documents of strange ones were asked for. Days without a held sheet, some after the range, are of three kinds:
+    the documents of strange ones were asked for. Days of three kinds, some after the range, have no sheet although one
+    was expected:
 
     - `without_a_sheet`: the Bank has none, though one was expected or withdrawn. Readers get the sheet before.
     - `silent`: those after the first to the second have none either, as long as the first is the newest sheet.

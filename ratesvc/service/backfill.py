@@ -1,4 +1,4 @@
-"""Settles days: fetches the Bank's series of all days that are older than a week, one request for each currency id.
+"""Settles days: fetches the Bank's series up to the newest sheet that is a week old, one request for each currency id.
 
 What the Bank says of a day for longer than a week is official, so no rule judges it before it is served.
 """
@@ -42,7 +42,8 @@ def is_needed(history: History, today: date) -> bool:
 def may_settle_until(history: History, today: date) -> date | None:
     """The last day that the series may settle by now: that of the newest sheet that is a week old. None without any.
 
-    A later one is not admitted, and may wait for a person. So neither holidays nor a silence of the Bank settle a day.
+    The sheet of a later day is not held: it may wait for a person. So neither holidays nor a silence of the Bank settle
+    a day.
     """
     held = [day for day in history.days if day <= today - WEEK]
     # At a first start only sheets of the week are held.
@@ -225,12 +226,10 @@ class Backfill:
         """
         if given and given[0] < sheets[0] - NEAR:
             raise NotTaken(f"the Bank's series of the dollar begins on {sheets[0]}, and that of {cbr_id} earlier")
-        given, held = (
-            [day for day in records if day not in self._history.documents]
-            for records in (given, self._history.days_with(cbr_id, days))
-        )
-        if len(given) < len(held):
-            lost = min(set(held).difference(given))
+        documents = self._history.documents
+        held = {day for day in self._history.days_with(cbr_id, days) if day not in documents}
+        if sum(day not in documents for day in given) < len(held):
+            lost = min(held.difference(given))
             raise NotTaken(
                 f"the Bank's series of {cbr_id} lacks {lost}, which is held, and is asked for again later. "
                 f"If the Bank took that sheet back: ratesvc withdraw {lost}"

@@ -1,7 +1,7 @@
 """Judges what was served before anything could be compared with it: settled days, and the first sheets of a store.
 
 The Bank's series say what settled days are, so nothing waits for this. But a series may have a slipped point on an old
-day, or lack a day. The document of each strange day is asked for once.
+day, or lack a day. The document of each strange day is asked for until it comes, three times at most.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from ratesvc.domain.history import NEAR, WEEK, History
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, moscow_day
 
 WAITS = timedelta(hours=1)
-"""A poll asks again so long after, but for today, where a person has to decide: each question costs three requests."""
+"""A poll asks again so long after, but for today, where a person has to decide: that may take days."""
 
 
 class Questions:

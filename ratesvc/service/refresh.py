@@ -97,7 +97,7 @@ class Refresher:
         return draft.cycle
 
     async def ask_for_week(self) -> None:
-        """Ask for the sheets of the last week that are missing, or were not asked for today."""
+        """Ask for the sheets of the last month that are missing, and those of the last week not asked for today."""
         await self._ask_and_store(self._questions.days_to_ask(None), Draft())
 
     def _today(self) -> date:
@@ -165,11 +165,12 @@ class Refresher:
             await self._decide(sheet, raw, draft)
             self._note_answer(day, held, sheet.effective_date, draft)
 
-    def _note_answer(self, day: date, held: date, given: date, draft: Draft) -> None:
-        """Note what the sheet that was `given` for a day, where one is `held`, means for the next questions."""
-        held_back, is_earlier = draft.cycle.held_back.get(given), self.absences.note(day, held, given)
+    def _note_answer(self, day: date, held_day: date, given_day: date, draft: Draft) -> None:
+        """Note what the sheet that came for a day means for the next questions. The one held for it is of `held_day`."""
+        held_back, is_earlier = draft.cycle.held_back.get(given_day), self.absences.note(day, held_day, given_day)
         is_quarantined = held_back is not None and held_back.decision is Decision.QUARANTINE
-        if is_quarantined or (is_earlier and held in self.absences.taken_back):
+        # A person decides about both.
+        if is_quarantined or (is_earlier and held_day in self.absences.taken_back):
             self._questions.put_off(day)
         # An unconfirmed sheet is asked for again by the next poll, which may confirm it.
         elif not is_earlier and not held_back:
@@ -271,7 +272,8 @@ class Refresher:
     async def _stored(self, revision: Revision, current: Revision | None, cycle: Cycle) -> Revision | None:
         """Store a revision; returns the one that is stored under its number or later.
 
-        Without Redis this replica still serves what it fetched, and the next cycle stores it.
+        Without Redis it returns what to serve: the given one, which the next cycle stores, or the `current` one if its
+        number is taken.
         """
         if cycle.stored:
             try:

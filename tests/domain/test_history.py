@@ -107,6 +107,18 @@ def test_a_thread_finds_each_revision_with_its_own_figures() -> None:
     assert list(dict.fromkeys(seen)) == [(80, 80, None), (81, 80, 81)]
 
 
+@pytest.mark.parametrize(("held", "day"), [(filled(THURSDAY, FRIDAY), FRIDAY), (holding(SATURDAY, SUNDAY), SUNDAY)])
+def test_a_thread_never_takes_the_sheet_before_a_withdrawn_one_for_certain(held: History, day: date) -> None:
+    """A cache would keep that answer for a day. One day is settled, on the other the calendar expects no sheet."""
+
+    def certain() -> date | None:
+        found = held.certain_on(day)
+        return found and found.effective_date
+
+    withdrawal = Revision(Sheet(day, ()), 2, FETCHED, (WITHDRAWAL,))
+    assert list(dict.fromkeys(seen_meanwhile(certain, lambda: held.hold([withdrawal])))) == [day, None]
+
+
 def test_a_revision_is_given_as_it_was_held_whatever_the_series_say_later() -> None:
     """Names, order, nominals and bytes are those of its own document; earlier ones keep their figures."""
     first = Revision(sheet(FRIDAY), 1, FETCHED, ("large_move",), b"1")
