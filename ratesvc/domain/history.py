@@ -37,8 +37,8 @@ class History:
         """When the latest of the revisions and columns was fetched."""
         self.days: list[date] = []
         self.documents: dict[date, Revision] = {}
-        """The latest revision of each day that has any of its own: a daily document, a withdrawal, or flagged figures of
-        the series. Their figures are in the columns."""
+        """The latest revision of each day that has any of its own: a daily document, a withdrawal, or flagged figures
+        of the series. Their figures are in the columns."""
         self.earlier: dict[date, dict[int, Revision]] = {}
         """By day and number: the revisions before that one, with figures of their own."""
         self.withdrawn_days: tuple[date, ...] = ()

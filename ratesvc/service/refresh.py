@@ -166,7 +166,7 @@ class Refresher:
             self._note_answer(day, held, sheet.effective_date, draft)
 
     def _note_answer(self, day: date, held_day: date, given_day: date, draft: Draft) -> None:
-        """Note what the sheet that came for a day means for the next questions. The one held for it is of `held_day`."""
+        """Note what the sheet that came for a day means for the next questions. `held_day` is that of the one held."""
         held_back, is_earlier = draft.cycle.held_back.get(given_day), self.absences.note(day, held_day, given_day)
         is_quarantined = held_back is not None and held_back.decision is Decision.QUARANTINE
         # A person decides about both.
