@@ -113,7 +113,7 @@ def test_a_thread_never_takes_the_sheet_before_a_withdrawn_one_for_certain(held:
 
     def certain() -> date | None:
         found = held.certain_on(day)
-        return found and found.effective_date
+        return found.effective_date if found else None
 
     withdrawal = Revision(Sheet(day, ()), 2, FETCHED, (WITHDRAWAL,))
     assert list(dict.fromkeys(seen_meanwhile(certain, lambda: held.hold([withdrawal])))) == [day, None]
