@@ -58,8 +58,10 @@ class Settled(Days):
 
     def outranks(self, other: Settled | None) -> bool:
         """Whether replicas that hold the other hold this one from now on: for more days, or those fetched later."""
-        if other is None or not other.covers(self):
-            return other is None or self.covers(other)
+        if other is None:
+            return True
+        if not other.covers(self):
+            return self.covers(other)
         return self.contradicts(other) and (self.fetched_at, self.digest) > (other.fetched_at, other.digest)
 
     def contradicts(self, other: Settled) -> bool:

@@ -152,7 +152,7 @@ class Service:
             await self.tick()
             cycle = await self.refresh()
         with contextlib.suppress(RatesvcError):
-            await self._backfill.look.confirm()
+            await self._backfill.look.first_week.confirm()
         if not self.demo:
             await self._clock_check.check(has_polled=cycle.outcome != "skipped")
         now, failures = self.clock(), self.telemetry.failures

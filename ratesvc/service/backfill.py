@@ -127,8 +127,10 @@ class Backfill:
             await asyncio.sleep(self._gap_s)
             records = await self._client.dynamic(cbr_id, days.since, days.until)
             given = [record.effective_date for record in records]
-            # The first is the dollar.
-            sheets = sheets or await self._days_of_sheets(days, given)
+            if not sheets:
+                # The first is the dollar, whose days are those of all sheets.
+                await self._check_dollar(days, given)
+                sheets = given
             self._refuse_short(cbr_id, days, given, sheets)
             columns[cbr_id] = await self._merged(currency, days, records, columns.get(cbr_id))
         await step(Progress(len(currencies), len(currencies), "nothing more"))
@@ -202,8 +204,8 @@ class Backfill:
 
     # What is refused
 
-    async def _days_of_sheets(self, days: Days, given: list[date]) -> list[date]:
-        """The days of the dollar's series, which are those of all sheets. Raises NotTaken if it lacks half of them."""
+    async def _check_dollar(self, days: Days, given: Sequence[date]) -> None:
+        """Refuse a series of the dollar that lacks half of the expected days. Raises NotTaken."""
         settled = self._history.settled
         is_later = settled is not None and days.since > settled.until
         if not given:
@@ -217,7 +219,6 @@ class Backfill:
                 f"the Bank's series of the dollar has {count} of {expected} expected days from {first} to {days.until} "
                 "and is asked for again later. If these are days off: calendar.extra_off"
             )
-        return given
 
     def _refuse_short(self, cbr_id: str, days: Days, given: Sequence[date], sheets: Sequence[date]) -> None:
         """Refuse a series that has fewer days than only columns hold. A document stays without it. Raises NotTaken.

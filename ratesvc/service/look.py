@@ -1,4 +1,4 @@
-"""Judges what was served before anything could be compared with it: settled days, and the first sheets of a store.
+"""Judges the settled days, which were served before anything could be compared with them.
 
 The Bank's series say what settled days are, so nothing waits for this. But a series may have a slipped point on an old
 day, or lack a day. The document of each strange day is asked for until it comes, three times at most.
@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from ratesvc.bank.admission import DAILY_SINCE, Admission, Decision, Recent, assess, check_sheet
 from ratesvc.bank.xml import UNKNOWN_PART, with_document
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import NEAR
-from ratesvc.domain.rates import HELD_BACK, Revision, Sheet
+from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, RULE_SINCE
 from ratesvc.errors import BadDocument, FetchFailed, RatesvcError
-from ratesvc.service import decisions
 from ratesvc.service.confirmation import MOST_SILENT
-from ratesvc.service.cycle import Cycle, OnStep, Progress
+from ratesvc.service.cycle import OnStep, Progress
+from ratesvc.service.first_week import FirstWeek
 from ratesvc.service.refresh import Refresher
 from ratesvc.storage.records import Case, name_of
 
 NO_DOCUMENT = frozenset({"html", "parameters"})
 """Such a refusal says nothing of a day: the Bank sent a page of maintenance, or refused the request."""
+
+
+class Answer(NamedTuple):
+    """What the Bank says of a day. The document has no rows if it is refused; without bytes the Bank has none."""
+
+    document: Sheet
+    raw: bytes
 
 
 class NotTaken(RatesvcError):
@@ -45,8 +51,7 @@ class Look:
         """How often the Bank was asked for the document of a day, and gave none."""
         self._answered = set[date]()
         """The days whose documents came."""
-        self._doubted: dict[date, Admission] = {}
-        """The first sheets that the second address has not confirmed yet."""
+        self.first_week = FirstWeek(refresher)
 
     async def run(self, on_step: OnStep) -> None:
         """Look at the days that had no look. Raises StoreUnavailable, and NotTaken if documents do not come.
@@ -67,16 +72,18 @@ class Look:
             day, findings = strange
             await on_step(Progress(total - len(left) - 1, total, f"the sheet of {day}"))
             # If none comes, the Bank is not asked in vain a hundred times.
-            answer = await self._document_of(day) if silent < MOST_SILENT else None
+            gives_up = silent == MOST_SILENT
+            answer = None if gives_up else await self._answer_for(day)
             if answer:
                 silent = 0
-                await self._decide(day, findings, *answer, recent)
-            else:
-                silent += 1
-                failed += [day] * (self._failures[day] < MOST_SILENT)
-                await self._flag_series(day, findings, recent if silent > MOST_SILENT else None)
+                await self._decide(day, findings, answer, recent)
+                continue
+            silent += not gives_up
+            if self._failures[day] < MOST_SILENT:
+                failed.append(day)
+            await self._flag_series(day, findings, recent if gives_up else None)
         if is_first:
-            await self._judge_week(recent)
+            await self.first_week.judge(recent)
         await self._learn(looked_until=min(failed) - ONE_DAY if failed else settled.until)
         await on_step(Progress(total, total, "nothing more"))
         if failed:
@@ -127,8 +134,8 @@ class Look:
     def _waits(self, day: date) -> bool:
         return day in self._refresher.unconfirmed.sightings
 
-    async def _document_of(self, day: date) -> tuple[Sheet, bytes] | None:
-        """The document of a day, without rows if it is refused, and its bytes, if the Bank has one. None: a failure."""
+    async def _answer_for(self, day: date) -> Answer | None:
+        """Ask for the document of a day; None if the Bank does not answer."""
         await asyncio.sleep(self._gap_s)
         try:
             document, raw = await self._refresher.client.daily(day, day)
@@ -136,12 +143,12 @@ class Look:
             if not failure.is_answered or any(error.reason in NO_DOCUMENT for error in failure.refusals):
                 self._failures[day] += 1
                 return None
-            return Sheet(day, ()), failure.refusals[0].raw
-        return (document, raw) if document.effective_date == day else (Sheet(day, ()), b"")
+            return Answer(Sheet(day, ()), failure.refusals[0].raw)
+        return Answer(document, raw) if document.effective_date == day else Answer(Sheet(day, ()), b"")
 
-    async def _decide(self, day: date, findings: Admission | None, document: Sheet, raw: bytes, recent: Recent) -> None:
+    async def _decide(self, day: date, findings: Admission | None, answer: Answer, recent: Recent) -> None:
         """Decide about a day for which the Bank has answered."""
-        held = self._history.of_date(day)
+        held, (document, raw) = self._history.of_date(day), answer
         if day in self._history.withdrawn_days or (held and not _is_of_series(held)):
             # A poll or a person was faster.
             return
@@ -182,70 +189,6 @@ class Look:
             number, moment = held.number + (day in self._history.documents), self._refresher.moment()
             flagged = replace(held, number=number, fetched_at=moment, flags=findings.flags)
             self._history.hold([await self._refresher.store.put(flagged, held)])
-
-    # The first sheets of a store
-
-    async def _judge_week(self, recent: Recent) -> None:
-        """Judge the sheets of the week as if they came now. Hold back what is strange.
-
-        They came before there was anything to compare them with.
-        """
-        await self._refresher.ask_for_week()
-        settled = self._history.settled
-        for day in [day for day in self._history.days if settled and day > settled.until]:
-            if revision := self._history.of_date(day):
-                # A flag says that a finding was confirmed, or that a person decided.
-                is_judged, admission = bool(set(revision.flags) - {UNKNOWN_PART}), assess(revision.sheet, recent)
-                is_fine = is_judged or admission.decision is Decision.ACCEPT
-                if is_fine or await self._confirm_or_hold_back(revision, admission):
-                    recent.add(revision.sheet)
-
-    async def confirm(self) -> None:
-        """Ask the second address once more about the first sheets that it has not confirmed. Raises RatesvcError.
-
-        If it is silent about one, the next poll asks about the next.
-        """
-        for day, admission in list(self._doubted.items()):
-            self._doubted.pop(day, None)
-            revision, settled = self._history.of_date(day), self._history.settled
-            is_settled = settled is not None and day <= settled.until
-            if revision and not is_settled and revision.sheet.says_the_same_as(admission.sheet):
-                await self._confirm_or_hold_back(revision, admission)
-            if day in self._doubted:
-                return
-
-    async def _confirm_or_hold_back(self, revision: Revision, admission: Admission) -> bool:
-        """Decide about a strange sheet of the week, with the second document if it is asked for.
-
-        While the second address is silent it stays, with its flags. Returns whether it is confirmed.
-        """
-        day, waiting = revision.effective_date, self._refresher.unconfirmed
-        if admission.decision is Decision.CONFIRM:
-            self._doubted[day] = admission
-            waiting.sightings.pop(day, None)
-            admission = await waiting.ask_second(admission, at_once=True)
-            waiting.sightings.pop(day, None)
-        if admission.decision is Decision.QUARANTINE:
-            await self._hold_back(revision, admission)
-        elif not set(admission.flags) <= set(revision.flags):
-            flags = tuple(dict.fromkeys((*admission.flags, *revision.flags)))
-            flagged = replace(revision, number=self._history.next_number(day), flags=flags)
-            await decisions.publish(self._refresher, flagged)
-        if admission.decision is not Decision.CONFIRM:
-            self._doubted.pop(day, None)
-        return admission.decision is Decision.ACCEPT
-
-    async def _hold_back(self, revision: Revision, admission: Admission) -> None:
-        """Withdraw a sheet, put its document into quarantine, and say why."""
-        day, raw, refresher = revision.effective_date, revision.raw, self._refresher
-        if not raw:
-            # A document with unknown parts is not kept. A person needs it.
-            with suppress(FetchFailed):
-                raw = (await refresher.client.daily(day, day))[1]
-        case = Case(day, refresher.moment(), (str(admission),), raw)
-        is_new = bool(raw) and await refresher.store.quarantine.add(case)
-        await decisions.publish(refresher, decisions.withdrawal(refresher, day, HELD_BACK))
-        refresher.tell(Cycle("quarantined", held_back={day: admission}, newly_quarantined=[admission.reason] * is_new))
 
 
 def _is_of_series(revision: Revision) -> bool:

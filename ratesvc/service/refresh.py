@@ -117,7 +117,7 @@ class Refresher:
         draft.newest = newest.effective_date
         if not self.history.month_before(newest.effective_date):
             # At a first start, today's and the newest sheet need earlier ones to be compared with. Without them they
-            # may be admitted as they are, and `look.py` judges them once history is there.
+            # may be admitted as they are, and `first_week.py` judges them once history is there.
             firsts = {self._eve(), newest.effective_date - ONE_DAY}
             await self._ask(sorted(day for day in firsts if day < newest.effective_date), draft)
         await self._decide(newest, raw, draft)

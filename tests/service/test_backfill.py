@@ -92,7 +92,7 @@ class Replica:
 
     async def poll(self) -> None:
         await self.refresher.refresh()
-        await self.backfill.look.confirm()
+        await self.backfill.look.first_week.confirm()
 
     async def run(self, since: date = FIRST_DAY, until: date | None = None) -> None:
         """As a service runs it: memory knows what the store holds, and the newest sheet."""
