@@ -35,10 +35,11 @@ BOX = "display:block;padding:.5em 0;color:inherit"
 """The style of the link that stands where the rows will be, or where they could not be loaded."""
 FLOATING = ";contain:inline-size;contain-intrinsic-width:17em;max-width:100%"
 BAR_BOX = (
-    "display:inline-block;vertical-align:top;width:100%;min-width:0;max-width:{}px;"
-    "container-type:inline-size;contain-intrinsic-width:17em"
+    "display:inline-block;vertical-align:top;width:100%;min-width:0;max-width:{0}px;"
+    "container-type:inline-size;contain-intrinsic-width:clamp(17em,100vw - 20em,{0}px)"
 )
-"""The style of what is around a frame with a bar: a container, so that its height follows its column."""
+"""The style of what is around a frame with a bar: a container, so that its height follows its column. In a place that
+is as wide as what stands in it, such as a cell of a table, it leaves 20 em of the window to others."""
 BAR_FRAME = "display:block;border:0;width:100%;height:{}px"
 UNAVAILABLE = "These rates are not available right now."
 """The title of that link. The loader shows it where it gets no rates."""
@@ -213,7 +214,7 @@ def _frame(choice: Choice, table: Table, site: Site) -> dict[str, str]:
     if choice.strict:
         looks = ["", 'class="cbr-rates"'] if is_bar else ['class="cbr-rates"']
     code = iframe(address, title, size, looks[0])
-    rules = f".cbr-rates{{{box}}}.cbr-rates iframe{{{style}}}" if is_bar else f"iframe.cbr-rates{{{style}}}"
+    rules = f"div.cbr-rates{{{box}}}div.cbr-rates>iframe{{{style}}}" if is_bar else f"iframe.cbr-rates{{{style}}}"
     return {"framed_rates": f"<div {looks[1]}>\n  {code}</div>" if is_bar else code, "frame_rules": rules}
 
 

@@ -215,6 +215,21 @@ async def test_a_frame_copied_by_day_is_whole_on_every_other(
                     assert await pasted.frames[1].evaluate(letters) == "15px", (key, lang, query, width, other)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["<table><td>{}</table>", "<div style=display:flex><h1>News</h1><div>{}</div></div>"])
+async def test_a_framed_bar_has_room_in_a_place_that_is_as_wide_as_its_content(
+    browser: Browser, live: Live, host: Host, place: str
+) -> None:
+    """In a wide window all six cells stand in one row, and the page has no bar for scrolling."""
+    code = await pasted(live.url, "frame", "lang=en&layout=bar")
+    page = await browser.new_page(viewport={"width": 1280, "height": 900})
+    await page.goto(host.put(place.format(unescape(code))))
+    box = await page.locator("iframe").bounding_box()
+    assert box
+    assert box["width"] >= 700
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 async def test_a_letter_keeps_its_day(live: Live) -> None:
     """The picture of the newest rates, and that of a day, which the page names; the code says how large each is."""
     for key, day in (("picture", ""), ("letter", "2022-11-19")):

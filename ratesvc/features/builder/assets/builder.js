@@ -244,6 +244,8 @@
       heights = [high()],
       padding = 2 * parseFloat(getComputedStyle(box).paddingTop);
     const caption = box.querySelector("caption");
+    // Without rates the server's height stays.
+    if (!caption) return [0, 0, 0];
     (caption.querySelector("a") || caption).firstChild.data = said.evening;
     heights.push(high());
     if (inner && box.querySelector("thead.cbr-words")) {
