@@ -259,6 +259,7 @@ async def test_figures_in_a_header_have_the_colour_of_its_text(
         ("#ffffff", "#212529", True),
         ("#ffc107", "#000", True),
         ("#16191d", "#e8eaed;color-scheme:dark", True),
+        ("#dc3545", "#fff;color-scheme:dark", False),
     ):
         around = f'<div style="background:{ground};color:{text}">{element(live, f"layout={layout}")}</div>'
         page = await opened(browser, host.put(around))
