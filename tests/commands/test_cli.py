@@ -121,7 +121,7 @@ def test_a_wrong_command_line_is_refused_before_anything_is_opened(command: Comm
 @pytest.mark.parametrize("words", [(), *((name,) for name in cli.main.commands)])
 def test_help_fits_into_80_columns(words: tuple[str, ...]) -> None:
     """A terminal would break its lists in the middle of a word. No sentence in a list is cut."""
-    shown = CliRunner().invoke(cli.main, [*words, "-h"], terminal_width=80).stdout.splitlines()
+    shown = CliRunner().invoke(cli.main, [*words, "--help"] if words else ["-h"], terminal_width=80).stdout.splitlines()
     assert len(shown) > 5
     assert [line for line in shown[1:] if len(line) > 80 or line.endswith("...")] == []
     # What it names is there: commands, actions, options, variables.
