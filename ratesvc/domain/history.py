@@ -141,7 +141,7 @@ class History:
         return sorted([*earlier, *(latest.key for latest in self.documents.values())])
 
     def by_number(self, day: date) -> dict[int, Revision]:
-        """The revisions of a day that were fetched as daily documents, by number."""
+        """The revisions of a day that are its own, which the series alone do not say, by number."""
         latest = self.latest_or_withdrawal(day) if day in self.documents else None
         return {**self.earlier.get(day, {}), **({latest.number: latest} if latest else {})}
 

@@ -249,7 +249,7 @@ async def test_figures_in_a_header_have_the_colour_of_its_text(
 ) -> None:
     """On red, green and blue with white text the arrows, too.
 
-    On white and yellow, and on a page that says it is dark, they have a colour of their own.
+    On white and yellow they have a colour of their own; on a page that says it is dark, too, unless the text is white.
     """
     for ground, text, coloured in (
         ("#dc3545", "#fff", False),
