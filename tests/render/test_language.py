@@ -52,6 +52,8 @@ def written_in(question: str) -> str:
     match method, given:
         case (("day" | "day_and_month"), []):
             shown = getattr(one, method)(DAY)
+        case "sentences", []:
+            shown = " | ".join(one.of_widget().translated(text) for text in catalogue(f"widget/{tag}") if "{" in text)
         case "currency", [code, *counts]:
             shown = one.currency(code, *map(int, counts))
         case (("symbol" | "roubles"), [text]):
