@@ -92,10 +92,10 @@ def _rows(table: Table, room: int) -> int:
     is_beside = has_own_lines and not table.has_names
     beside = is_beside if has_own_lines else len({"trend", "percent"} & kinds)
     lines = 1 - is_beside + (has_own_lines and "change" in kinds)
-    row_padding, names = _ROW + 6 * ("trend" in kinds), room - 5 * _FONT * beside
+    names = room - 5 * _FONT * beside
     names -= _wide_head(table) if beside and not has_own_lines else 0
     texts = [f"{row.unit} {row.name}".strip() for row in table.rows]
-    return heads + sum(row_padding + _LINE * (lines + _lines(text, 13, names)) for text in texts)
+    return heads + sum(_ROW + _LINE * (lines + _lines(text, 13, names)) for text in texts)
 
 
 def _wide_head(table: Table) -> int:

@@ -22,11 +22,12 @@ from multidict import MultiDict
 from release_loader import LOCK, built, changed, integrity
 from yarl import URL
 
-from ratesvc.features.site.page import asset, hashes
+from ratesvc.features.site.page import asset, hashes, style
 from ratesvc.features.site.text import PIXEL, text_width
 from ratesvc.features.widget import releases
 from ratesvc.features.widget.card import MARGIN
 from ratesvc.features.widget.routes import embedded
+from ratesvc.features.widget.table import LONG_WIDTHS, SHORT_WIDTHS, WIDEST_LINE
 from ratesvc.render.openapi import Site
 
 LOCALES = ("en", "ru", "zh-Hans", "de", "fr", "es", "pt-BR", "tr", "ar", "he", "fa", "hi", "ja", "kk", "uk")
@@ -127,6 +128,13 @@ def test_the_types_have_the_attributes_that_the_loader_knows() -> None:
     types = asset("widget/rates.d.ts").read_text("utf-8").partition("export type")[0]
     assert known
     assert sorted(re.findall(r"\w+", known[1])) == sorted(re.findall(r"^  (\w+)\?:", types, re.MULTILINE))
+
+
+def test_the_width_below_which_a_form_changes_is_in_its_class() -> None:
+    """Its line height is a number of that many em, because a query of a container can compare with it."""
+    widths = dict(re.findall(r"\.cbr-at-(\d+)\{line-height:(\d+)\}", style("widget/widget")))
+    assert {*widths} >= {*map(str, (*LONG_WIDTHS, *SHORT_WIDTHS, WIDEST_LINE))}
+    assert list(widths) == list(widths.values())
 
 
 async def test_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

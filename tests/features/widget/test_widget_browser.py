@@ -368,6 +368,48 @@ async def test_a_frame_in_a_narrow_column_is_whole(
             assert len(shown) == 12 - 6 * (width < 200), width
 
 
+CARD = "columns=today,next,change&heading=short&spark=30&converter=1"
+SHOWN = "[...document.querySelectorAll('{}')].filter(one => one.offsetWidth > 1 && one.offsetHeight > 1).length"
+BETWEEN = """(([above, below]) => below.getBoundingClientRect().top - above.getBoundingClientRect().bottom < 16)(
+  [document.querySelector("caption"), document.querySelector("cbr-converter, thead")])"""
+
+
+@pytest.mark.parametrize(
+    ("query", "size", "fact", "answer"),
+    [
+        # Rates of tomorrow stand beside their day, as in an element of this width.
+        ("layout=line", (240, 32), SHOWN.format("caption"), 1),
+        ("layout=line", (239, 32), SHOWN.format("caption"), 0),
+        # A row that has a trend line elsewhere is high enough for its change below its rate.
+        (CARD, (180, 540), SHOWN.format(".cbr-change"), 6),
+        ("columns=next,change&head=0", (180, 270), SHOWN.format(".cbr-change"), 0),
+        # Air is not below the heading.
+        (CARD, (180, 600), BETWEEN, True),
+        ("layout=converter", (320, 188), BETWEEN, True),
+        ("layout=converter", (180, 188), BETWEEN, True),
+    ],
+)
+async def test_a_frame_of_a_narrow_column_has_what_an_element_has(
+    browser: Browser, live: Live, query: str, size: tuple[int, int], fact: str, answer: object
+) -> None:
+    page = await browser.new_page(viewport={"width": size[0], "height": size[1]})
+    await visited(page, f"{live.url}/widget/frame?lang=ru&{query}")
+    assert await page.evaluate(fact) == answer
+    assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+@pytest.mark.parametrize("query", ["", "layout=line", "layout=converter"])
+async def test_a_frame_beside_others_is_as_wide_as_what_is_left(
+    browser: Browser, live: Live, host: Host, query: str
+) -> None:
+    """Of a row of 340 pixels, whose parts are otherwise never narrower than their width."""
+    code = await pasted(live.url, "frame", f"lang=en&{query}")
+    page = await browser.new_page(viewport={"width": 340, "height": 600})
+    row = f'<div style="display:flex"><b style="flex:none;width:90px">News</b>{code}</div>'
+    await visited(page, host.put(row, head="<style>body{margin:0}</style>"))
+    assert await page.evaluate("document.documentElement.scrollWidth") == 340
+
+
 async def test_a_frame_without_rates_is_filled(tmp_path: Path, browser: Browser) -> None:
     """Its outline is that of the frame, and a line shows the whole link."""
     inside = """(link => { const box = document.querySelector("main").getBoundingClientRect(), { top, bottom } = link;
