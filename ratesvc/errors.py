@@ -111,6 +111,10 @@ class FetchFailed(RatesvcError):
         return max((e.retry_after_s or 0.0 for _, e in self.failures if isinstance(e, SourceError)), default=0.0)
 
 
+class NotTaken(RatesvcError):
+    """What the Bank gives is not what it can be. Only time or a person helps."""
+
+
 # No rates for that day
 
 

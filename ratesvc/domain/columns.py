@@ -232,16 +232,16 @@ def bare(revision: Revision) -> Revision:
 
 
 def latest_with_figures(
-    columns: Mapping[str, Column], documents: Mapping[date, Revision], day: date
+    columns: Mapping[str, Column], latest_own: Mapping[date, Revision], day: date
 ) -> Revision | None:
-    """The latest revision of a day: the bare one of the documents, or one of the columns alone, with its figures."""
-    if day not in documents:
+    """The latest revision of a day: the bare one of `latest_own`, or one of the columns alone, with its figures."""
+    if day not in latest_own:
         return composed(columns.values(), day)
-    rows = documents[day].sheet.quotes
+    rows = latest_own[day].sheet.quotes
     records = [record for row in rows if (record := columns[row.cbr_id].record(day))]
     pairs = zip(rows, records, strict=True)
     quotes = (Quote(row.code, row.numeric_code, row.cbr_id, *record, row.name) for row, record in pairs)
-    return replace(documents[day], sheet=Sheet(day, tuple(quotes)))
+    return replace(latest_own[day], sheet=Sheet(day, tuple(quotes)))
 
 
 def differing(ours: Mapping[str, Column], theirs: Mapping[str, Column], days: list[date]) -> list[date]:

@@ -52,7 +52,7 @@ class Known:
         """Whether the Bank has said that it has no sheet of this day: for good, or while its newest one is held."""
         if self.settled is None:
             return False
-        newest, until = self.settled.silent
+        newest, until = self.settled.silence
         return day in self.settled.without_a_sheet or (newest < day <= until and self.days[-1:] == [newest])
 
     def _is_expected(self, day: date) -> bool:

@@ -14,18 +14,28 @@ from operator import attrgetter
 from ratesvc.domain.columns import Column, Days, bare, differing, latest_with_figures, sheet_days, updated
 from ratesvc.domain.expected import Known
 from ratesvc.domain.rates import FIRST_DAY, Revision
-from ratesvc.domain.settled import Settled
+from ratesvc.domain.settled import WEEK, Settled
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, RULE_SINCE, WorkCalendar
 from ratesvc.errors import UnknownRevision
 
 MOST_COMPOSED = 100
 NEAR = timedelta(days=31)
-WEEK = timedelta(days=7)
-"""A sheet is provisional for a week: a daily document that was admitted. After it the Bank's series say what it is."""
 
 
 class History:
-    """Every held sheet: those fetched as daily documents with all revisions, and all of them as columns."""
+    """Every held sheet, in columns. Some days also have revisions of their own, which the series alone do not say.
+
+    These are daily documents, withdrawals, and figures of the series with flags. What is given for a day with
+
+    | | series only | own revisions | its only sheet withdrawn |
+    |---|---|---|---|
+    | `days`, `of_date` | number 1 | the latest | no; it is one of the `withdrawn_days` |
+    | `latest_or_withdrawal` | number 1 | the latest | the withdrawal, which has no quotes |
+    | `own_revisions`, `own_keys` | nothing | all | all, also the withdrawal |
+
+    Threads: the loop's thread writes. Those that render, the Look's and the client's parser (`Refresher._parsed`) read
+    meanwhile. So what they read is replaced, never changed, but for a record at the end of a column.
+    """
 
     def __init__(self, calendar: WorkCalendar, revisions: Iterable[Revision] = ()) -> None:
         """Outside of the settled days `calendar` says which sheets are expected."""
@@ -36,83 +46,83 @@ class History:
         self.fetched_at = LONG_AGO
         """When the latest of the revisions and columns was fetched."""
         self.days: list[date] = []
-        self.documents: dict[date, Revision] = {}
-        """The latest revision of each day that has any of its own: a daily document, a withdrawal, or flagged figures
-        of the series. Their figures are in the columns."""
-        self.earlier: dict[date, dict[int, Revision]] = {}
-        """By day and number: the revisions before that one, with figures of their own."""
+        self.latest_own: dict[date, Revision] = {}
+        """By day, the latest of its own revisions; its figures are in the columns."""
+        self.earlier_own: dict[date, dict[int, Revision]] = {}
+        """By day and number, those before it, with their figures."""
         self.withdrawn_days: tuple[date, ...] = ()
         """The days whose only sheet was withdrawn, oldest first."""
         self.settled: Settled | None = None
         self.on_change: Callable[[list[Revision]], None] | None = None
         """Gets the revisions that were not held, after each change."""
         self._by_code: tuple[Mapping[str, Column], list[Column]] = {}, []
-        self._keep({}, {}, [])
+        self._replace({}, {}, [])
         self.hold(revisions)
 
     # What is held
 
     def hold(self, revisions: Iterable[Revision]) -> list[Revision]:
         """Hold what was admitted here or by another replica; returns the revisions that were not held."""
-        new = [one for one in revisions if self.by_number(one.effective_date).get(one.number) != one]
+        new = [one for one in revisions if self.own_revisions(one.effective_date).get(one.number) != one]
         if not new:
             return new
         # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
         new.sort(key=attrgetter("key"))
-        earlier = {day: self._by_number_with(day, given) for day, given in groupby(new, attrgetter("effective_date"))}
+        own = {day: self._own_revisions_with(given, day) for day, given in groupby(new, attrgetter("effective_date"))}
         # Once for all revisions of a day, because the last may withdraw the others.
-        latest = {day: numbers.pop(max(numbers)) for day, numbers in earlier.items()}
+        latest = {day: numbers[max(numbers)] for day, numbers in own.items()}
+        earlier = {day: {n: one for n, one in numbers.items() if n < max(numbers)} for day, numbers in own.items()}
         columns, days = updated(self._columns, self.days, latest.values())
         lost = {day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)}
-        # Threads write answers meanwhile. They ask for each day that they see, so a lost one goes first, and before it
-        # goes it is missing; and for each revision that they know, so the latest is an earlier one before another
-        # takes its place.
-        self.settled, self.withdrawn_days = self.settled and self.settled.opened(lost), (*self.withdrawn_days, *lost)
+        # Threads ask for each day that they see, so a lost one goes first, and before it goes it is missing. They ask
+        # for each revision that they know, so the latest is an earlier one before another takes its place.
+        self.settled = self.settled and self.settled.opened(lost)
+        self.withdrawn_days = (*self.withdrawn_days, *lost)
         self.days = [day for day in self.days if day not in lost] if lost else self.days
-        self.earlier = self.earlier | {day: numbers for day, numbers in earlier.items() if numbers}
-        documents = self.documents | {day: bare(revision) for day, revision in latest.items()}
-        self._keep(columns, documents, days)
-        self._keep_settled(self.settled)
+        self.earlier_own = self.earlier_own | earlier
+        self._replace(columns, self.latest_own | {day: bare(revision) for day, revision in latest.items()}, days)
+        self._replace_settled(self.settled)
         self._changed(new, (one.fetched_at for one in new))
         return new
 
     def settle(self, settled: Settled, columns: Iterable[Column] = ()) -> None:
         """Hold the series of the settled days, unless those that are settled here outrank them.
 
-        Daily documents, and withdrawals of them, take precedence. A day that is held stays, even if it is open now.
+        A day's own revisions take precedence. A day that is held stays, even if it is open now.
         """
         if not settled.outranks(self.settled):
+            # That the Bank has no sheet of a day is true beside any figures.
             self.learn(settled)
             return
         series = {column.currency.cbr_id: column.copy() for column in columns}
         # Days outside are no sheets yet: an unfinished backfill left them.
-        given = [day for day in sheet_days(series.values()) if day in settled]
-        days = [day for day in given if day not in settled.open_days]
+        sheets = [day for day in sheet_days(series.values()) if day in settled]
+        days = [day for day in sheets if day not in settled.open_days]
         ordinals = array("i", map(date.toordinal, days))
         for column in series.values():
             column.keep_only(ordinals)
-        # Most documents say the same as the series: comparing each would block the event loop.
-        differ = differing(self._columns, series, sorted(settled.open_days.union(self.documents)))
-        held, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, differ)))
+        # Most own revisions say the same as the series: comparing each would block the event loop.
+        differ = differing(self._columns, series, sorted(settled.open_days.union(self.latest_own)))
+        merged, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, differ)))
         settled = settled.merged(self.settled) if self.settled else settled
-        self._keep(held, self.documents, days)
-        self._keep_settled(settled.opened({*given, *self.withdrawn_days}.difference(days)))
-        self._changed([], (column.fetched_at for column in held.values()))
+        self._replace(merged, self.latest_own, days)
+        self._replace_settled(settled.opened({*sheets, *self.withdrawn_days}.difference(days)))
+        self._changed([], (column.fetched_at for column in merged.values()))
 
     def learn(self, settled: Settled) -> None:
         """Take what was learned about the settled days: their figures stay."""
         before = self.settled
-        self._keep_settled(before and before.merged(settled))
+        self._replace_settled(before and before.merged(settled))
         if self.settled != before:
             self._changed([], ())
 
-    def _keep(self, columns: Mapping[str, Column], documents: dict[date, Revision], days: list[date]) -> None:
+    def _replace(self, columns: Mapping[str, Column], latest_own: dict[date, Revision], days: list[date]) -> None:
         """Replace all that is held. The cache is a new one: a thread may still compose an old sheet for the old one."""
-        self._latest = lru_cache(MOST_COMPOSED)(partial(latest_with_figures, columns, documents))
-        self._columns, self.documents, self.days = columns, documents, days
-        self.withdrawn_days = tuple(sorted(day for day, one in documents.items() if not one.sheet.quotes))
+        self._latest = lru_cache(MOST_COMPOSED)(partial(latest_with_figures, columns, latest_own))
+        self._columns, self.latest_own, self.days = columns, latest_own, days
+        self.withdrawn_days = tuple(sorted(day for day, one in latest_own.items() if not one.sheet.quotes))
 
-    def _keep_settled(self, settled: Settled | None) -> None:
+    def _replace_settled(self, settled: Settled | None) -> None:
         """Replace what is settled. A day that is held is not open."""
         held = filter(self.known.has, settled.open_days) if settled else ()
         self.settled = settled and replace(settled, open_days=settled.open_days.difference(held))
@@ -123,9 +133,9 @@ class History:
         if self.on_change:
             self.on_change(new)
 
-    def _by_number_with(self, day: date, given: Iterable[Revision]) -> dict[int, Revision]:
-        """The revisions of a day by number, with the given ones."""
-        numbers = self.by_number(day)
+    def _own_revisions_with(self, given: Iterable[Revision], day: date) -> dict[int, Revision]:
+        """A day's own revisions by number, with the given ones."""
+        numbers = self.own_revisions(day)
         for revision in given:
             series = self.of_date(day) if revision.number > 1 and not numbers else None
             if series and not series.sheet.says_the_same_as(revision.sheet):
@@ -135,15 +145,15 @@ class History:
         return numbers
 
     @property
-    def keys(self) -> list[tuple[date, int]]:
-        """Day and number of every revision that was fetched as a daily document, in order."""
-        earlier = [(day, number) for day, numbers in self.earlier.items() for number in numbers]
-        return sorted([*earlier, *(latest.key for latest in self.documents.values())])
+    def own_keys(self) -> list[tuple[date, int]]:
+        """Day and number of every own revision of any day, in order."""
+        earlier = [(day, number) for day, numbers in self.earlier_own.items() for number in numbers]
+        return sorted([*earlier, *(latest.key for latest in self.latest_own.values())])
 
-    def by_number(self, day: date) -> dict[int, Revision]:
-        """The revisions of a day that are its own, which the series alone do not say, by number."""
-        latest = self.latest_or_withdrawal(day) if day in self.documents else None
-        return {**self.earlier.get(day, {}), **({latest.number: latest} if latest else {})}
+    def own_revisions(self, day: date) -> dict[int, Revision]:
+        """A day's own revisions by number."""
+        latest = self.latest_or_withdrawal(day) if day in self.latest_own else None
+        return {**self.earlier_own.get(day, {}), **({latest.number: latest} if latest else {})}
 
     @property
     def newest(self) -> Revision | None:
@@ -167,7 +177,7 @@ class History:
     def revision_or_withdrawal(self, day: date, number: int) -> Revision | None:
         """One revision of a day, also if it says that the day has no sheet any more."""
         latest = self.latest_or_withdrawal(day)
-        return latest if latest and latest.number == number else self.earlier.get(day, {}).get(number)
+        return latest if latest and latest.number == number else self.earlier_own.get(day, {}).get(number)
 
     def standing_revisions(self, day: date) -> list[Revision]:
         """The revisions of a day that were not withdrawn, oldest first. The last one counts."""
@@ -180,7 +190,7 @@ class History:
 
     def _standing_and_withdrawn(self, day: date) -> tuple[list[Revision], list[Revision]]:
         """Each withdrawal takes back the last revision that stands."""
-        held, numbers = self.latest_or_withdrawal(day), self.by_number(day)
+        held, numbers = self.latest_or_withdrawal(day), self.own_revisions(day)
         standing, withdrawn = [held] if held and not numbers else [], list[Revision]()
         for _, revision in sorted(numbers.items()):
             if not revision.is_withdrawal:
@@ -302,7 +312,7 @@ class History:
 def _add(numbers: dict[int, Revision], revision: Revision) -> None:
     """Add a revision to those of its day. If this replica began without Redis, it may hold another of that number.
 
-    The given one gets the number. Ours is the next revision if no stored one was fetched later; else it goes.
+    The given one gets the number. Ours is the next revision, or is dropped if a stored one was fetched later.
     """
     ours, numbers[revision.number] = numbers.get(revision.number), revision
     latest = numbers[max(numbers)]

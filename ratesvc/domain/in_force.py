@@ -83,7 +83,7 @@ def in_revision(history: History, answer: InForce, number: int) -> InForce:
     """
     revision, previous = history.revision(answer.revision.effective_date, number), answer.previous
     if previous:
-        numbers = history.by_number(previous.effective_date) or {previous.number: previous}
+        numbers = history.own_revisions(previous.effective_date) or {previous.number: previous}
         known = [n for n, held in numbers.items() if held.fetched_at <= revision.fetched_at]
         then = numbers[max(known, default=min(numbers))]
         # None if it was withdrawn at that time.

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, datetime
-from typing import Self
+from datetime import date, datetime, timedelta
+from typing import NamedTuple, Self
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY
+
+WEEK = timedelta(days=7)
+"""A sheet is provisional for a week: a daily document that was admitted. After it the Bank's series say what it is."""
+
+
+class Silence(NamedTuple):
+    """The days after the Bank's `newest` sheet up to `until` have no sheet, as long as no newer one is held."""
+
+    newest: date
+    until: date
+
+
+NO_SILENCE = Silence(date.min, date.min)
 
 
 @dataclass(frozen=True)
@@ -20,7 +33,7 @@ class Settled(Days):
     was expected:
 
     - `without_a_sheet`: the Bank has none, though one was expected or withdrawn. Readers get the sheet before.
-    - `silent`: those after the first to the second have none either, as long as the first is the newest sheet.
+    - those of the `silence` have none either, until the Bank's next sheet.
     - `open_days`: the Bank may have one that was withdrawn, or that waits for a person. Readers get an error until a
       person releases it, or a document is admitted.
     """
@@ -30,7 +43,7 @@ class Settled(Days):
     looked_until: date = date.min
     without_a_sheet: frozenset[date] = frozenset()
     open_days: frozenset[date] = frozenset()
-    silent: tuple[date, date] = (date.min, date.min)
+    silence: Silence = NO_SILENCE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "open_days", self.open_days - self.without_a_sheet)
@@ -40,8 +53,8 @@ class Settled(Days):
         """Whether every day had its look."""
         return self.looked_until >= self.until
 
-    def lacking(self, days: Days) -> Days:
-        """Those of the days that are not settled. A range that begins before the settled days covers these, too."""
+    def unsettled(self, days: Days) -> Days:
+        """Those of the days that are not settled, or none. A range that begins before the settled ones covers these."""
         if days.since < self.since:
             return Days(days.since, max(self.until, days.until))
         return Days(self.until + ONE_DAY, days.until)
@@ -51,7 +64,7 @@ class Settled(Days):
         return replace(self, open_days=self.open_days.union(day for day in days if day in self))
 
     def extended(self, fetched: Settled) -> Settled:
-        """These days and the fetched ones, which follow them, or cover and replace them."""
+        """These days and the fetched ones, which follow them, or cover and replace them: other figures had no look."""
         if fetched.since <= self.until:
             return replace(fetched, open_days=self.open_days)
         return replace(self, until=fetched.until, fetched_at=fetched.fetched_at, digest=fetched.digest)
@@ -71,7 +84,7 @@ class Settled(Days):
     def merged(self, other: Settled) -> Settled:
         """This one with what was learned about the other. Looks count if it has the same figures for the same days."""
         absent = self.without_a_sheet | other.without_a_sheet
-        learned = replace(self, without_a_sheet=absent, silent=max(self.silent, other.silent))
+        learned = replace(self, without_a_sheet=absent, silence=max(self.silence, other.silence))
         if (self.since, self.until, self.digest) != (other.since, other.until, other.digest):
             return learned
         return replace(
@@ -80,3 +93,16 @@ class Settled(Days):
             looked_until=max(self.looked_until, other.looked_until),
             open_days=self.open_days | other.open_days,
         )
+
+    def without_held_back_week(self, until: date) -> Settled:
+        """These days up to the first sheet that was held back in their last week.
+
+        Versions before 1.0.0, which wrote no digest, settled such a week. It stays until the series may settle all of
+        it, which they may `until` this day.
+        """
+        held_back = () if self.digest else (day for day in self.open_days if day > self.until - WEEK)
+        first = min(held_back, default=None)
+        if first is None or until < self.until:
+            return self
+        last, older = first - ONE_DAY, frozenset(day for day in self.open_days if day < first)
+        return replace(self, until=last, open_days=older, looked_until=min(last, self.looked_until))

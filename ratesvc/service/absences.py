@@ -10,7 +10,7 @@ from ratesvc.bank.client import BankClient
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import USD
-from ratesvc.domain.settled import Settled
+from ratesvc.domain.settled import Settled, Silence
 from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import FetchFailed, StoreUnavailable
 from ratesvc.storage.store import Store
@@ -58,8 +58,8 @@ class Absences:
         """
         settled, days = self._history.settled, sorted(day for day in self._lacking if day < today)
         self._lacking.clear()
-        if settled and settled.silent[0] == self._history.days[-1] < self._newest:
-            await self._keep(replace(settled, silent=(self._newest, self._newest)))
+        if settled and settled.silence.newest == self._history.days[-1] < self._newest:
+            await self._keep(replace(settled, silence=Silence(self._newest, self._newest)))
         if not settled or not days:
             return
         with suppress(FetchFailed):
@@ -71,8 +71,8 @@ class Absences:
             absent = settled.without_a_sheet.union(day for day in days if day not in sheets and day < until)
             rest = set(self._history.known.missing(Days(newest + ONE_DAY, days[-1])))
             is_silent = is_sure and given <= newest < days[-1] and rest <= set(days) and self._newest <= newest
-            silent = (newest, days[-1]) if is_silent else settled.silent
-            await self._keep(replace(settled, without_a_sheet=absent, silent=max(silent, settled.silent)))
+            silence = max(settled.silence, Silence(newest, days[-1])) if is_silent else settled.silence
+            await self._keep(replace(settled, without_a_sheet=absent, silence=silence))
 
     async def _keep(self, learned: Settled) -> None:
         if learned != self._history.settled:

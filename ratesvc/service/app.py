@@ -20,14 +20,13 @@ from ratesvc.domain.history import History
 from ratesvc.domain.in_force import snapshot
 from ratesvc.domain.rates import FIRST_DAY, Revision, Snapshot
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, moscow_day, utc_now
-from ratesvc.errors import FetchFailed, NoSheet, RatesvcError, StoreUnavailable
+from ratesvc.errors import FetchFailed, NoSheet, NotTaken, RatesvcError, StoreUnavailable
 from ratesvc.service import health
 from ratesvc.service.backfill import Backfill, NotOurTurn, is_needed
 from ratesvc.service.clock import ClockCheck
 from ratesvc.service.cycle import Cycle, OnStep, Progress
 from ratesvc.service.figures import Figures
 from ratesvc.service.health import Check
-from ratesvc.service.look import NotTaken
 from ratesvc.service.publication import Publication
 from ratesvc.service.refresh import Refresher
 from ratesvc.service.schedule import AGAIN_S, HEARTBEAT_S, REFUSED_AGAIN_S, SOON_S, Schedule, next_poll_s

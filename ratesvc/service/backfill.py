@@ -14,13 +14,13 @@ from email.utils import parsedate_to_datetime
 
 from ratesvc.bank.xml import Record
 from ratesvc.domain.columns import Column, Currency, Days, composed, digest
-from ratesvc.domain.history import NEAR, WEEK, History
+from ratesvc.domain.history import NEAR, History
 from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, MOST_USED, USD, Revision
-from ratesvc.domain.settled import Settled
+from ratesvc.domain.settled import WEEK, Settled
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, WorkCalendar, moscow_day
-from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
+from ratesvc.errors import FetchFailed, NotTaken, RatesvcError, StoreUnavailable
 from ratesvc.service.cycle import OnStep, Progress
-from ratesvc.service.look import Look, NotTaken
+from ratesvc.service.look import Look
 from ratesvc.service.refresh import Refresher
 
 
@@ -35,8 +35,8 @@ def is_needed(history: History, today: date) -> bool:
         return False
     if settled is None or settled.since > history.begins or until - settled.until >= NEAR:
         return True
-    is_missing = bool(history.missing_days(settled.lacking(Days(settled.since, until)), today))
-    return is_missing or not settled.is_looked_at or _admitted_part(settled, until) is not settled
+    is_missing = bool(history.missing_days(settled.unsettled(Days(settled.since, until)), today))
+    return is_missing or not settled.is_looked_at or settled.without_held_back_week(until) is not settled
 
 
 def may_settle_until(history: History, today: date) -> date | None:
@@ -95,15 +95,16 @@ class Backfill:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
         settled, columns = await self._store.history() or (None, [])
         days = Days(since, min(until or newest, newest))
-        settled = settled and _admitted_part(settled, days.until)
-        days = settled.lacking(days) if settled else days
+        settled = settled and settled.without_held_back_week(days.until)
+        days = settled.unsettled(days) if settled else days
         if days.since <= days.until:
             columns = await self._fetch(days, columns, step)
             fetched = await self._cut_after_last_sheet(days, columns)
             settled = settled.extended(fetched) if settled else fetched
             # Another process may write history by now.
             await self._check_turn()
-            self._history.hold([await self._store.put(one) for one in self._given_back(columns, days)])
+            # First, because no later run comes back to these days.
+            self._history.hold([await self._store.put(one) for one in self._returned_by_series(columns, days)])
             await self._store.put_history(columns, settled)
         elif settled is None:
             raise RatesvcError(_nothing_in(days))
@@ -143,13 +144,13 @@ class Backfill:
             column.forget(Days(until + ONE_DAY, date.max))
         return Settled(days.since, until, self._bank_time(), await asyncio.to_thread(digest, columns))
 
-    def _given_back(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
+    def _returned_by_series(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
         """For days whose sheets the service itself held back: the series' figures. What a person withdrew stays so."""
-        for day in sorted(filter(days.__contains__, self._history.documents)):
+        for day in sorted(filter(days.__contains__, self._history.latest_own)):
             # A person may have decided about this day while the one before was stored.
-            settled = composed(columns, day) if HELD_BACK in self._history.documents[day].flags else None
-            if settled and "USD" in settled.sheet.by_code:
-                yield replace(settled, number=self._history.next_number(day), fetched_at=self._refresher.moment())
+            returned = composed(columns, day) if HELD_BACK in self._history.latest_own[day].flags else None
+            if returned and "USD" in returned.sheet.by_code:
+                yield replace(returned, number=self._history.next_number(day), fetched_at=self._refresher.moment())
 
     def _bank_time(self) -> datetime:
         """The UTC of the Bank's last answer by its own clock."""
@@ -227,27 +228,14 @@ class Backfill:
         """
         if given and given[0] < sheets[0] - NEAR:
             raise NotTaken(f"the Bank's series of the dollar begins on {sheets[0]}, and that of {cbr_id} earlier")
-        documents = self._history.documents
-        held = {day for day in self._history.days_with(cbr_id, days) if day not in documents}
-        if sum(day not in documents for day in given) < len(held):
+        own = self._history.latest_own.keys()
+        held = {*self._history.days_with(cbr_id, days)} - own
+        if len({*given} - own) < len(held):
             lost = min(held.difference(given))
             raise NotTaken(
                 f"the Bank's series of {cbr_id} lacks {lost}, which is held, and is asked for again later. "
                 f"If the Bank took that sheet back: ratesvc withdraw {lost}"
             )
-
-
-def _admitted_part(settled: Settled, until: date) -> Settled:
-    """What an older version, which wrote no digest, settled before the first sheet of its last week that it held back.
-
-    All of it, if the series may not settle that week yet.
-    """
-    held_back = () if settled.digest else (day for day in settled.open_days if day > settled.until - WEEK)
-    first = min(held_back, default=None)
-    if first is None or until < settled.until:
-        return settled
-    last, older = first - ONE_DAY, frozenset(day for day in settled.open_days if day < first)
-    return replace(settled, until=last, open_days=older, looked_until=min(last, settled.looked_until))
 
 
 def _count_expected(calendar: WorkCalendar, days: Days) -> int:

@@ -13,6 +13,7 @@ from ratesvc.errors import FetchFailed
 
 MOST_UNCONFIRMED = 64
 MOST_SILENT = 3
+"""After so many questions in a row without an answer no more are asked."""
 
 
 @dataclass(slots=True)

@@ -19,13 +19,15 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import NEAR
 from ratesvc.domain.rates import Revision, Sheet
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, RULE_SINCE
-from ratesvc.errors import BadDocument, FetchFailed, RatesvcError
+from ratesvc.errors import BadDocument, FetchFailed, NotTaken
 from ratesvc.service.confirmation import MOST_SILENT
 from ratesvc.service.cycle import OnStep, Progress
 from ratesvc.service.first_week import FirstWeek
 from ratesvc.service.refresh import Refresher
 from ratesvc.storage.records import Case, name_of
 
+MOST_ASKED = 3
+"""How often the document of a day is asked for, if none comes."""
 NO_DOCUMENT = frozenset({"html", "parameters"})
 """Such a refusal says nothing of a day: the Bank sent a page of maintenance, or refused the request."""
 
@@ -37,12 +39,11 @@ class Answer(NamedTuple):
     raw: bytes
 
 
-class NotTaken(RatesvcError):
-    """What the Bank gives is not what it can be. Only time or a person helps."""
-
-
 class Look:
-    """One walk over settled days, the oldest first: each is judged beside what the walk has left of the days before."""
+    """One walk over settled days, the oldest first.
+
+    Each is compared with the sheets before it that are not strange, or whose document came: the `recent` ones.
+    """
 
     def __init__(self, refresher: Refresher, gap_s: float) -> None:
         """`gap_s` is the pause between two requests."""
@@ -63,7 +64,7 @@ class Look:
             return
         if is_first := settled.looked_until < settled.since:
             # A look that was cut off has flagged them.
-            flagged = {one.effective_date for one in history.documents.values() if one.flags and _is_of_series(one)}
+            flagged = {one.effective_date for one in history.latest_own.values() if one.flags and _is_of_series(one)}
             self._answered |= flagged - self._failures.keys()
         days = Days(max(settled.since, settled.looked_until + ONE_DAY), settled.until)
         left, recent = deque(await asyncio.to_thread(self._days_to_look_at, days)), Recent.before(history, days.since)
@@ -72,14 +73,14 @@ class Look:
             day, findings = strange
             await on_step(Progress(total - len(left) - 1, total, f"the sheet of {day}"))
             # If none comes, the Bank is not asked in vain a hundred times.
-            gives_up = silent == MOST_SILENT
+            gives_up = silent >= MOST_SILENT
             answer = None if gives_up else await self._answer_for(day)
             if answer:
                 silent = 0
                 await self._decide(day, findings, answer, recent)
                 continue
-            silent += not gives_up
-            if self._failures[day] < MOST_SILENT:
+            silent += 1
+            if self._failures[day] < MOST_ASKED:
                 failed.append(day)
             await self._flag_series(day, findings, recent if gives_up else None)
         if is_first:
@@ -117,22 +118,19 @@ class Look:
         while left:
             day = left.popleft()
             revision = self._history.of_date(day)
-            may_ask = self._failures[day] < MOST_SILENT and day not in self._answered
+            may_ask = self._failures[day] < MOST_ASKED and day not in self._answered
             if revision is None:
                 if may_ask and day not in self._history.withdrawn_days:
                     return day, None
                 continue
             admission = assess(revision.sheet, recent) if _is_of_series(revision) else None
             # A document of this day waits for the second one: it may know what the series cannot say.
-            is_strange = admission and (admission.decision is not Decision.ACCEPT or self._waits(day))
-            if is_strange and may_ask:
-                return day, admission
-            if not is_strange:
+            waits = day in self._refresher.unconfirmed.sightings
+            if not admission or (admission.decision is Decision.ACCEPT and not waits):
                 recent.add(revision.sheet)
+            elif may_ask:
+                return day, admission
         return None
-
-    def _waits(self, day: date) -> bool:
-        return day in self._refresher.unconfirmed.sightings
 
     async def _answer_for(self, day: date) -> Answer | None:
         """Ask for the document of a day; None if the Bank does not answer."""
@@ -148,31 +146,30 @@ class Look:
 
     async def _decide(self, day: date, findings: Admission | None, answer: Answer, recent: Recent) -> None:
         """Decide about a day for which the Bank has answered."""
-        held, (document, raw) = self._history.of_date(day), answer
+        held, refresher, (document, raw) = self._history.of_date(day), self._refresher, answer
         if day in self._history.withdrawn_days or (held and not _is_of_series(held)):
             # A poll or a person was faster.
             return
         if held:
             self._answered.add(day)
             chosen = _document_or_series(document, held, findings.flags if findings else (), recent)
-            await self._keep(chosen, held, raw, recent)
+            await self._store_and_hold(chosen, held, raw, recent)
         elif not raw:
             await self._learn(without_a_sheet=frozenset([day]))
-        elif (only := _only_document(document, recent)).sheet.quotes:
-            await self._keep(only, None, raw, recent)
-        else:
-            reason = f"{', '.join(only.flags)}: the series have no sheet of that day"
-            await self._refresher.store.quarantine.add(Case(day, self._refresher.moment(), (reason,), raw))
+        elif (admission := assess(document, recent)).decision is Decision.QUARANTINE or not _is_whole(document):
+            reason = f"{', '.join(admission.flags or ('rows',))}: the series have no sheet of that day"
+            await refresher.store.quarantine.add(Case(day, refresher.moment(), (reason,), raw))
             await self._learn(open_days=frozenset([day]))
+        else:
+            await self._store_and_hold(Revision(document, 1, LONG_AGO, admission.flags), None, raw, recent)
 
-    async def _keep(self, chosen: Revision, held: Revision | None, raw: bytes, recent: Recent) -> None:
+    async def _store_and_hold(self, chosen: Revision, held: Revision | None, raw: bytes, recent: Recent) -> None:
         """Store and hold what was chosen for a day: the document with these bytes, or the `held` series with flags."""
-        day, store = chosen.effective_date, self._refresher.store
+        day, store, number = chosen.effective_date, self._refresher.store, chosen.number
         is_document = not (held and chosen.sheet is held.sheet)
-        if held and chosen.number == held.number and day in self._history.documents:
-            # It is stored already, and what is stored stays.
-            chosen = replace(chosen, number=held.number + (chosen.flags != held.flags))
-        revision = replace(chosen, fetched_at=self._refresher.moment(), document=b"")
+        if held and number == held.number:
+            number = self._number_with(chosen.flags, held)
+        revision = replace(chosen, number=number, fetched_at=self._refresher.moment(), document=b"")
         revision = await asyncio.to_thread(with_document, revision, raw) if is_document else revision
         self._history.hold([await store.put(revision, held)])
         self._refresher.unconfirmed.sightings.pop(day, None)
@@ -183,12 +180,19 @@ class Look:
     async def _flag_series(self, day: date, findings: Admission | None, recent: Recent | None) -> None:
         """Say what is strange about the series' figures of a day. If they are not asked for, they may be `recent`."""
         held = self._history.of_date(day)
-        if held and findings and recent:
+        if not (held and findings):
+            return
+        if recent:
             recent.add(held.sheet)
-        if held and findings and not set(findings.flags) <= set(held.flags):
-            number, moment = held.number + (day in self._history.documents), self._refresher.moment()
+        if not set(findings.flags) <= set(held.flags):
+            number, moment = self._number_with(findings.flags, held), self._refresher.moment()
             flagged = replace(held, number=number, fetched_at=moment, flags=findings.flags)
             self._history.hold([await self._refresher.store.put(flagged, held)])
+
+    def _number_with(self, flags: tuple[str, ...], held: Revision) -> int:
+        """The number of a held revision with these flags: the next one if it is stored with others, which it keeps."""
+        is_stored = held.effective_date in self._history.latest_own
+        return held.number + 1 if is_stored and flags != held.flags else held.number
 
 
 def _is_of_series(revision: Revision) -> bool:
@@ -214,14 +218,6 @@ def _document_or_series(document: Sheet, held: Revision, flags: tuple[str, ...],
 
 def _by_id(sheet: Sheet) -> set[tuple[object, ...]]:
     return {(quote.cbr_id, quote.nominal, quote.value) for quote in sheet.quotes}
-
-
-def _only_document(document: Sheet, recent: Recent) -> Revision:
-    """The document of a day that the series lack; without rows if it waits for a person."""
-    admission = assess(document, recent)
-    if admission.decision is not Decision.QUARANTINE and _is_whole(document):
-        return Revision(document, 1, LONG_AGO, admission.flags)
-    return Revision(replace(document, quotes=()), 1, LONG_AGO, admission.flags or ("rows",))
 
 
 def _is_whole(document: Sheet) -> bool:

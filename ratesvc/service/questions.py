@@ -8,7 +8,8 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 from ratesvc.domain.columns import Days
-from ratesvc.domain.history import NEAR, WEEK, History
+from ratesvc.domain.history import NEAR, History
+from ratesvc.domain.settled import WEEK
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, moscow_day
 
 WAITS = timedelta(hours=1)

@@ -229,7 +229,7 @@ class Refresher:
         if current and current.sheet.says_the_same_as(sheet):
             self.unconfirmed.sightings.pop(effective, None)
             await self._drop_from_quarantine(raw)
-            if effective not in self.history.documents and effective not in draft.admitted:
+            if effective not in self.history.latest_own and effective not in draft.admitted:
                 # Backfilled figures are kept again with the Bank's bytes and names.
                 await draft.take(replace(current, sheet=sheet), raw)
             return
@@ -282,7 +282,7 @@ class Refresher:
                 # The other sheets are not tried, because each would wait for Redis as long again.
                 cycle.stored = False
         # Another replica may have stored one under this number while the Bank was asked.
-        is_taken = revision.number in self.history.by_number(revision.effective_date)
+        is_taken = revision.number in self.history.own_revisions(revision.effective_date)
         return current if is_taken else revision
 
     async def _drop_from_quarantine(self, raw: bytes, day: date | None = None) -> None:

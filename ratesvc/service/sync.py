@@ -88,7 +88,9 @@ class Sync:
             self._history.settle(theirs, columns)
         self._read = read
         lacking = (
-            self._history.revision_or_withdrawal(*key) for key in self._history.keys if field_of(*key) not in self._read
+            self._history.revision_or_withdrawal(*key)
+            for key in self._history.own_keys
+            if field_of(*key) not in self._read
         )
         sheets = await self._store.add(filter(None, lacking))
         exchanged = int(bool(ours and theirs and ours.contradicts(theirs)))

@@ -129,7 +129,7 @@ def test_a_revision_is_given_as_it_was_held_whatever_the_series_say_later() -> N
     held, all_of_them = History(CALENDAR), [first, second, *gone, newest]
     held.hold(all_of_them)
     held.settle(Settled(THURSDAY, SATURDAY), [column(code, THURSDAY, FRIDAY, SATURDAY) for code in ("USD", "EUR")])
-    assert [held.revision_or_withdrawal(*key) for key in held.keys] == all_of_them
+    assert [held.revision_or_withdrawal(*key) for key in held.own_keys] == all_of_them
     assert held.days == [THURSDAY, FRIDAY, SUNDAY]
 
 
@@ -375,7 +375,7 @@ def state(held: History) -> Iterator[str]:
     yield f"version {held.version}: {numbers(held.days)}, complete {complete}"
     for code in sorted(held.codes()):
         yield f"{code} {' '.join(f'{day.day}={rate.normalize():f}' for day, rate in rates(held, code).items())}"
-    for day in sorted(held.documents):
+    for day in sorted(held.latest_own):
         found = [(n, held.revision(day, n)) for n in range(1, 5) if has_revision(held, day, n)]
         withdrawn = [one.number for one in held.withdrawn_revisions(day)]
         shown = " ".join(f"{number}={one.sheet.quotes[0].value.normalize():f}" for number, one in found)

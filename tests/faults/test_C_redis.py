@@ -94,7 +94,7 @@ class Seeded(Served):
 
     async def holds_all(self, server: RealRedis) -> bool:
         """Whether that Redis holds everything that memory does, whole."""
-        wanted = {f"{day}.{number}".encode() for day, number in self.service.history.keys}
+        wanted = {f"{day}.{number}".encode() for day, number in self.service.history.own_keys}
         wanted |= {column.currency.cbr_id.encode() for column in self.service.history.columns()}
         return wanted <= await asyncio.to_thread(stored, server, self.key)
 

@@ -130,7 +130,7 @@ def _meanwhile(condition: Condition) -> Iterator[str]:
 def _told(service: Service) -> str:
     cycle, history = service.telemetry.last_cycle, service.history
     outcome = cycle and (f"{cycle.outcome}: {cycle.failure}" if cycle.failure else cycle.outcome)
-    newest = max(map(str, history.documents), default="none")
+    newest = max(map(str, history.latest_own), default="none")
     return (
         f"last refresh {outcome}; {len(history.days)} sheets, the newest {newest}; coverage {history.settled}; "
         f"backfilling {service.backfilling}; Redis {service.telemetry.trouble or 'up'}"

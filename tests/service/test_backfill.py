@@ -28,9 +28,9 @@ from ratesvc.bank.client import BankClient, Mirror
 from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Days
-from ratesvc.domain.history import WEEK, History
+from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, Quote, Revision, Sheet
-from ratesvc.domain.settled import Settled
+from ratesvc.domain.settled import WEEK, Settled
 from ratesvc.domain.workdays import WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
@@ -383,7 +383,7 @@ def state(bank: Bank, replica: Replica) -> list[str]:
         if first and not first.says_the_same_as(bank.truth[day][0]):
             words.append("the first is not the Bank's")
         words += ["is not the Bank's"] * (not held.sheet.says_the_same_as(truth))
-        words += ["its bytes are not kept"] * (day in replica.history.documents and not held.raw)
+        words += ["its bytes are not kept"] * (day in replica.history.latest_own and not held.raw)
         words += ["its names are not the Bank's"] * bool(held.raw and parse_daily(held.raw) != held.sheet)
         noted += [f"{named([day])}: {', '.join(words)}"] * bool(words)
     noted += [f"the Bank took back {named([day])}" for day in replica.refresher.absences.taken_back]
@@ -400,8 +400,8 @@ def complete(settled: Settled | None) -> str:
         return "nowhere"
     lacks = f", no sheet on {named(sorted(settled.without_a_sheet))}" if settled.without_a_sheet else ""
     lacks += f", open {named(sorted(settled.open_days))}" if settled.open_days else ""
-    if settled.silent[0] > date.min:
-        lacks += f", silent after {named([settled.silent[0]])} until {named([settled.silent[1]])}"
+    if settled.silence.newest > date.min:
+        lacks += f", silent after {named([settled.silence.newest])} until {named([settled.silence.until])}"
     looked = "" if settled.is_looked_at else f", looked at up to {named([settled.looked_until])}"
     return f"{named([settled.since])}..{named([settled.until])}{lacks}{looked}"
 
@@ -562,7 +562,7 @@ async def test_a_day_that_a_person_releases_during_a_run_is_left_as_it_is(replic
     first, second = (history.revision(day, 1) for day in history.days[5:7])
     for day in (first.effective_date, second.effective_date):
         await decisions.publish(replica.refresher, decisions.withdrawal(replica.refresher, day, HELD_BACK))
-    released = replica.backfill._given_back(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
+    released = replica.backfill._returned_by_series(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
     assert next(released).effective_date == first.effective_date
     history.hold([replace(second, number=history.next_number(second.effective_date))])
     assert list(released) == []

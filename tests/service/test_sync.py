@@ -59,7 +59,7 @@ async def held(bank: Bank, serve_whole: Serve) -> AsyncIterator[Served]:
 
 async def test_a_gauge_counts_all_sheets_not_only_documents(held: Served) -> None:
     """Most of history is columns."""
-    assert len(held.service.history.keys) < len(DAYS)
+    assert len(held.service.history.own_keys) < len(DAYS)
     assert float((await held.samples())["ratesvc_history_sheets"]) == len(DAYS)
 
 
@@ -113,7 +113,7 @@ def days_of(service: Service) -> tuple[list[tuple[date, int]], Settled | None, l
     """What a replica holds: its documents, its coverage, and the days of the dollar."""
     history = service.history
     dollars = [day for day, _ in series(history, "USD", SeriesParams(("USD",), Days(FIRST_DAY, DAYS[-1])))]
-    return history.keys, history.settled, dollars
+    return history.own_keys, history.settled, dollars
 
 
 async def test_nothing_is_decoded_on_the_event_loop(held: Served, bank: Bank, serve: Serve, clock: Clock) -> None:
@@ -287,7 +287,7 @@ async def test_what_a_replica_reads_month_by_month_is_published_once(
             assert replica.publication is None
             patch.undo()
             await replica.tick()
-            assert len({day.month for day in replica.history.documents}) > 1
+            assert len({day.month for day in replica.history.latest_own}) > 1
             assert [seen.in_force.effective_date for seen in told] == [DAYS[-1]]
 
 
@@ -359,7 +359,7 @@ async def test_no_tick_blocks_the_event_loop_with_ten_years_of_documents(
             took_s["it has all again"] = await longest_turn(service.tick())
             await settle(days[-30:-9])
             took_s["it has a month more"] = await longest_turn(service.tick())
-            assert len(service.history.documents) == 2500
+            assert len(service.history.latest_own) == 2500
             assert service.history.settled
             assert service.history.settled.until == days[-10]
     assert {what: taken for what, taken in took_s.items() if taken > limit_s(0.02)} == {}
@@ -413,7 +413,7 @@ class Replicas:
         return [
             [
                 (one.number, one.sheet.by_code["PLN"].value, one.fetched_at)
-                for key in history.keys
+                for key in history.own_keys
                 for one in [history.revision(*key)]
             ]
             for history in self.histories

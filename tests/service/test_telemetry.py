@@ -229,7 +229,7 @@ async def test_the_access_log_has_no_address_and_the_id_of_a_500(
     bank.publish(sheet(THURSDAY), sheet(FRIDAY))
     with capture_logs() as logged:
         async with serve(log={"access": True}) as served:
-            await eventually(lambda: len(served.service.history.keys) == 2)
+            await eventually(lambda: len(served.service.history.own_keys) == 2)
             _, headers, _ = await served.get("/v1/rates/today/USD.txt", User_Agent="a reader")
             monkeypatch.setattr("ratesvc.render.json.unit_rate", broken)
             await served.get("/v1/rates/today/USD.txt", User_Agent="a reader")

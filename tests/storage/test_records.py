@@ -17,7 +17,7 @@ from kit.dates import FRIDAY, SATURDAY
 
 from ratesvc.domain.columns import Column, Currency
 from ratesvc.domain.rates import Revision
-from ratesvc.domain.settled import Settled
+from ratesvc.domain.settled import Settled, Silence
 from ratesvc.storage import records
 
 FETCHED = datetime(2026, 4, 24, 12, 30, 5, tzinfo=UTC)
@@ -145,7 +145,7 @@ def test_an_older_version_finds_its_open_days_in_a_range_that_this_one_wrote() -
     found = records.decode_coverage(records.seal("coverage", msgspec.msgpack.encode(older)))
     assert found == (replace(ASKED, open_days=frozenset([FRIDAY, SATURDAY])), 16)
     for absent, left in ((frozenset[date](), [FRIDAY, SATURDAY]), (frozenset([FRIDAY]), [SATURDAY])):
-        learned = replace(found[0], looked_until=FRIDAY, without_a_sheet=absent, silent=(FRIDAY, SATURDAY))
+        learned = replace(found[0], looked_until=FRIDAY, without_a_sheet=absent, silence=Silence(FRIDAY, SATURDAY))
         envelope = records.encode_coverage(learned, 16)
         assert records.decode_coverage(envelope) == (learned, 16)
         payload = records.unseal("coverage", envelope) or b""

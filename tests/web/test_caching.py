@@ -13,10 +13,10 @@ from kit import cases
 from kit.bank import Bank, sheet, workdays
 from kit.dates import FRIDAY, NOON
 
-from ratesvc.domain.history import WEEK, History
+from ratesvc.domain.history import History
 from ratesvc.domain.in_force import on_day
 from ratesvc.domain.rates import FIRST_DAY, Revision
-from ratesvc.domain.settled import Settled
+from ratesvc.domain.settled import WEEK, Settled
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.widget.releases import RELEASE
 from ratesvc.web import caching

@@ -104,7 +104,7 @@ def _sheet_rows(history: History, days: list[date], withdrawn: Mapping[date, Rev
     backfilled = _fetched_at(history.columns(), Days(days[0], days[-1])) if days else {}
     known = history.known
     for day in days:
-        document = withdrawn.get(day) or history.documents.get(day)
+        document = withdrawn.get(day) or history.latest_own.get(day)
         yield {
             "effective_date": day,
             "revision": document.number if document else 1,

@@ -98,7 +98,7 @@ async def _history(service: Service, request: web.Request) -> Answer:
         columns = [column for column in history.columns() if not codes or column.currency.code in codes]
         sheets, latest = sheets_of(history, days), revisions(history)
         lacking(history, SeriesParams(tuple(codes), days, named=bool(codes)), sheets)
-        earlier = [one for _, numbers in sorted(history.earlier.items()) for one in numbers.values() if has_all]
+        earlier = [one for _, numbers in sorted(history.earlier_own.items()) for one in numbers.values() if has_all]
         shown = [(day, latest.get(day, 1)) for day in sheets] + [one.key for one in earlier if one.sheet.quotes]
         rows = [(*key, code) for key in sorted(shown) for code in codes]
         tables = formats.tables(columns, days, latest, earlier, rows, all_new=all_new)

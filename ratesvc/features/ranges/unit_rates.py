@@ -102,7 +102,7 @@ def lacking(history: History, params: SeriesParams, sheets: Sequence[date]) -> l
 
 def revisions(history: History) -> dict[date, int]:
     """The number of each sheet's latest revision where that is not 1."""
-    return {day: latest.number for day, latest in history.documents.items() if latest.number > 1}
+    return {day: latest.number for day, latest in history.latest_own.items() if latest.number > 1}
 
 
 def series(history: History, code: str, params: SeriesParams) -> list[tuple[date, Decimal]]:

@@ -113,7 +113,7 @@ async def test_missed_events_come_from_any_replica_and_after_a_restart(
         await continues(one)
         await one.service.tick()
         await eventually(
-            lambda: client.hlen(f"{{{settings.redis.namespace}}}:v2:sheets") >= len(one.service.history.keys)
+            lambda: client.hlen(f"{{{settings.redis.namespace}}}:v2:sheets") >= len(one.service.history.own_keys)
         )
     async with serve_whole() as again:
         await continues(again)
