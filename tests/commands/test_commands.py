@@ -115,6 +115,17 @@ async def test_a_backfill_says_what_is_held_and_a_comparison_what_differs(
     bank.documents[wrong] = daily_xml(changed(sheet(wrong), USD=times("2")))
     await verify(settings, repair=True, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith("1 difference repaired.\n")
+    # The first of two stays, because its document says what is held.
+    stays, later = sorted(series)[5:7]
+    value = series[stays][1]
+    series[stays], series[later] = (1, value * 2), (1, series[later][1] * 2)
+    bank.documents[later] = daily_xml(changed(sheet(later), USD=times("2")))
+    with pytest.raises(RatesvcError, match=r"^1 difference$"):
+        await verify(settings, repair=True, as_json=False, demo=False)
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"USD {stays}: held {value} for 1, the Bank has {value * 2} for 1",
+        f"{stays} is not repaired: the Bank's document says what is held, and its series do not",
+    ]
 
 
 async def test_a_backfill_needs_the_banks_newest_sheet_only_if_none_is_held(bank: Bank, service: Service) -> None:

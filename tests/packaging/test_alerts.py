@@ -155,6 +155,7 @@ def test_a_tile_has_the_colours_of_its_alerts_and_each_panel_its_place() -> None
         assert [
             one for one in asked if re.search("_(total|bucket){", one) and not re.search(r"rate\(|offset", one)
         ] == []
+        assert {"/ 86400" in one for one in asked if "time()" in one} <= {usual["unit"] == "d"}, panel["title"]
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
         assert {(one.get("instant"), one.get("range")) for one in panel["targets"]} == {
             (True, False) if is_tile else (None, None)

@@ -31,7 +31,7 @@ from ratesvc.domain.columns import Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, Quote, Revision, Sheet
 from ratesvc.domain.settled import WEEK, Settled
-from ratesvc.domain.workdays import WorkCalendar, utc_now
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service import decisions
@@ -545,6 +545,17 @@ async def test_a_moment_without_redis_ends_no_run(
         await anext(replica.begun_run)
     await replica.ends()
     assert sorted(bank.series_asked) == sorted([*bank.series, *NAMELESS])
+
+
+async def test_old_records_do_not_stand_for_lost_new_ones(bank: Bank, replica: Replica) -> None:
+    """Whether the dollar's series are whole, is counted since the year from which the calendar knows the days."""
+    dollar = bank.series["R01235"]
+    for day in DAYS[1:25]:
+        del dollar[day]
+    dollar |= {date(1997, 12, 1) + n * ONE_DAY: (1, Decimal("5.9")) for n in range(30)}
+    with pytest.raises(RatesvcError, match="has 5 of 28 expected days from 2026-03-10 to"):
+        await replica.run()
+    assert replica.history.settled is None
 
 
 async def test_history_is_of_the_time_that_the_bank_says(bank: Bank, clock: Clock, replica: Replica) -> None:

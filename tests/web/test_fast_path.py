@@ -162,6 +162,15 @@ async def test_a_request_that_stays_unfinished_is_hung_up_on(
             assert await honest.ask(get("/v1/rates")) == answer
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_body_ends_its_connection(both: tuple[Served, str], method: str) -> None:
+    """It is not read, and what follows the head must not be taken for another request."""
+    for url in (both[0].url, both[1]):
+        async with connected(url) as (client,):
+            answer = await client.ask(get("/v1/rates", "Content-Length: 3", method=method) + b"abc")
+        assert b"\r\nConnection: close\r\n" in answer
+
+
 async def test_a_replica_that_drains_ends_its_connections(both: tuple[Served, str]) -> None:
     """On both paths, so that a proxy turns to another replica."""
     async with connected(both[0].url, both[1]) as clients:
