@@ -146,9 +146,10 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         A warning is more than a heading: it needs room for itself and one rate.
         """
         if self.layout == "line":
-            rates, all_columns, heading = self._rates(1), self._rates(3), text_width(self.title, 112)
+            rates, all_columns, heading = self._rates(1), self._rates(3), text_width(self.title, 117)
             # What needs less room comes first: changes, or the rest of the heading.
-            room = 8700 if self.stale else all_columns if all_columns - rates < heading else rates
+            is_last = all_columns - rates < heading and _ems(all_columns + heading) <= WIDEST_LINE
+            room = 8700 if self.stale else all_columns if is_last else rates
             return min(WIDEST_LINE, _ems(room + heading))
         is_long = any(row.name or len(row.unit) > SHORT_UNIT for row in self.rows)
         return (LONG_WIDTHS if is_long else SHORT_WIDTHS)[len(self.columns) - 2]
@@ -162,8 +163,14 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def _rates(self, columns: int) -> int:
         """The width of a line's rates, or of these with what stands after them, in thousandths of an em, with gaps."""
         at = self.kinds.index("value") - 1
-        shown = [(row.unit, *row.cells[at : at + columns]) for row in self.rows]
-        return sum(1400 + 1700 * (len(texts) - 2) + text_width("".join(texts), 100) for texts in shown)
+        # An arrow and its gaps stand before a change, whose letters are smaller by a tenth.
+        return sum(
+            1400
+            + text_width(row.unit, 100)
+            + text_width(row.cells[at], 96)
+            + sum(1400 + text_width(change, 87) for change in row.cells[at + 1 : at + columns])
+            for row in self.rows
+        )
 
     @property
     def is_named(self) -> bool:

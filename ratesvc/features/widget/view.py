@@ -33,7 +33,7 @@ HEADS = {"change": "Change", "percent": "Change, %"}
 THEMES = ("inherit", "light", "dark", "auto")
 UPDOWNS = ("green-red", "red-green", "blue-orange", "none")
 STYLES = ("inline", "link", "none")
-WIDTH_OF = {"table": 320, "line": 970, "bar": 728, "inline": 320, "converter": 320}
+WIDTH_OF = {"table": 320, "line": 1200, "bar": 728, "inline": 320, "converter": 320}
 """The usual width of a layout in pixels."""
 WIDTHS = range(120, 2001)
 HEIGHTS = range(24, 4001)
