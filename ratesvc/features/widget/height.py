@@ -31,9 +31,9 @@ def height(table: Table, view: View, width: int) -> int:
     """The height in pixels that a frame of this width needs by day, in the evening, and once its rates are old."""
     evening, old = table.later
     states = [table, replace(table, title=evening)]
-    # A note that rates are old takes the place of the heading. With heads it is no higher than the credit and their
-    # words for the days, and a bar leaves out changes.
-    states += [replace(table, note=old, titled=False)] if table.headless and table.layout != "bar" else []
+    # A note that rates are old takes the place of a heading of ours. With heads it is no higher than the credit and
+    # their words for the days, and a bar leaves out changes.
+    states += [replace(table, note=old, titled=table.hosted)] if table.headless and table.layout != "bar" else []
     return max(height_later(table, view, width), *(_height(one, width) for one in states))
 
 

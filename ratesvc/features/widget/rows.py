@@ -96,6 +96,7 @@ def table(
         around_day=(title.before, title.after) if view.layout == "line" else None,
         credit=words.credit,
         later=words.later,
+        hosted=bool(view.own_heading or view.link("")),
     )
 
 

@@ -63,7 +63,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     which may be the host's own words. `converter` is the data of its element. `around_day` has the words before and
     after the day of a line's title, which are left out where there is no room for them; `credit` is the Bank and a day
     before the source. `later` has the title of an evening, and the note once these rates are old: a frame has room for
-    both. rows.json has none of these three.
+    both. `hosted` is true if the words of the title or its link are the host's, so that no note takes their place.
+    rows.json has none of these four.
     """
 
     tag: str = msgspec.field(name="lang")
@@ -85,6 +86,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     around_day: tuple[str, str] | None = None
     credit: str = ""
     later: tuple[str, str] = ("", "")
+    hosted: bool = False
 
     @property
     def classes(self) -> str:
@@ -92,7 +94,8 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         names = [self.layout] if self.layout else []
         names += [f"at-{self.threshold}"] if self.layout in ("", "line") else []
         names += [] if self.layout or self.has_names else ["nameless"]
-        names += ["old"] if self.stale and self.headless and self.layout != "line" else []
+        is_noted = self.stale and self.headless and (self.layout == "bar" or not self.hosted)
+        names += ["old"] if is_noted and self.layout != "line" else []
         if self.layout == "bar":
             names += ["long"] if any(len(row.unit) > SHORT_UNIT for row in self.rows) else []
             names += [f"of-{len(self.rows)}"] if len(self.rows) <= EVEN_BAR else []
@@ -196,4 +199,4 @@ def _ems(thousandths: int) -> int:
 
 def rows_json(table: Table) -> bytes:
     """rows.json."""
-    return encode(msgspec.structs.replace(table, around_day=None, credit="", later=("", "")))
+    return encode(msgspec.structs.replace(table, around_day=None, credit="", later=("", ""), hosted=False))

@@ -168,6 +168,7 @@ COPIED = (
     ("ru", TWENTY, 328),
     ("ru", f"{COLUMN}&width=240", 180),
     ("en", "head=0&columns=next,change", 320),
+    ("en", "head=0&columns=next,change&heading=Our+rates", 320),
     ("en", "layout=converter", 180),
     ("en", "layout=converter", 320),
     ("ru", "layout=converter&width=240", 180),

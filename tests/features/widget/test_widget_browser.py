@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from datetime import date
 from html import escape, unescape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from conftest import first, in_nightly, missing, program
@@ -396,6 +398,19 @@ async def test_a_frame_of_a_narrow_column_has_what_an_element_has(
     await visited(page, f"{live.url}/widget/frame?lang=ru&{query}")
     assert await page.evaluate(fact) == answer
     assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+async def test_a_note_takes_the_place_of_our_heading_alone(tmp_path: Path, browser: Browser) -> None:
+    """The host's own words, and its link, stand beside the note that these rates are old."""
+    async with live_service(tmp_path, until=date(2022, 11, 12)) as live:
+        for more, is_shown in (("", 0), ("&heading=Our+rates", 1), ("&href=https://news.example/", 1)):
+            address = f"{live.url}/embed?lang=en&head=0&columns=next,change{more}"
+            size = json.loads(await got(f"{live.url}/oembed?url={quote(address)}"))
+            page = await browser.new_page(viewport={"width": size["width"], "height": size["height"]})
+            await visited(page, address)
+            assert await page.evaluate(SHOWN.format("caption")) == is_shown
+            assert await page.get_by_text("Not updated since").is_visible()
+            assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
 
 
 @pytest.mark.parametrize("query", ["", "layout=line", "layout=converter"])

@@ -132,8 +132,8 @@ async def test_no_figure_of_a_line_stands_without_its_day(
 async def test_a_wider_line_never_shows_fewer_rates(browser: Browser, live: Live, host: Host, lang: str) -> None:
     """From 240 pixels on, by day and in the evening, in even steps, and all changes or none.
 
-    Tomorrow's have their day, and the word for it if we know it. Changes come as soon as there is room, but for the width
-    of one; Arabic letters are counted as wider than they are.
+    Tomorrow's have their day, and the word for it if we know it. Changes come as soon as there is room, and that of one
+    more; Arabic letters are counted as wider than they are.
     """
     snapshot, now = live.service.require_publication().snapshot, live.service.clock()
     tomorrow = on_day(live.service.history, date(2022, 11, 19), now)

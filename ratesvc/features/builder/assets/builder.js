@@ -227,6 +227,8 @@
       into.append(frame);
     });
 
+  const isBar = () => form.elements.layout.value === "bar",
+    hosted = () => form.elements.heading?.value === "own" || /^[^{]+$/.test(form.elements.href?.value || "");
   // The pixels that the rows in this frame need, those of the element or of the frame inside, and those of their padding.
   // Its heading has one more word in the evening. Once its rates are old, a note says so, which with heads is no higher than
   // what it replaces; and no frame can grow.
@@ -249,7 +251,7 @@
     (caption.querySelector("a") || caption).firstChild.data = said.evening;
     heights.push(high());
     if (inner && box.querySelector("thead.cbr-words")) {
-      box.classList.add("cbr-old");
+      if (isBar() || !hosted()) box.classList.add("cbr-old");
       const note = box.querySelector("p") || box.appendChild(document.createElement("p")),
         strong = document.createElement("strong");
       strong.textContent = said.old;
@@ -306,11 +308,10 @@
       const hidden = document.createElement("div");
       hidden.className = "measured";
       box.append(hidden);
-      const isBar = form.elements.layout.value === "bar",
-        full = isBar ? 760 : at || grounds.clientWidth - 2;
+      const full = isBar() ? 760 : at || grounds.clientWidth - 2;
       // A place without a width gives a table 18em. A bar is as wide as a phone, and a frame as a narrow column, too.
       const isFrame = /<iframe/i.test(text),
-        narrow = isFrame ? [216, 360] : [isBar ? 360 : 304];
+        narrow = isFrame ? [216, 360] : [isBar() ? 360 : 304];
       // Rows fill what is reserved, so they are measured without it; a low frame has small letters.
       const bare = reserved(text, isFrame ? 400 : 0),
         frames = await Promise.all([...new Set([...narrow, full])].map((one) => framed(bare, "light", one, hidden)));
@@ -319,7 +320,7 @@
         heights = sizes.map(([height]) => height),
         now = Math.max(...heights),
         high = now && Math.max(now, Number(grounds.dataset.later) + Math.ceil(sizes[0][1])),
-        low = isBar ? heights.at(-1) + high - now : high,
+        low = isBar() ? heights.at(-1) + high - now : high,
         heading = sizes.at(-1)[2] + 24;
       hidden.remove();
       if (mine !== drawn) return;
