@@ -12,7 +12,7 @@ import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from typing import Self, TypeVar
@@ -117,8 +117,8 @@ class BankClient:
         self.daily_limits = DAILY_LIMITS
         self.clock: Callable[[], datetime | None] = lambda: None
         """Gives UTC to those who look at mirrors."""
-        self.last_date: tuple[str, float, str] | None = None
-        """The Date header of the last answer, the loop's time when it came, and the mirror."""
+        self.last_date: tuple[datetime | None, float, str] | None = None
+        """The UTC that the last answer says, if it can be read; the loop's time when it came, and the mirror."""
 
     async def __aenter__(self) -> Self:
         self._cookies = aiohttp.CookieJar()
@@ -254,7 +254,8 @@ class BankClient:
             ) as response:
                 self._limit_cookies()
                 if "Date" in response.headers:
-                    self.last_date = response.headers["Date"], asyncio.get_running_loop().time(), url.authority
+                    at = asyncio.get_running_loop().time()
+                    self.last_date = moment_of(response.headers["Date"]), at, url.authority
                 if not 300 <= response.status < 400 or "Location" not in response.headers:
                     return await _body_of(response, limits)
                 url = _redirected(url, response.headers["Location"])
@@ -307,11 +308,17 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
     text = response.headers.get("Retry-After", "")
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    until, now = moment_of(text), moment_of(response.headers.get("Date", ""))
+    return max((until - now).total_seconds(), 0.0) if until and now else None
+
+
+def moment_of(text: str) -> datetime | None:
+    """The UTC of an HTTP date, or None: a broken proxy writes a year of twenty digits."""
     try:
-        pause = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("Date", ""))
-    except (ValueError, TypeError, OverflowError):
+        moment = parsedate_to_datetime(text)
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return max(pause.total_seconds(), 0.0)
 
 
 def printed(day: date) -> str:

@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
+from datetime import date
 
 from ratesvc.bank.xml import Record
 from ratesvc.domain.columns import Column, Currency, Days, composed, digest
@@ -29,7 +28,7 @@ class NotOurTurn(RatesvcError):
 
 
 def is_needed(history: History, today: date) -> bool:
-    """Whether a run has something to do: nothing is settled, a month or a missing day can be, or days had no look."""
+    """Whether a run has something to do: nothing is settled, a month or a missing day may be, or days had no look."""
     settled, until = history.settled, may_settle_until(history, today)
     if until is None:
         return False
@@ -42,11 +41,10 @@ def is_needed(history: History, today: date) -> bool:
 def may_settle_until(history: History, today: date) -> date | None:
     """The last day that the series may settle by now: that of the newest sheet that is a week old. None without any.
 
-    The sheet of a later day is not held: it may wait for a person. So neither holidays nor a silence of the Bank settle
-    a day.
+    The sheet of a day after it may wait for a person. So neither holidays nor a silence of the Bank settle a day.
     """
     held = [day for day in history.days if day <= today - WEEK]
-    # At a first start only sheets of the week are held.
+    # At a first start only sheets of the week are held. They are judged once all before it is settled.
     return held[-1] if held else today - WEEK if history.days else None
 
 
@@ -114,8 +112,8 @@ class Backfill:
     async def _drop_cases(self, days: Days) -> None:
         """What waited for a person is settled now, but for a day that is withdrawn."""
         cases = await self._store.quarantine.cases() if self._store.quarantine.count else []
-        dated = [(case.name, case.effective_date) for case in cases if case.effective_date]
-        await self._store.quarantine.drop([name for name, day in dated if day in days and self._history.of_date(day)])
+        settled = [one for one in cases if (day := one.effective_date) and day in days and self._history.of_date(day)]
+        await self._store.quarantine.drop([case.name for case in settled])
 
     async def _fetch(self, days: Days, stored: Iterable[Column], step: OnStep) -> list[Column]:
         """The columns with the records of these days, as the Bank's series of all ids say them now. Raises NotTaken."""
@@ -142,7 +140,10 @@ class Backfill:
         until = max(column.last_day for column in columns if column.currency.cbr_id == USD)
         for column in columns:
             column.forget(Days(until + ONE_DAY, date.max))
-        return Settled(days.since, until, self._bank_time(), await asyncio.to_thread(digest, columns))
+        # By the Bank's clock, because ours may be wrong.
+        said = self._client.last_date[0] if self._client.last_date else None
+        at = said or self._refresher.moment()
+        return Settled(days.since, until, at, await asyncio.to_thread(digest, columns))
 
     def _returned_by_series(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
         """For days whose sheets the service itself held back: the series' figures. What a person withdrew stays so."""
@@ -151,14 +152,6 @@ class Backfill:
             returned = composed(columns, day) if HELD_BACK in self._history.latest_own[day].flags else None
             if returned and "USD" in returned.sheet.by_code:
                 yield replace(returned, number=self._history.next_number(day), fetched_at=self._refresher.moment())
-
-    def _bank_time(self) -> datetime:
-        """The UTC of the Bank's last answer by its own clock."""
-        text = self._client.last_date[0] if self._client.last_date else ""
-        try:
-            return parsedate_to_datetime(text).astimezone(UTC)
-        except ValueError:
-            return self._refresher.moment()
 
     async def _currencies(self, columns: Mapping[str, Column]) -> list[Currency]:
         """The ids of the catalogue, of parents, documents and columns: the most used first, the nameless last."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from ratesvc.bank.client import BankClient
-from ratesvc.service.health import WRONG_SKEW_S, skew_s
+from ratesvc.service.health import WRONG_SKEW_S
 
 ASK_AFTER_S = 3600.0
 
@@ -22,11 +22,10 @@ class ClockCheck:
 
     @property
     def skew_s(self) -> float | None:
-        """Seconds that our clock is ahead of the Bank's, if it has answered."""
-        if self._client.last_date is None:
-            return None
-        text, at, _ = self._client.last_date
-        return skew_s(text, self._clock(), get_running_loop().time() - at)
+        """Seconds that our clock is ahead of the Bank's, if it has said a time."""
+        theirs, at, _ = self._client.last_date or (None, 0.0, "")
+        since_s = get_running_loop().time() - at
+        return (self._clock() - theirs).total_seconds() - since_s if theirs else None
 
     async def check(self, *, has_polled: bool) -> None:
         """Judge the last answer. Ask for one if there was none for an hour, and for a second if the clocks differ."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ratesvc.bank.client import Mirror
@@ -128,15 +127,6 @@ def clock(skew_s: float | None, *, is_wrong: bool = False) -> Check:
         check |= {"status": "fail" if is_wrong else "warn"}
         check |= {"output": f"the clock of this machine is {abs(skew_s):.0f} s {way} the Bank's"}
     return check
-
-
-def skew_s(their_date: str, now: datetime, since_s: float) -> float | None:
-    """How many seconds `now` is ahead of an HTTP date that came `since_s` ago; None if it is no date."""
-    try:
-        theirs = parsedate_to_datetime(their_date)
-    except (ValueError, OverflowError):
-        return None
-    return (now - theirs).total_seconds() - since_s if theirs.tzinfo else None
 
 
 def calendar(known_until: date, today: date) -> Check:

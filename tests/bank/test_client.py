@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from kit.front import END_OF_HEAD, Front
 from kit.service import run
 from kit.sheets import plausible
 
-from ratesvc.bank.client import DAILY_PATH, BankClient, Question, trusted
+from ratesvc.bank.client import DAILY_PATH, BankClient, Question, moment_of, trusted
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import BadDocument, FetchFailed
@@ -38,6 +38,13 @@ async def test_a_day_is_asked_for_as_the_bank_writes_it(bank: Bank, client: Bank
     assert bank.asked[0].query["date_req"] == "26/04/2026"
     assert bank.asked[0].headers["User-Agent"] == "ratesvc-tests"
     assert bank.asked[0].headers["Accept-Encoding"] == "identity"
+
+
+def test_a_date_header_is_a_moment_or_nothing() -> None:
+    """A broken proxy writes a year of twenty digits."""
+    assert moment_of("Fri, 24 Apr 2026 08:00:00 GMT") == datetime(2026, 4, 24, 8, tzinfo=UTC)
+    for text in ("yesterday", f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT", "Fri, 24 Apr 2026 08:00:00 -0000"):
+        assert moment_of(text) is None
 
 
 def test_an_authority_is_trusted_besides_those_of_the_system(tmp_path: Path) -> None:

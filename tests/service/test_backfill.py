@@ -566,6 +566,16 @@ async def test_history_is_of_the_time_that_the_bank_says(bank: Bank, clock: Cloc
     assert replica.history.settled.fetched_at == bank.now()
 
 
+async def test_a_date_that_nobody_can_read_ends_no_run(
+    clock: Clock, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken proxy writes a year of twenty digits."""
+    monkeypatch.setattr("kit.bank.formatdate", lambda *_, **__: f"Fri, 24 Apr {'9' * 20} 09:00:00 GMT")
+    await replica.run()
+    assert replica.history.settled
+    assert replica.history.settled.fetched_at == clock.moment.replace(microsecond=0)
+
+
 async def test_a_day_that_a_person_releases_during_a_run_is_left_as_it_is(replica: Replica) -> None:
     """A run releases what the service held back, day by day; the person is faster with the second."""
     await replica.run()
