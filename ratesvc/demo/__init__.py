@@ -42,8 +42,7 @@ def _quote(row: dict[str, str], day: str) -> Quote:
 
 
 def _currency(quote: Quote) -> Currency:
-    english = language_or_default(None).currency(quote.code)
-    return replace(Currency.of(quote), english_name=english)
+    return replace(Currency.of(quote), english_name=language_or_default(None).currency(quote.code))
 
 
 def stopped_clock() -> datetime:

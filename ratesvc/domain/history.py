@@ -244,11 +244,6 @@ class History:
         is_next = following and self.known.is_complete(Days(effective + ONE_DAY, following - ONE_DAY))
         return self.of_date(following) if following and is_next else None
 
-    @property
-    def set_until(self) -> date:
-        """The last day for which a sheet is set, as the newest one applies until then; the first of all without any."""
-        return self.calendar.may_end(self.days[-1]) - ONE_DAY if self.days else date.min
-
     def unchanging_before(self, today: date) -> date:
         """The sheets in force before this day no longer change: the newest sheet that is older than a week.
 
@@ -265,11 +260,6 @@ class History:
             return self.settled.since
         gaps = (late for early, late in pairwise(self.days) if late - early > NEAR)
         return max(gaps, default=next(iter(self.days), date.max))
-
-    @property
-    def is_loading(self) -> bool:
-        """Whether the series have not been fetched yet."""
-        return self.first_loading(Days(FIRST_DAY, date.max)) is not None
 
     def first_loading(self, days: Days) -> date | None:
         """The first of these days that has to wait for the series."""

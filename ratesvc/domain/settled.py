@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import NamedTuple, Self
 
@@ -15,13 +15,10 @@ WEEK = timedelta(days=7)
 
 
 class Silence(NamedTuple):
-    """The days after the Bank's `newest` sheet up to `until` have no sheet, as long as no newer one is held."""
+    """The days after the Bank's `newest` sheet up to `until` have none, as long as no newer one is held."""
 
-    newest: date
-    until: date
-
-
-NO_SILENCE = Silence(date.min, date.min)
+    newest: date = date.min
+    until: date = date.min
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Settled(Days):
     looked_until: date = date.min
     without_a_sheet: frozenset[date] = frozenset()
     open_days: frozenset[date] = frozenset()
-    silence: Silence = NO_SILENCE
+    silence: Silence = field(default_factory=Silence)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "open_days", self.open_days - self.without_a_sheet)
@@ -95,10 +92,9 @@ class Settled(Days):
         )
 
     def without_held_back_week(self, until: date) -> Settled:
-        """These days up to the first sheet that was held back in their last week.
+        """These days up to the first that was held back in their last week, if the series may settle that `until` now.
 
-        Versions before 1.0.0, which wrote no digest, settled such a week. It stays until the series may settle all of
-        it, which they may `until` this day.
+        Only versions before 1.0.0, which wrote no digest, settled such a week.
         """
         held_back = () if self.digest else (day for day in self.open_days if day > self.until - WEEK)
         first = min(held_back, default=None)

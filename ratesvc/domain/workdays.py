@@ -160,9 +160,8 @@ class WorkCalendar:
         """Whether a sheet may come any minute: from 15:00 to 21:00 on a working day, while tomorrow's is not held."""
         local = now.astimezone(MOSCOW)
         today = local.date()
-        if not self.is_working_day(today) or not POLLING_STARTS <= local.time() < OVERDUE:
-            return False
-        return newest is None or newest <= today
+        is_window = self.is_working_day(today) and POLLING_STARTS <= local.time() < OVERDUE
+        return is_window and (newest is None or newest <= today)
 
     def next_window(self, now: datetime) -> datetime:
         """When fast polling starts next: 15:00 on a working day, later than `now`."""

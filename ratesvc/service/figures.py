@@ -61,10 +61,8 @@ class Figures:
 
     def back_from(self, name: str, day: date) -> Iterator[tuple[date, Decimal]]:
         """The values of a series with their days, from the one in force on a day backwards."""
-        column = self.columns.get(name)
-        last = column.places(Days(date.min, day))[1] if column else 0
-        for place in range(last - 1, -1, -1):
-            if column:
+        if column := self.columns.get(name):
+            for place in reversed(range(column.places(Days(date.min, day))[1])):
                 yield date.fromordinal(column.days[place]), Decimal(column.values[place]).scaleb(-SCALE)
 
     def is_stale(self, calendar: WorkCalendar, day: date) -> bool:

@@ -58,7 +58,7 @@ class Refresher:
         self.absences = Absences(client, store, history)
         self._questions = Questions(history, clock)
 
-    # What a poll and a command ask for
+    # What a poll, a command and the first week ask for
 
     async def refresh(self) -> Cycle:
         """Ask for the newest sheet and those of the last week, unless another replica holds the lease: a poll's work.
@@ -125,12 +125,14 @@ class Refresher:
 
     async def _ask_instead(self, failure: FetchFailed, draft: Draft) -> None:
         """Ask for sheets by their days if the Bank answers, and the document of its newest sheet is refused."""
+        # Today's may be another document than the newest.
         today = self._today()
         days = [today] if failure.is_answered else []
         if days and all(error.reason == "date" for error in failure.refusals):
             # Only its date is wrong, so tomorrow's sheet may be there.
             days.append(today + ONE_DAY)
         if failure.refusals and not self.history.days:
+            # Today's is compared with it. Without today's it is better than nothing.
             days.insert(0, self._eve())
         await self._ask_and_store([day for day in days if self.history.certain_on(day) is None], draft)
 
@@ -201,7 +203,7 @@ class Refresher:
         return self.history.days[before - 1] if before else FIRST_DAY
 
     def _parsed(self, day: date | None, raw: bytes) -> Sheet:
-        """The sheet in an answer to the question for a day, or for the newest. Raises BadDocument."""
+        """The sheet in an answer to the question for a day, or for the newest. Raises BadDocument. Runs in a thread."""
         sheet = parse_daily(raw)
         held = self.history.of_date(sheet.effective_date)
         # What is held is admitted: a person may have released it, although these rules refuse it.
@@ -239,8 +241,7 @@ class Refresher:
         if admission.decision is Decision.CONFIRM:
             earlier = self.history.standing_revisions(effective)[:-1]
             is_return = any(one.sheet.says_the_same_as(sheet) for one in earlier)
-            at_once = not self.scheduled
-            admission = await self.unconfirmed.ask_second(admission, at_once=at_once, is_return=is_return)
+            admission = await self.unconfirmed.ask_second(admission, at_once=not self.scheduled, is_return=is_return)
         if admission.decision is Decision.ACCEPT:
             self.unconfirmed.sightings.pop(effective, None)
             await draft.take(admission.revision(number, self.moment()), raw)
@@ -248,8 +249,7 @@ class Refresher:
             return
         draft.cycle.held_back[effective] = admission
         if admission.decision is Decision.QUARANTINE:
-            case = Case(effective, self.moment(), (str(admission),), raw)
-            await self._quarantine(case, admission.reason, draft)
+            await self._quarantine(Case(effective, self.moment(), (str(admission),), raw), admission.reason, draft)
 
     async def _store_and_hold(self, draft: Draft) -> None:
         """Store the admitted sheets, the newest first; then hold them."""

@@ -18,7 +18,7 @@ import msgspec
 
 from ratesvc.domain.columns import Column, Currency
 from ratesvc.domain.rates import Quote, Revision, Sheet
-from ratesvc.domain.settled import NO_SILENCE, Settled, Silence
+from ratesvc.domain.settled import Settled, Silence
 from ratesvc.domain.workdays import LONG_AGO
 
 NAME_LENGTH = 12
@@ -158,7 +158,7 @@ def decode_column(field: str, envelope: bytes | str | None) -> tuple[Column, Set
 
 def encode_coverage(settled: Settled, columns: int) -> bytes:
     """The settled days, and how many columns belong to them, as bytes for Redis."""
-    silence = settled.silence if settled.silence != NO_SILENCE else None
+    silence = settled.silence if settled.silence != Silence() else None
     absent = tuple(sorted(settled.without_a_sheet))
     learned = settled.fetched_at, settled.digest, settled.looked_until, absent, silence
     record = _Coverage(settled.since, settled.until, tuple(sorted(settled.open_days)), columns, *learned)
@@ -172,7 +172,7 @@ def decode_coverage(envelope: bytes | str | None) -> tuple[Settled, int] | None:
     except msgspec.MsgspecError:
         return None
     learned = record.fetched_at, record.digest, record.looked_until
-    days = frozenset(record.without_a_sheet), frozenset(record.open_days), record.silence or NO_SILENCE
+    days = frozenset(record.without_a_sheet), frozenset(record.open_days), record.silence or Silence()
     return Settled(record.since, record.until, *learned, *days), record.columns
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, time
+from datetime import date, datetime, time
 
 import msgspec
 from aiohttp import web
 
 from ratesvc import __version__
+from ratesvc.domain.columns import Days
+from ratesvc.domain.rates import FIRST_DAY
 from ratesvc.domain.workdays import at, moscow_day
 from ratesvc.render.json import encode
 from ratesvc.service.app import Service
@@ -38,11 +40,8 @@ def routes(service: Service) -> dict[str, Handler]:
     async def health(_: web.Request) -> web.Response:
         checks = service.health()
         worst = max((check["status"] for check in checks.values()), key=BEST_FIRST.index)
-        document = {
-            "status": worst,
-            "version": __version__,
-            "checks": {name: [check] for name, check in checks.items()},
-        }
+        listed = {name: [check] for name, check in checks.items()}
+        document = {"status": worst, "version": __version__, "checks": listed}
         # Indented, because people on call read it with curl.
         body = msgspec.json.format(encode(document), indent=1) + b"\n"
         return uncached(503 if worst == "fail" else 200, body, HEALTH)
@@ -66,7 +65,8 @@ def gauges(service: Service) -> Iterator[Reading]:
     yield "loop_lag_seconds", "How late the event loop's last heartbeat was.", service.schedule.lag_s
     yield "clock_skew_seconds", "How far this clock is ahead of the Bank's; 0 if unknown.", service.clock_skew_s or 0
     yield "history_sheets", "Sheets in memory.", len(history.days)
-    yield "history_loading", "1 until all of history is fetched, unconfirmed days aside.", history.is_loading
+    is_loading = history.first_loading(Days(FIRST_DAY, date.max)) is not None
+    yield "history_loading", "1 until all of history is fetched, unconfirmed days aside.", is_loading
     yield "quarantine_documents", "Documents that wait for a person.", service.quarantine.count
     yield "refresh_last_attempt_timestamp_seconds", "When the last refresh ran.", _stamp(telemetry.last_attempt)
     yield "refresh_last_success_timestamp_seconds", "When the Bank last answered here.", _stamp(telemetry.last_success)

@@ -253,7 +253,6 @@ def told(question: str) -> str:
     if held.settled:
         lacking = " ".join(map(str, held.missing_days(Days(FIRST_DAY, date.max), seen.today))) or "nothing"
         unfetched = held.first_loading(Days(FIRST_DAY, date.max))
-        assert held.is_loading is bool(unfetched)
         state = f"loading from {unfetched}" if unfetched else "loaded"
         noted.append(f"lacks {lacking}, {state}")
     return "\n".join(noted)

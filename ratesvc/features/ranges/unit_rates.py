@@ -17,6 +17,7 @@ from operator import mul
 from ratesvc.domain.columns import SCALE, Days
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import EXACT, FIRST_DAY, OLD_IN_NEW, ONE, REDENOMINATION, plain, ratios
+from ratesvc.domain.workdays import ONE_DAY
 from ratesvc.errors import TooManyPoints, UnknownCurrency
 from ratesvc.features.ranges.conversion import AMOUNT_SIGNIFICANT
 
@@ -70,7 +71,8 @@ def points_of(history: History, params: SeriesParams, today: date, elsewhere: st
 
 def last_set(history: History, days: Days, today: date) -> date:
     """The last day of the range whose sheet in force is set; today always has one, and days to come may."""
-    return min(days.until, max(today, history.set_until))
+    newest_ends = history.calendar.may_end(history.days[-1]) - ONE_DAY if history.days else today
+    return min(days.until, max(today, newest_ends))
 
 
 def shown_days(history: History, params: SeriesParams, today: date) -> dict[int, int]:
