@@ -195,8 +195,9 @@ class History:
         for _, revision in sorted(numbers.items()):
             if not revision.is_withdrawal:
                 # With the same figures it only has other flags: a withdrawal must not bring them back.
-                is_same = standing and standing[-1].sheet.says_the_same_as(revision.sheet)
-                standing[len(standing) - bool(is_same) :] = [revision]
+                if standing and standing[-1].sheet.says_the_same_as(revision.sheet):
+                    standing.pop()
+                standing.append(revision)
             elif standing:
                 withdrawn.append(standing.pop())
         return standing, withdrawn

@@ -28,7 +28,7 @@ class NotOurTurn(RatesvcError):
 
 
 def is_needed(history: History, today: date) -> bool:
-    """Whether a run has something to do: nothing is settled, a month or a missing day may be, or days had no look."""
+    """Whether nothing is settled, or a month or a missing day may be settled by now, or settled days had no look."""
     settled, until = history.settled, may_settle_until(history, today)
     if until is None:
         return False
@@ -112,8 +112,8 @@ class Backfill:
     async def _drop_cases(self, days: Days) -> None:
         """What waited for a person is settled now, but for a day that is withdrawn."""
         cases = await self._store.quarantine.cases() if self._store.quarantine.count else []
-        settled = [one for one in cases if (day := one.effective_date) and day in days and self._history.of_date(day)]
-        await self._store.quarantine.drop([case.name for case in settled])
+        ended = [one for one in cases if (day := one.effective_date) and day in days and self._history.of_date(day)]
+        await self._store.quarantine.drop([case.name for case in ended])
 
     async def _fetch(self, days: Days, stored: Iterable[Column], step: OnStep) -> list[Column]:
         """The columns with the records of these days, as the Bank's series of all ids say them now. Raises NotTaken."""

@@ -51,7 +51,7 @@ class Look:
         self._failures = Counter[date]()
         """How often the Bank was asked for the document of a day, and gave none."""
         self._answered = set[date]()
-        """The days whose documents came."""
+        """The days whose documents came. They are not asked for again."""
         self.first_week = FirstWeek(refresher)
 
     async def run(self, on_step: OnStep) -> None:

@@ -24,9 +24,9 @@ class Questions:
         self._history = history
         self._clock = clock
         self._answered: dict[date, date] = {}
-        """On which day each day was last asked for, and answered with a sheet that is held."""
+        """By the last day of a sheet: on which day it was last asked for, and answered with a sheet that is held."""
         self._put_off: dict[date, tuple[datetime, int]] = {}
-        """When a day's document last went into quarantine, or was taken back, and the version of all that was held."""
+        """When such a day's document last went into quarantine, or was taken back, and the version of the history."""
 
     def answered(self, day: date) -> None:
         """What the Bank says of that day is held."""

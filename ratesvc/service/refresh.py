@@ -61,7 +61,7 @@ class Refresher:
     # What a poll, a command and the first week ask for
 
     async def refresh(self) -> Cycle:
-        """Ask for the newest sheet and those of the last week, unless another replica holds the lease: a poll's work.
+        """Ask for the newest sheet and those that may have changed, unless another replica holds the lease: the poll.
 
         After a failure the other replicas get the lease: they may reach the Bank.
         """
@@ -160,7 +160,7 @@ class Refresher:
                 sheet, raw = await self.client.daily(day, due, partial(self._parsed, day))
             except FetchFailed as failure:
                 await self._note_failure(failure, draft)
-                silent += not failure.refusals
+                silent += 0 if failure.refusals else 1
                 if silent == MOST_SILENT:
                     break
                 continue
@@ -236,7 +236,7 @@ class Refresher:
                 await draft.take(replace(current, sheet=sheet), raw)
             return
         admission = assess_beside(self.history, sheet, draft.admitted)
-        # While the second address is asked, a command may admit the same sheet. Redis keeps one under a number.
+        # Numbered now: if a command admits a sheet of this day while the second address is asked, ours must lose.
         number = self.history.next_number(effective)
         if admission.decision is Decision.CONFIRM:
             earlier = self.history.standing_revisions(effective)[:-1]
@@ -256,7 +256,7 @@ class Refresher:
         new, cycle = list[Revision](), draft.cycle
         for effective in sorted(draft.admitted, reverse=True):
             current, revision = self.history.of_date(effective), draft.admitted[effective]
-            stored = await self._stored(revision, current, cycle)
+            stored = await self._put(revision, current, cycle)
             if stored is not revision:
                 self._questions.repeat()
             if stored and stored != current:
@@ -269,7 +269,7 @@ class Refresher:
         self.tell(cycle)
         cycle.newly_quarantined.clear()
 
-    async def _stored(self, revision: Revision, current: Revision | None, cycle: Cycle) -> Revision | None:
+    async def _put(self, revision: Revision, current: Revision | None, cycle: Cycle) -> Revision | None:
         """Store a revision; returns the one that is stored under its number or later.
 
         Without Redis it returns what to serve: the given one, which the next cycle stores, or the `current` one if its
