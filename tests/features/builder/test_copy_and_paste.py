@@ -247,7 +247,10 @@ async def test_a_letter_keeps_its_day(live: Live) -> None:
 
 @pytest.mark.slow
 async def test_on_a_phone_the_preview_and_the_code_are_at_hand(browser: Browser, live: Live) -> None:
-    """Wherever somebody chooses, a tap changes what is in sight, and Copy copies the code of the open tab."""
+    """Wherever somebody chooses, a tap changes what is in sight, and Copy copies the code of the open tab.
+
+    Two thirds of the window are left to what somebody chooses.
+    """
     context = await browser.new_context(viewport={"width": 390, "height": 844}, permissions=["clipboard-write"])
     page = await context.new_page()
     await page.goto(f"{live.url}/?lang=ru")
@@ -260,6 +263,7 @@ async def test_on_a_phone_the_preview_and_the_code_are_at_hand(browser: Browser,
         assert await page.evaluate(seen, "#preview .copy"), place
         top = await page.evaluate("document.querySelector('#preview .light').getBoundingClientRect().top")
         assert 0 < top < 844 - 200, place
+        assert await page.evaluate("document.querySelector('#preview').offsetHeight / innerHeight") <= 0.31, place
     await page.click("#preview .copy")
     await page.get_by_text("Скопировано").first.wait_for()
 
