@@ -23,7 +23,7 @@ _NO_TREND, _LIST, _NARROW, _OWN_LINES = 330, 273, 240, 157
 """Below these widths per cent take the trend line's place, a bar has a line a rate, a table has no per cent, and
 changes have lines of their own."""
 _CELL, _OUTSET = 93, 7
-_FIELDS = ((244, 127), (224, 157), (0, 220))
+_FIELDS = ((224, 127), (180, 157), (0, 220))
 """From this width on <cbr-converter> has that height with its margin, before its fields stand one by one."""
 
 

@@ -157,6 +157,18 @@ async def test_a_frame_has_room_for_the_converter(browser: Browser, live: Live, 
         assert shown <= size["height"] <= shown + 60, (width, shown)
 
 
+@pytest.mark.parametrize("layout", ["table", "bar"])
+async def test_in_180_pixels_its_fields_stand_in_two_rows(browser: Browser, live: Live, layout: str) -> None:
+    """Beside their arrows currencies have room for three letters."""
+    page = await browser.new_page(viewport={"width": 180, "height": 700})
+    await visited(page, f"{live.url}/widget/frame?lang=ru&layout={layout}&theme=light&converter=1")
+    fields = await page.locator("cbr-converter :is(input, output, select, button)").element_handles()
+    boxes = [await field.bounding_box() for field in fields]
+    assert len({round(box["y"] + box["height"] / 2) for box in boxes if box}) == 2
+    room = "one => one.clientWidth - 2 * parseFloat(getComputedStyle(one).paddingLeft)"
+    assert min([await page.locator("select").nth(at).evaluate(room) for at in (0, 1)]) >= 53
+
+
 @pytest.mark.parametrize("form", ["frame", "fragment", "fragment without a shadow root"])
 async def test_other_forms_have_the_converter_too(browser: Browser, live: Live, host: Host, form: str) -> None:
     """A frame has its script inside, a fragment brings it. There is a gap above its fields."""

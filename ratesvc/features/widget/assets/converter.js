@@ -156,7 +156,7 @@ customElements.get("cbr-converter") ||
       show();
       const sheet = new (of("defaultView", host.ownerDocument).CSSStyleSheet)();
       sheet.replaceSync(`
-:host{display:block}
+:host{display:block;container-type:inline-size}
 :host([hidden]){display:none}
 div{display:flex;flex-wrap:wrap;align-items:center;gap:.2em .4em}
 label,p{flex:0 0 100%;margin:0;font-size:max(12px,.8em);line-height:1.35;opacity:var(--cbr-soft,.8)}
@@ -169,7 +169,7 @@ select{flex:0 0 5.4em}
 output+select{flex:99 0 5.4em;max-width:8em}
 option{background:Canvas;color:CanvasText}
 button{min-width:2.2em;cursor:pointer}
-@container (width<14.5em){input{flex-basis:3em;padding-inline:.3em}output{flex-basis:auto;width:auto;min-height:2.2em;padding:.2em .3em;font-size:1em;line-height:1.6}select,output+select{flex:1 0 4.4em;max-width:none}}
+@container (width<14.5em){div{column-gap:.2em}input,select,button{padding-inline:.3em}button{min-width:1.8em}input{flex-basis:3em}output{flex-basis:auto;width:auto;min-height:2.2em;padding:.2em .3em;font-size:1em;line-height:1.6}select,output+select{flex:1 0 4.4em;max-width:none}}
 :focus-visible{outline:2px solid;outline-offset:1px}
 [aria-invalid=true]{border-style:double;border-width:3px}
 p[role]{opacity:1;font-weight:bold}
