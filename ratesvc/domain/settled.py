@@ -67,7 +67,7 @@ class Settled(Days):
         return replace(self, until=fetched.until, fetched_at=fetched.fetched_at, digest=fetched.digest)
 
     def outranks(self, other: Settled | None) -> bool:
-        """Whether replicas that hold the other hold this one from now on: for more days, or those fetched later."""
+        """Whether this one replaces the other everywhere: it covers more days, or the same and was fetched later."""
         if other is None:
             return True
         if not other.covers(self):

@@ -17,7 +17,7 @@ from ratesvc.storage.records import Case
 
 
 class FirstWeek:
-    """The sheets of the week after the first settled day."""
+    """The sheets of the week at a first start: those after the settled days."""
 
     def __init__(self, refresher: Refresher) -> None:
         self._refresher, self._history = refresher, refresher.history

@@ -178,7 +178,7 @@ class Look:
             await store.quarantine.drop([name_of(raw)])
 
     async def _flag_series(self, day: date, findings: Admission | None, recent: Recent | None) -> None:
-        """Say what is strange about the series' figures of a day. If they are not asked for, they may be `recent`."""
+        """Say what is strange about the series' figures of a day. With `recent` the next are compared with them."""
         held = self._history.of_date(day)
         if not (held and findings):
             return

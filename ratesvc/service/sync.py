@@ -94,11 +94,11 @@ class Sync:
         )
         sheets = await self._store.add(filter(None, lacking))
         exchanged = int(bool(ours and theirs and ours.contradicts(theirs)))
-        ours, columns = self._history.settled, []
-        if ours and ours.outranks(theirs):
+        held, columns = self._history.settled, []
+        if held and held.outranks(theirs):
             columns = self._history.every_column()
-            await self._store.put_history(columns, ours)
-        elif ours and ours != theirs:
-            await self._store.put_settled(ours)
+            await self._store.put_history(columns, held)
+        elif held and held != theirs:
+            await self._store.put_settled(held)
         dropped, self._store.dropped = self._store.dropped, 0
         return Repairs(sheets, len(columns), dropped, exchanged)
