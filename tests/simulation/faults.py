@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable, Iterable
+from datetime import date
 from typing import Any, TypeVar
 
 from simulation.bank import HOUR, ODD, ONE_DAY, SPOILT, Mirror, spoiler
@@ -94,7 +95,10 @@ def redis_loses(fleet: Fleet, chance: random.Random) -> End:
     for ending in (b"sheets", b"columns", b"quarantine"):
         values = fleet.redis.hashes(ending)
         if len(values) > 1 and chance.random() < 0.7:
-            del values[chance.choice(sorted(values))]
+            name = chance.choice(sorted(values))
+            del values[name]
+            if ending == b"sheets":
+                fleet.lost.add(date.fromisoformat(name.decode()[:10]))
     return None
 
 

@@ -75,6 +75,8 @@ class Fleet:
         self.ever_withdrawn: set[date] = set()
         self.began_amid: set[date] = set()
         """The days that a first start fetched amid wrong figures. It serves those until it has the Bank's series."""
+        self.lost, self.unknown = set[date](), set[date]()
+        """The days whose sheets Redis lost since the last check, and those of which no replica lived that knew them."""
         self.broken: list[tuple[str, str]] = []
         """What did not hold: its name, and the facts."""
         self.is_hurt = False
@@ -158,11 +160,18 @@ class Fleet:
 
     def forget(self) -> None:
         """If Redis is empty and no replica lives, nobody knows what a person decided, or which revisions there were."""
-        if not self.redis.data and all(process.is_dead for process in self.processes.values()):
+        if not all(process.is_dead for process in self.processes.values()):
+            return
+        self.unknown |= self.lost
+        if not self.redis.data:
             self.withdrawn.clear()
             if self.bank.slips or any(mirror.spoil for mirror in self.mirrors):
                 self.began_amid |= {day for day in self.bank.said if day >= self.today() - OPEN}
             self.on_forget()
+
+    def excuses(self, day: date, *, is_latest: bool = True) -> bool:
+        """Whether a first start amid wrong figures explains those of this day. An old revision keeps them."""
+        return day in self.began_amid and (not is_latest or day >= self.today() - 2 * OPEN)
 
     def begin(self) -> None:
         """The Bank has said some months of sheets; all replicas start, and history is loaded."""

@@ -15,7 +15,7 @@ from kit.documents import day_of
 from kit.http import Answered
 
 from simulation.bank import DAY, EFFECTIVE, HOUR, ONE_DAY, Figures
-from simulation.fleet import OPEN, Fleet, Key, figures_of
+from simulation.fleet import Fleet, Key, figures_of
 from simulation.world import Process
 
 AGREED_S = 6.0
@@ -52,8 +52,8 @@ def judge_answer(fleet: Fleet, process: Process, path: str, answer: Answered) ->
     if path == "/health":
         _judge_health(fleet, process, json.loads(body)["checks"])
     elif status == 200 and path.startswith(("/v1/history.csv", XML)):
-        for day, figures in _sheets_of(path, body):
-            _judge_sheet(fleet, process, path, day, figures)
+        for day, figures, is_latest in _sheets_of(path, body):
+            _judge_sheet(fleet, f"{process.name} {path}", day, figures, is_latest=is_latest)
     elif status == 200 and path.startswith("/v1/"):
         document = json.loads(body, parse_float=str)
         for name, said_for, value in said_of(document):
@@ -61,18 +61,20 @@ def judge_answer(fleet: Fleet, process: Process, path: str, answer: Answered) ->
                 fleet.breaks("the Bank never said it", f"{process.name} {path} {name} {said_for} {value}")
         if "rates" in document:
             day = date.fromisoformat(document["effective_date"])
-            _judge_sheet(fleet, process, path, day, figures_of(document))
+            _judge_sheet(fleet, f"{process.name} {path}", day, figures_of(document), is_latest="revision=" not in path)
             if path == "/v1/rates":
                 _judge_today(fleet, process, day, is_stale=document["stale"])
 
 
-def _sheets_of(path: str, body: bytes) -> list[tuple[date, Figures]]:
+def _sheets_of(path: str, body: bytes) -> list[tuple[date, Figures, bool]]:
+    """The day and figures of each sheet, and whether it is the day's last one."""
     if path != XML:
-        return [(day, figures) for (day, _), figures in Held.of(body).figures.items()]
+        held = Held.of(body)
+        return [(day, figures, number == held.latest.get(day)) for (day, number), figures in held.figures.items()]
     root = ET.fromstring(body)  # noqa: S314 -- our own service's answer
     rows = ([row.findtext(name, "") for name in ("CharCode", "Nominal", "Value")] for row in root)
     figures = ((code, int(nominal), Decimal(value.replace(",", ".")).normalize()) for code, nominal, value in rows)
-    return [(day_of(root.attrib["Date"].replace(".", "/")), frozenset(figures))]
+    return [(day_of(root.attrib["Date"].replace(".", "/")), frozenset(figures), True)]
 
 
 def said_of(document: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -89,9 +91,9 @@ def _has_said(fleet: Fleet, name: str, day: date, value: Decimal) -> bool:
     return value in said or (len(fleet.bank.tenfold_on | now) > 1 and value / 10 in said)
 
 
-def _judge_sheet(fleet: Fleet, process: Process, what: str, day: date, figures: Figures) -> None:
-    if figures not in fleet.bank.allowed(day) and day not in fleet.began_amid:
-        fleet.breaks("the Bank never said it", f"{process.name} {what} {day}")
+def _judge_sheet(fleet: Fleet, where: str, day: date, figures: Figures, *, is_latest: bool) -> None:
+    if figures not in fleet.bank.allowed(day) and not fleet.excuses(day, is_latest=is_latest):
+        fleet.breaks("the Bank never said it", f"{where} {day}")
 
 
 def _judge_today(fleet: Fleet, process: Process, day: date, *, is_stale: bool) -> None:
@@ -270,15 +272,15 @@ class Watch:
     def _check_figures(self, before: Held) -> None:
         fleet, held = self.fleet, self.held
         for (day, number), figures in held.figures.items():
-            is_excused = day in fleet.began_amid and (held.latest.get(day) != number or day >= fleet.today() - 2 * OPEN)
-            if figures not in fleet.bank.allowed(day) and not is_excused:
-                fleet.breaks("the Bank never said it", f"held: {day}.{number}")
+            _judge_sheet(fleet, "held:", day, figures, is_latest=held.latest.get(day) == number)
             if held.latest.get(day) == number and figures in fleet.withdrawn.get(day, ()):
                 fleet.breaks("a withdrawn sheet is back", f"{day}.{number}")
         since = fleet.today() - RECENT + ONE_DAY
         lost = [day for day in before.latest if day >= since and day not in held.latest]
-        if lost := [day for day in lost if day not in fleet.ever_withdrawn]:
+        if lost := [day for day in lost if day not in fleet.ever_withdrawn | fleet.unknown]:
             fleet.breaks("a day is gone", str(lost[:5]))
+        fleet.lost.clear()
+        fleet.unknown.clear()
 
     def _check_days(self) -> None:
         """What is in force, and that each day of the last week has the Bank's last word, where it had time to come."""
