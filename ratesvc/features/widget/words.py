@@ -103,7 +103,7 @@ class Words:
         if effective < REDENOMINATION:
             return language.say(OLD_ROUBLES)
         if answer.stale:
-            return language.say(STALE, day=language.day(effective))
+            return language.say(STALE, day=language.isolated(language.day(effective)))
         is_awaited = self.view.pending and expected and not answer.following and not answer.next_overdue
         if is_awaited and expected and moscow_day(expected) == self.today:
             usual, due = (
@@ -117,7 +117,8 @@ class Words:
         """The heading of an evening, and the note once these rates are old."""
         effective = self.shown[-1].revision.effective_date
         evening = replace(self, today=effective - ONE_DAY) if "next" in self.view.columns else self
-        return str(evening.title("")), self.language.say(STALE, day=self.language.day(effective))
+        day = self.language.isolated(self.language.day(effective))
+        return str(evening.title("")), self.language.say(STALE, day=day)
 
     @property
     def credit(self) -> str:
