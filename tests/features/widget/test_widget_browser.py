@@ -401,7 +401,8 @@ async def test_a_frame_of_a_narrow_column_has_what_an_element_has(
 
 
 async def test_a_note_takes_the_place_of_our_heading_alone(tmp_path: Path, browser: Browser) -> None:
-    """The host's own words, and its link, stand beside the note that these rates are old."""
+    """The host's own words, and its link, stand beside the note that these rates are old. Below it rows are equal."""
+    rows = "[...document.querySelectorAll('tbody tr')].map(one => one.offsetHeight)"
     async with live_service(tmp_path, until=date(2022, 11, 12)) as live:
         for more, is_shown in (("", 0), ("&heading=Our+rates", 1), ("&href=https://news.example/", 1)):
             address = f"{live.url}/embed?lang=en&head=0&columns=next,change{more}"
@@ -409,6 +410,8 @@ async def test_a_note_takes_the_place_of_our_heading_alone(tmp_path: Path, brows
             page = await browser.new_page(viewport={"width": size["width"], "height": size["height"]})
             await visited(page, address)
             assert await page.evaluate(SHOWN.format("caption")) == is_shown
+            heights = await page.evaluate(rows)
+            assert max(heights) - min(heights) < 2
             assert await page.get_by_text("Not updated since").is_visible()
             assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
 
