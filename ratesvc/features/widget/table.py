@@ -149,7 +149,9 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         A warning is more than a heading: it needs room for itself and one rate.
         """
         if self.layout == "line":
-            rates, all_columns, heading = self._rates(1), self._rates(3), text_width(self.title, 117)
+            rates, all_columns = self._rates(1), self._rates(3)
+            # One rate beside a warning leaves room for letters that are wider than usual.
+            heading = text_width(self.title, 112 if self.stale else 117)
             # What needs less room comes first: changes, or the rest of the heading.
             is_last = all_columns - rates < heading and _ems(all_columns + heading) <= WIDEST_LINE
             room = 8700 if self.stale else all_columns if is_last else rates

@@ -381,7 +381,7 @@ BETWEEN = """(([above, below]) => below.getBoundingClientRect().top - above.getB
     [
         # Rates of tomorrow stand beside their day, as in an element of this width.
         ("layout=line", (240, 32), SHOWN.format("caption"), 1),
-        ("layout=line", (239, 32), SHOWN.format("caption"), 0),
+        ("layout=line", (230, 32), SHOWN.format("caption"), 0),
         # A row that has a trend line elsewhere is high enough for its change below its rate.
         (CARD, (180, 540), SHOWN.format(".cbr-change"), 6),
         ("columns=next,change&head=0", (180, 270), SHOWN.format(".cbr-change"), 0),
