@@ -71,7 +71,9 @@ class RedisServer:
 
     def hashes(self, ending: bytes) -> dict[bytes, bytes]:
         """The hash whose key ends so, for faults."""
-        return next((cast("dict[bytes, bytes]", v) for k, v in self.data.items() if k.endswith(ending)), {})
+        found = next((value for key, value in self.data.items() if key.endswith(ending)), None)
+        # Somebody else may have written another value under the key.
+        return cast("dict[bytes, bytes]", found) if isinstance(found, dict) else {}
 
     def _get(self, key: bytes, kind: type = bytes) -> Any:
         if self.expires.get(key, self.world.now + 1) <= self.world.now:
