@@ -94,7 +94,7 @@ class Settled(Days):
     def without_held_back_week(self, until: date) -> Settled:
         """These days up to the first that was held back in their last week, if the series may settle that `until` now.
 
-        Only versions before 1.0.0, which wrote no digest, settled such a week.
+        Only an older version, which wrote no digest, settled such a week.
         """
         held_back = () if self.digest else (day for day in self.open_days if day > self.until - WEEK)
         first = min(held_back, default=None)
