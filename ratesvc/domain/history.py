@@ -79,7 +79,7 @@ class History:
         self.settled = self.settled and self.settled.opened(lost)
         self.withdrawn_days = (*self.withdrawn_days, *lost)
         self.days = [day for day in self.days if day not in lost] if lost else self.days
-        self.earlier_own = self.earlier_own | earlier
+        self.earlier_own = self.earlier_own | {day: numbers for day, numbers in earlier.items() if numbers}
         self._replace(columns, self.latest_own | {day: bare(revision) for day, revision in latest.items()}, days)
         self._replace_settled(self.settled)
         self._changed(new, (one.fetched_at for one in new))
