@@ -85,6 +85,13 @@ class History:
         self._changed(new, (one.fetched_at for one in new))
         return new
 
+    def forget(self) -> list[Revision]:
+        """Hold nothing any more; returns every own revision that was held."""
+        forgotten = [one for key in self.own_keys if (one := self.revision_or_withdrawal(*key))]
+        self.earlier_own = {}
+        self._replace({}, {}, [])
+        return forgotten
+
     def settle(self, settled: Settled, columns: Iterable[Column] = ()) -> None:
         """Hold the series of the settled days, unless those that are settled here outrank them.
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from itertools import groupby
+from itertools import groupby, starmap
 from operator import itemgetter
 from typing import NamedTuple
 
+from ratesvc.bank.admission import Decision, assess_beside
 from ratesvc.domain.columns import Column
 from ratesvc.domain.history import NEAR, History
+from ratesvc.domain.rates import Revision
 from ratesvc.service.figures import Figures
 from ratesvc.storage.records import field_of
 from ratesvc.storage.store import Glance, Store
+
+MOST_ALONE = 4
+"""A neighbour writes to a Redis that came back empty within so many comparisons."""
 
 
 class Repairs(NamedTuple):
@@ -34,6 +39,9 @@ class Sync:
     Otherwise the values of a month and those with new names are read, also if this replica has written them: another
     may have been faster, or has fetched them anew for a Redis that lost them. All are read after a start or a failure,
     and when Redis holds fewer than before.
+
+    A replica that began without Redis had nothing to compare its first sheets with. So neighbours write before it, and
+    what they hold counts.
     """
 
     def __init__(self, store: Store, history: History, figures: Mapping[str, Figures]) -> None:
@@ -44,6 +52,8 @@ class Sync:
         """Is locked while it compares. It may hold ten years then, a month at a time."""
         self._last: tuple[Glance, tuple[int, ...]] | None = None
         """The last glance, and the versions of all that was held then. The exchange may miss what came meanwhile."""
+        self._alone = MOST_ALONE
+        """As long as memory has what no comparison found in Redis: how many may pass until it is written, and one."""
         self._read = dict[str, int]()
         """By field: the hashes of the revisions that were read since all were. The same bytes are not decoded again."""
 
@@ -59,7 +69,7 @@ class Sync:
                 repaired = await self._exchange(glance, read_all=last is None or is_less)
                 for figures in self._figures.values():
                     await figures.exchange(self._store)
-            if not any(repaired):
+            if not (any(repaired) or self._alone):
                 # Else the glance is older than the repair, and Redis may lose the same again.
                 self._last = seen
             return repaired
@@ -77,22 +87,30 @@ class Sync:
         if theirs and (read_all or theirs.outranks(ours)):
             theirs, columns = await self._store.history() or (None, [])
         # A value that cannot be read is deleted.
-        read = {field: self._read[field] for field in fields - wanted}
+        read, unjudged = {field: self._read[field] for field in fields - wanted}, list[Revision]()
+        gives_way = bool(theirs and not ours and self._alone)
+        known = {} if gives_way else self._read
         # A month at a time: all sheets of ten years would take 50 MB, and block the event loop. Readers ask meanwhile:
         # the newest come first, and series last, because they do not know what a person withdrew or released.
         for _, month in groupby(sorted(wanted, reverse=True), itemgetter(slice(7))):
-            found = await self._store.revisions([*month], self._read)
+            found = await self._store.revisions([*month], known)
+            if gives_way:
+                unjudged, gives_way = self._history.forget(), False
             self._history.hold(one for _, one in found.values() if one)
             read |= {field: hashed for field, (hashed, _) in found.items()}
         if theirs:
             self._history.settle(theirs, columns)
+        # The next poll asks for those that are dropped here.
+        for revision in unjudged:
+            is_new = not self._history.latest_or_withdrawal(revision.effective_date)
+            if is_new and assess_beside(self._history, revision.sheet).decision is Decision.ACCEPT:
+                self._history.hold([revision])
         self._read = read
-        lacking = (
-            self._history.revision_or_withdrawal(*key)
-            for key in self._history.own_keys
-            if field_of(*key) not in self._read
-        )
-        sheets = await self._store.add(filter(None, lacking))
+        keys = [key for key in self._history.own_keys if field_of(*key) not in self._read]
+        self._alone = max(0, self._alone - 1) if keys and not theirs else 0
+        if self._alone:
+            return Repairs()
+        sheets = await self._store.add(filter(None, starmap(self._history.revision_or_withdrawal, keys)))
         exchanged = int(bool(ours and theirs and ours.contradicts(theirs)))
         held, columns = self._history.settled, []
         if held and held.outranks(theirs):

@@ -34,7 +34,7 @@ from ratesvc.domain.columns import Column, Days, digest, with_revision
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, Revision, Sheet, Snapshot
 from ratesvc.domain.settled import Settled
-from ratesvc.domain.workdays import WorkCalendar
+from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.errors import StoreUnavailable
 from ratesvc.features.ranges.unit_rates import SeriesParams, series
 from ratesvc.service.app import Service
@@ -291,6 +291,51 @@ async def test_what_a_replica_reads_month_by_month_is_published_once(
             assert [seen.in_force.effective_date for seen in told] == [DAYS[-1]]
 
 
+async def test_a_replica_that_began_without_redis_takes_what_its_neighbour_writes(
+    quiet: Served, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis comes back empty. What the replica was given meanwhile, a fifth too much, was compared with nothing."""
+    await quiet.service.tick()
+    before, held_before = whole(quiet, client), days_of(quiet.service)
+    wrong, right, strange = changed(sheet(DAYS[-1]), EUR=times("1.2")), sheet(SATURDAY), sheet(SATURDAY + ONE_DAY)
+    given = wrong, right, changed(strange, EUR=times("10"))
+    replica = Service(quiet.service.settings, clock=quiet.service.clock, scheduled=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(replica.store, "glance", away)
+        async with replica:
+            replica.history.hold(Revision(one, 1, NOON) for one in given)
+            client.flushall()
+            patch.undo()
+            await replica.tick()
+            assert replica.history.of_date(DAYS[-1]) == Revision(wrong, 1, NOON), "it answers meanwhile"
+            await quiet.service.tick()
+            assert whole(quiet, client) == before
+            for _ in range(2):
+                await replica.tick()
+            # Of the days that the neighbour lacks it keeps what passes the rules beside the neighbour's.
+            assert days_of(replica) == ([*held_before[0], (SATURDAY, 1)], *held_before[1:])
+            assert replica.history.of_date(DAYS[-1]) == quiet.held(DAYS[-1])
+            await quiet.service.tick()
+            assert days_of(quiet.service) == days_of(replica)
+
+
+async def test_a_replica_that_began_without_redis_writes_when_no_neighbour_does(
+    settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only replica, and a Redis that comes back empty: two ticks after others would have written."""
+    replica = Service(settings, clock=clock, scheduled=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(replica.store, "glance", away)
+        async with replica:
+            replica.history.hold([Revision(sheet(FRIDAY), 1, NOON)])
+            patch.undo()
+            stored = []
+            for _ in range(4):
+                await replica.tick()
+                stored.append(len(await replica.store.fields()))
+            assert stored == [0, 0, 0, 1]
+
+
 async def test_whoever_asks_while_a_store_is_read_gets_no_sheet_that_a_person_withdrew_or_corrected(
     quiet: Served, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,7 +468,7 @@ class Replicas:
 @pytest.fixture
 async def replicas(settings: Settings) -> AsyncIterator[Replicas]:
     made = Replicas(settings)
-    await made.beat(2)
+    await made.beat(4)
     yield made
     for store in made.stores:
         await store.close()
@@ -447,6 +492,17 @@ async def test_a_replica_that_stores_a_correction_too_late_reads_the_one_that_ca
     assert replicas.said()[0] == replicas.said()[1]
     # The later correction is not lost.
     assert replicas.said()[0][-1][:2] == (3, replicas.corrections[0].sheet.by_code["PLN"].value)
+
+
+async def test_replicas_that_fetched_the_same_series_at_two_times_answer_alike(replicas: Replicas) -> None:
+    """One began anew while Redis was empty. The time of the request is in every answer, and in its tag."""
+    for history, later in zip(replicas.histories, (timedelta(0), timedelta(hours=1)), strict=True):
+        columns = with_revision({}, Revision(plausible(DAYS[0]), 1, NOON + later)).values()
+        history.settle(Settled(DAYS[0], DAYS[0], NOON + later, digest(columns)), columns)
+    await replicas.beat(2)
+    said = [history.revision(DAYS[0], 1) for history in replicas.histories]
+    assert said[0] == said[1]
+    assert said[0].fetched_at == NOON + timedelta(hours=1)
 
 
 RECORDED = Path(__file__).parents[1] / "stores" / "1.0.0.json"
