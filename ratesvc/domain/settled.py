@@ -72,7 +72,7 @@ class Settled(Days):
             return True
         if not other.covers(self):
             return self.covers(other)
-        return self.contradicts(other) and (self.fetched_at, self.digest) > (other.fetched_at, other.digest)
+        return (self.fetched_at, self.digest) > (other.fetched_at, other.digest)
 
     def contradicts(self, other: Settled) -> bool:
         """Whether the other has other figures for the same days."""
