@@ -108,6 +108,7 @@ class Mirror:
         self.mode, self.odd = "up", ""
         self.spoil: Callable[[bytes], bytes] | None = None
         self.asked, self.hurried = 0, 0
+        self.on_asked: Callable[[], None] = lambda: None
         self.last_asked = defaultdict[str, deque[float]](lambda: deque(maxlen=MOST_AT_ONCE))
         """When, by the address of who asks; `hurried` is how often one asked more in ten seconds."""
         self.listen()
@@ -199,6 +200,7 @@ class Client(Protocol):
     def _answer(self, target: str, question: bytes, *, has_body: bool) -> None:
         mirror, later = self.mirror, self.mirror.process.loop.call_later
         mirror.asked += 1
+        mirror.on_asked()
         asked, now = mirror.last_asked[self.wire.get_extra_info("peername")[0]], mirror.world.now
         mirror.hurried += len(asked) == MOST_AT_ONCE and now - asked[0] < 10
         asked.append(now)

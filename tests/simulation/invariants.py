@@ -178,6 +178,19 @@ class Watch:
     agreed_s: list[float] = field(default_factory=list)
     asked: list[tuple[int, bool]] = field(default_factory=list)
     """Requests to the Bank, each day; whether something was wrong."""
+    asked_at: float = 0.0
+    """When the last request came to the Bank."""
+
+    def __post_init__(self) -> None:
+        for mirror in self.fleet.mirrors:
+            mirror.on_asked = self._asked
+
+    def _asked(self) -> None:
+        """A poll came. Whichever replica died, another one asks within the usual time."""
+        fleet, now = self.fleet, self.fleet.world.now
+        silent_s, self.asked_at = now - max(self.asked_at, fleet.hurt_at, fleet.well_since), now
+        if silent_s > NOTICED_S:
+            fleet.breaks("nobody asks the Bank", f"for {silent_s:.0f} s")
 
     def count_requests(self) -> None:
         """Once a day: whether the Bank was asked too often."""
