@@ -28,18 +28,20 @@ from ratesvc.features.widget.view import THEMES, Choice, Look, embed_url, parame
 from ratesvc.render.json import bank_page
 from ratesvc.render.openapi import Site
 
-PHONE, NARROW = 328, 240
-"""The width in pixels of a column on a phone, and up to which a widget is made for columns from 180 on."""
+SIDEBAR, NARROW = 300, 240
+"""The width in pixels of a column beside a text, and up to which a widget is made for columns from 180 on."""
 LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
 BOX = "display:block;padding:.5em 0;color:inherit"
 """The style of the link that stands where the rows will be, or where they could not be loaded."""
 FLOATING = ";contain:inline-size;contain-intrinsic-width:17em;max-width:100%"
 BAR_BOX = (
-    "display:inline-block;vertical-align:top;width:100%;min-width:0;max-width:{0}px;"
-    "container-type:inline-size;contain-intrinsic-width:clamp(17em,100vw - 20em,{0}px)"
+    "display:inline-grid;vertical-align:top;grid-template-columns:minmax(0,{0}px);width:100%;min-width:0;max-width:{0}px"
 )
-"""The style of what is around a frame with a bar: a container, so that its height follows its column. In a place that
-is as wide as what stands in it, such as a cell of a table, it leaves 20 em of the window to others."""
+"""The style of what is around a frame with a bar: in a place that is as wide as what stands in it, such as a cell of a
+table, it is as wide as chosen if there is room, and narrower beside others."""
+BAR_CONTAINER = "container-type:inline-size"
+"""The style of what is inside that, so that the height of the frame follows its column. A container has no width of its
+own, so another box gives it one."""
 BAR_FRAME = "display:block;border:0;width:100%;height:{}px"
 UNAVAILABLE = "These rates are not available right now."
 """The title of that link. The loader shows it where it gets no rates."""
@@ -210,16 +212,18 @@ def _frame(choice: Choice, table: Table, site: Site) -> dict[str, str]:
     size = choice.width, _height(choice, table)
     is_bar = choice.view.layout == "bar"
     box, style = BAR_BOX.format(choice.width), (BAR_FRAME if is_bar else FRAME_STYLE).format(size[1])
-    looks = [f'style="{one}"' for one in (style, box)]
+    looks = [f' style="{one}"' for one in (style, box, BAR_CONTAINER)]
     if choice.strict:
-        looks = ["", 'class="cbr-rates"'] if is_bar else ['class="cbr-rates"']
-    code = iframe(address, title, size, looks[0])
-    rules = f"div.cbr-rates{{{box}}}div.cbr-rates>iframe{{{style}}}" if is_bar else f"iframe.cbr-rates{{{style}}}"
-    return {"framed_rates": f"<div {looks[1]}>\n  {code}</div>" if is_bar else code, "frame_rules": rules}
+        looks = ["", ' class="cbr-rates"', ""] if is_bar else [' class="cbr-rates"']
+    code = iframe(address, title, size, looks[0].lstrip())
+    if not is_bar:
+        return {"framed_rates": code, "frame_rules": f"iframe.cbr-rates{{{style}}}"}
+    rules = f"div.cbr-rates{{{box}}}.cbr-rates>div{{{BAR_CONTAINER}}}.cbr-rates iframe{{{style}}}"
+    return {"framed_rates": f"<div{looks[1]}><div{looks[2]}>\n  {code}</div></div>", "frame_rules": rules}
 
 
 def _height(choice: Choice, table: Table) -> int:
-    """The pixels that the code reserves, for a phone, too. The script measures them, and writes both for a bar."""
+    """The pixels that the code reserves, for a sidebar, too. The script measures them, and writes both for a bar."""
     return choice.height or max(height(table, choice.view, width) for width in _widths(choice))
 
 
@@ -229,7 +233,7 @@ def _later(choice: Choice, table: Table) -> int:
 
 
 def _widths(choice: Choice) -> tuple[int, int]:
-    return choice.width, PHONE if choice.width > NARROW else 180
+    return choice.width, SIDEBAR if choice.width > NARROW else 180
 
 
 def _ems(pixels: int) -> str:

@@ -21,8 +21,9 @@ LINK = "Bank of Russia exchange rates"
 """The words of a link to rates, and the title of a frame with some."""
 CHART = "Chart of Bank of Russia rates"
 """The heading of /chart, the words of links to it, and the title of its frame."""
-FRAME_STYLE = "border:0;min-width:0;max-width:100%;height:{}px"
-"""Many hosts have iframe{height:auto}, so the style has the height, too. In a row a frame may be narrower."""
+FRAME_STYLE = "vertical-align:top;border:0;min-width:0;max-width:100%;height:{}px"
+"""Many hosts have iframe{height:auto}, so the style has the height, too. In a row a frame may be narrower. On a line of
+text it would leave room below for the tails of letters."""
 OLD_FRAME = f'frameborder="0" style="{FRAME_STYLE}"'
 """The looks of a frame for programs that leave out styles, as WordPress does, but not this old attribute."""
 PREVIEW = "widget/card.png?wide=1&scale=2&columns=today,next,change&spark=30&heading=short"

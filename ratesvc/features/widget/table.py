@@ -96,8 +96,9 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         names += [] if self.layout or self.has_names else ["nameless"]
         is_noted = self.stale and self.headless and (self.layout == "bar" or not self.hosted)
         names += ["old"] if is_noted and self.layout != "line" else []
-        if self.layout == "bar":
+        if self.layout in ("", "bar"):
             names += ["long"] if any(len(row.unit) > SHORT_UNIT for row in self.rows) else []
+        if self.layout == "bar":
             names += [f"of-{len(self.rows)}"] if len(self.rows) <= EVEN_BAR else []
         return "".join(f" cbr-{name}" for name in names)
 

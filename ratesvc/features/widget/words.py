@@ -45,7 +45,7 @@ class Words:
         """The day of the newest figures, with its year if they are not those of these days."""
         newest = self.shown[-1]
         is_past = newest.stale or newest.next_due_at is None
-        day = self.language.shortest_day(newest.revision.effective_date, has_year=is_past)
+        day = self.language.shortest_day(newest.revision.effective_date, has_year=is_past).replace(" ", HARD_BLANK)
         # The mark in an Arabic date would move its month to the other end of an English sentence.
         return day.replace(RIGHT_TO_LEFT_MARK, "") if self.language.foreign else day
 

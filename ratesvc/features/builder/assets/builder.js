@@ -309,9 +309,9 @@
       hidden.className = "measured";
       box.append(hidden);
       const full = isBar() ? 760 : at || grounds.clientWidth - 2;
-      // A place without a width gives a table 18em. A bar is as wide as a phone, and a frame as a narrow column, too.
+      // A place without a width gives a table 18em. A bar is as wide as a phone, and a frame as a sidebar of 300 or 180.
       const isFrame = /<iframe/i.test(text),
-        narrow = isFrame ? [216, 360] : [isBar() ? 360 : 304];
+        narrow = isFrame ? [216, 336] : [isBar() ? 360 : 304];
       // Rows fill what is reserved, so they are measured without it; a low frame has small letters.
       const bare = reserved(text, isFrame ? 400 : 0),
         frames = await Promise.all([...new Set([...narrow, full])].map((one) => framed(bare, "light", one, hidden)));
