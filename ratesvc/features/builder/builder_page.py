@@ -34,7 +34,10 @@ LINK_IN_A_SENTENCE = "at the Bank of Russia rate"
 BOX = "display:block;padding:.5em 0;color:inherit"
 """The style of the link that stands where the rows will be, or where they could not be loaded."""
 FLOATING = ";contain:inline-size;contain-intrinsic-width:17em;max-width:100%"
-BAR_BOX = "display:inline-grid;vertical-align:top;grid-template-columns:minmax(0,{0}px);width:100%;min-width:0;max-width:{0}px"
+BAR_BOX = (
+    "display:inline-grid;vertical-align:top;grid-template-columns:minmax(0,{0}px);"
+    "width:100%;min-width:0;max-width:{0}px"
+)
 """The style of what is around a frame with a bar: in a place that is as wide as what stands in it, such as a cell of a
 table, it is as wide as chosen if there is room, and narrower beside others."""
 BAR_CONTAINER = "container-type:inline-size"
