@@ -200,7 +200,8 @@ class Client(Protocol):
     def _answer(self, target: str, question: bytes, *, has_body: bool) -> None:
         mirror, later = self.mirror, self.mirror.process.loop.call_later
         mirror.asked += 1
-        mirror.on_asked()
+        if has_body:  # else who does not poll compares its clock
+            mirror.on_asked()
         asked, now = mirror.last_asked[self.wire.get_extra_info("peername")[0]], mirror.world.now
         mirror.hurried += len(asked) == MOST_AT_ONCE and now - asked[0] < 10
         asked.append(now)
