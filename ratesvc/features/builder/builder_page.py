@@ -175,6 +175,10 @@ def _code(choice: Choice, table: Table, site: Site) -> dict[str, object]:
         **_frame(choice, table, site),
         "size": size,
         "later": _later(choice, table),
+        # That of today's rates alone; a line has one height.
+        "threshold": msgspec.structs.replace(
+            table, columns=tuple(column for column in table.columns if column.kind != "today")
+        ).threshold,
         "newest_image": _image(choice),
         "embed_url": embed_url(choice, site, width=str(size[0]), height=str(size[1])),
         "ground_hash": hashes(choice.look.rule),

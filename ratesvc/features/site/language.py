@@ -82,10 +82,11 @@ class Language(languages.Language):
         return self.date_as("MMMd", day)
 
     def shortest_day(self, day: date, *, has_year: bool = False) -> str:
-        """A date for a line of text: in figures where the day comes first, such as 19.11; 11/19 is ambiguous."""
+        """A date for a line of text: in figures where day or year comes first, such as 19.11; 11/19 is ambiguous."""
         year = "y" * has_year
         figures = self.date_as(f"{year}Md", day)
-        return figures if re.match(rf"0?{day.day}\b", figures) else self.date_as(f"{year}MMMd", day)
+        is_clear = re.match(rf"0?{day.day}\b|{day.year}", figures)
+        return figures if is_clear else self.date_as(f"{year}MMMd", day)
 
     def symbols(self, codes: Sequence[str]) -> dict[str, str]:
         """CLDR's symbols, such as $ and €. Letters before a sign (CN¥) stay if two of the currencies have this sign.

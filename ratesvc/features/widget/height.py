@@ -53,7 +53,7 @@ def _height(table: Table, width: int) -> int:
         return _ONE_LINE
     room = max(width - PADDING, _FONT)
     high = PADDING + (_LINE * _lines(f"{table.title} {table.badge}".rstrip(), 16, room) if table.titled else 0)
-    note = "" if table.is_named else f"{table.note} {table.credit} · cbr.ru"
+    note = "" if table.is_named else f"{table.note} {table.credit}\u00a0· cbr.ru"
     if table.converter:
         high += next(fields for least, fields in _FIELDS if width >= least)
     if table.layout == "bar":

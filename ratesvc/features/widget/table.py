@@ -120,19 +120,20 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return len(self.rows[0].unit) < _SHORT_NAME
 
     @property
-    def title_parts(self) -> list[tuple[str, bool]]:
-        """The title in parts, and whether a narrow line leaves a part out: all but the day.
+    def title_parts(self) -> list[tuple[str, str]]:
+        """The title in parts, each with its class: a narrow line leaves out `more`, and the narrowest `tomorrow`, too.
 
         It keeps a short name of the Bank, «ЦБ 19.11», too, if the first currency is a symbol, which leaves room for it.
         """
         if self.around_day is None:
-            return [(self.title, False)]
+            return [(self.title, "")]
         before, after = self.around_day
-        day = self.title.removeprefix(before).removesuffix(after)
+        day, blank, tomorrow = self.title.removeprefix(before).removesuffix(after).partition(" ")
         bank, _, words = before.partition(" ")
-        is_short = words and not self.stale and len(bank) < _SHORT_NAME and self._begins_briefly and " " not in day
-        parts = [(f"{bank} ", False), (words, True)] if is_short else [(before, True)]
-        return [(text, is_more) for text, is_more in (*parts, (day, False), (after, True)) if text]
+        is_short = words and not self.stale and len(bank) < _SHORT_NAME and self._begins_briefly and not tomorrow
+        parts = [(f"{bank} ", ""), (words, "more")] if is_short else [(before, "more")]
+        parts += [(day, ""), (blank + tomorrow, "tomorrow"), (after, "more")]
+        return [part for part in parts if part[0]]
 
     def cells(self, row: Row) -> list[tuple[str, str, str]]:
         """The kind, the text and the exact figure of each cell of a row."""

@@ -248,7 +248,15 @@
     const caption = box.querySelector("caption");
     // Without rates the server's height stays.
     if (!caption) return [0, 0, 0];
+    // What is copied in the evening, or while rates are old, has to have room for a usual day.
+    if (box.matches(".cbr-old")) {
+      box.classList.remove("cbr-old");
+      box.querySelector(box.matches(".cbr-converter") ? "p" : "p strong").remove();
+    }
     (caption.querySelector("a") || caption).firstChild.data = said.evening;
+    heights.push(high());
+    all(box, ".cbr-today").forEach((one) => one.remove());
+    box.className = box.className.replace(/cbr-at-\d+/, `cbr-at-${said.threshold}`);
     heights.push(high());
     if (inner && box.querySelector("thead.cbr-words")) {
       if (isBar() || !hosted()) box.classList.add("cbr-old");
