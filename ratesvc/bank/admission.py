@@ -35,7 +35,7 @@ from ratesvc.errors import BadDocument
 
 EURO_STARTS = date(1999, 1, 1)
 DAILY_SINCE = date(2010, 1, 1)
-"""Until 2009 the Bank set some 17 currencies once a month. Their daily documents lack them."""
+"""Until 2009 the Bank set some 17 currencies once a month. Their daily documents lack them; the series have them."""
 FEWEST_ROWS = 10
 FEWEST_LOST = 2
 REGULAR = 3
@@ -58,6 +58,14 @@ PEGS = {
 It was 0.02 % in the Gulf, and −0.9 to +0.4 % in Hong Kong. Since 2022 the Bank's euro and krone come from different
 markets: on 99 days of 100 they are up to 2.4 % apart.
 """
+
+
+def whole(document: Sheet, beside: Sheet | None) -> Sheet:
+    """A document with the rows that it lacks, as `beside` has them, if it is from before DAILY_SINCE."""
+    if beside is None or document.effective_date >= DAILY_SINCE:
+        return document
+    given = {quote.cbr_id for quote in document.quotes}
+    return replace(document, quotes=(*document.quotes, *(row for row in beside.quotes if row.cbr_id not in given)))
 
 
 def check_sheet(sheet: Sheet, today: date) -> None:

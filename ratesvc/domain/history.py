@@ -20,6 +20,7 @@ from ratesvc.errors import UnknownRevision
 
 MOST_COMPOSED = 100
 NEAR = timedelta(days=31)
+"""A month: sheets are compared with those so near, and so many days at least are settled at once."""
 
 
 class History:
@@ -42,9 +43,8 @@ class History:
         self.calendar = calendar
         self.recorded_from: date | None = None
         """The first day of a recording, which is all that the service can have."""
-        self.version = 0
-        self.fetched_at = LONG_AGO
-        """When the latest of the revisions and columns was fetched."""
+        self.version, self.fetched_at = 0, LONG_AGO
+        """A number that grows with each change; when the latest of the revisions and columns was fetched."""
         self.days: list[date] = []
         self.latest_own: dict[date, Revision] = {}
         """By day, the latest of its own revisions; its figures are in the columns."""
@@ -74,14 +74,14 @@ class History:
         earlier = {day: {n: one for n, one in numbers.items() if n < max(numbers)} for day, numbers in own.items()}
         columns, days = updated(self._columns, self.days, latest.values())
         lost = {day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)}
-        # Threads ask for each day that they see, so a lost one goes first, and before it goes it is missing. They ask
-        # for each revision that they know, so the latest is an earlier one before another takes its place.
+        # Threads ask for each day that they see: a lost one is known to be missing before it leaves the days.
         self.settled = self.settled and self.settled.opened(lost)
         self.withdrawn_days = (*self.withdrawn_days, *lost)
         self.days = [day for day in self.days if day not in lost] if lost else self.days
+        # They ask for each number that they know: the latest is an earlier one before another takes its place.
         self.earlier_own = self.earlier_own | {day: numbers for day, numbers in earlier.items() if numbers}
         self._replace(columns, self.latest_own | {day: bare(revision) for day, revision in latest.items()}, days)
-        self._replace_settled(self.settled)
+        self._replace_settled(self.settled)  # a day that has come is open no longer
         self._changed(new, (one.fetched_at for one in new))
         return new
 
@@ -93,7 +93,7 @@ class History:
         return forgotten
 
     def settle(self, settled: Settled, columns: Iterable[Column] = ()) -> None:
-        """Hold the series of the settled days, unless those that are settled here outrank them.
+        """Hold the series of the settled days, if they outrank those that are settled here; else only learn from them.
 
         A day's own revisions take precedence. A day that is held stays, even if it is open now.
         """

@@ -28,7 +28,10 @@ class NotOurTurn(RatesvcError):
 
 
 def is_needed(history: History, today: date) -> bool:
-    """Whether nothing is settled, or a month or a missing day may be settled by now, or settled days had no look."""
+    """Whether nothing is settled, or a month or a missing day may be settled by now, or settled days had no look.
+
+    The service asks after each poll. `Schedule.want` keeps a wish that comes while a run goes on.
+    """
     settled, until = history.settled, may_settle_until(history, today)
     if until is None:
         return False
@@ -44,7 +47,7 @@ def may_settle_until(history: History, today: date) -> date | None:
     The sheet of a day after it may wait for a person. So neither holidays nor a silence of the Bank settle a day.
     """
     held = [day for day in history.days if day <= today - WEEK]
-    # At a first start only sheets of the week are held. They are judged once all before it is settled.
+    # At a first start only sheets of the week are held: all before it may be settled, and then they are judged.
     return held[-1] if held else today - WEEK if history.days else None
 
 
@@ -91,14 +94,14 @@ class Backfill:
         newest = may_settle_until(self._history, moscow_day(self._refresher.clock()))
         if newest is None:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
-        settled, columns = await self._store.history() or (None, [])
+        stored, columns = await self._store.history() or (None, [])
         days = Days(since, min(until or newest, newest))
-        settled = settled and settled.without_held_back_week(days.until)
-        days = settled.unsettled(days) if settled else days
+        stored = settled = stored and stored.without_held_back_week(days.until)
+        days = stored.unsettled(days) if stored else days
         if days.since <= days.until:
-            columns = await self._fetch(days, columns, step)
+            columns = await self._fetch(days, columns, stored, step)
             fetched = await self._cut_after_last_sheet(days, columns)
-            settled = settled.extended(fetched) if settled else fetched
+            settled = stored.extended(fetched) if stored else fetched
             # Another process may write history by now.
             await self._check_turn()
             # First, because no later run comes back to these days.
@@ -115,9 +118,12 @@ class Backfill:
         ended = [one for one in cases if (day := one.effective_date) and day in days and self._history.of_date(day)]
         await self._store.quarantine.drop([case.name for case in ended])
 
-    async def _fetch(self, days: Days, stored: Iterable[Column], step: OnStep) -> list[Column]:
-        """The columns with the records of these days, as the Bank's series of all ids say them now. Raises NotTaken."""
-        columns, sheets = {column.currency.cbr_id: column for column in stored}, list[date]()
+    async def _fetch(self, days: Days, held: Iterable[Column], stored: Settled | None, step: OnStep) -> list[Column]:
+        """The `held` columns of the `stored` days with the records of these, as the Bank's series say them now.
+
+        Raises NotTaken.
+        """
+        columns, sheets = {column.currency.cbr_id: column for column in held}, list[date]()
         await step(Progress(0, 1, "the catalogue"))
         currencies = await self._currencies(columns)
         for number, currency in enumerate(currencies):
@@ -128,7 +134,7 @@ class Backfill:
             given = [record.effective_date for record in records]
             if not sheets:
                 # The first is the dollar, whose days are those of all sheets.
-                await self._check_dollar(days, given)
+                await self._check_dollar(days, given, stored)
                 sheets = given
             self._refuse_short(cbr_id, days, given, sheets)
             columns[cbr_id] = await self._merged(currency, days, records, columns.get(cbr_id))
@@ -198,10 +204,9 @@ class Backfill:
 
     # What is refused
 
-    async def _check_dollar(self, days: Days, given: Sequence[date]) -> None:
+    async def _check_dollar(self, days: Days, given: Sequence[date], stored: Settled | None) -> None:
         """Refuse a series of the dollar that lacks half of the expected days. Raises NotTaken."""
-        settled = self._history.settled
-        is_later = settled is not None and days.since > settled.until
+        is_later = stored is not None and days.since > stored.until
         if not given:
             raise NotTaken(_nothing_in(days))
         # Before the first sheet nothing is expected, as in a recording.
@@ -215,9 +220,9 @@ class Backfill:
             )
 
     def _refuse_short(self, cbr_id: str, days: Days, given: Sequence[date], sheets: Sequence[date]) -> None:
-        """Refuse a series that has fewer days than only columns hold. A document stays without it. Raises NotTaken.
+        """Refuse a series with fewer days than are held of it, and a dollar without its first years. Raises NotTaken.
 
-        No currency may begin more than a month before the dollar: that lacks its first years.
+        Days with own revisions do not count: these stay, whatever the series say.
         """
         if given and given[0] < sheets[0] - NEAR:
             raise NotTaken(f"the Bank's series of the dollar begins on {sheets[0]}, and that of {cbr_id} earlier")

@@ -6,14 +6,14 @@ import contextlib
 from dataclasses import dataclass
 from datetime import date
 
-from ratesvc.bank.admission import Admission
+from ratesvc.bank.admission import Admission, whole
 from ratesvc.bank.client import ENGLISH_PATH, BankClient
 from ratesvc.domain.rates import Sheet
 from ratesvc.errors import FetchFailed
 
 MOST_UNCONFIRMED = 64
 MOST_SILENT = 3
-"""After so many questions in a row without an answer no more are asked."""
+"""After so many questions without an answer no more are asked for now."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class UnconfirmedSheets:
             # The backfill after a poll asks for the same days: the Bank has had no time to correct itself.
             return first
         sighting.poll = self.poll
-        given = await self._given_by_mirrors(first.effective_date)
+        given = [whole(sheet, first.sheet) for sheet in await self._given_by_mirrors(first.effective_date)]
         agreeing = sum(sheet.says_the_same_as(first.sheet) for sheet in given)
         if agreeing > 1:
             return first.compared_with(first.sheet)
@@ -64,7 +64,7 @@ class UnconfirmedSheets:
             with contextlib.suppress(FetchFailed):
                 second, _ = await self._client.daily(first.effective_date, first.effective_date, path=ENGLISH_PATH)
                 if second.effective_date == first.effective_date:
-                    return first.compared_with(second)
+                    return first.compared_with(whole(second, first.sheet))
         sighting.silent += 1
         return first if sighting.silent < MOST_SILENT else first.refused()
 

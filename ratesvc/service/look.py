@@ -13,7 +13,7 @@ from datetime import date
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from ratesvc.bank.admission import DAILY_SINCE, Admission, Decision, Recent, assess, check_sheet
+from ratesvc.bank.admission import Admission, Decision, Recent, assess, check_sheet, whole
 from ratesvc.bank.xml import UNKNOWN_PART, with_document
 from ratesvc.domain.columns import Days
 from ratesvc.domain.history import NEAR
@@ -85,6 +85,8 @@ class Look:
             await self._flag_series(day, findings, recent if gives_up else None)
         if is_first:
             await self.first_week.judge(recent)
+        if self._history.settled and self._history.settled.contradicts(settled):
+            return  # another replica's figures came meanwhile, which have their own look
         await self._learn(looked_until=min(failed) - ONE_DAY if failed else settled.until)
         await on_step(Progress(total, total, "nothing more"))
         if failed:
@@ -156,7 +158,7 @@ class Look:
             await self._store_and_hold(chosen, held, raw, recent)
         elif not raw:
             await self._learn(without_a_sheet=frozenset([day]))
-        elif (admission := assess(document, recent)).decision is Decision.QUARANTINE or not _is_whole(document):
+        elif (admission := assess(document, recent)).decision is Decision.QUARANTINE or not _is_well_formed(document):
             reason = f"{', '.join(admission.flags or ('rows',))}: the series have no sheet of that day"
             await refresher.store.quarantine.add(Case(day, refresher.moment(), (reason,), raw))
             await self._learn(open_days=frozenset([day]))
@@ -202,17 +204,15 @@ def _is_of_series(revision: Revision) -> bool:
 
 def _document_or_series(document: Sheet, held: Revision, flags: tuple[str, ...], recent: Recent) -> Revision:
     """The document if nothing is strange about it, or if it says the same; else the series with their flags."""
-    given = {quote.cbr_id for quote in document.quotes}
-    rows = [quote for quote in held.sheet.quotes if quote.cbr_id not in given and document.effective_date < DAILY_SINCE]
-    whole = replace(document, quotes=(*document.quotes, *rows))
-    if document.quotes and whole.says_the_same_as(held.sheet):
-        return replace(held, sheet=whole, flags=flags)
-    admission = assess(whole, recent)
-    if _is_whole(document) and _by_id(whole) == _by_id(held.sheet):
+    sheet = whole(document, held.sheet)
+    if document.quotes and sheet.says_the_same_as(held.sheet):
+        return replace(held, sheet=sheet, flags=flags)
+    admission = assess(sheet, recent)
+    if _is_well_formed(document) and _by_id(sheet) == _by_id(held.sheet):
         # Series have no codes, so the document says them.
-        return replace(held, sheet=whole, flags=admission.flags)
-    if admission.decision is Decision.ACCEPT and _is_whole(document):
-        return replace(held, sheet=whole, number=held.number + 1, flags=("corrected", *admission.flags))
+        return replace(held, sheet=sheet, flags=admission.flags)
+    if admission.decision is Decision.ACCEPT and _is_well_formed(document):
+        return replace(held, sheet=sheet, number=held.number + 1, flags=("corrected", *admission.flags))
     return replace(held, flags=flags)
 
 
@@ -220,7 +220,7 @@ def _by_id(sheet: Sheet) -> set[tuple[object, ...]]:
     return {(quote.cbr_id, quote.nominal, quote.value) for quote in sheet.quotes}
 
 
-def _is_whole(document: Sheet) -> bool:
+def _is_well_formed(document: Sheet) -> bool:
     """Whether the rules that need no other sheet allow a document of a past day."""
     try:
         check_sheet(document, document.effective_date)

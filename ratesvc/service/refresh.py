@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 
-from ratesvc.bank.admission import Decision, assess_beside, check_sheet
+from ratesvc.bank.admission import Decision, assess_beside, check_sheet, whole
 from ratesvc.bank.client import BankClient
 from ratesvc.bank.xml import parse_daily
 from ratesvc.domain.columns import Days
@@ -75,7 +75,8 @@ class Refresher:
         try:
             await self._ask_for_newest(draft)
             if draft.has_answer:
-                # The newest sheet is served by now. The Bank also corrects sheets that are no longer the newest.
+                # The newest sheet is served by now. The Bank also corrects earlier ones. The oldest is asked for first,
+                # because each is compared with those before it.
                 await self._ask_and_store(self._questions.days_to_ask(draft.newest), draft)
                 await self._look_at_mirrors(began)
         finally:
@@ -106,7 +107,7 @@ class Refresher:
     # The requests
 
     async def _ask_for_newest(self, draft: Draft) -> None:
-        """Ask for the newest sheet. If nothing is near that it could be compared with, first for those before it."""
+        """Ask for the newest sheet. With nothing near to compare it with, ask for two more, and decide these first."""
         try:
             due = self.history.calendar.due_by(self.clock())
             newest, raw = await self.client.daily(None, due, partial(self._parsed, None))
@@ -125,15 +126,16 @@ class Refresher:
 
     async def _ask_instead(self, failure: FetchFailed, draft: Draft) -> None:
         """Ask for sheets by their days if the Bank answers, and the document of its newest sheet is refused."""
-        # Today's may be another document than the newest.
-        today = self._today()
-        days = [today] if failure.is_answered else []
-        if days and all(error.reason == "date" for error in failure.refusals):
-            # Only its date is wrong, so tomorrow's sheet may be there.
-            days.append(today + ONE_DAY)
+        today, days = self._today(), list[date]()
         if failure.refusals and not self.history.days:
-            # Today's is compared with it. Without today's it is better than nothing.
-            days.insert(0, self._eve())
+            # To compare today's with. Without today's it is better than nothing.
+            days.append(self._eve())
+        if failure.is_answered:
+            # Today's may be another document than the newest.
+            days.append(today)
+            if all(error.reason == "date" for error in failure.refusals):
+                # Only its date is wrong, so tomorrow's sheet may be there.
+                days.append(today + ONE_DAY)
         await self._ask_and_store([day for day in days if self.history.certain_on(day) is None], draft)
 
     def _eve(self) -> date:
@@ -143,6 +145,7 @@ class Refresher:
     async def _ask_and_store(self, days: Iterable[date], draft: Draft) -> None:
         """Ask for the sheets of these days, store and hold what is admitted."""
         await self._ask(days, draft)
+        # A day without a document of its own has no sheet if the dollar's series lack it, too: a request more.
         await self.absences.learn(self._today())
         await self._store_and_hold(draft)
 
@@ -169,9 +172,10 @@ class Refresher:
 
     def _note_answer(self, day: date, held_day: date, given_day: date, draft: Draft) -> None:
         """Note what the sheet that came for a day means for the next questions. `held_day` is that of the one held."""
-        held_back, is_earlier = draft.cycle.held_back.get(given_day), self.absences.note(day, held_day, given_day)
+        is_earlier = self.absences.note(day, held_day, given_day)
+        held_back = draft.cycle.held_back.get(given_day)
         is_quarantined = held_back is not None and held_back.decision is Decision.QUARANTINE
-        # A person decides about both.
+        # A person decides about a case, and about a sheet that the Bank took back.
         if is_quarantined or (is_earlier and held_day in self.absences.taken_back):
             self._questions.put_off(day)
         # An unconfirmed sheet is asked for again by the next poll, which may confirm it.
@@ -228,6 +232,8 @@ class Refresher:
         effective = sheet.effective_date
         self.absences.came(effective)
         current = draft.admitted.get(effective) or self.history.of_date(effective)
+        beside = current or next(reversed(self.history.withdrawn_revisions(effective)), None)
+        sheet = whole(sheet, beside.sheet if beside else None)
         if current and current.sheet.says_the_same_as(sheet):
             self.unconfirmed.sightings.pop(effective, None)
             await self._drop_from_quarantine(raw)
@@ -258,6 +264,7 @@ class Refresher:
             current, revision = self.history.of_date(effective), draft.admitted[effective]
             stored = await self._put(revision, current, cycle)
             if stored is not revision:
+                # Another replica's figures are held. Asked again, the Bank says whether ours correct them.
                 self._questions.repeat()
             if stored and stored != current:
                 new.append(stored)
@@ -272,8 +279,8 @@ class Refresher:
     async def _put(self, revision: Revision, current: Revision | None, cycle: Cycle) -> Revision | None:
         """Store a revision; returns the one that is stored under its number or later.
 
-        Without Redis it returns what to serve: the given one, which the next cycle stores, or the `current` one if its
-        number is taken.
+        Without Redis it returns what to serve: the given one, which is written once Redis is back, or the `current` one
+        if its number is taken.
         """
         if cycle.stored:
             try:

@@ -18,7 +18,7 @@ from aiohttp import web
 from conftest import Clock, Serve, eventually
 from kit import cases
 from kit.bank import Bank, daily_xml, sheet, workdays
-from kit.dates import DAYS, FRIDAY, SATURDAY
+from kit.dates import DAYS, FRIDAY, NOON, SATURDAY
 from kit.redis import token
 from kit.sheets import changed, times
 from yarl import URL
@@ -27,7 +27,7 @@ from ratesvc.bank.admission import FEWEST_ROWS
 from ratesvc.bank.client import BankClient, Mirror
 from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings
-from ratesvc.domain.columns import Days
+from ratesvc.domain.columns import Days, digest, with_revision
 from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, Quote, Revision, Sheet
 from ratesvc.domain.settled import WEEK, Settled
@@ -448,6 +448,54 @@ async def test_a_run_asks_for_what_is_missing_and_admits_what_is_right(
         before, version = version, glance.version
         noted += ["nothing is written"] * (before == version)
     cases.check_one("backfill.txt", question, "\n".join(noted))
+
+
+async def test_a_look_says_nothing_of_figures_that_came_meanwhile(bank: Bank, replica: Replica) -> None:
+    """Another replica has fetched the same days, and got others. They have a look of their own."""
+    err(bank)
+    await replica.fetch(None)
+    await replica.reaches(WRONG)
+    before = replica.history.settled
+    assert before
+    theirs = replace(before, fetched_at=before.fetched_at + timedelta(hours=1), digest="theirs", looked_until=date.min)
+    replica.history.settle(theirs, replica.history.every_column())
+    await replica.ends()
+    assert replica.history.settled
+    assert not replica.history.settled.is_looked_at
+
+
+EVE, OLD = date(2005, 3, 31), date(2005, 4, 1)
+
+
+@pytest.fixture
+def monthly(bank: Bank, replica: Replica) -> Sheet:
+    """A settled sheet whose last three currencies the Bank set once a month: its document lacks them."""
+    held = sheet(OLD)
+    eve = Sheet(EVE, sheet(EVE).quotes[:-3])
+    columns = with_revision(with_revision({}, Revision(eve, 1, NOON)), Revision(held, 1, NOON))
+    replica.history.settle(Settled(EVE, OLD, NOON, digest(columns.values()), OLD), columns.values())
+    bank.documents[OLD] = daily_xml(Sheet(OLD, held.quotes[:-3]))
+    return held
+
+
+async def test_a_corrected_document_before_2010_keeps_the_currencies_of_the_month(
+    bank: Bank, replica: Replica, monthly: Sheet
+) -> None:
+    corrected = changed(monthly, AMD=times("1.01"))
+    bank.documents[OLD] = daily_xml(Sheet(OLD, corrected.quotes[:-3]))
+    await replica.command().fetch(OLD)
+    assert replica.held(OLD).number == 2
+    assert replica.held(OLD).sheet.says_the_same_as(corrected)
+
+
+async def test_a_document_before_2010_does_not_bring_back_what_a_person_withdrew(
+    replica: Replica, monthly: Sheet
+) -> None:
+    await replica.withdraw(OLD)
+    await replica.command().fetch(OLD)
+    assert replica.history.of_date(OLD) is None
+    assert replica.history.withdrawn_revisions(OLD)[-1].sheet.says_the_same_as(monthly)
+    assert [case.effective_date for case in await replica.store.quarantine.cases()] == [OLD]
 
 
 # The service runs it by itself
