@@ -100,12 +100,12 @@ class Backfill:
         days = stored.unsettled(days) if stored else days
         if days.since <= days.until:
             columns = await self._fetch(days, columns, stored, step)
-            fetched = await self._cut_after_last_sheet(days, columns)
+            fetched = await self._settled(Days(days.since, _cut_after_last_sheet(columns)), columns)
             settled = stored.extended(fetched) if stored else fetched
             # Another process may write history by now.
             await self._check_turn()
             # First, because no later run comes back to these days.
-            self._history.hold([await self._store.put(one) for one in self._returned_by_series(columns, days)])
+            self._history.hold([await self._store.put(one) for one in self._held_back_no_longer(columns, days)])
             await self._store.put_history(columns, settled)
         elif settled is None:
             raise RatesvcError(_nothing_in(days))
@@ -141,17 +141,14 @@ class Backfill:
         await step(Progress(len(currencies), len(currencies), "nothing more"))
         return list(columns.values())
 
-    async def _cut_after_last_sheet(self, days: Days, columns: Collection[Column]) -> Settled:
-        """Forget what follows the last sheet, because the next may come late; return what is settled of the days."""
-        until = max(column.last_day for column in columns if column.currency.cbr_id == USD)
-        for column in columns:
-            column.forget(Days(until + ONE_DAY, date.max))
+    async def _settled(self, days: Days, columns: Collection[Column]) -> Settled:
+        """These days as settled by the columns, which were fetched now."""
         # By the Bank's clock, because ours may be wrong.
         said = self._client.last_date[0] if self._client.last_date else None
         at = said or self._refresher.moment()
-        return Settled(days.since, until, at, await asyncio.to_thread(digest, columns))
+        return Settled(days.since, days.until, at, await asyncio.to_thread(digest, columns))
 
-    def _returned_by_series(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
+    def _held_back_no_longer(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
         """For days whose sheets the service itself held back: the series' figures. What a person withdrew stays so."""
         for day in sorted(filter(days.__contains__, self._history.latest_own)):
             # A person may have decided about this day while the one before was stored.
@@ -234,6 +231,14 @@ class Backfill:
                 f"the Bank's series of {cbr_id} lacks {lost}, which is held, and is asked for again later. "
                 f"If the Bank took that sheet back: ratesvc withdraw {lost}"
             )
+
+
+def _cut_after_last_sheet(columns: Collection[Column]) -> date:
+    """Forget what follows the last sheet, whose day is returned: the next may come late."""
+    until = max(column.last_day for column in columns if column.currency.cbr_id == USD)
+    for column in columns:
+        column.forget(Days(until + ONE_DAY, date.max))
+    return until
 
 
 def _count_expected(calendar: WorkCalendar, days: Days) -> int:

@@ -235,11 +235,7 @@ class Refresher:
         beside = current or next(reversed(self.history.withdrawn_revisions(effective)), None)
         sheet = whole(sheet, beside.sheet if beside else None)
         if current and current.sheet.says_the_same_as(sheet):
-            self.unconfirmed.sightings.pop(effective, None)
-            await self._drop_from_quarantine(raw)
-            if effective not in self.history.latest_own and effective not in draft.admitted:
-                # Backfilled figures are kept again with the Bank's bytes and names.
-                await draft.take(replace(current, sheet=sheet), raw)
+            await self._note_no_news(current, sheet, raw, draft)
             return
         admission = assess_beside(self.history, sheet, draft.admitted)
         # Numbered now: if a command admits a sheet of this day while the second address is asked, ours must lose.
@@ -256,6 +252,15 @@ class Refresher:
         draft.cycle.held_back[effective] = admission
         if admission.decision is Decision.QUARANTINE:
             await self._quarantine(Case(effective, self.moment(), (str(admission),), raw), admission.reason, draft)
+
+    async def _note_no_news(self, current: Revision, sheet: Sheet, raw: bytes, draft: Draft) -> None:
+        """The Bank says what is held: nothing waits any more."""
+        day = sheet.effective_date
+        self.unconfirmed.sightings.pop(day, None)
+        await self._drop_from_quarantine(raw)
+        if day not in self.history.latest_own and day not in draft.admitted:
+            # Backfilled figures are kept again with the Bank's bytes and names.
+            await draft.take(replace(current, sheet=sheet), raw)
 
     async def _store_and_hold(self, draft: Draft) -> None:
         """Store the admitted sheets, the newest first; then hold them."""

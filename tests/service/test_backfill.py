@@ -631,7 +631,7 @@ async def test_a_day_that_a_person_releases_during_a_run_is_left_as_it_is(replic
     first, second = (history.revision(day, 1) for day in history.days[5:7])
     for day in (first.effective_date, second.effective_date):
         await decisions.publish(replica.refresher, decisions.withdrawal(replica.refresher, day, HELD_BACK))
-    released = replica.backfill._returned_by_series(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
+    released = replica.backfill._held_back_no_longer(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
     assert next(released).effective_date == first.effective_date
     history.hold([replace(second, number=history.next_number(second.effective_date))])
     assert list(released) == []
