@@ -233,6 +233,37 @@ async def test_a_frame_copied_by_day_is_whole_on_every_other(browser: Browser, h
 
 
 @pytest.mark.slow
+async def test_a_frame_copied_in_the_evening_or_while_rates_are_old_is_whole_by_day(
+    browser: Browser, host: Host, tmp_path: Path
+) -> None:
+    """Today's rates alone stand beside their names, and a note that rates are old takes the place of a heading."""
+    for name in ("day", "evening", "old"):
+        (tmp_path / name).mkdir()
+    async with (
+        live_service(tmp_path / "day", until=date(2022, 11, 18), demo=False) as day,
+        live_service(tmp_path / "evening", demo=False) as evening,
+        live_service(tmp_path / "old", until=date(2022, 11, 12), demo=False) as old,
+    ):
+        page = await browser.new_page(viewport={"width": 1280, "height": 900})
+        pasted = await browser.new_page(viewport={"width": 1280, "height": 900})
+        for copied, query, width in (
+            (evening, f"lang=ru&{TWENTY}", 300),
+            (old, "lang=en&head=0&columns=next,change", 300),
+            (old, f"lang=ru&{COLUMN}&width=240", 180),
+            (old, "lang=hy&layout=converter", 180),
+            (old, "lang=en&layout=bar", 300),
+        ):
+            await page.goto(f"{copied.url}/?{query}")
+            await page.wait_for_function(DRAWN)
+            await clicked(page, "#tab-code-frame")
+            code = await page.evaluate("document.querySelector('#code-frame code').textContent")
+            shown = code.replace(copied.url, day.url).replace('"lazy"', '"eager"')
+            await pasted.goto(host.put(f"<div style=width:{width}px>{shown}</div>"))
+            scrolls = "document.documentElement.scrollHeight - innerHeight"
+            assert await pasted.frames[1].evaluate(scrolls) == 0, (query, width)
+
+
+@pytest.mark.slow
 async def test_a_framed_bar_is_as_wide_as_its_place_and_leaves_others_theirs(
     browser: Browser, live: Live, host: Host
 ) -> None:

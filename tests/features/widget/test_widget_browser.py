@@ -379,12 +379,13 @@ BETWEEN = """(([above, below]) => below.getBoundingClientRect().top - above.getB
 @pytest.mark.parametrize(
     ("query", "size", "fact", "answer"),
     [
-        # Rates of tomorrow stand beside their day, as in an element of this width.
-        ("layout=line", (240, 32), SHOWN.format("caption"), 1),
-        ("layout=line", (230, 32), SHOWN.format("caption"), 0),
+        # Rates of tomorrow stand beside their day, which in 240 pixels says so.
+        ("layout=line", (240, 32), SHOWN.format(".cbr-tomorrow"), 1),
+        ("layout=line", (180, 32), SHOWN.format("caption, .cbr-today, tbody tr:first-child .cbr-value"), 2),
         # A row that has a trend line elsewhere is high enough for its change below its rate.
         (CARD, (180, 540), SHOWN.format(".cbr-change"), 6),
-        ("columns=next,change&head=0", (180, 270), SHOWN.format(".cbr-change"), 0),
+        # Beside a rate it has an arrow.
+        ("columns=next,change&head=0", (180, 270), SHOWN.format(".cbr-mark"), 6),
         # Air is not below the heading.
         (CARD, (180, 600), BETWEEN, True),
         ("layout=converter", (320, 188), BETWEEN, True),
