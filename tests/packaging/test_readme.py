@@ -127,7 +127,6 @@ async def test_every_address_in_the_pages_answers(demo: Program) -> None:
                 assert answer.status == 200, path
 
 
-@pytest.mark.nightly
 async def test_the_element_is_what_the_builder_gives(demo: Program) -> None:
     """Copied from the first tab in the README's language, byte for byte."""
     for language, block in zip(("en", "ru"), blocks("html"), strict=True):
