@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from itertools import compress
 from typing import Self
 
 from ratesvc.domain.rates import EXACT, Quote, Revision, Sheet
@@ -148,15 +147,14 @@ class Column:
         place = slice(*self.places(days))
         del self.days[place], self.values[place], self.nominals[place]
 
-    def keep_only(self, ordinals: array[int]) -> None:
-        """Remove the records of all other days than these, which are in order."""
-        begins = bisect_left(ordinals, self.days[0]) if self.days else 0
-        if ordinals[begins : begins + len(self.days)] != self.days:
-            wanted = frozenset(ordinals)
-            kept = [day in wanted for day in self.days]
-            self.days = array("i", compress(self.days, kept))
-            self.values = array("q", compress(self.values, kept))
-            self.nominals = array("b", compress(self.nominals, kept))
+    def with_only(self, ordinals: array[int]) -> Column:
+        """Another column with the records of these days, which are in order."""
+        first, last = (ordinals[0], ordinals[-1]) if ordinals else (0, -1)
+        kept = slice(bisect_left(self.days, first), bisect_right(self.days, last))
+        column = replace(self, days=self.days[kept], values=self.values[kept], nominals=self.nominals[kept])
+        for day in map(date.fromordinal, [*_not_among(ordinals, column.days)]):
+            column.forget(Days(day, day))
+        return column
 
     def copy(self) -> Column:
         """Another column with the same records."""
@@ -180,6 +178,19 @@ class Column:
         column = self.copy()
         column.forget(Days(day, day))
         return column
+
+
+def _not_among(ordinals: array[int], days: array[int]) -> Iterator[int]:
+    """Those of the days that are not among the ordinals. Both are in order, and most parts of them are equal."""
+    place = bisect_left(ordinals, days[0]) if days else 0
+    if ordinals[place : place + len(days)] == days:
+        return
+    half = len(days) // 2
+    if half:
+        yield from _not_among(ordinals, days[:half])
+        yield from _not_among(ordinals, days[half:])
+    else:
+        yield days[0]
 
 
 def sheet_days(columns: Iterable[Column]) -> list[date]:

@@ -101,16 +101,15 @@ class History:
             # That the Bank has no sheet of a day is true beside any figures.
             self.learn(settled)
             return
-        series = {column.currency.cbr_id: column.copy() for column in columns}
+        columns = [*columns]
         # Days outside are no sheets yet: an unfinished backfill left them.
-        sheets = [day for day in sheet_days(series.values()) if day in settled]
+        sheets = [day for day in sheet_days(columns) if day in settled]
         days = [day for day in sheets if day not in settled.open_days]
         ordinals = array("i", map(date.toordinal, days))
-        for column in series.values():
-            column.keep_only(ordinals)
+        series = {column.currency.cbr_id: column.with_only(ordinals) for column in columns}
         # Most own revisions say the same as the series: comparing each would block the event loop.
-        differ = differing(self._columns, series, sorted(settled.open_days.union(self.latest_own)))
-        merged, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, differ)))
+        differ = settled.open_days.union(differing(self._columns, series, sorted(self.latest_own)))
+        merged, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, sorted(differ))))
         settled = settled.merged(self.settled) if self.settled else settled
         self._replace(merged, self.latest_own, days)
         self._replace_settled(settled.opened({*sheets, *self.withdrawn_days}.difference(days)))

@@ -99,6 +99,7 @@ class Sync:
             self._history.hold(one for _, one in found.values() if one)
             read |= {field: hashed for field, (hashed, _) in found.items()}
         if theirs:
+            await asyncio.sleep(0)  # holding a month took some milliseconds, and this takes as long
             self._history.settle(theirs, columns)
         # The next poll asks for those that are dropped here.
         for revision in unjudged:

@@ -373,7 +373,10 @@ async def longest_turn(act: Coroutine[object, object, object]) -> float:
 async def test_no_tick_blocks_the_event_loop_with_ten_years_of_documents(
     settings: Settings, clock: Clock, store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Readers would wait as long, whatever Redis has. Thirty-three years are settled, and later a month more."""
+    """Readers would wait as long, whatever Redis has. Thirty-three years are settled, and later a month more.
+
+    One of the settled days is withdrawn.
+    """
     days, columns = [*takewhile(FRIDAY.__ge__, workdays(date(1993, 1, 5), 9999))], dict[str, Column]()
 
     def doubled(day: date) -> Revision:
@@ -384,7 +387,8 @@ async def test_no_tick_blocks_the_event_loop_with_ten_years_of_documents(
     async def settle(more: list[date]) -> None:
         for day in more:
             columns.update(with_revision(columns, doubled(day)))
-        settled = Settled(days[0], more[-1], NOON - timedelta(days=1), digest(columns.values()), more[-1])
+        at, withdrawn = NOON - timedelta(days=1), frozenset({days[1000]})
+        settled = Settled(days[0], more[-1], at, digest(columns.values()), more[-1], open_days=withdrawn)
         await store.put_history(columns.values(), settled)
 
     await settle(days[:-30])

@@ -88,8 +88,7 @@ def test_text_equals_formatted_rows(
     """In roubles and in another quote, in any range. Of two ids of a currency the earlier counts."""
     columns = [column("USD", {40: (1, 0), 0: (1, 0), **usd}), column("AAA", {0: (1, 0), **base})]
     columns += [column("BBB", {0: (7, 2), **quote}), column("AAA", {0: (9, 0), 40: (9, 0)}, "R-Z")]
-    for one in columns[1:]:
-        one.keep_only(array("i", sorted(columns[0].days)))
+    columns[1:] = [one.with_only(array("i", sorted(columns[0].days))) for one in columns[1:]]
     history = History(WorkCalendar())
     history.settle(Settled(FIRST, LAST), columns)
     since, until = sorted((since, until))
