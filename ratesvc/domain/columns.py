@@ -193,10 +193,11 @@ def _not_among(ordinals: array[int], days: array[int]) -> Iterator[int]:
         yield days[0]
 
 
-def sheet_days(columns: Iterable[Column]) -> list[date]:
-    """The dates of the sheets, oldest first: those of USD, which has been in every sheet."""
+def sheet_days(columns: Iterable[Column], days: Days) -> list[date]:
+    """The dates of the sheets of these days, oldest first: those of USD, which has been in every sheet."""
     parts = [part for column in columns for part in column.by_code() if part.currency.code == "USD"]
-    return [date.fromordinal(day) for day in sorted({day for part in parts for day in part.days})]
+    ordinals = {day for part in parts for day in part.days[slice(*part.places(days))]}
+    return [*map(date.fromordinal, sorted(ordinals))]
 
 
 def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:

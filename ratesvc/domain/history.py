@@ -103,16 +103,17 @@ class History:
             return
         columns = [*columns]
         # Days outside are no sheets yet: an unfinished backfill left them.
-        sheets = [day for day in sheet_days(columns) if day in settled]
-        days = [day for day in sheets if day not in settled.open_days]
+        days = [day for day in sheet_days(columns, settled) if day not in settled.open_days]
         ordinals = array("i", map(date.toordinal, days))
         series = {column.currency.cbr_id: column.with_only(ordinals) for column in columns}
-        # Most own revisions say the same as the series: comparing each would block the event loop.
-        differ = settled.open_days.union(differing(self._columns, series, sorted(self.latest_own)))
+        # Most own revisions of settled days say the same as the series: comparing each would block the event loop.
+        own = sorted(self.latest_own)
+        first, last = bisect_left(own, settled.since), bisect_right(own, settled.until)
+        differ = settled.open_days.union(differing(self._columns, series, own[first:last]), own[:first], own[last:])
         merged, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, sorted(differ))))
         settled = settled.merged(self.settled) if self.settled else settled
         self._replace(merged, self.latest_own, days)
-        self._replace_settled(settled.opened({*sheets, *self.withdrawn_days}.difference(days)))
+        self._replace_settled(settled.opened(self.withdrawn_days))
         self._changed([], (column.fetched_at for column in merged.values()))
 
     def learn(self, settled: Settled) -> None:

@@ -127,7 +127,8 @@ def test_the_days_of_the_sheets_are_those_of_the_dollar() -> None:
     record = FLIPPED[FRIDAY]
     sums, dollars = column({MONDAY: record}, SUM), column({SUNDAY: record, TUESDAY: record})
     sums.put(SATURDAY, *record, USD)
-    assert sheet_days([dollars, sums]) == [SATURDAY, SUNDAY, TUESDAY]
+    assert sheet_days([dollars, sums], Days(SATURDAY, TUESDAY)) == [SATURDAY, SUNDAY, TUESDAY]
+    assert sheet_days([dollars, sums], Days(SUNDAY, SUNDAY)) == [SUNDAY]
 
 
 NAMES = [USD, replace(USD, code="USN"), replace(USD, numeric_code="997")]
