@@ -99,8 +99,10 @@ class Sync:
             self._history.hold(one for _, one in found.values() if one)
             read |= {field: hashed for field, (hashed, _) in found.items()}
         if theirs:
-            await asyncio.sleep(0)  # holding a month took some milliseconds, and this takes as long
+            # This takes as many milliseconds as holding a month before, and as comparing keys afterwards.
+            await asyncio.sleep(0)
             self._history.settle(theirs, columns)
+            await asyncio.sleep(0)
         # The next poll asks for those that are dropped here.
         for revision in unjudged:
             is_new = not self._history.latest_or_withdrawal(revision.effective_date)
