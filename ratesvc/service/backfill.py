@@ -105,7 +105,8 @@ class Backfill:
             # Another process may write history by now.
             await self._check_turn()
             # First, because no later run comes back to these days.
-            self._history.hold([await self._store.put(one) for one in self._held_back_no_longer(columns, days)])
+            for returned in self._held_back_no_longer(columns, days):
+                self._history.hold(await self._store.put(returned))
             await self._store.put_history(columns, settled)
         elif settled is None:
             raise RatesvcError(_nothing_in(days))

@@ -52,7 +52,7 @@ async def publish(refresher: Refresher, decided: Revision) -> None:
     Raises StoreUnavailable, and RatesvcError if another revision has come since the person looked.
     """
     stored = await refresher.store.put(decided, refresher.history.of_date(decided.effective_date))
-    if stored != decided:
-        day, number = stored.key
+    if stored != [decided]:
+        day, number = stored[-1].key
         raise RatesvcError(f"revision {number} of the sheet of {day} has come meanwhile: nothing was changed")
     refresher.history.hold([decided])

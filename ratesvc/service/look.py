@@ -173,7 +173,7 @@ class Look:
             number = self._number_with(chosen.flags, held)
         revision = replace(chosen, number=number, fetched_at=self._refresher.moment(), document=b"")
         revision = await asyncio.to_thread(with_document, revision, raw) if is_document else revision
-        self._history.hold([await store.put(revision, held)])
+        self._history.hold(await store.put(revision, held))
         self._refresher.unconfirmed.sightings.pop(day, None)
         if is_document:
             recent.add(revision.sheet)
@@ -189,7 +189,7 @@ class Look:
         if not set(findings.flags) <= set(held.flags):
             number, moment = self._number_with(findings.flags, held), self._refresher.moment()
             flagged = replace(held, number=number, fetched_at=moment, flags=findings.flags)
-            self._history.hold([await self._refresher.store.put(flagged, held)])
+            self._history.hold(await self._refresher.store.put(flagged, held))
 
     def _number_with(self, flags: tuple[str, ...], held: Revision) -> int:
         """The number of a held revision with these flags: the next one if it is stored with others, which it keeps."""

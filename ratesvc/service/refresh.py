@@ -268,11 +268,10 @@ class Refresher:
         for effective in sorted(draft.admitted, reverse=True):
             current, revision = self.history.of_date(effective), draft.admitted[effective]
             stored = await self._put(revision, current, cycle)
-            if stored is not revision:
+            if stored != [revision]:
                 # Another replica's figures are held. Asked again, the Bank says whether ours correct them.
                 self._questions.repeat()
-            if stored and stored != current:
-                new.append(stored)
+            new += [one for one in stored if one != current]
         draft.admitted.clear()
         cycle.accepted += new
         draft.has_answer = draft.has_answer or not cycle.failure or bool(cycle.accepted)
@@ -281,11 +280,11 @@ class Refresher:
         self.tell(cycle)
         cycle.newly_quarantined.clear()
 
-    async def _put(self, revision: Revision, current: Revision | None, cycle: Cycle) -> Revision | None:
-        """Store a revision; returns the one that is stored under its number or later.
+    async def _put(self, revision: Revision, current: Revision | None, cycle: Cycle) -> list[Revision]:
+        """Store a revision; returns those that are stored under its number and later: a person may have withdrawn it.
 
-        Without Redis it returns what to serve: the given one, which is written once Redis is back, or the `current` one
-        if its number is taken.
+        Without Redis it returns what to serve: the given one, which is written once Redis is back, or nothing new if
+        its number is taken.
         """
         if cycle.stored:
             try:
@@ -295,7 +294,7 @@ class Refresher:
                 cycle.stored = False
         # Another replica may have stored one under this number while the Bank was asked.
         is_taken = revision.number in self.history.own_revisions(revision.effective_date)
-        return current if is_taken else revision
+        return [] if is_taken else [revision]
 
     async def _drop_from_quarantine(self, raw: bytes, day: date | None = None) -> None:
         """Drop the case of a document that is held now, and if it was just admitted, all cases of its `day`."""

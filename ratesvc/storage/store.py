@@ -222,22 +222,22 @@ class Store:
 
     # Writing
 
-    async def put(self, candidate: Revision, current: Revision | None = None) -> Revision:
+    async def put(self, candidate: Revision, current: Revision | None = None) -> list[Revision]:
         """Store a revision under its number, and return it.
 
         It may correct the `current` one, which Redis may have as columns only, and which is stored first. If another
-        replica has stored one under this number, the latest revision in Redis is returned instead.
+        replica has stored one under this number, that one and those after it are returned instead, in order.
         """
         if current and current.number < candidate.number:
             await self.add([current])
         field = field_of(*candidate.key)
         for _ in range(2):  # a damaged value in its place is deleted by the first attempt
             if await self.add([candidate]):
-                return candidate
+                return [candidate]
             fields = [other for other in await self.fields() if other.startswith(f"{candidate.effective_date}.")]
             stored = (await self.revisions(fields, {})).values()
             if later := [revision for _, revision in stored if revision and revision.number >= candidate.number]:
-                return max(later, key=lambda revision: revision.number)
+                return sorted(later, key=lambda revision: revision.number)
         raise StoreUnavailable(f"Redis keeps a damaged value in {field}")
 
     async def add(self, revisions: Iterable[Revision]) -> int:

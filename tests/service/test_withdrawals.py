@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from conftest import Clock, Served, eventually, stored
@@ -14,7 +15,7 @@ from kit.sheets import changed, plausible, times, zloty
 from structlog.testing import capture_logs
 
 from ratesvc.config import Settings
-from ratesvc.domain.rates import Sheet
+from ratesvc.domain.rates import WITHDRAWAL, Revision, Sheet
 from ratesvc.errors import RatesvcError
 from ratesvc.features.verify.command import verify
 from ratesvc.service import decisions
@@ -157,3 +158,29 @@ async def test_verify_names_what_it_cannot_repair(
     await verify(settings, repair=True, as_json=False, demo=False)
     assert capsys.readouterr().out.endswith("No difference.\n")
     assert (await zloty(held, THURSDAY))[2] == "2026-04-22"
+
+
+async def test_a_withdrawal_that_comes_while_the_bank_is_asked_stays(
+    bank: Bank, held: Served, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A neighbour writes the sheet and its withdrawal before this replica stores its sheet.
+
+    Tuesday's sheet is missing, so the Bank gives Saturday's for that day, too.
+    """
+    clock.moment = EVENING + timedelta(days=4)
+    bank.publish(plausible(SATURDAY))
+    put = held.service.store.put
+
+    async def put_later(*given: Any) -> Any:
+        first = Revision(plausible(SATURDAY), 1, clock.moment - timedelta(hours=2))
+        await store.add([first, Revision(Sheet(SATURDAY, ()), 2, clock.moment - timedelta(hours=1), (WITHDRAWAL,))])
+        return await put(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(held.service.store, "put", put_later)
+        await held.service.poll()
+    for _ in range(2):
+        await held.service.store.release_leases()
+        await held.service.poll()
+    assert held.service.history.days
+    assert held.service.history.of_date(SATURDAY) is None

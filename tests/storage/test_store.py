@@ -80,22 +80,22 @@ async def forbidden(command: str, redis: Redis, namespace: str) -> AsyncIterator
 
 async def test_the_same_figures_are_one_revision_and_a_correction_is_the_next(store: Store, other: Store) -> None:
     """A correction never overwrites, and the same sheet again adds nothing."""
-    first = await store.put(revision(raw=b"1"))
+    [first] = await store.put(revision(raw=b"1"))
     assert await stored(other) == [first] == [revision(raw=b"1")]
     again = await other.put(Revision(sheet(DAY), 1, datetime(2026, 4, 24, tzinfo=UTC)))
-    assert again == first
-    second = await store.put(revision(shift=1, number=2, raw=b"3"))
-    assert (second.number, await other.put(revision(shift=1, number=2, raw=b"4"))) == (2, second)
+    assert again == [first]
+    [second] = await store.put(revision(shift=1, number=2, raw=b"3"))
+    assert (second.number, await other.put(revision(shift=1, number=2, raw=b"4"))) == (2, [second])
     assert [(held.number, held.raw) for held in await stored(other)] == [(1, b"1"), (2, b"3")]
     assert list(await other.revisions([f"{DAY}.2"], {})) == [f"{DAY}.2"]
 
 
 async def test_a_revision_that_was_compared_with_an_older_one_is_not_stored(store: Store, other: Store) -> None:
     """Another replica stored a correction meanwhile: whether this one is newer must be decided again."""
-    await store.put(revision())
-    correction = await other.put(revision(shift=1, number=2))
-    assert await store.put(revision(shift=2, number=2)) == correction
-    assert await store.put(revision(shift=2)) == correction
+    [first] = await store.put(revision())
+    [correction] = await other.put(revision(shift=1, number=2))
+    assert await store.put(revision(shift=2, number=2)) == [correction]
+    assert await store.put(revision(shift=2)) == [first, correction]
     assert [held.number for held in await stored(store)] == [1, 2]
 
 
@@ -155,7 +155,7 @@ async def test_a_damaged_value_that_stays_is_trouble_and_no_endless_loop(
         with pytest.raises(StoreUnavailable, match=f"{DAY}.2"):
             async with asyncio.timeout(patience_s()):
                 await lame.put(correction)
-    assert await store.put(correction) == correction
+    assert await store.put(correction) == [correction]
 
 
 async def test_columns_of_fewer_days_are_not_taken_for_the_coverage(
