@@ -163,7 +163,8 @@ class Fleet:
         if not all(process.is_dead for process in self.processes.values()):
             return
         self.unknown |= self.lost
-        if not self.redis.data:
+        # A command of a dying replica may still reach an empty Redis, and leaves a column that says nothing.
+        if not any(key.endswith((b":sheets", b":coverage")) for key in self.redis.data):
             self.withdrawn.clear()
             if self.bank.slips or any(mirror.spoil for mirror in self.mirrors):
                 self.began_amid |= {day for day in self.bank.said if day >= self.today() - OPEN}

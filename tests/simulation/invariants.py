@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 from kit.documents import day_of
 from kit.http import Answered
 
+from ratesvc.features.events.place import Place
 from simulation.bank import DAY, EFFECTIVE, HOUR, ONE_DAY, Figures
 from simulation.fleet import Fleet, Key, figures_of
 from simulation.world import Process
@@ -228,7 +229,8 @@ class Watch:
         self.held = Held()
         for listener in self.fleet.listeners:
             listener.knows = listener.in_force = None
-            listener.knew |= dict(sorted(listener.told))
+            place = Place.from_id(listener.last_id or "")
+            listener.knew |= {stamp.day: stamp.number for stamp in place.sheets} if place else {}
             listener.told.clear()
 
     def check(self) -> None:
