@@ -995,9 +995,9 @@ async def test_the_builder_in_another_language_keeps_the_choice(browser: Browser
 
 
 async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host: Host) -> None:
-    """Its style by link and the rule of an own ground are what the line for the policy allows."""
+    """Its style by link, the rule of an own ground and the converter are what the line for the policy allows."""
     for key, begins in (("ssi", 'virtual="/rates'), ("php", f"$address = '{live.url}")):
-        code = await pasted(live.url, key, "csp=1&lang=en&theme=dc3545")
+        code = await pasted(live.url, key, "csp=1&lang=en&theme=dc3545&converter=1")
         line = code.split("Your policy:  ")[1].split(" -->")[0]
         path = re.split("[\"']", code.split(begins)[1])[0]
         policy = {"Content-Security-Policy": f"default-src 'none'; {line}"}
@@ -1005,6 +1005,7 @@ async def test_a_strict_host_of_the_fragment(browser: Browser, live: Live, host:
         assert await page.evaluate("violations") == []
         words = "document.querySelector('body > div').shadowRoot.querySelector('.cbr-words')"
         assert await page.evaluate(f"getComputedStyle({words}).position") == "absolute"
+        await page.locator("#amount").wait_for()
         own = "document.querySelector('body > div').shadowRoot.querySelector('.cbr-own')"
         assert await page.evaluate(f"getComputedStyle({own}).backgroundColor") == "rgb(220, 53, 69)"
 
