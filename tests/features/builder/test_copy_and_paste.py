@@ -160,6 +160,30 @@ async def nothing_shifts(browser: Browser, host: Host, code: str) -> None:
         await page.close()
 
 
+@pytest.mark.parametrize("chosen", ["300", "width=300"])
+async def test_a_bar_for_a_column_does_not_shift_on_a_desktop(
+    browser: Browser, live: Live, host: Host, chosen: str
+) -> None:
+    """Its place is chosen beside the preview, or as its width: the column is as narrow in a wide window."""
+    page = await browser.new_page(viewport={"width": 1400, "height": 900}, bypass_csp=True)
+    await page.goto(f"{live.url}/?lang=ru&layout=bar{'&' + chosen if '=' in chosen else ''}")
+    await page.wait_for_function(DRAWN)
+    if chosen.isdecimal():
+        await clicked(page, f"[name=at][value='{chosen}']")
+    code = await page.inner_text("#code-element code")
+    await page.close()
+    page, painted = await browser.new_page(viewport={"width": 1280, "height": 900}), asyncio.Event()
+    await page.route("**/nodes.json*", partial(late, painted))
+    await page.goto(host.put(f'<div style="width:300px;{FONT}">{code}</div><u>below</u>'))
+    below = "document.querySelector('u').getBoundingClientRect().top"
+    before = await page.evaluate(below)
+    painted.set()
+    await settled(page)
+    await page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert await page.evaluate(below) == before
+    await page.close()
+
+
 TWENTY = "codes=USD,EUR,CNY,GBP,JPY,TRY,KZT,BYN,AMD,GEL,UZS,KGS,AZN,INR,HKD,CHF,SEK,NOK,PLN,AED"
 COLUMN = "codes=USD,EUR,CNY&columns=next,change&heading=short&head=0"
 COPIED = (

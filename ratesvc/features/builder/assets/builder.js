@@ -306,8 +306,8 @@
     // The place of what is drawn anew stays as high as it was, or the tabs below would move under a pointer.
     box.style.minHeight = held + "px";
     const radios = all(box, "[name=at]"),
-      chosen = radios.find((one) => one.value === width);
-    if (chosen) chosen.checked = true;
+      pressed = radios.find((one) => one.value === width);
+    if (pressed) pressed.checked = true;
     const at = Number(radios.find((one) => one.checked).value),
       sentence = box.dataset.sentence?.split("|");
     const shown = (text) => (sentence ? `<p>${sentence[0]}${text}${sentence[1]}</p>` : text);
@@ -316,10 +316,13 @@
       const hidden = document.createElement("div");
       hidden.className = "measured";
       box.append(hidden);
-      const full = isBar() ? 760 : at || grounds.clientWidth - 2;
-      // A place without a width gives a table 18em. A bar is as wide as a phone, and a frame as a sidebar of 300 or 180.
       const isFrame = /<iframe/i.test(text),
-        narrow = isFrame ? [216, 336] : [isBar() ? 360 : 304];
+        place = Number(form.elements.width?.value) || at,
+        // Whoever chose a column for a bar has it in a wide window, too. A frame sees its container.
+        isWide = isBar() && (isFrame || !place || place >= 93 * chosen().length),
+        full = isWide ? 760 : (isBar() && place) || at || grounds.clientWidth - 2;
+      // A place without a width gives a table 18em. A bar is as wide as a phone, and a frame as a sidebar of 300 or 180.
+      const narrow = isFrame ? [216, 336] : [isBar() ? 360 : 304];
       // Rows fill what is reserved, so they are measured without it; a low frame has small letters.
       const bare = reserved(text, isFrame ? 400 : 0),
         frames = await Promise.all([...new Set([...narrow, full])].map((one) => framed(bare, "light", one, hidden)));
@@ -328,7 +331,7 @@
         heights = sizes.map(([height]) => height),
         now = Math.max(...heights),
         high = now && Math.max(now, Number(grounds.dataset.later) + Math.ceil(sizes[0][1])),
-        low = isBar() ? heights.at(-1) + high - now : high,
+        low = isWide ? heights.at(-1) + high - now : high,
         heading = sizes.at(-1)[2] + 24;
       hidden.remove();
       if (mine !== drawn) return;
