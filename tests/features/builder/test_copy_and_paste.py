@@ -160,28 +160,54 @@ async def nothing_shifts(browser: Browser, host: Host, code: str) -> None:
         await page.close()
 
 
-@pytest.mark.parametrize("chosen", ["300", "width=300"])
-async def test_a_bar_for_a_column_does_not_shift_on_a_desktop(
-    browser: Browser, live: Live, host: Host, chosen: str
+EIGHT = "codes=USD,EUR,CNY,GBP,JPY,TRY,KZT,UZS"
+COLUMNS = {
+    "pressed": ("lang=ru", 300),
+    "two": ("lang=ru&codes=USD,EUR&width=300", 300),
+    "with the key rate": ("lang=ru&codes=USD,EUR,CNY&key_rate=1&width=300", 300),
+    "eight": (f"lang=en&{EIGHT}&width=300", 300),
+    "narrow": ("lang=en&codes=USD&key_rate=1&width=180", 180),
+    "on a ground": ("lang=en&key_rate=1&theme=light&width=180", 180),
+    "half a page": ("lang=en&width=480", 480),
+}
+"""What is asked of the builder for a bar, and the width of the column that it is pasted into."""
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+async def test_a_bar_for_a_column_does_not_shift_in_any_window(
+    browser: Browser, live: Live, host: Host, column: str
 ) -> None:
-    """Its place is chosen beside the preview, or as its width: the column is as narrow in a wide window."""
+    """Its place is pressed beside the preview, or chosen as its width: what it reserves is what its rows need."""
+    query, width = COLUMNS[column]
     page = await browser.new_page(viewport={"width": 1400, "height": 900}, bypass_csp=True)
-    await page.goto(f"{live.url}/?lang=ru&layout=bar{'&' + chosen if '=' in chosen else ''}")
+    await page.goto(f"{live.url}/?layout=bar&{query}")
     await page.wait_for_function(DRAWN)
-    if chosen.isdecimal():
-        await clicked(page, f"[name=at][value='{chosen}']")
+    if column == "pressed":
+        await clicked(page, f"[name=at][value='{width}']")
     code = await page.inner_text("#code-element code")
     await page.close()
-    page, painted = await browser.new_page(viewport={"width": 1280, "height": 900}), asyncio.Event()
-    await page.route("**/nodes.json*", partial(late, painted))
-    await page.goto(host.put(f'<div style="width:300px;{FONT}">{code}</div><u>below</u>'))
-    below = "document.querySelector('u').getBoundingClientRect().top"
-    before = await page.evaluate(below)
-    painted.set()
-    await settled(page)
-    await page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert await page.evaluate(below) == before
-    await page.close()
+    for window in (360, 1280):
+        page, painted = await browser.new_page(viewport={"width": window, "height": 900}), asyncio.Event()
+        await page.route("**/nodes.json*", partial(late, painted))
+        head = f"<style>html{{{FONT}}}body{{margin:16px}}</style>"
+        await page.goto(host.put(f'<div style="width:{width}px;max-width:100%">{code}</div><u>below</u>', head=head))
+        below = "document.querySelector('u').getBoundingClientRect().top"
+        before = await page.evaluate(below)
+        painted.set()
+        await settled(page)
+        await page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert (window, await page.evaluate(below)) == (window, before)
+        spare = await page.evaluate(SPARE)
+        assert (window, spare, spare <= 24) == (window, spare, True)
+        await page.close()
+
+
+SPARE = """(() => {
+  const host = document.querySelector("cbr-rates"), box = host.shadowRoot.querySelector(".cbr-rates");
+  const high = host.getBoundingClientRect().height;
+  host.style.minHeight = box.style.minHeight = 0;
+  return high - host.getBoundingClientRect().height;
+})()"""
 
 
 TWENTY = "codes=USD,EUR,CNY,GBP,JPY,TRY,KZT,BYN,AMD,GEL,UZS,KGS,AZN,INR,HKD,CHF,SEK,NOK,PLN,AED"

@@ -230,8 +230,8 @@
   const isBar = () => form.elements.layout.value === "bar",
     hosted = () => form.elements.heading?.value === "own" || /^[^{]+$/.test(form.elements.href?.value || "");
   // The pixels that the rows in this frame need, those of the element or of the frame inside, and those of their padding.
-  // Its heading has one more word in the evening. Once its rates are old, a note says so, which with heads is no higher than
-  // what it replaces; and no frame can grow.
+  // The width of its heading and the number of its rows. The heading has one more word in the evening. Once its rates are
+  // old, a note says so, which with heads is no higher than what it replaces; and no frame can grow.
   const needed = (frame) => {
     const page = frame.contentDocument,
       inner = page?.querySelector("iframe"),
@@ -239,7 +239,7 @@
     const box = inner
       ? inner.contentDocument?.querySelector("main")
       : page?.querySelector("cbr-rates")?.shadowRoot?.querySelector(".cbr-rates");
-    if (!box) return [0, 0, 0];
+    if (!box) return [0, 0, 0, 0];
     // A frame of ours is never lower than its window.
     box.style.minHeight = 0;
     const high = () => Math.ceil(box.getBoundingClientRect().height),
@@ -247,7 +247,7 @@
       padding = 2 * parseFloat(getComputedStyle(box).paddingTop);
     const caption = box.querySelector("caption");
     // Without rates the server's height stays.
-    if (!caption) return [0, 0, 0];
+    if (!caption) return [0, 0, 0, 0];
     // What is copied in the evening, or while rates are old, has to have room for a usual day.
     if (box.matches(".cbr-old")) {
       box.classList.remove("cbr-old");
@@ -267,17 +267,18 @@
       heights.push(high());
     }
     caption.style.cssText = "display:block;width:max-content;white-space:nowrap";
-    return [Math.max(...heights), padding, Math.ceil(caption.offsetWidth)];
+    return [Math.max(...heights), padding, Math.ceil(caption.offsetWidth), box.querySelectorAll("tbody tr").length];
   };
 
   // The code reserves the larger of the heights in a narrow place and in the chosen width, unless somebody chose a height.
-  // A bar has both: the first for a phone, the second for a window with room for all cells in one row. Around
-  // a frame is a container, so that it has the first until its cells, of 93 pixels each, and its heading have room.
-  const reserved = (code, high, low = high, heading = 0) => {
-    const cells = chosen().length,
-      isContained = code.includes("container-type"),
+  // A bar has both: the first for a phone, the second for a window with room for its place, or for all cells, of 93 pixels
+  // each, in one row. Around a frame is a container, so that it has the first until its cells and its heading have room.
+  const reserved = (code, high, low = high, { cells = 0, heading = 0, place = Infinity } = {}) => {
+    const isContained = code.includes("container-type"),
       step = isContained ? "900cqw" : "300vw",
-      between = isContained ? high + 9 * Math.max(93 * cells + 17, heading) : high + 3 * (93 * cells + 48);
+      between = isContained
+        ? high + 9 * Math.max(93 * cells + 17, heading)
+        : Math.min(high + 3 * (93 * cells + 48), low + 3 * (place + 32));
     const heights = (unit) => {
       const [least, middle, most] = [low, between, high].map(
         (pixels) => (unit == "em" ? Math.ceil((pixels * 10) / 16) / 10 : pixels) + unit,
@@ -317,28 +318,31 @@
       hidden.className = "measured";
       box.append(hidden);
       const isFrame = /<iframe/i.test(text),
-        place = Number(form.elements.width?.value) || at,
         // Whoever chose a column for a bar has it in a wide window, too. A frame sees its container.
-        isWide = isBar() && (isFrame || !place || place >= 93 * chosen().length),
-        full = isWide ? 760 : (isBar() && place) || at || grounds.clientWidth - 2;
-      // A place without a width gives a table 18em. A bar is as wide as a phone, and a frame as a sidebar of 300 or 180.
-      const narrow = isFrame ? [216, 336] : [isBar() ? 360 : 304];
+        column = isBar() && !isFrame && Number(form.elements.width?.value),
+        place = (isBar() && !isFrame && (column || at)) || Infinity,
+        // A page of ours has 16 pixels around its column. What is pressed beside the preview may be the width of either.
+        pages = column ? [column + 32] : [at, at + 32],
+        wide = place < Infinity ? pages : [isBar() ? 760 : at || grounds.clientWidth - 2],
+        // A place without a width gives a table 18em. A bar is as wide as a phone, and a frame as a sidebar of 300 or 180.
+        narrow = isFrame ? [216, 336] : [isBar() ? Math.min(wide.at(-1), 360) : 304],
+        widths = [...new Set([...narrow, ...wide])];
       // Rows fill what is reserved, so they are measured without it; a low frame has small letters.
       const bare = reserved(text, isFrame ? 400 : 0),
-        frames = await Promise.all([...new Set([...narrow, full])].map((one) => framed(bare, "light", one, hidden)));
+        frames = await Promise.all(widths.map((one) => framed(bare, "light", one, hidden)));
       // In the evening a name may need one more line, which the server counts, because no browser can see it by day.
       const sizes = frames.map(needed),
         heights = sizes.map(([height]) => height),
         now = Math.max(...heights),
         high = now && Math.max(now, Number(grounds.dataset.later) + Math.ceil(sizes[0][1])),
-        low = isWide ? heights.at(-1) + high - now : high,
-        heading = sizes.at(-1)[2] + 24;
+        low = isBar() ? Math.max(...heights.filter((_, nth) => wide.includes(widths[nth]))) + high - now : high,
+        of = { cells: sizes.at(-1)[3], heading: sizes.at(-1)[2] + 24, place };
       hidden.remove();
       if (mine !== drawn) return;
       if (high) {
         // The frame that oEmbed gives has one height.
-        text = reserved(text, text.includes("frameborder") ? low : high, low, heading);
-        for (const one of all(byId("code"), "code")) one.textContent = reserved(one.textContent, high, low, heading);
+        text = reserved(text, text.includes("frameborder") ? low : high, low, of);
+        for (const one of all(byId("code"), "code")) one.textContent = reserved(one.textContent, high, low, of);
       }
     }
     const figures = ["light", "dark"].map((ground) => {
