@@ -122,8 +122,7 @@ class Column:
         if not self.others:
             return [self]
         parts: dict[tuple[str, str], Column] = {}
-        # While a record is added, its day comes last.
-        for day, value, nominal in zip(self.days, self.values, self.nominals, strict=False):
+        for day, value, nominal in zip(self.days, self.values, self.nominals, strict=True):
             currency = self.others.get(day, self.currency)
             part = parts.setdefault(currency.codes, Column(currency, self.fetched_at))
             part.days.append(day)
@@ -135,11 +134,10 @@ class Column:
         """Set the record of a day, in its place. The id may have the codes of another `currency` on it."""
         currency, ordinal, place = currency or self.currency, day.toordinal(), slice(*self.places(Days(day, day)))
         if self.named(day).codes != currency.codes:
-            # Threads read the mapping, so another one takes its place.
+            # Copies share the mapping, so another one takes its place.
             self.others = {**self.others, ordinal: currency}
         self.values[place] = array("q", [int(value.scaleb(SCALE, EXACT))])
         self.nominals[place] = array("b", [len(str(nominal)) - 1])
-        # Last, so that a thread that finds the day finds its value and nominal.
         self.days[place] = array("i", [ordinal])
 
     def forget(self, days: Days) -> None:
@@ -160,23 +158,14 @@ class Column:
         """Another column with the same records."""
         return replace(self, days=self.days[:], values=self.values[:], nominals=self.nominals[:])
 
-    # Threads read columns while sheets are added. A record at the end does not disturb them; any other change is made
-    # to a copy.
+    def says(self, day: date, nominal: int, value: Decimal, currency: Currency) -> bool:
+        """Whether the record of a day is this one, under the same codes."""
+        return self.record(day) == (nominal, value) and self.named(day).codes == currency.codes
 
-    def with_record(self, day: date, nominal: int, value: Decimal, currency: Currency) -> Column:
-        """This column with that record; a copy unless the record comes last or is there already."""
-        if self.record(day) == (nominal, value) and self.named(day).codes == currency.codes:
-            return self
-        column = self.copy() if self.days and day <= self.last_day else self
-        column.put(day, nominal, value, currency)
-        return column
-
-    def without(self, day: date) -> Column:
-        """A copy without a record of that day; this column if it has none."""
-        if self.record(day) is None:
-            return self
+    def with_record(self, day: date, nominal: int, value: Decimal) -> Column:
+        """A copy with the record of a day."""
         column = self.copy()
-        column.forget(Days(day, day))
+        column.put(day, nominal, value)
         return column
 
 
@@ -200,28 +189,52 @@ def sheet_days(columns: Iterable[Column], days: Days) -> list[date]:
     return [*map(date.fromordinal, sorted(ordinals))]
 
 
-def with_revision(columns: Mapping[str, Column], revision: Revision) -> dict[str, Column]:
-    """Columns by id with the figures of a sheet: exactly its currencies have a record on its day."""
-    day, quotes = revision.sheet.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
-    changed = {cbr_id: column if cbr_id in quotes else column.without(day) for cbr_id, column in columns.items()}
-    for cbr_id, quote in quotes.items():
-        currency = Currency.of(quote)
-        column = changed.get(cbr_id) or Column(currency, revision.fetched_at)
-        changed[cbr_id] = column.with_record(day, quote.nominal, quote.value, currency)
-    return changed
+class _Copies(dict[str, Column]):
+    """Columns by id. Threads read the given ones: each that changes is copied once, however many days change in it."""
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        super().__init__(columns)
+        self._copied = set[str]()
+
+    def take(self, revision: Revision) -> None:
+        """Take the figures of a sheet: exactly its currencies have a record on its day."""
+        day, quotes = revision.effective_date, {quote.cbr_id: quote for quote in revision.sheet.quotes}
+        for cbr_id in [cbr_id for cbr_id in self if cbr_id not in quotes and self[cbr_id].record(day)]:
+            self._copy_of(cbr_id).forget(Days(day, day))
+        for cbr_id, quote in quotes.items():
+            currency = Currency.of(quote)
+            if cbr_id not in self:
+                self[cbr_id] = Column(currency, revision.fetched_at)
+            if not self[cbr_id].says(day, quote.nominal, quote.value, currency):
+                self._copy_of(cbr_id).put(day, quote.nominal, quote.value, currency)
+
+    def _copy_of(self, cbr_id: str) -> Column:
+        if cbr_id not in self._copied:
+            self._copied.add(cbr_id)
+            self[cbr_id] = self[cbr_id].copy()
+        return self[cbr_id]
+
+
+def with_revision(columns: Mapping[str, Column], revision: Revision) -> Mapping[str, Column]:
+    """Columns by id with the figures of a sheet."""
+    return updated(columns, [], [revision])[0]
 
 
 def updated(
     columns: Mapping[str, Column], days: list[date], latest: Iterable[Revision]
 ) -> tuple[Mapping[str, Column], list[date]]:
-    """Columns by id, and the days of the sheets in them, with what the latest revisions of some days say."""
-    days = [*days]
+    """Columns by id, and the days of the sheets in them, with what the latest revisions of some days say.
+
+    What was given stays as it is.
+    """
+    copies, days = _Copies(columns), [*days]
     for revision in latest:
-        columns, day = with_revision(columns, revision), revision.effective_date
+        copies.take(revision)
+        day = revision.effective_date
         index = bisect_left(days, day)
         is_held = days[index : index + 1] == [day]
         days[index : index + is_held] = [day] * bool(revision.sheet.quotes)
-    return columns, days
+    return copies, days
 
 
 def composed(columns: Iterable[Column], effective: date) -> Revision | None:

@@ -35,7 +35,7 @@ class History:
     | `own_revisions`, `own_keys` | nothing | all | all, also the withdrawal |
 
     Threads: the loop's thread writes. Those that render, the Look's and the client's parser (`Refresher._parsed`) read
-    meanwhile. So what they read is replaced, never changed, but for a record at the end of a column.
+    meanwhile. So what they read is replaced, never changed.
     """
 
     def __init__(self, calendar: WorkCalendar, revisions: Iterable[Revision] = ()) -> None:

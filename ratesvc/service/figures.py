@@ -101,7 +101,7 @@ class Figures:
             return
         column = self.columns.get(name) or Column(Currency(name, name, name, "", name), now)
         if self.waiting.pop((name, day), None) or column.record(day) != (1, value):
-            self.columns[name] = column.with_record(day, 1, value, column.currency)
+            self.columns[name] = column.with_record(day, 1, value)
             self.version += 1
 
     def _is_near(self, value: Decimal, other: Decimal) -> bool:

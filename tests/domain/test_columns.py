@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from kit.dates import FRIDAY, MONDAY, SATURDAY, SUNDAY, THURSDAY, TUESDAY
 
-from ratesvc.domain.columns import Column, Currency, Days, composed, differing, sheet_days
+from ratesvc.domain.columns import Column, Currency, Days, composed, differing, sheet_days, updated, with_revision
+from ratesvc.domain.rates import Quote, Revision, Sheet
 
 FETCHED = datetime(2026, 4, 24, 12, tzinfo=UTC)
 USD = Currency("R01235", "R01235", "USD", "840", "Доллар США", "US Dollar")
@@ -80,19 +81,18 @@ def test_a_forgotten_range_is_gone_and_nothing_else(records: Records, since: dat
 
 
 @given(RECORDS, st.dates(date(2026, 1, 1), date(2026, 2, 28)), st.integers(0, 8), st.integers(1, 10**9))
-def test_a_column_that_threads_read_does_not_change(records: Records, day: date, power: int, scaled: int) -> None:
-    """Any change is made to a copy, unless a record is added at the end or nothing changes."""
-    made, value = column(records), Decimal(scaled).scaleb(-4)
-    less = made.without(day)
-    assert held(less) == {one: record for one, record in records.items() if one != day}
-    assert (less is made) is (day not in records)
-    more = made.with_record(day, 10**power, value, USD)
-    assert held(more) == {**records, day: (10**power, value)}
-    is_last = all(day > earlier for earlier in records)
-    assert (more is made) is (is_last or records.get(day) == (10**power, value))
-    if more is not made:
-        assert held(made) == records
-    assert made.copy() == made
+def test_columns_that_threads_read_do_not_change(records: Records, day: date, power: int, scaled: int) -> None:
+    """A sheet that comes, another one for its day, and its withdrawal: each changes copies of what was given."""
+    made, record = column(records), (10**power, Decimal(scaled).scaleb(-4))
+    quote = Quote("USD", "840", "R01235", *record, "Доллар США")
+    sheet, gone = (Revision(Sheet(day, quotes), number, FETCHED) for number, quotes in ((1, (quote,)), (2, ())))
+    given, days = {"R01235": made}, sorted(records)
+    (more, with_day), (less, without_day) = updated(given, days, [sheet]), updated(given, days, [sheet, gone])
+    others = {one: kept for one, kept in records.items() if one != day}
+    assert (held(more["R01235"]), with_day) == ({**others, day: record}, sorted({*records, day}))
+    assert (held(less["R01235"]), without_day) == (others, sorted(others))
+    assert (held(made), given, days) == (records, {"R01235": made}, sorted(records))
+    assert (more["R01235"] is made) is (records.get(day) == record)
 
 
 @example(FLIPPED, FRIDAY, SATURDAY)
@@ -141,12 +141,13 @@ def test_a_column_knows_which_code_it_had_when(records: list[tuple[int, Currency
     for number, names in records:
         day = FIRST + timedelta(days=number)
         before, known = made.copy(), made.others
-        made = made.with_record(day, 1, Decimal(number), names)
+        quote = Quote(names.code, names.numeric_code, names.cbr_id, 1, Decimal(number), names.name)
+        made = with_revision({names.cbr_id: made}, Revision(Sheet(day, (quote,)), 1, FETCHED))[names.cbr_id]
         assert before.others is known
-        expected[day] = names
+        expected[day] = names.codes
     for _ in range(2):
-        assert {day: made.named(day) for day in expected} == expected
-        parts = [(day, part.currency) for part in made.by_code() for day in held(part)]
+        assert {day: made.named(day).codes for day in expected} == expected
+        parts = [(day, part.currency.codes) for part in made.by_code() for day in held(part)]
         assert (dict(parts), len(parts)) == (expected, len(expected))
         made.rename(later)
     assert made.currency == later

@@ -484,6 +484,17 @@ def test_a_thread_that_reads_while_a_sheet_is_added_reads_what_was() -> None:
     assert rates(held) == {FRIDAY: 99, SATURDAY: 99}
 
 
+def test_a_thread_that_reads_column_after_column_has_a_new_day_in_all_of_them_or_in_none() -> None:
+    """A table of all currencies is written while a sheet comes."""
+    held = History(CALENDAR, [Revision(sheet(day), 1, FETCHED) for day in (THURSDAY, FRIDAY)])
+    reading = iter(held.columns())
+    read = [next(reading).record(SATURDAY)]
+    held.hold([Revision(sheet(SATURDAY), 1, FETCHED)])
+    read += [column.record(SATURDAY) for column in reading]
+    assert {*read} == {None}
+    assert all(column.record(SATURDAY) for column in held.columns())
+
+
 def test_a_sheet_that_a_thread_composed_from_old_columns_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backfill replaces the columns while a thread composes a sheet of them."""
     held = filled(THURSDAY, FRIDAY)
