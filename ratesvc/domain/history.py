@@ -14,7 +14,7 @@ from operator import attrgetter
 from ratesvc.domain.columns import Column, Days, bare, differing, latest_with_figures, sheet_days, updated
 from ratesvc.domain.expected import Known
 from ratesvc.domain.rates import FIRST_DAY, Revision
-from ratesvc.domain.settled import WEEK, Settled
+from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, RULE_SINCE, WorkCalendar
 from ratesvc.errors import UnknownRevision
 
@@ -68,20 +68,22 @@ class History:
             return new
         # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
         new.sort(key=attrgetter("key"))
-        own = {day: self._own_revisions_with(given, day) for day, given in groupby(new, attrgetter("effective_date"))}
-        # Once for all revisions of a day, because the last may withdraw the others.
-        latest = {day: numbers[max(numbers)] for day, numbers in own.items()}
-        earlier = {day: {n: one for n, one in numbers.items() if n < max(numbers)} for day, numbers in own.items()}
+        by_day = groupby(new, attrgetter("effective_date"))
+        earlier = {day: self._own_revisions_with(given, day) for day, given in by_day}
+        # Only the last of a day's revisions is in the columns: it may withdraw the others.
+        latest = {day: numbers.pop(max(numbers)) for day, numbers in earlier.items()}
         columns, days = updated(self._columns, self.days, latest.values())
         lost = {day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)}
-        # Threads ask for each day that they see: a lost one is known to be missing before it leaves the days.
+        # Threads may read after each of these steps. They ask for each day that they see, so a lost one is known to be
+        # missing before it leaves the days.
         self.settled = self.settled and self.settled.opened(lost)
         self.withdrawn_days = (*self.withdrawn_days, *lost)
         self.days = [day for day in self.days if day not in lost] if lost else self.days
-        # They ask for each number that they know: the latest is an earlier one before another takes its place.
+        # They ask for each number that they know, so the latest is an earlier one before another takes its place.
         self.earlier_own = self.earlier_own | {day: numbers for day, numbers in earlier.items() if numbers}
         self._replace(columns, self.latest_own | {day: bare(revision) for day, revision in latest.items()}, days)
-        self._replace_settled(self.settled)  # a day that has come is open no longer
+        # A day that has come is open no longer.
+        self._replace_settled(self.settled)
         self._changed(new, (one.fetched_at for one in new))
         return new
 
@@ -102,15 +104,16 @@ class History:
             self.learn(settled)
             return
         columns = [*columns]
-        # Days outside are no sheets yet: an unfinished backfill left them.
+        # Records outside of the settled days make no sheet: a backfill that was cut off may have left them.
         days = [day for day in sheet_days(columns, settled) if day not in settled.open_days]
         ordinals = array("i", map(date.toordinal, days))
         series = {column.currency.cbr_id: column.with_only(ordinals) for column in columns}
-        # Most own revisions of settled days say the same as the series: comparing each would block the event loop.
+        # The own revisions come on top. Most of those of settled days say the same as the series, and to put each of
+        # them would block the event loop. So of these only the ones that differ are put, and all of the other days.
         own = sorted(self.latest_own)
         first, last = bisect_left(own, settled.since), bisect_right(own, settled.until)
-        differ = settled.open_days.union(differing(self._columns, series, own[first:last]), own[:first], own[last:])
-        merged, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, sorted(differ))))
+        on_top = {*settled.open_days, *own[:first], *differing(self._columns, series, own[first:last]), *own[last:]}
+        merged, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, sorted(on_top))))
         settled = settled.merged(self.settled) if self.settled else settled
         self._replace(merged, self.latest_own, days)
         self._replace_settled(settled.opened(self.withdrawn_days))
@@ -146,7 +149,7 @@ class History:
         for revision in given:
             series = self.of_date(day) if revision.number > 1 and not numbers else None
             if series and not series.sheet.says_the_same_as(revision.sheet):
-                # It is composed from the columns, which are about to get the new figures.
+                # The figures of the series were number 1. Only the columns have them, which are about to change.
                 numbers[series.number] = series
             _add(numbers, revision)
         return numbers
@@ -252,30 +255,25 @@ class History:
         is_next = following and self.known.is_complete(Days(effective + ONE_DAY, following - ONE_DAY))
         return self.of_date(following) if following and is_next else None
 
-    def unchanging_before(self, today: date) -> date:
-        """The sheets in force before this day no longer change: the newest sheet that is older than a week.
-
-        A settled day may change until it had its look.
-        """
-        index = bisect_left(self.days, today - WEEK)
-        last = self.days[index - 1] if index else date.min
-        return min(last, self.settled.looked_until) if self.settled and not self.settled.is_looked_at else last
-
     @property
     def _loaded_from(self) -> date:
-        """The first day that need not wait for the series: the first settled one, or that after a silent month."""
+        """The first day that need not wait for the series: the first settled one.
+
+        While nothing is settled it is the first sheet after the last gap of a month: those before it came one by one.
+        """
         if self.settled:
             return self.settled.since
         gaps = (late for early, late in pairwise(self.days) if late - early > NEAR)
         return max(gaps, default=next(iter(self.days), date.max))
 
     def first_loading(self, days: Days) -> date | None:
-        """The first of these days that has to wait for the series."""
+        """The first of these days whose sheets only the series can bring; None if all may be read now."""
         since = max(days.since, self.begins)
         return since if since < self._loaded_from and since <= days.until else None
 
     def missing_days(self, days: Days, today: date) -> list[date]:
         """The days of a range whose sheets are expected up to today and not held; oldest first."""
+        # Of the days before the calendar's rule only the series can say which had a sheet.
         since = max(days.since, self._loaded_from if self.settled else max(self._loaded_from, RULE_SINCE))
         until = min(days.until, max([today, *self.days[-1:]]))
         return list(self.known.missing(Days(since, until)))
@@ -308,9 +306,10 @@ class History:
 
 
 def _add(numbers: dict[int, Revision], revision: Revision) -> None:
-    """Add a revision to those of its day. If this replica began without Redis, it may hold another of that number.
+    """Add a revision to those of its day. A replica that was without Redis may hold another one of that number.
 
-    The given one gets the number. Ours is the next revision, or is dropped if a stored one was fetched later.
+    The given one, which is stored, keeps the number. Ours becomes the next, unless the stored ones say the same or the
+    last of them was fetched later.
     """
     ours, numbers[revision.number] = numbers.get(revision.number), revision
     latest = numbers[max(numbers)]

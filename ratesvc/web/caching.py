@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
 from ratesvc.domain.columns import Days
+from ratesvc.domain.history import History
 from ratesvc.domain.rates import FIRST_DAY, InForce
+from ratesvc.domain.settled import WEEK
 from ratesvc.domain.workdays import ONE_DAY, at, moscow_day
 from ratesvc.service.app import Service
 
@@ -63,8 +66,18 @@ def caching_of(service: Service, answer: InForce) -> Caching:
 def caching_until(service: Service, until: date) -> Caching:
     """SETTLED if every sheet from the first day to `until` is settled and admitted, else RATES."""
     history, today = service.history, moscow_day(service.clock())
-    is_settled = until < history.unchanging_before(today) and not history.missing_days(Days(FIRST_DAY, until), today)
+    is_settled = until < unchanging_before(history, today) and not history.missing_days(Days(FIRST_DAY, until), today)
     return SETTLED if is_settled else RATES
+
+
+def unchanging_before(history: History, today: date) -> date:
+    """The sheets in force before this day no longer change: the newest sheet that is older than a week.
+
+    A settled day may change until it had its look.
+    """
+    index = bisect_left(history.days, today - WEEK)
+    last = history.days[index - 1] if index else date.min
+    return min(last, history.settled.looked_until) if history.settled and not history.settled.is_looked_at else last
 
 
 def _left(now: datetime, until: datetime) -> int:

@@ -20,7 +20,7 @@ from ratesvc.domain.settled import WEEK, Settled
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar
 from ratesvc.features.widget.releases import RELEASE
 from ratesvc.web import caching
-from ratesvc.web.caching import FOR_EVER, RATES, Caching, caching_of, caching_until
+from ratesvc.web.caching import FOR_EVER, RATES, Caching, caching_of, caching_until, unchanging_before
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_i
         *((replace(whole, previous=None), RATES), (replace(whole, following=None), RATES)),
     ):
         assert caching_of(service, answer) == kept
-    last = history.unchanging_before(FRIDAY)
+    last = unchanging_before(history, FRIDAY)
     # A sheet may be corrected for a week, and on its last day still.
     assert last == FRIDAY - WEEK - ONE_DAY
     whole_until = ((until, until, ends) for until, ends in ((days[-1], last), (wrong - ONE_DAY, wrong), (wrong, last)))
