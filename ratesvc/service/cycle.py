@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 
 from ratesvc.bank.admission import Admission, Decision
 from ratesvc.bank.xml import UNKNOWN_PART, unknown_parts, with_document
 from ratesvc.domain.rates import Revision
-from ratesvc.errors import FetchFailed
+from ratesvc.errors import FetchFailed, StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Cycle:
     """One refresh, and its outcome.
 
     `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
-    `accepted` are the revisions that this replica did not hold; `stored` says whether they are safe in Redis.
+    `accepted` are the revisions that this replica did not hold. They are safe in Redis if it failed in no call: `stored`.
     `held_back` are sheets by effective date. `newly_quarantined` has the reason, in one word, of each document that is
     new in quarantine and not counted yet. `unknown` are the elements and attributes of admitted documents that this
     program does not know.
@@ -49,6 +50,14 @@ class Cycle:
     def has_failed(self) -> bool:
         """Whether the Bank was asked and this replica learned nothing."""
         return self.outcome in ("failed", "crashed")
+
+    @contextmanager
+    def storing(self) -> Iterator[None]:
+        """For a call to Redis. If it fails, `stored` says to try no other: each would wait for Redis as long again."""
+        try:
+            yield
+        except StoreUnavailable:
+            self.stored = False
 
 
 @dataclass(slots=True)

@@ -107,7 +107,10 @@ class Refresher:
     # The requests
 
     async def _ask_for_newest(self, draft: Draft) -> None:
-        """Ask for the newest sheet. With nothing near to compare it with, ask for two more, and decide these first."""
+        """Ask for the newest sheet, decide about it, store and hold it.
+
+        With nothing near to compare it with, one or two earlier ones are asked for, and decided first.
+        """
         try:
             due = self.history.calendar.due_by(self.clock())
             newest, raw = await self.client.daily(None, due, partial(self._parsed, None))
@@ -134,7 +137,7 @@ class Refresher:
             # Today's may be another document than the newest.
             days.append(today)
             if all(error.reason == "date" for error in failure.refusals):
-                # Only its date is wrong, so tomorrow's sheet may be there.
+                # Nothing but the date was refused, so tomorrow's sheet may be there.
                 days.append(today + ONE_DAY)
         await self._ask_and_store([day for day in days if self.history.certain_on(day) is None], draft)
 
@@ -156,9 +159,9 @@ class Refresher:
         """
         silent = 0
         for day in days:
-            held = self._day_held_on(day)
+            held_day = self._day_held_on(day)
             # A mirror that lags gives an earlier sheet than the expected one. Then the next mirror is asked.
-            due = max([held, *self.history.missing_days(Days(held + ONE_DAY, day), self._today())])
+            due = max([held_day, *self.history.missing_days(Days(held_day + ONE_DAY, day), self._today())])
             try:
                 sheet, raw = await self.client.daily(day, due, partial(self._parsed, day))
             except FetchFailed as failure:
@@ -168,7 +171,7 @@ class Refresher:
                     break
                 continue
             await self._decide(sheet, raw, draft)
-            self._note_answer(day, held, sheet.effective_date, draft)
+            self._note_answer(day, held_day, sheet.effective_date, draft)
 
     def _note_answer(self, day: date, held_day: date, given_day: date, draft: Draft) -> None:
         """Note what the sheet that came for a day means for the next questions. `held_day` is that of the one held."""
@@ -223,7 +226,7 @@ class Refresher:
         draft.cycle.failure = FetchFailed([*earlier, *failure.failures])
         for error in failure.refusals:
             if error.reason in SUSPICIOUS and error.raw:
-                await self._quarantine(Case(None, self.moment(), (str(error),), error.raw), error.reason, draft)
+                await self._quarantine(Case(None, self.moment(), (str(error),), error.raw), error.reason, draft.cycle)
 
     # Decisions
 
@@ -235,7 +238,7 @@ class Refresher:
         beside = current or next(reversed(self.history.withdrawn_revisions(effective)), None)
         sheet = whole(sheet, beside.sheet if beside else None)
         if current and current.sheet.says_the_same_as(sheet):
-            await self._note_no_news(current, sheet, raw, draft)
+            await self._note_same(current, sheet, raw, draft)
             return
         admission = assess_beside(self.history, sheet, draft.admitted)
         # Numbered now: if a command admits a sheet of this day while the second address is asked, ours must lose.
@@ -247,29 +250,32 @@ class Refresher:
         if admission.decision is Decision.ACCEPT:
             self.unconfirmed.sightings.pop(effective, None)
             await draft.take(admission.revision(number, self.moment()), raw)
-            await self._drop_from_quarantine(raw, effective)
+            await self._drop_from_quarantine(raw, draft.cycle, effective)
             return
         draft.cycle.held_back[effective] = admission
         if admission.decision is Decision.QUARANTINE:
-            await self._quarantine(Case(effective, self.moment(), (str(admission),), raw), admission.reason, draft)
+            await self._quarantine(
+                Case(effective, self.moment(), (str(admission),), raw), admission.reason, draft.cycle
+            )
 
-    async def _note_no_news(self, current: Revision, sheet: Sheet, raw: bytes, draft: Draft) -> None:
+    async def _note_same(self, current: Revision, sheet: Sheet, raw: bytes, draft: Draft) -> None:
         """The Bank says what is held: nothing waits any more."""
         day = sheet.effective_date
         self.unconfirmed.sightings.pop(day, None)
-        await self._drop_from_quarantine(raw)
+        await self._drop_from_quarantine(raw, draft.cycle)
         if day not in self.history.latest_own and day not in draft.admitted:
             # Backfilled figures are kept again with the Bank's bytes and names.
             await draft.take(replace(current, sheet=sheet), raw)
 
     async def _store_and_hold(self, draft: Draft) -> None:
-        """Store the admitted sheets, the newest first; then hold them."""
+        """Store the admitted sheets, the newest first; then hold them, and tell what the cycle has brought so far."""
         new, cycle = list[Revision](), draft.cycle
         for effective in sorted(draft.admitted, reverse=True):
             current, revision = self.history.of_date(effective), draft.admitted[effective]
             stored = await self._put(revision, current, cycle)
             if stored != [revision]:
-                # Another replica's figures are held. Asked again, the Bank says whether ours correct them.
+                # Its number was taken meanwhile, or it is withdrawn already. Asked again, the Bank says whether ours
+                # corrects what is held.
                 self._questions.repeat()
             new += [one for one in stored if one != current]
         draft.admitted.clear()
@@ -287,28 +293,26 @@ class Refresher:
         its number is taken.
         """
         if cycle.stored:
-            try:
+            with cycle.storing():
                 return await self.store.put(revision, current)
-            except StoreUnavailable:
-                # The other sheets are not tried, because each would wait for Redis as long again.
-                cycle.stored = False
         # Another replica may have stored one under this number while the Bank was asked.
         is_taken = revision.number in self.history.own_revisions(revision.effective_date)
         return [] if is_taken else [revision]
 
-    async def _drop_from_quarantine(self, raw: bytes, day: date | None = None) -> None:
+    async def _drop_from_quarantine(self, raw: bytes, cycle: Cycle, day: date | None = None) -> None:
         """Drop the case of a document that is held now, and if it was just admitted, all cases of its `day`."""
-        if self.store.quarantine.count:
-            with contextlib.suppress(StoreUnavailable):
+        if cycle.stored and self.store.quarantine.count:
+            with cycle.storing():
                 cases = await self.store.quarantine.cases() if day else []
                 others = [case.name for case in cases if case.effective_date == day]
                 await self.store.quarantine.drop([name_of(raw), *others])
 
-    async def _quarantine(self, case: Case, reason: str, draft: Draft) -> None:
-        # Without Redis it is put aside at the next poll, because the Bank still says the same then.
-        with contextlib.suppress(StoreUnavailable):
-            if await self.store.quarantine.add(case):
-                draft.cycle.newly_quarantined.append(reason)
+    async def _quarantine(self, case: Case, reason: str, cycle: Cycle) -> None:
+        """Put a document aside. Without Redis the next poll does it, because the Bank still says the same then."""
+        if cycle.stored:
+            with cycle.storing():
+                if await self.store.quarantine.add(case):
+                    cycle.newly_quarantined.append(reason)
 
     def moment(self) -> datetime:
         """The time in UTC, in whole seconds."""

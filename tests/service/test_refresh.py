@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
 
@@ -27,6 +29,7 @@ from ratesvc.service.app import Service
 from ratesvc.service.confirmation import MOST_UNCONFIRMED, UnconfirmedSheets
 from ratesvc.service.cycle import Cycle
 from ratesvc.service.health import Check
+from ratesvc.storage.redis import RedisConnection
 from ratesvc.storage.store import Store
 
 
@@ -100,6 +103,30 @@ async def test_without_redis_a_refresh_tries_one_write(
     async with Service(settings, clock=clock, scheduled=False) as command:
         cycle = await command.refresher.ask_without_lease()
     assert (len(cycle.accepted), cycle.stored, tried) == (2, False, [FRIDAY])
+
+
+async def test_without_redis_a_refresh_waits_for_it_once(
+    bank: Bank, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if a document goes into quarantine and the case of another ends. The sheet is held all the same."""
+    tried: list[str] = []
+
+    @asynccontextmanager
+    async def call(_: RedisConnection, operation: str) -> AsyncIterator[None]:
+        tried.append(operation)
+        raise StoreUnavailable("Redis is away", "timeout")
+        yield
+
+    bank.publish(sheet(THURSDAY), all_times(sheet(FRIDAY), "10"))
+    async with Service(settings, clock=clock, scheduled=False) as command:
+        await command.refresher.ask_without_lease()
+        assert command.store.quarantine.count
+        bank.publish(sheet(FRIDAY), all_times(sheet(SATURDAY), "10"))
+        with monkeypatch.context() as patch:
+            patch.setattr(RedisConnection, "call", call)
+            cycle = await command.refresher.ask_without_lease()
+        assert [one.effective_date for one in cycle.accepted] == [FRIDAY]
+    assert (len(tried), cycle.stored) == (1, False)
 
 
 async def test_an_unreadable_document_of_last_week_hides_nothing(bank: Bank, settings: Settings, clock: Clock) -> None:
