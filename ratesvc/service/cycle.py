@@ -32,10 +32,10 @@ class Cycle:
     """One refresh, and its outcome.
 
     `outcome` is new, unchanged, confirming, quarantined, failed, crashed or skipped (another replica holds the lease).
-    `accepted` are the revisions that this replica did not hold. They are safe in Redis if it failed in no call: `stored`.
-    `held_back` are sheets by effective date. `newly_quarantined` has the reason, in one word, of each document that is
-    new in quarantine and not counted yet. `unknown` are the elements and attributes of admitted documents that this
-    program does not know.
+    `accepted` are the revisions that this replica did not hold; if no call to Redis failed (`stored`), they are safe
+    there. `held_back` are sheets by effective date. `newly_quarantined` has the reason, in one word, of each document
+    that is new in quarantine and not counted yet. `unknown` are the elements and attributes of admitted documents that
+    this program does not know.
     """
 
     outcome: str = "unchanged"
