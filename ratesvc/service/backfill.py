@@ -1,12 +1,14 @@
 """Settles days: fetches the Bank's series up to the newest sheet that is a week old, one request for each currency id.
 
-What the Bank says of a day for longer than a week is official, so no rule judges it before it is served.
+What the Bank says of a day for longer than a week is official, so no rule judges it before it is served. A day's own
+revisions take precedence over its series.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -14,7 +16,7 @@ from datetime import date
 from ratesvc.bank.xml import Record
 from ratesvc.domain.columns import Column, Currency, Days, composed, digest
 from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, MOST_USED, USD, Revision
+from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, MOST_USED, USD
 from ratesvc.domain.settled import WEEK, Settled
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, WorkCalendar, moscow_day
 from ratesvc.errors import FetchFailed, NotTaken, RatesvcError, StoreUnavailable
@@ -44,11 +46,14 @@ def is_needed(history: History, today: date) -> bool:
 def may_settle_until(history: History, today: date) -> date | None:
     """The last day that the series may settle by now: that of the newest sheet that is a week old. None without any.
 
-    The sheet of a day after it may wait for a person. So neither holidays nor a silence of the Bank settle a day.
+    The sheet of a day after it may wait for a person. So neither holidays nor a silence of the Bank settle a day. At a
+    first start, while only sheets of the week are held, it is the day a week ago: the week is judged afterwards.
     """
-    held = [day for day in history.days if day <= today - WEEK]
-    # At a first start only sheets of the week are held: all before it may be settled, and then they are judged.
-    return held[-1] if held else today - WEEK if history.days else None
+    if not history.days:
+        return None
+    week_ago = today - WEEK
+    count = bisect_right(history.days, week_ago)
+    return history.days[count - 1] if count else week_ago
 
 
 class Backfill:
@@ -90,31 +95,49 @@ class Backfill:
             raise NotOurTurn("history is being fetched by another replica, or by a command")
 
     async def _settle(self, since: date, until: date | None, step: OnStep) -> None:
-        """Fetch the days that are not settled, store them with those that are, and hold them."""
+        """Settle what is not settled of these days, and store and hold it with the days that are.
+
+        Raises NotTaken if the Bank's series are refused.
+        """
         newest = may_settle_until(self._history, moscow_day(self._refresher.clock()))
         if newest is None:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
+        wanted = Days(since, min(until or newest, newest))
         stored, columns = await self._store.history() or (None, [])
-        days = Days(since, min(until or newest, newest))
-        stored = settled = stored and stored.without_held_back_week(days.until)
-        days = stored.unsettled(days) if stored else days
-        if days.since <= days.until:
-            columns = await self._fetch(days, columns, stored, step)
-            fetched = await self._settled(Days(days.since, _cut_after_last_sheet(columns)), columns)
-            settled = stored.extended(fetched) if stored else fetched
-            # Another process may write history by now.
-            await self._check_turn()
-            # First, because no later run comes back to these days.
-            for returned in self._held_back_no_longer(columns, days):
-                self._history.hold(await self._store.put(returned))
-            await self._store.put_history(columns, settled)
-        elif settled is None:
-            raise RatesvcError(_nothing_in(days))
+        stored = stored and stored.without_held_back_week(wanted.until)
+        asked = stored.unsettled(wanted) if stored else wanted
+        if asked.since > asked.until:
+            # All that is wanted is stored, perhaps by another replica.
+            if stored is None:
+                raise RatesvcError(_nothing_in(wanted))
+            self._history.settle(stored, columns)
+            return
+        columns = await self._fetch(asked, columns, stored, step)
+        fetched = await self._fetched(Days(asked.since, _cut_after_last_sheet(columns)), columns)
+        settled = stored.extended(fetched) if stored else fetched
+        # Another process may write history by now.
+        await self._check_turn()
+        # First, because no later run comes back to these days.
+        await self._publish_held_back(columns, fetched)
+        await self._store.put_history(columns, settled)
         self._history.settle(settled, columns)
-        await self._drop_cases(days)
+        await self._drop_cases(fetched)
+
+    async def _publish_held_back(self, columns: Collection[Column], days: Days) -> None:
+        """Publish the series' figures of days whose sheets the service itself held back.
+
+        What a person withdrew stays withdrawn.
+        """
+        for day in sorted(filter(days.__contains__, self._history.latest_own)):
+            # Asked now: a person may have decided about this day while the one before was stored.
+            latest = self._history.latest_own.get(day)
+            series = composed(columns, day) if latest and HELD_BACK in latest.flags else None
+            if series and "USD" in series.sheet.by_code:
+                number, at = self._history.next_number(day), self._refresher.moment()
+                self._history.hold(await self._store.put(replace(series, number=number, fetched_at=at)))
 
     async def _drop_cases(self, days: Days) -> None:
-        """What waited for a person is settled now, but for a day that is withdrawn."""
+        """Drop the cases of these days, which are settled now. That of a withdrawn day stays, as a person decides."""
         cases = await self._store.quarantine.cases() if self._store.quarantine.count else []
         ended = [one for one in cases if (day := one.effective_date) and day in days and self._history.of_date(day)]
         await self._store.quarantine.drop([case.name for case in ended])
@@ -124,7 +147,7 @@ class Backfill:
 
         Raises NotTaken.
         """
-        columns, sheets = {column.currency.cbr_id: column for column in held}, list[date]()
+        columns, dollar_days = {column.currency.cbr_id: column for column in held}, list[date]()
         await step(Progress(0, 1, "the catalogue"))
         currencies = await self._currencies(columns)
         for number, currency in enumerate(currencies):
@@ -133,32 +156,24 @@ class Backfill:
             await asyncio.sleep(self._gap_s)
             records = await self._client.dynamic(cbr_id, days.since, days.until)
             given = [record.effective_date for record in records]
-            if not sheets:
-                # The first is the dollar, whose days are those of all sheets.
+            if cbr_id == USD:
+                # Its days are those of all sheets.
                 await self._check_dollar(days, given, stored)
-                sheets = given
-            self._refuse_short(cbr_id, days, given, sheets)
+                dollar_days = given
+            self._check_days(cbr_id, days, given, dollar_days)
             columns[cbr_id] = await self._merged(currency, days, records, columns.get(cbr_id))
         await step(Progress(len(currencies), len(currencies), "nothing more"))
         return list(columns.values())
 
-    async def _settled(self, days: Days, columns: Collection[Column]) -> Settled:
+    async def _fetched(self, days: Days, columns: Collection[Column]) -> Settled:
         """These days as settled by the columns, which were fetched now."""
         # By the Bank's clock, because ours may be wrong.
         said = self._client.last_date[0] if self._client.last_date else None
         at = said or self._refresher.moment()
         return Settled(days.since, days.until, at, await asyncio.to_thread(digest, columns))
 
-    def _held_back_no_longer(self, columns: Collection[Column], days: Days) -> Iterator[Revision]:
-        """For days whose sheets the service itself held back: the series' figures. What a person withdrew stays so."""
-        for day in sorted(filter(days.__contains__, self._history.latest_own)):
-            # A person may have decided about this day while the one before was stored.
-            returned = composed(columns, day) if HELD_BACK in self._history.latest_own[day].flags else None
-            if returned and "USD" in returned.sheet.by_code:
-                yield replace(returned, number=self._history.next_number(day), fetched_at=self._refresher.moment())
-
     async def _currencies(self, columns: Mapping[str, Column]) -> list[Currency]:
-        """The ids of the catalogue, of parents, documents and columns: the most used first, the nameless last."""
+        """The ids of the catalogue, of parents, documents and columns: the dollar first, the nameless last."""
         catalogue = await self._client.catalogue()
         named = {currency.cbr_id: currency for currency in catalogue if currency.code and currency.numeric_code}
         for column in self._history.every_column():
@@ -166,19 +181,19 @@ class Backfill:
                 named.setdefault(column.currency.cbr_id, column.currency)
         ids = {cbr_id for currency in catalogue for cbr_id in (currency.cbr_id, currency.parent_id)}
         unnamed = [Currency(cbr_id, cbr_id, "", "", "") for cbr_id in sorted(ids.union(columns).difference(named))]
-        places = {code: place for place, code in enumerate(MOST_USED)}
-        by_use = sorted(named.values(), key=lambda named: (places.get(named.code, len(places)), named.cbr_id))
-        return [*by_use, *unnamed]
+        return [*sorted(named.values(), key=_by_use), *unnamed]
 
-    async def _merged(self, currency: Currency, days: Days, records: Sequence[Record], stored: Column | None) -> Column:
-        """The column of an id with the records of a range. The `stored` one knows which codes the id had when."""
+    async def _merged(self, currency: Currency, days: Days, records: Sequence[Record], held: Column | None) -> Column:
+        """The column of an id with the records of a range. The `held` one knows which codes the id had when."""
         now = self._refresher.moment()
-        column = replace(stored.copy(), fetched_at=now) if stored else Column(currency, now)
+        column = replace(held.copy(), fetched_at=now) if held else Column(currency, now)
+        # Names come first, because each record is put under the name of its day.
         if currency.code:
             column.rename(currency)
         elif records and not column.currency.code:
             column.rename(await self._named_by_document(currency, records[-1].effective_date))
-        column.forget(days)
+        # What follows these days is of documents: a replica that wrote its columns again had those of the week in them.
+        column.forget(Days(days.since, date.max))
         # Without a code they belong to no sheet.
         for record in records if column.currency.code else ():
             day = record.effective_date
@@ -204,11 +219,12 @@ class Backfill:
 
     async def _check_dollar(self, days: Days, given: Sequence[date], stored: Settled | None) -> None:
         """Refuse a series of the dollar that lacks half of the expected days. Raises NotTaken."""
-        is_later = stored is not None and days.since > stored.until
         if not given:
             raise NotTaken(_nothing_in(days))
-        # Before the first sheet nothing is expected, as in a recording.
-        first = days.since if is_later else min((day for day in given if day >= RULE_SINCE), default=date.max)
+        first = days.since
+        if stored is None or days.since <= stored.until:
+            # Before the first sheet nothing is expected, as in a recording, nor before the calendar's rule.
+            first = min((day for day in given if day >= RULE_SINCE), default=RULE_SINCE)
         count = sum(day >= first for day in given)
         expected = await asyncio.to_thread(_count_expected, self._history.calendar, Days(first, days.until))
         if 2 * count < expected:
@@ -217,21 +233,30 @@ class Backfill:
                 "and is asked for again later. If these are days off: calendar.extra_off"
             )
 
-    def _refuse_short(self, cbr_id: str, days: Days, given: Sequence[date], sheets: Sequence[date]) -> None:
-        """Refuse a series with fewer days than are held of it, and a dollar without its first years. Raises NotTaken.
+    def _check_days(self, cbr_id: str, days: Days, given: Sequence[date], dollar_days: Sequence[date]) -> None:
+        """Refuse a series that lacks a day which is held, and a dollar without its first years. Raises NotTaken.
 
-        Days with own revisions do not count: these stay, whatever the series say.
+        Days with own revisions may be missing: these stay, whatever the series say.
         """
-        if given and given[0] < sheets[0] - NEAR:
-            raise NotTaken(f"the Bank's series of the dollar begins on {sheets[0]}, and that of {cbr_id} earlier")
-        own = self._history.latest_own.keys()
-        held = {*self._history.days_with(cbr_id, days)} - own
-        if len({*given} - own) < len(held):
-            lost = min(held.difference(given))
-            raise NotTaken(
-                f"the Bank's series of {cbr_id} lacks {lost}, which is held, and is asked for again later. "
-                f"If the Bank took that sheet back: ratesvc withdraw {lost}"
+        if given and given[0] < dollar_days[0] - NEAR:
+            raise NotTaken(f"the Bank's series of the dollar begins on {dollar_days[0]}, and that of {cbr_id} earlier")
+        lost = {*self._history.days_with(cbr_id, days)} - {*given} - self._history.latest_own.keys()
+        if lost:
+            day = min(lost)
+            advice = (
+                f"If the Bank took that sheet back: ratesvc withdraw {day}"
+                if cbr_id == USD
+                else "If the Bank's sheet lacks it, too: ratesvc verify --repair"
             )
+            raise NotTaken(
+                f"the Bank's series of {cbr_id} lacks {day}, which is held, and is asked for again later. {advice}"
+            )
+
+
+def _by_use(currency: Currency) -> tuple[bool, int, str]:
+    """The place of a currency: the dollar, the most used, the others by their ids."""
+    place = MOST_USED.index(currency.code) if currency.code in MOST_USED else len(MOST_USED)
+    return currency.cbr_id != USD, place, currency.cbr_id
 
 
 def _cut_after_last_sheet(columns: Collection[Column]) -> date:

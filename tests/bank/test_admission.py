@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -160,7 +161,7 @@ def revision(sheet: Sheet, number: int = 1, *flags: str) -> Revision:
 
 def columns(*sheets: Sheet) -> list[Column]:
     """As a backfill writes them."""
-    made: dict[str, Column] = {}
+    made: Mapping[str, Column] = {}
     for sheet in sheets:
         made = with_revision(made, revision(sheet))
     return list(made.values())

@@ -20,7 +20,7 @@ from kit import cases
 from kit.bank import Bank, daily_xml, sheet, workdays
 from kit.dates import DAYS, FRIDAY, NOON, SATURDAY
 from kit.redis import token
-from kit.sheets import changed, times
+from kit.sheets import changed, times, without
 from yarl import URL
 
 from ratesvc.bank.admission import FEWEST_ROWS
@@ -269,8 +269,10 @@ def named(days: Iterable[date]) -> str:
 
 
 def spoilt(day: date, how: str) -> Sheet:
-    """The sheet of that day with one currency, or all, times a factor: `KZT×1.3`, `all×10`."""
+    """The sheet of that day with one currency, or all, times a factor: `KZT×1.3`, `all×10`; without one: `KZT×0`."""
     (code, _, factor), right = how.partition("×"), sheet(day)
+    if factor == "0":
+        return without(right, code)
     return changed(right, **{one: times(factor) for one in right.by_code if factor and code in ("all", one)})
 
 
@@ -624,17 +626,25 @@ async def test_a_date_that_nobody_can_read_ends_no_run(
     assert replica.history.settled.fetched_at == clock.moment.replace(microsecond=0)
 
 
-async def test_a_day_that_a_person_releases_during_a_run_is_left_as_it_is(replica: Replica) -> None:
-    """A run releases what the service held back, day by day; the person is faster with the second."""
+async def test_a_day_that_a_person_releases_during_a_run_is_left_as_it_is(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run publishes what the service held back, day by day; the person is faster with the second."""
     await replica.run()
     history, columns = replica.history, [column.copy() for column in replica.history.every_column()]
     first, second = (history.revision(day, 1) for day in history.days[5:7])
     for day in (first.effective_date, second.effective_date):
         await decisions.publish(replica.refresher, decisions.withdrawal(replica.refresher, day, HELD_BACK))
-    released = replica.backfill._held_back_no_longer(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
-    assert next(released).effective_date == first.effective_date
-    history.hold([replace(second, number=history.next_number(second.effective_date))])
-    assert list(released) == []
+    put, stored = replica.store.put, []
+
+    async def while_a_person_releases(revision: Revision) -> list[Revision]:
+        stored.append(revision.effective_date)
+        history.hold([replace(second, number=history.next_number(second.effective_date))])
+        return await put(revision)
+
+    monkeypatch.setattr(replica.store, "put", while_a_person_releases)
+    await replica.backfill._publish_held_back(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
+    assert stored == [first.effective_date]
 
 
 async def test_a_sheet_that_two_decide_about_at_once_has_one_revision(bank: Bank, replica: Replica) -> None:
