@@ -69,23 +69,31 @@ class History:
         # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
         new.sort(key=attrgetter("key"))
         by_day = groupby(new, attrgetter("effective_date"))
-        earlier = {day: self._own_revisions_with(given, day) for day, given in by_day}
+        numbers_by_day = {day: self._own_revisions_with(given, day) for day, given in by_day}
         # Only the last of a day's revisions is in the columns: it may withdraw the others.
-        latest = {day: numbers.pop(max(numbers)) for day, numbers in earlier.items()}
+        latest = {day: numbers[max(numbers)] for day, numbers in numbers_by_day.items()}
         columns, days = updated(self._columns, self.days, latest.values())
-        lost = {day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)}
-        # Threads may read after each of these steps. They ask for each day that they see, so a lost one is known to be
-        # missing before it leaves the days.
-        self.settled = self.settled and self.settled.opened(lost)
-        self.withdrawn_days = (*self.withdrawn_days, *lost)
-        self.days = [day for day in self.days if day not in lost] if lost else self.days
+        # Threads may read between any two of these steps.
+        self._lose({day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)})
         # They ask for each number that they know, so the latest is an earlier one before another takes its place.
-        self.earlier_own = self.earlier_own | {day: numbers for day, numbers in earlier.items() if numbers}
+        earlier = {
+            day: {number: one for number, one in numbers.items() if one is not latest[day]}
+            for day, numbers in numbers_by_day.items()
+            if len(numbers) > 1
+        }
+        self.earlier_own = self.earlier_own | earlier
         self._replace(columns, self.latest_own | {day: bare(revision) for day, revision in latest.items()}, days)
         # A day that has come is open no longer.
         self._replace_settled(self.settled)
         self._changed(new, (one.fetched_at for one in new))
         return new
+
+    def _lose(self, days: set[date]) -> None:
+        """Days lose their only sheet. Each is known to be missing first: readers must never take it for one without."""
+        if days:
+            self.settled = self.settled and self.settled.opened(days)
+            self.withdrawn_days = tuple(sorted(days.union(self.withdrawn_days)))
+            self.days = [day for day in self.days if day not in days]
 
     def forget(self) -> list[Revision]:
         """Hold nothing any more; returns every own revision that was held."""
@@ -108,14 +116,16 @@ class History:
         days = [day for day in sheet_days(columns, settled) if day not in settled.open_days]
         ordinals = array("i", map(date.toordinal, days))
         series = {column.currency.cbr_id: column.with_only(ordinals) for column in columns}
-        # The own revisions come on top. Most of those of settled days say the same as the series, and to put each of
-        # them would block the event loop. So of these only the ones that differ are put, and all of the other days.
+        # What the series do not decide comes on top: own revisions, and the sheets of open days that are held. Most own
+        # revisions of settled days say the same as the series, and to put each of them would block the event loop. So
+        # of these only the ones that differ are put, and all of the other days.
         own = sorted(self.latest_own)
         first, last = bisect_left(own, settled.since), bisect_right(own, settled.until)
         on_top = {*settled.open_days, *own[:first], *differing(self._columns, series, own[first:last]), *own[last:]}
         merged, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, sorted(on_top))))
         settled = settled.merged(self.settled) if self.settled else settled
         self._replace(merged, self.latest_own, days)
+        # Until now a thread took the newly settled days for missing ones wherever the calendar expects a sheet.
         self._replace_settled(settled.opened(self.withdrawn_days))
         self._changed([], (column.fetched_at for column in merged.values()))
 
@@ -306,14 +316,16 @@ class History:
 
 
 def _add(numbers: dict[int, Revision], revision: Revision) -> None:
-    """Add a revision to those of its day. A replica that was without Redis may hold another one of that number.
+    """Add a stored revision to those of its day, under its number.
 
-    The given one, which is stored, keeps the number. Ours becomes the next, unless the stored ones say the same or the
-    last of them was fetched later.
+    A replica that was without Redis may hold another one of that number. Ours becomes the next then: of our 2 and the
+    stored 2 the stored one stays 2, and ours is 3. It goes if the stored ones say the same, or were fetched after it.
     """
-    ours, numbers[revision.number] = numbers.get(revision.number), revision
-    latest = numbers[max(numbers)]
-    if ours is None or any(ours.sheet.says_the_same_as(other.sheet) for other in (revision, latest)):
+    ours = numbers.get(revision.number)
+    numbers[revision.number] = revision
+    if ours is None:
         return
-    if ours.fetched_at >= latest.fetched_at:
-        numbers[latest.number + 1] = replace(ours, number=latest.number + 1)
+    last = numbers[max(numbers)]
+    is_said = ours.sheet.says_the_same_as(revision.sheet) or ours.sheet.says_the_same_as(last.sheet)
+    if not is_said and ours.fetched_at >= last.fetched_at:
+        numbers[last.number + 1] = replace(ours, number=last.number + 1)

@@ -30,9 +30,10 @@ class NotOurTurn(RatesvcError):
 
 
 def is_needed(history: History, today: date) -> bool:
-    """Whether nothing is settled, or a month or a missing day may be settled by now, or settled days had no look.
+    """Whether the settled days begin too late or are none, or a month or a missing day may be settled by now.
 
-    The service asks after each poll. `Schedule.want` keeps a wish that comes while a run goes on.
+    It is also if settled days had no look, or an older version settled a week too early. The service asks after each
+    poll. `Schedule.want` keeps a wish that comes while a run goes on.
     """
     settled, until = history.settled, may_settle_until(history, today)
     if until is None:
@@ -113,13 +114,14 @@ class Backfill:
             self._history.settle(stored, columns)
             return
         columns = await self._fetch(asked, columns, stored, step)
-        fetched = await self._fetched(Days(asked.since, _cut_after_last_sheet(columns)), columns)
+        fetched = await self._as_settled(Days(asked.since, _cut_after_last_sheet(columns)), columns)
         settled = stored.extended(fetched) if stored else fetched
         # Another process may write history by now.
         await self._check_turn()
         # First, because no later run comes back to these days.
         await self._publish_held_back(columns, fetched)
         await self._store.put_history(columns, settled)
+        # If days were replaced, memory still knows which have no sheet, and the next comparison writes that.
         self._history.settle(settled, columns)
         await self._drop_cases(fetched)
 
@@ -132,6 +134,7 @@ class Backfill:
             # Asked now: a person may have decided about this day while the one before was stored.
             latest = self._history.latest_own.get(day)
             series = composed(columns, day) if latest and HELD_BACK in latest.flags else None
+            # Without a dollar it is no sheet.
             if series and "USD" in series.sheet.by_code:
                 number, at = self._history.next_number(day), self._refresher.moment()
                 self._history.hold(await self._store.put(replace(series, number=number, fetched_at=at)))
@@ -165,7 +168,7 @@ class Backfill:
         await step(Progress(len(currencies), len(currencies), "nothing more"))
         return list(columns.values())
 
-    async def _fetched(self, days: Days, columns: Collection[Column]) -> Settled:
+    async def _as_settled(self, days: Days, columns: Collection[Column]) -> Settled:
         """These days as settled by the columns, which were fetched now."""
         # By the Bank's clock, because ours may be wrong.
         said = self._client.last_date[0] if self._client.last_date else None
@@ -223,7 +226,8 @@ class Backfill:
             raise NotTaken(_nothing_in(days))
         first = days.since
         if stored is None or days.since <= stored.until:
-            # Before the first sheet nothing is expected, as in a recording, nor before the calendar's rule.
+            # These days do not follow settled ones, so the series say where sheets begin: a recording has none before,
+            # and from before RULE_SINCE nobody knows which days had one.
             first = min((day for day in given if day >= RULE_SINCE), default=RULE_SINCE)
         count = sum(day >= first for day in given)
         expected = await asyncio.to_thread(_count_expected, self._history.calendar, Days(first, days.until))

@@ -66,6 +66,7 @@ class Refresher:
         After a failure the other replicas get the lease: they may reach the Bank.
         """
         self.unconfirmed.poll += 1
+        # Without Redis there is no lease, and each replica asks.
         with contextlib.suppress(StoreUnavailable):
             # A replica whose commands Redis refuses may never get what the holder of the lease stores.
             if not await self.store.poll_lease.take() and not self.store.connection.refusing:
@@ -160,7 +161,7 @@ class Refresher:
         silent = 0
         for day in days:
             held_day = self._day_held_on(day)
-            # A mirror that lags gives an earlier sheet than the expected one. Then the next mirror is asked.
+            # The latest sheet that a good mirror has by now. One that lags gives an earlier one, and the next is asked.
             due = max([held_day, *self.history.missing_days(Days(held_day + ONE_DAY, day), self._today())])
             try:
                 sheet, raw = await self.client.daily(day, due, partial(self._parsed, day))
@@ -174,7 +175,11 @@ class Refresher:
             self._note_answer(day, held_day, sheet.effective_date, draft)
 
     def _note_answer(self, day: date, held_day: date, given_day: date, draft: Draft) -> None:
-        """Note what the sheet that came for a day means for the next questions. `held_day` is that of the one held."""
+        """Note what the sheet that came for a day means for the next questions.
+
+        `held_day` is that of the sheet held on the asked `day`: for a Sunday, Saturday's. If Friday's is given for it,
+        the Bank may have taken Saturday's back.
+        """
         is_earlier = self.absences.note(day, held_day, given_day)
         held_back = draft.cycle.held_back.get(given_day)
         is_quarantined = held_back is not None and held_back.decision is Decision.QUARANTINE
@@ -235,6 +240,8 @@ class Refresher:
         effective = sheet.effective_date
         self.absences.came(effective)
         current = draft.admitted.get(effective) or self.history.of_date(effective)
+        # A document from before 2010 lacks the currencies that the Bank set once a month: these rows stay as they were,
+        # also if the sheet that has them was withdrawn.
         beside = current or next(reversed(self.history.withdrawn_revisions(effective)), None)
         sheet = whole(sheet, beside.sheet if beside else None)
         if current and current.sheet.says_the_same_as(sheet):
@@ -280,6 +287,7 @@ class Refresher:
             new += [one for one in stored if one != current]
         draft.admitted.clear()
         cycle.accepted += new
+        # What fails after this is of other days.
         draft.has_answer = draft.has_answer or not cycle.failure or bool(cycle.accepted)
         cycle.outcome = draft.outcome()
         self.history.hold(new)
@@ -295,7 +303,8 @@ class Refresher:
         if cycle.stored:
             with cycle.storing():
                 return await self.store.put(revision, current)
-        # Another replica may have stored one under this number while the Bank was asked.
+        # Redis is away, as `storing` has noted now or before. Another replica may have stored one under this number
+        # while the Bank was asked.
         is_taken = revision.number in self.history.own_revisions(revision.effective_date)
         return [] if is_taken else [revision]
 
