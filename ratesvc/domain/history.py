@@ -73,7 +73,8 @@ class History:
         # Only the last of a day's revisions is in the columns: it may withdraw the others.
         latest = {day: numbers[max(numbers)] for day, numbers in numbers_by_day.items()}
         columns, days = updated(self._columns, self.days, latest.values())
-        # Threads may read between any two of these steps.
+        # Threads may read between any two steps. So lost days become open first, then what was the latest becomes an
+        # earlier one, then the figures change, and at last a day that has come is closed.
         self._lose({day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)})
         # They ask for each number that they know, so the latest is an earlier one before another takes its place.
         earlier = {
@@ -89,7 +90,10 @@ class History:
         return new
 
     def _lose(self, days: set[date]) -> None:
-        """Days lose their only sheet. Each is known to be missing first: readers must never take it for one without."""
+        """Days lose their only sheet. Each is known to be missing first: readers must never take it for one without.
+
+        `_replace` sets the same again, with the figures.
+        """
         if days:
             self.settled = self.settled and self.settled.opened(days)
             self.withdrawn_days = tuple(sorted(days.union(self.withdrawn_days)))
@@ -116,16 +120,15 @@ class History:
         days = [day for day in sheet_days(columns, settled) if day not in settled.open_days]
         ordinals = array("i", map(date.toordinal, days))
         series = {column.currency.cbr_id: column.with_only(ordinals) for column in columns}
-        # What the series do not decide comes on top: own revisions, and the sheets of open days that are held. Most own
-        # revisions of settled days say the same as the series, and to put each of them would block the event loop. So
-        # of these only the ones that differ are put, and all of the other days.
+        # On top of the series come the held sheets of open days, every own revision outside of the range, and inside it
+        # those that differ: most do not, and to put them all would block the event loop.
         own = sorted(self.latest_own)
         first, last = bisect_left(own, settled.since), bisect_right(own, settled.until)
         on_top = {*settled.open_days, *own[:first], *differing(self._columns, series, own[first:last]), *own[last:]}
         merged, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, sorted(on_top))))
         settled = settled.merged(self.settled) if self.settled else settled
         self._replace(merged, self.latest_own, days)
-        # Until now a thread took the newly settled days for missing ones wherever the calendar expects a sheet.
+        # Days first, then the range: a thread between them may take a day for missing, never for one without a sheet.
         self._replace_settled(settled.opened(self.withdrawn_days))
         self._changed([], (column.fetched_at for column in merged.values()))
 

@@ -32,8 +32,8 @@ class NotOurTurn(RatesvcError):
 def is_needed(history: History, today: date) -> bool:
     """Whether the settled days begin too late or are none, or a month or a missing day may be settled by now.
 
-    It is also if settled days had no look, or an older version settled a week too early. The service asks after each
-    poll. `Schedule.want` keeps a wish that comes while a run goes on.
+    It is needed, too, if settled days had no look, or an older version settled a week too early. The service asks after
+    each poll. `Schedule.want` keeps a wish that comes while a run goes on.
     """
     settled, until = history.settled, may_settle_until(history, today)
     if until is None:
@@ -121,7 +121,7 @@ class Backfill:
         # First, because no later run comes back to these days.
         await self._publish_held_back(columns, fetched)
         await self._store.put_history(columns, settled)
-        # If days were replaced, memory still knows which have no sheet, and the next comparison writes that.
+        # Fetched days that replace all have lost `without_a_sheet`. Memory adds it, and the next comparison writes it.
         self._history.settle(settled, columns)
         await self._drop_cases(fetched)
 
@@ -226,8 +226,8 @@ class Backfill:
             raise NotTaken(_nothing_in(days))
         first = days.since
         if stored is None or days.since <= stored.until:
-            # These days do not follow settled ones, so the series say where sheets begin: a recording has none before,
-            # and from before RULE_SINCE nobody knows which days had one.
+            # Only days that follow settled ones must be there from the first on. Else sheets begin where the series do,
+            # and are counted from RULE_SINCE on, because nobody knows which days before it had one.
             first = min((day for day in given if day >= RULE_SINCE), default=RULE_SINCE)
         count = sum(day >= first for day in given)
         expected = await asyncio.to_thread(_count_expected, self._history.calendar, Days(first, days.until))

@@ -252,6 +252,7 @@ class Refresher:
         number = self.history.next_number(effective)
         if admission.decision is Decision.CONFIRM:
             earlier = self.history.standing_revisions(effective)[:-1]
+            # Back to earlier figures: perhaps only a mirror that lags, so it takes another poll.
             is_return = any(one.sheet.says_the_same_as(sheet) for one in earlier)
             admission = await self.unconfirmed.ask_second(admission, at_once=not self.scheduled, is_return=is_return)
         if admission.decision is Decision.ACCEPT:
@@ -287,7 +288,7 @@ class Refresher:
             new += [one for one in stored if one != current]
         draft.admitted.clear()
         cycle.accepted += new
-        # What fails after this is of other days.
+        # Nothing failed, or something came: the poll is answered, and what fails after this is of other days.
         draft.has_answer = draft.has_answer or not cycle.failure or bool(cycle.accepted)
         cycle.outcome = draft.outcome()
         self.history.hold(new)
