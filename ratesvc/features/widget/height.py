@@ -65,14 +65,15 @@ def _height(table: Table, width: int) -> int:
 
 def _cells(table: Table, room: int) -> int:
     """The height of a bar's cells. All stand side by side, or about half of them, or as many as there is room for."""
+    font = 14 if "cbr-long" in table.classes else 16
     if room < _LIST:
-        return _LINE * sum(_lines(row.unit, 16, room // 2) for row in table.rows)
+        return _LINE * sum(_lines(row.unit, font, room // 2) for row in table.rows)
     count, space = len(table.rows), room + _OUTSET
     half = 20 * space // (10 * count + 12) if count <= EVEN_BAR else 0
     across = count if count * _CELL <= space else space // max(_CELL, half)
-    units = max(_lines(row.unit, 16, room // across - 14) for row in table.rows)
-    lines = len({*table.kinds} - {"name", "trend"}) + units
-    return -(-count // across) * (_LINE * lines + _CELL_GAP)
+    units = [_lines(row.unit, font, room // across - 14) for row in table.rows]
+    lines = len({*table.kinds} - {"name", "trend"})
+    return sum(_LINE * (lines + max(units[first : first + across])) + _CELL_GAP for first in range(0, count, across))
 
 
 def _rows(table: Table, room: int) -> int:
