@@ -250,7 +250,7 @@ class Backfill:
             advice = (
                 f"If the Bank took that sheet back: ratesvc withdraw {day}"
                 if cbr_id == USD
-                else "If the Bank's sheet lacks it, too: ratesvc verify --repair"
+                else "To take that day's sheet instead: ratesvc verify --repair"
             )
             raise NotTaken(
                 f"the Bank's series of {cbr_id} lacks {day}, which is held, and is asked for again later. {advice}"

@@ -65,7 +65,7 @@ def _height(table: Table, width: int) -> int:
 
 def _cells(table: Table, room: int) -> int:
     """The height of a bar's cells. All stand side by side, or about half of them, or as many as there is room for."""
-    font = 14 if "cbr-long" in table.classes else 16
+    font = 14 if table.has_long_units else 16
     if room < _LIST:
         return _LINE * sum(_lines(row.unit, font, room // 2) for row in table.rows)
     count, space = len(table.rows), room + _OUTSET

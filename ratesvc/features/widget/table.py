@@ -97,10 +97,15 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         is_noted = self.stale and self.headless and (self.layout == "bar" or not self.hosted)
         names += ["old"] if is_noted and self.layout != "line" else []
         if self.layout in ("", "bar"):
-            names += ["long"] if any(len(row.unit) > SHORT_UNIT for row in self.rows) else []
+            names += ["long"] if self.has_long_units else []
         if self.layout == "bar":
             names += [f"of-{len(self.rows)}"] if len(self.rows) <= EVEN_BAR else []
         return "".join(f" cbr-{name}" for name in names)
+
+    @property
+    def has_long_units(self) -> bool:
+        """Whether the unit of a row is longer than most. In a bar all of them have smaller letters then."""
+        return any(len(row.unit) > SHORT_UNIT for row in self.rows)
 
     @property
     def title_kinds(self) -> str:
@@ -158,7 +163,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             is_last = all_columns - rates < heading and _ems(all_columns + heading) <= WIDEST_LINE
             room = 8700 if self.stale else all_columns if is_last else rates
             return min(WIDEST_LINE, _ems(room + heading))
-        is_long = any(row.name or len(row.unit) > SHORT_UNIT for row in self.rows)
+        is_long = self.has_long_units or any(row.name for row in self.rows)
         return (LONG_WIDTHS if is_long else SHORT_WIDTHS)[len(self.columns) - 2]
 
     @property
