@@ -14,6 +14,7 @@ from operator import attrgetter
 from ratesvc.domain.columns import Column, Days, bare, differing, latest_with_figures, sheet_days, updated
 from ratesvc.domain.expected import Known
 from ratesvc.domain.rates import FIRST_DAY, Revision
+from ratesvc.domain.revisions import add, standing_and_withdrawn
 from ratesvc.domain.settled import Settled
 from ratesvc.domain.workdays import LONG_AGO, ONE_DAY, RULE_SINCE, WorkCalendar
 from ratesvc.errors import UnknownRevision
@@ -62,29 +63,25 @@ class History:
     # What is held
 
     def hold(self, revisions: Iterable[Revision]) -> list[Revision]:
-        """Hold what was admitted here or by another replica; returns the revisions that were not held."""
+        """Hold what was admitted here or by another replica; returns the revisions that were not held.
+
+        Threads may read between any two steps. So a day that loses its sheet is known to be missing first. Then what
+        was the latest revision becomes an earlier one, because they may ask for its number meanwhile. Then the figures
+        change. At last a day that has come is open no longer.
+        """
         new = [one for one in revisions if self.own_revisions(one.effective_date).get(one.number) != one]
         if not new:
             return new
         # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
         new.sort(key=attrgetter("key"))
         by_day = groupby(new, attrgetter("effective_date"))
-        numbers_by_day = {day: self._own_revisions_with(given, day) for day, given in by_day}
-        # Only the last of a day's revisions is in the columns: it may withdraw the others.
-        latest = {day: numbers[max(numbers)] for day, numbers in numbers_by_day.items()}
+        earlier = {day: self._own_revisions_with(given, day) for day, given in by_day}
+        # Only the last of a day's revisions is in the columns: it may withdraw the others, which have their figures.
+        latest = {day: numbers.pop(max(numbers)) for day, numbers in earlier.items()}
         columns, days = updated(self._columns, self.days, latest.values())
-        # Threads may read between any two steps. So lost days become open first, then what was the latest becomes an
-        # earlier one, then the figures change, and at last a day that has come is closed.
         self._lose({day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)})
-        # They ask for each number that they know, so the latest is an earlier one before another takes its place.
-        earlier = {
-            day: {number: one for number, one in numbers.items() if one is not latest[day]}
-            for day, numbers in numbers_by_day.items()
-            if len(numbers) > 1
-        }
-        self.earlier_own = self.earlier_own | earlier
+        self.earlier_own = self.earlier_own | {day: numbers for day, numbers in earlier.items() if numbers}
         self._replace(columns, self.latest_own | {day: bare(revision) for day, revision in latest.items()}, days)
-        # A day that has come is open no longer.
         self._replace_settled(self.settled)
         self._changed(new, (one.fetched_at for one in new))
         return new
@@ -100,7 +97,10 @@ class History:
             self.days = [day for day in self.days if day not in days]
 
     def forget(self) -> list[Revision]:
-        """Hold nothing any more; returns every own revision that was held."""
+        """Hold nothing any more, before anything is settled; returns every own revision that was held.
+
+        Nobody is told: the caller holds others at once.
+        """
         forgotten = [one for key in self.own_keys if (one := self.revision_or_withdrawal(*key))]
         self.earlier_own = {}
         self._replace({}, {}, [])
@@ -109,28 +109,35 @@ class History:
     def settle(self, settled: Settled, columns: Iterable[Column] = ()) -> None:
         """Hold the series of the settled days, if they outrank those that are settled here; else only learn from them.
 
-        A day's own revisions take precedence. A day that is held stays, even if it is open now.
+        A day's own revisions take precedence.
         """
         if not settled.outranks(self.settled):
             # That the Bank has no sheet of a day is true beside any figures.
             self.learn(settled)
             return
-        columns = [*columns]
-        # Records outside of the settled days make no sheet: a backfill that was cut off may have left them.
-        days = [day for day in sheet_days(columns, settled) if day not in settled.open_days]
-        ordinals = array("i", map(date.toordinal, days))
-        series = {column.currency.cbr_id: column.with_only(ordinals) for column in columns}
-        # On top of the series come the held sheets of open days, every own revision outside of the range, and inside it
-        # those that differ: most do not, and to put them all would block the event loop.
-        own = sorted(self.latest_own)
-        first, last = bisect_left(own, settled.since), bisect_right(own, settled.until)
-        on_top = {*settled.open_days, *own[:first], *differing(self._columns, series, own[first:last]), *own[last:]}
-        merged, days = updated(series, days, filter(None, map(self.latest_or_withdrawal, sorted(on_top))))
+        merged, days = self._own_on_top_of(columns, settled)
         settled = settled.merged(self.settled) if self.settled else settled
         self._replace(merged, self.latest_own, days)
         # Days first, then the range: a thread between them may take a day for missing, never for one without a sheet.
         self._replace_settled(settled.opened(self.withdrawn_days))
         self._changed([], (column.fetched_at for column in merged.values()))
+
+    def _own_on_top_of(self, columns: Iterable[Column], settled: Settled) -> tuple[Mapping[str, Column], list[date]]:
+        """Columns by id with the series of the settled days below all that takes precedence; the days of their sheets.
+
+        A day that is held stays, even if it is open in `settled`.
+        """
+        columns = [*columns]
+        # Records outside of the settled days make no sheet: a backfill that was cut off may have left them.
+        days = [day for day in sheet_days(columns, settled) if day not in settled.open_days]
+        ordinals = array("i", map(date.toordinal, days))
+        series = {column.currency.cbr_id: column.with_only(ordinals) for column in columns}
+        own = sorted(self.latest_own)
+        first, last = bisect_left(own, settled.since), bisect_right(own, settled.until)
+        # Most own revisions of settled days say what the series say, and to put them all would block the event loop.
+        different = differing(self._columns, series, own[first:last])
+        on_top = {*settled.open_days, *own[:first], *different, *own[last:]}
+        return updated(series, days, filter(None, map(self.latest_or_withdrawal, sorted(on_top))))
 
     def learn(self, settled: Settled) -> None:
         """Take what was learned about the settled days: their figures stay."""
@@ -164,7 +171,7 @@ class History:
             if series and not series.sheet.says_the_same_as(revision.sheet):
                 # The figures of the series were number 1. Only the columns have them, which are about to change.
                 numbers[series.number] = series
-            _add(numbers, revision)
+            add(numbers, revision)
         return numbers
 
     @property
@@ -204,26 +211,14 @@ class History:
 
     def standing_revisions(self, day: date) -> list[Revision]:
         """The revisions of a day that were not withdrawn, oldest first. The last one counts."""
-        return self._standing_and_withdrawn(day)[0]
+        return standing_and_withdrawn(self._revisions(day))[0]
 
     def withdrawn_revisions(self, day: date) -> list[Revision]:
         """The revisions of a day that were withdrawn and not released since."""
-        standing, withdrawn = self._standing_and_withdrawn(day)
-        return [one for one in withdrawn if not any(one.sheet.says_the_same_as(other.sheet) for other in standing)]
+        return standing_and_withdrawn(self._revisions(day))[1]
 
-    def _standing_and_withdrawn(self, day: date) -> tuple[list[Revision], list[Revision]]:
-        """Each withdrawal takes back the last revision that stands."""
-        held, numbers = self.latest_or_withdrawal(day), self.own_revisions(day)
-        standing, withdrawn = [held] if held and not numbers else [], list[Revision]()
-        for _, revision in sorted(numbers.items()):
-            if not revision.is_withdrawal:
-                # With the same figures it only has other flags: a withdrawal must not bring them back.
-                if standing and standing[-1].sheet.says_the_same_as(revision.sheet):
-                    standing.pop()
-                standing.append(revision)
-            elif standing:
-                withdrawn.append(standing.pop())
-        return standing, withdrawn
+    def _revisions(self, day: date) -> Iterable[Revision]:
+        return self.own_revisions(day).values() or filter(None, [self.of_date(day)])
 
     def revision(self, effective: date, number: int) -> Revision:
         """One revision of a sheet. Raises UnknownRevision."""
@@ -301,6 +296,7 @@ class History:
         columns = self._columns
         if self._by_code[0] is not columns:
             parts = [part for column in columns.values() if column.days for part in column.by_code()]
+            # One assignment, because a thread that renders may do it, too: both belong together.
             self._by_code = columns, sorted(parts, key=attrgetter("age"))
         return [column for column in self._by_code[1] if code in (None, column.currency.code)]
 
@@ -316,19 +312,3 @@ class History:
     def codes(self) -> set[str]:
         """Every currency of every held sheet."""
         return {column.currency.code for column in self.columns()}
-
-
-def _add(numbers: dict[int, Revision], revision: Revision) -> None:
-    """Add a stored revision to those of its day, under its number.
-
-    A replica that was without Redis may hold another one of that number. Ours becomes the next then: of our 2 and the
-    stored 2 the stored one stays 2, and ours is 3. It goes if the stored ones say the same, or were fetched after it.
-    """
-    ours = numbers.get(revision.number)
-    numbers[revision.number] = revision
-    if ours is None:
-        return
-    last = numbers[max(numbers)]
-    is_said = ours.sheet.says_the_same_as(revision.sheet) or ours.sheet.says_the_same_as(last.sheet)
-    if not is_said and ours.fetched_at >= last.fetched_at:
-        numbers[last.number + 1] = replace(ours, number=last.number + 1)

@@ -41,7 +41,8 @@ def is_needed(history: History, today: date) -> bool:
     if settled is None or settled.since > history.begins or until - settled.until >= NEAR:
         return True
     is_missing = bool(history.missing_days(settled.unsettled(Days(settled.since, until)), today))
-    return is_missing or not settled.is_looked_at or settled.without_held_back_week(until) is not settled
+    was_too_early = settled.without_held_back_week(until) != settled
+    return is_missing or not settled.is_looked_at or was_too_early
 
 
 def may_settle_until(history: History, today: date) -> date | None:
@@ -114,16 +115,17 @@ class Backfill:
             self._history.settle(stored, columns)
             return
         columns = await self._fetch(asked, columns, stored, step)
-        fetched = await self._as_settled(Days(asked.since, _cut_after_last_sheet(columns)), columns)
+        fetched_days = Days(asked.since, _cut_after_last_sheet(columns))
+        fetched = await self._as_settled(fetched_days, columns)
         settled = stored.extended(fetched) if stored else fetched
         # Another process may write history by now.
         await self._check_turn()
         # First, because no later run comes back to these days.
-        await self._publish_held_back(columns, fetched)
+        await self._publish_held_back(columns, fetched_days)
         await self._store.put_history(columns, settled)
         # Fetched days that replace all have lost `without_a_sheet`. Memory adds it, and the next comparison writes it.
         self._history.settle(settled, columns)
-        await self._drop_cases(fetched)
+        await self._drop_cases(fetched_days)
 
     async def _publish_held_back(self, columns: Collection[Column], days: Days) -> None:
         """Publish the series' figures of days whose sheets the service itself held back.
@@ -224,11 +226,10 @@ class Backfill:
         """Refuse a series of the dollar that lacks half of the expected days. Raises NotTaken."""
         if not given:
             raise NotTaken(_nothing_in(days))
-        first = days.since
-        if stored is None or days.since <= stored.until:
-            # Only days that follow settled ones must be there from the first on. Else sheets begin where the series do,
-            # and are counted from RULE_SINCE on, because nobody knows which days before it had one.
-            first = min((day for day in given if day >= RULE_SINCE), default=RULE_SINCE)
+        follows = stored is not None and days.since > stored.until
+        # Days that follow settled ones must be there from the first on. Else sheets begin where the series do, and are
+        # counted from RULE_SINCE on, because nobody knows which days before it had one.
+        first = days.since if follows else min((day for day in given if day >= RULE_SINCE), default=RULE_SINCE)
         count = sum(day >= first for day in given)
         expected = await asyncio.to_thread(_count_expected, self._history.calendar, Days(first, days.until))
         if 2 * count < expected:
@@ -240,7 +241,8 @@ class Backfill:
     def _check_days(self, cbr_id: str, days: Days, given: Sequence[date], dollar_days: Sequence[date]) -> None:
         """Refuse a series that lacks a day which is held, and a dollar without its first years. Raises NotTaken.
 
-        Days with own revisions may be missing: these stay, whatever the series say.
+        The dollar's series comes first. Another one that begins a month earlier shows that it is cut. Days with own
+        revisions may be missing: these stay, whatever the series say.
         """
         if given and given[0] < dollar_days[0] - NEAR:
             raise NotTaken(f"the Bank's series of the dollar begins on {dollar_days[0]}, and that of {cbr_id} earlier")

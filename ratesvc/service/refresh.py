@@ -23,6 +23,7 @@ from ratesvc.errors import BadDocument, FetchFailed, StoreUnavailable
 from ratesvc.service.absences import Absences
 from ratesvc.service.confirmation import MOST_SILENT, UnconfirmedSheets
 from ratesvc.service.cycle import Cycle, Draft
+from ratesvc.service.mirrors import compare_mirrors
 from ratesvc.service.questions import Questions
 from ratesvc.storage.records import Case, name_of
 from ratesvc.storage.store import Store
@@ -67,11 +68,14 @@ class Refresher:
         """
         self.unconfirmed.poll += 1
         # Without Redis there is no lease, and each replica asks.
+        is_our_turn = True
         with contextlib.suppress(StoreUnavailable):
-            # A replica whose commands Redis refuses may never get what the holder of the lease stores.
-            if not await self.store.poll_lease.take() and not self.store.connection.refusing:
-                self.absences.forget()
-                return Cycle("skipped")
+            # A replica whose commands Redis refuses may never get what the holder of the lease stores: it asks, too.
+            is_our_turn = await self.store.poll_lease.take() or self.store.connection.refusing
+        if not is_our_turn:
+            # Another replica asks now, and counts for itself the answers that lack a held sheet.
+            self.absences.forget()
+            return Cycle("skipped")
         draft, began = Draft(), self.clock()
         try:
             await self._ask_for_newest(draft)
@@ -79,7 +83,7 @@ class Refresher:
                 # The newest sheet is served by now. The Bank also corrects earlier ones. The oldest is asked for first,
                 # because each is compared with those before it.
                 await self._ask_and_store(self._questions.days_to_ask(draft.newest), draft)
-                await self._look_at_mirrors(began)
+                await compare_mirrors(self.client, self.history, began, partial(self._parsed, None))
         finally:
             if not draft.has_answer:
                 await self.store.poll_lease.release()
@@ -190,25 +194,6 @@ class Refresher:
         elif not is_earlier and not held_back:
             self._questions.answered(day)
 
-    async def _look_at_mirrors(self, began: datetime) -> None:
-        """Ask the mirrors that no poll of the last day needed. Note which of those asked since then lag or differ."""
-        mirrors, due = self.client.mirrors, self.history.calendar.due_by(began)
-        for mirror in mirrors:
-            if not mirror.asked_at or mirror.asked_at <= began - ONE_DAY:
-                with contextlib.suppress(FetchFailed):
-                    await self.client.daily(None, due, partial(self._parsed, None), of=[mirror])
-        for mirror in mirrors if len(mirrors) > 1 else ():
-            if mirror.newest and mirror.asked_at and mirror.asked_at >= began:
-                has_due = any(other.has(due) for other in mirrors)
-                mirror.finding = self._finding_of_mirror(mirror.newest, due if has_due else date.min)
-
-    def _finding_of_mirror(self, newest: Sheet, due: date) -> str:
-        """What is strange about a mirror's newest sheet; empty if nothing is."""
-        day, held = newest.effective_date, self.history.of_date(newest.effective_date)
-        if held and not held.sheet.says_the_same_as(newest):
-            return f"differs: other figures for {day} than those held"
-        return f"lags: its newest sheet is that of {day}" if day < due else ""
-
     def _day_held_on(self, day: date) -> date:
         """The day of the sheet that is held and in force on `day`."""
         before = bisect_right(self.history.days, day)
@@ -276,10 +261,14 @@ class Refresher:
             await draft.take(replace(current, sheet=sheet), raw)
 
     async def _store_and_hold(self, draft: Draft) -> None:
-        """Store the admitted sheets, the newest first; then hold them, and tell what the cycle has brought so far."""
+        """Store the admitted sheets, hold what is stored, and tell what the cycle has brought so far.
+
+        The newest is stored first: readers of other replicas wait for it.
+        """
         new, cycle = list[Revision](), draft.cycle
         for effective in sorted(draft.admitted, reverse=True):
             current, revision = self.history.of_date(effective), draft.admitted[effective]
+            # Redis may have the sheet that this one corrects as columns only: it is stored first then.
             stored = await self._put(revision, current, cycle)
             if stored != [revision]:
                 # Its number was taken meanwhile, or it is withdrawn already. Asked again, the Bank says whether ours
