@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import Self
 
 from ratesvc.domain.columns import Days
 from ratesvc.domain.settled import Settled
@@ -17,13 +18,25 @@ class Known:
     """What is known about days: the effective dates of held sheets, oldest first, and where none is missing.
 
     On settled days the Bank's series have said which sheets there are, on others the calendar says it. A day whose only
-    sheet was withdrawn is expected to get another one, until the Bank says that it has none.
+    sheet was withdrawn, one of `withdrawn`, is expected to get another one, until the Bank says that it has none.
     """
 
-    days: Sequence[date]
-    withdrawn: Collection[date]
+    days: list[date]
+    withdrawn: tuple[date, ...]
     settled: Settled | None
     calendar: WorkCalendar
+
+    def __post_init__(self) -> None:
+        """Of the settled days the withdrawn ones are open, and those that are held are not."""
+        if self.settled:
+            settled = self.settled.opened(self.withdrawn)
+            is_open = frozenset(day for day in settled.open_days if not self.has(day))
+            object.__setattr__(self, "settled", replace(settled, open_days=is_open))
+
+    def without(self, lost: Collection[date]) -> Self:
+        """The same after these days have lost their only sheet."""
+        kept = [day for day in self.days if day not in lost]
+        return replace(self, days=kept, withdrawn=tuple(sorted({*self.withdrawn, *lost})))
 
     @property
     def awaited_after(self) -> date:

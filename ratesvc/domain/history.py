@@ -36,7 +36,8 @@ class History:
     | `own_revisions`, `own_keys` | nothing | all | all, also the withdrawal |
 
     Threads: the loop's thread writes. Those that render, the Look's and the client's parser (`Refresher._parsed`) read
-    meanwhile. So what they read is replaced, never changed.
+    meanwhile. So what they read is replaced, never changed. `known` is one value: a settled day that is neither held
+    nor open has no sheet, and a thread that saw new settled days beside old `days` would give readers the sheet before.
     """
 
     def __init__(self, calendar: WorkCalendar, revisions: Iterable[Revision] = ()) -> None:
@@ -46,19 +47,32 @@ class History:
         """The first day of a recording, which is all that the service can have."""
         self.version, self.fetched_at = 0, LONG_AGO
         """A number that grows with each change; when the latest of the revisions and columns was fetched."""
-        self.days: list[date] = []
+        self.known = Known([], (), None, calendar)
+        """Which sheets are held and which are expected."""
         self.latest_own: dict[date, Revision] = {}
         """By day, the latest of its own revisions; its figures are in the columns."""
         self.earlier_own: dict[date, dict[int, Revision]] = {}
         """By day and number, those before it, with their figures."""
-        self.withdrawn_days: tuple[date, ...] = ()
-        """The days whose only sheet was withdrawn, oldest first."""
-        self.settled: Settled | None = None
         self.on_change: Callable[[list[Revision]], None] | None = None
         """Gets the revisions that were not held, after each change."""
         self._by_code: tuple[Mapping[str, Column], list[Column]] = {}, []
-        self._replace({}, {}, [])
+        self._replace({}, {}, self.known)
         self.hold(revisions)
+
+    @property
+    def days(self) -> list[date]:
+        """The effective dates of held sheets, oldest first."""
+        return self.known.days
+
+    @property
+    def withdrawn_days(self) -> tuple[date, ...]:
+        """The days whose only sheet was withdrawn, oldest first."""
+        return self.known.withdrawn
+
+    @property
+    def settled(self) -> Settled | None:
+        """The settled days, if there are any."""
+        return self.known.settled
 
     # What is held
 
@@ -67,34 +81,27 @@ class History:
 
         Threads may read between any two steps. So a day that loses its sheet is known to be missing first. Then what
         was the latest revision becomes an earlier one, because they may ask for its number meanwhile. Then the figures
-        change. At last a day that has come is open no longer.
+        change, and at last a day that comes is known.
         """
         new = [one for one in revisions if self.own_revisions(one.effective_date).get(one.number) != one]
         if not new:
             return new
-        # In order, because a column that the backfill has not made is called as in the first sheet with that currency.
+        # By day, and the oldest first: a column that the backfill has not made is called as in the first of its sheets.
         new.sort(key=attrgetter("key"))
         by_day = groupby(new, attrgetter("effective_date"))
         earlier = {day: self._own_revisions_with(given, day) for day, given in by_day}
         # Only the last of a day's revisions is in the columns: it may withdraw the others, which have their figures.
         latest = {day: numbers.pop(max(numbers)) for day, numbers in earlier.items()}
         columns, days = updated(self._columns, self.days, latest.values())
-        self._lose({day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)})
+        lost = {day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)}
+        if lost:
+            self.known = self.known.without(lost)
         self.earlier_own = self.earlier_own | {day: numbers for day, numbers in earlier.items() if numbers}
-        self._replace(columns, self.latest_own | {day: bare(revision) for day, revision in latest.items()}, days)
-        self._replace_settled(self.settled)
+        latest_own = self.latest_own | {day: bare(revision) for day, revision in latest.items()}
+        withdrawn = tuple(sorted(day for day, one in latest_own.items() if not one.sheet.quotes))
+        self._replace(columns, latest_own, replace(self.known, days=days, withdrawn=withdrawn))
         self._changed(new, (one.fetched_at for one in new))
         return new
-
-    def _lose(self, days: set[date]) -> None:
-        """Days lose their only sheet. Each is known to be missing first: readers must never take it for one without.
-
-        `_replace` sets the same again, with the figures.
-        """
-        if days:
-            self.settled = self.settled and self.settled.opened(days)
-            self.withdrawn_days = tuple(sorted(days.union(self.withdrawn_days)))
-            self.days = [day for day in self.days if day not in days]
 
     def forget(self) -> list[Revision]:
         """Hold nothing any more, before anything is settled; returns every own revision that was held.
@@ -103,7 +110,7 @@ class History:
         """
         forgotten = [one for key in self.own_keys if (one := self.revision_or_withdrawal(*key))]
         self.earlier_own = {}
-        self._replace({}, {}, [])
+        self._replace({}, {}, Known([], (), None, self.calendar))
         return forgotten
 
     def settle(self, settled: Settled, columns: Iterable[Column] = ()) -> None:
@@ -115,18 +122,13 @@ class History:
             # That the Bank has no sheet of a day is true beside any figures.
             self.learn(settled)
             return
-        merged, days = self._own_on_top_of(columns, settled)
+        merged, days = self._series_below_own(columns, settled)
         settled = settled.merged(self.settled) if self.settled else settled
-        self._replace(merged, self.latest_own, days)
-        # Days first, then the range: a thread between them may take a day for missing, never for one without a sheet.
-        self._replace_settled(settled.opened(self.withdrawn_days))
+        self._replace(merged, self.latest_own, replace(self.known, days=days, settled=settled))
         self._changed([], (column.fetched_at for column in merged.values()))
 
-    def _own_on_top_of(self, columns: Iterable[Column], settled: Settled) -> tuple[Mapping[str, Column], list[date]]:
-        """Columns by id with the series of the settled days below all that takes precedence; the days of their sheets.
-
-        A day that is held stays, even if it is open in `settled`.
-        """
+    def _series_below_own(self, columns: Iterable[Column], settled: Settled) -> tuple[Mapping[str, Column], list[date]]:
+        """Columns by id, and the days of their sheets: the series of the settled days, and what takes precedence."""
         columns = [*columns]
         # Records outside of the settled days make no sheet: a backfill that was cut off may have left them.
         days = [day for day in sheet_days(columns, settled) if day not in settled.open_days]
@@ -134,28 +136,27 @@ class History:
         series = {column.currency.cbr_id: column.with_only(ordinals) for column in columns}
         own = sorted(self.latest_own)
         first, last = bisect_left(own, settled.since), bisect_right(own, settled.until)
-        # Most own revisions of settled days say what the series say, and to put them all would block the event loop.
+        # Own revisions of settled days mostly say what the series say. To put all would block the event loop.
         different = differing(self._columns, series, own[first:last])
+        # Open days are not among `days`: one that is held here stays.
         on_top = {*settled.open_days, *own[:first], *different, *own[last:]}
         return updated(series, days, filter(None, map(self.latest_or_withdrawal, sorted(on_top))))
 
     def learn(self, settled: Settled) -> None:
         """Take what was learned about the settled days: their figures stay."""
         before = self.settled
-        self._replace_settled(before and before.merged(settled))
+        self.known = replace(self.known, settled=before and before.merged(settled))
         if self.settled != before:
             self._changed([], ())
 
-    def _replace(self, columns: Mapping[str, Column], latest_own: dict[date, Revision], days: list[date]) -> None:
-        """Replace all that is held. The cache is a new one: a thread may still compose an old sheet for the old one."""
-        self._latest = lru_cache(MOST_COMPOSED)(partial(latest_with_figures, columns, latest_own))
-        self._columns, self.latest_own, self.days = columns, latest_own, days
-        self.withdrawn_days = tuple(sorted(day for day, one in latest_own.items() if not one.sheet.quotes))
+    def _replace(self, columns: Mapping[str, Column], latest_own: dict[date, Revision], known: Known) -> None:
+        """Replace all that is held: figures first, so that each day that is known has them.
 
-    def _replace_settled(self, settled: Settled | None) -> None:
-        """Replace what is settled. A day that is held is not open."""
-        held = filter(self.known.has, settled.open_days) if settled else ()
-        self.settled = settled and replace(settled, open_days=settled.open_days.difference(held))
+        The cache is a new one: a thread may still compose an old sheet for the old one.
+        """
+        self._latest = lru_cache(MOST_COMPOSED)(partial(latest_with_figures, columns, latest_own))
+        self._columns, self.latest_own = columns, latest_own
+        self.known = known
 
     def _changed(self, new: list[Revision], fetched: Iterable[datetime]) -> None:
         self.version += 1
@@ -234,11 +235,6 @@ class History:
         """The first day that can have rates."""
         return self.recorded_from or FIRST_DAY
 
-    @property
-    def known(self) -> Known:
-        """Which sheets are held and which are expected."""
-        return Known(self.days, self.withdrawn_days, self.settled, self.calendar)
-
     def certain_on(self, day: date) -> Revision | None:
         """The sheet in force on `day`, or None if a sheet may be missing before it."""
         found = self.known.in_force_on(day)
@@ -281,8 +277,10 @@ class History:
 
     def missing_days(self, days: Days, today: date) -> list[date]:
         """The days of a range whose sheets are expected up to today and not held; oldest first."""
-        # Of the days before the calendar's rule only the series can say which had a sheet.
-        since = max(days.since, self._loaded_from if self.settled else max(self._loaded_from, RULE_SINCE))
+        since = max(days.since, self._loaded_from)
+        if not self.settled:
+            # Of the days before the calendar's rule only the series can say which had a sheet.
+            since = max(since, RULE_SINCE)
         until = min(days.until, max([today, *self.days[-1:]]))
         return list(self.known.missing(Days(since, until)))
 

@@ -27,7 +27,7 @@ MOST_USED = ("USD", "EUR", "CNY", "GBP", "JPY", "TRY")
 
 WITHDRAWAL = "withdrawal"
 """The flag of a revision that withdraws the one before it: a person's, unless it has the next flag, too."""
-HELD_BACK = "held_back"
+WITHDRAWN_BY_SERVICE = "held_back"
 """The flag of a withdrawal by the service itself. It ends when the Bank's series settle the day."""
 
 ONE = Decimal(1)

@@ -63,7 +63,8 @@ class Settled(Days):
     def extended(self, fetched: Settled) -> Settled:
         """These days and the fetched ones, which follow them, or cover and replace them: other figures had no look."""
         if fetched.since <= self.until:
-            return replace(fetched, open_days=self.open_days)
+            absent, silence = self.without_a_sheet, self.silence
+            return replace(fetched, open_days=self.open_days, without_a_sheet=absent, silence=silence)
         return replace(self, until=fetched.until, fetched_at=fetched.fetched_at, digest=fetched.digest)
 
     def outranks(self, other: Settled | None) -> bool:
@@ -91,7 +92,7 @@ class Settled(Days):
             open_days=self.open_days | other.open_days,
         )
 
-    def without_held_back_week(self, until: date) -> Settled:
+    def without_early_week(self, until: date) -> Settled:
         """These days up to the first that was held back in their last week, if the series may settle that `until` now.
 
         Only an older version, which wrote no digest, settled such a week.

@@ -16,7 +16,7 @@ from datetime import date
 from ratesvc.bank.xml import Record
 from ratesvc.domain.columns import Column, Currency, Days, composed, digest
 from ratesvc.domain.history import NEAR, History
-from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, MOST_USED, USD
+from ratesvc.domain.rates import FIRST_DAY, MOST_USED, USD, WITHDRAWN_BY_SERVICE
 from ratesvc.domain.settled import WEEK, Settled
 from ratesvc.domain.workdays import ONE_DAY, RULE_SINCE, WorkCalendar, moscow_day
 from ratesvc.errors import FetchFailed, NotTaken, RatesvcError, StoreUnavailable
@@ -40,8 +40,8 @@ def is_needed(history: History, today: date) -> bool:
         return False
     if settled is None or settled.since > history.begins or until - settled.until >= NEAR:
         return True
-    is_missing = bool(history.missing_days(settled.unsettled(Days(settled.since, until)), today))
-    was_too_early = settled.without_held_back_week(until) != settled
+    is_missing = bool(history.missing_days(Days(settled.until + ONE_DAY, until), today))
+    was_too_early = settled.without_early_week(until) != settled
     return is_missing or not settled.is_looked_at or was_too_early
 
 
@@ -106,7 +106,7 @@ class Backfill:
             raise RatesvcError("no sheet of the Bank is admitted yet, and a backfill ends at the newest admitted sheet")
         wanted = Days(since, min(until or newest, newest))
         stored, columns = await self._store.history() or (None, [])
-        stored = stored and stored.without_held_back_week(wanted.until)
+        stored = stored and stored.without_early_week(wanted.until)
         asked = stored.unsettled(wanted) if stored else wanted
         if asked.since > asked.until:
             # All that is wanted is stored, perhaps by another replica.
@@ -115,27 +115,27 @@ class Backfill:
             self._history.settle(stored, columns)
             return
         columns = await self._fetch(asked, columns, stored, step)
-        fetched_days = Days(asked.since, _cut_after_last_sheet(columns))
+        last_sheet = _cut_after_last_sheet(columns)
+        fetched_days = Days(asked.since, last_sheet)
         fetched = await self._as_settled(fetched_days, columns)
         settled = stored.extended(fetched) if stored else fetched
         # Another process may write history by now.
         await self._check_turn()
-        # First, because no later run comes back to these days.
-        await self._publish_held_back(columns, fetched_days)
+        # Before they are settled: if the process stops in between, the next run does it again.
+        await self._release_by_series(columns, fetched_days)
         await self._store.put_history(columns, settled)
-        # Fetched days that replace all have lost `without_a_sheet`. Memory adds it, and the next comparison writes it.
         self._history.settle(settled, columns)
         await self._drop_cases(fetched_days)
 
-    async def _publish_held_back(self, columns: Collection[Column], days: Days) -> None:
-        """Publish the series' figures of days whose sheets the service itself held back.
+    async def _release_by_series(self, columns: Collection[Column], days: Days) -> None:
+        """Publish what the series say of days whose sheets the service itself withdrew.
 
         What a person withdrew stays withdrawn.
         """
         for day in sorted(filter(days.__contains__, self._history.latest_own)):
             # Asked now: a person may have decided about this day while the one before was stored.
             latest = self._history.latest_own.get(day)
-            series = composed(columns, day) if latest and HELD_BACK in latest.flags else None
+            series = composed(columns, day) if latest and WITHDRAWN_BY_SERVICE in latest.flags else None
             # Without a dollar it is no sheet.
             if series and "USD" in series.sheet.by_code:
                 number, at = self._history.next_number(day), self._refresher.moment()
@@ -192,12 +192,13 @@ class Backfill:
         """The column of an id with the records of a range. The `held` one knows which codes the id had when."""
         now = self._refresher.moment()
         column = replace(held.copy(), fetched_at=now) if held else Column(currency, now)
-        # Names come first, because each record is put under the name of its day.
+        # Before any record goes: a day whose record goes and comes back keeps the code that it had.
         if currency.code:
             column.rename(currency)
         elif records and not column.currency.code:
             column.rename(await self._named_by_document(currency, records[-1].effective_date))
-        # What follows these days is of documents: a replica that wrote its columns again had those of the week in them.
+        # What follows these days goes, too. A replica that wrote its columns to an empty Redis had the week's documents
+        # in them, and these are not settled yet.
         column.forget(Days(days.since, date.max))
         # Without a code they belong to no sheet.
         for record in records if column.currency.code else ():

@@ -8,7 +8,7 @@ from datetime import date
 
 from ratesvc.bank.admission import Admission, Decision, Recent, assess
 from ratesvc.bank.xml import UNKNOWN_PART
-from ratesvc.domain.rates import HELD_BACK, Revision
+from ratesvc.domain.rates import WITHDRAWN_BY_SERVICE, Revision
 from ratesvc.errors import FetchFailed
 from ratesvc.service import decisions
 from ratesvc.service.cycle import Cycle
@@ -83,5 +83,5 @@ class FirstWeek:
                 raw = (await refresher.client.daily(day, day))[1]
         case = Case(day, refresher.moment(), (str(admission),), raw)
         is_new = bool(raw) and await refresher.store.quarantine.add(case)
-        await decisions.publish(refresher, decisions.withdrawal(refresher, day, HELD_BACK))
+        await decisions.publish(refresher, decisions.withdrawal(refresher, day, WITHDRAWN_BY_SERVICE))
         refresher.tell(Cycle("quarantined", held_back={day: admission}, newly_quarantined=[admission.reason] * is_new))

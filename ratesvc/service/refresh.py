@@ -67,7 +67,8 @@ class Refresher:
         After a failure the other replicas get the lease: they may reach the Bank.
         """
         self.unconfirmed.poll += 1
-        # Without Redis there is no lease, and each replica asks.
+        # Without Redis there is no lease, and each replica asks. Redis may be back when the Bank has answered, so this
+        # failure does not count as one of `Cycle.storing`.
         is_our_turn = True
         with contextlib.suppress(StoreUnavailable):
             # A replica whose commands Redis refuses may never get what the holder of the lease stores: it asks, too.
@@ -123,7 +124,7 @@ class Refresher:
             await self._note_failure(failure, draft)
             await self._ask_instead(failure, draft)
             return
-        draft.newest = newest.effective_date
+        draft.newest, draft.has_answer = newest.effective_date, True
         if not self.history.month_before(newest.effective_date):
             # At a first start, today's and the newest sheet need earlier ones to be compared with. Without them they
             # may be admitted as they are, and `first_week.py` judges them once history is there.
@@ -182,16 +183,15 @@ class Refresher:
         """Note what the sheet that came for a day means for the next questions.
 
         `held_day` is that of the sheet held on the asked `day`: for a Sunday, Saturday's. If Friday's is given for it,
-        the Bank may have taken Saturday's back.
+        the Bank may have taken Saturday's back: the next poll asks again. So it does for an unconfirmed sheet.
         """
         is_earlier = self.absences.note(day, held_day, given_day)
-        held_back = draft.cycle.held_back.get(given_day)
-        is_quarantined = held_back is not None and held_back.decision is Decision.QUARANTINE
-        # A person decides about a case, and about a sheet that the Bank took back.
+        waiting = draft.cycle.held_back.get(given_day)
+        is_quarantined = waiting is not None and waiting.decision is Decision.QUARANTINE
+        # A person decides about a case, and about a sheet that two of the Bank's answers lacked.
         if is_quarantined or (is_earlier and held_day in self.absences.taken_back):
             self._questions.put_off(day)
-        # An unconfirmed sheet is asked for again by the next poll, which may confirm it.
-        elif not is_earlier and not held_back:
+        elif not is_earlier and not waiting:
             self._questions.answered(day)
 
     def _day_held_on(self, day: date) -> date:
@@ -274,13 +274,13 @@ class Refresher:
                 # Its number was taken meanwhile, or it is withdrawn already. Asked again, the Bank says whether ours
                 # corrects what is held.
                 self._questions.repeat()
+            # What is stored under our number may be held here by now, which is no news.
             new += [one for one in stored if one != current]
         draft.admitted.clear()
-        cycle.accepted += new
+        cycle.accepted += self.history.hold(new)
         # Nothing failed, or something came: the poll is answered, and what fails after this is of other days.
         draft.has_answer = draft.has_answer or not cycle.failure or bool(cycle.accepted)
         cycle.outcome = draft.outcome()
-        self.history.hold(new)
         self.tell(cycle)
         cycle.newly_quarantined.clear()
 
@@ -291,10 +291,10 @@ class Refresher:
         its number is taken.
         """
         if cycle.stored:
+            # If Redis does not answer, this notes it, and ends without a result.
             with cycle.storing():
                 return await self.store.put(revision, current)
-        # Redis is away, as `storing` has noted now or before. Another replica may have stored one under this number
-        # while the Bank was asked.
+        # Redis is away. Another replica may have stored one under this number while the Bank was asked.
         is_taken = revision.number in self.history.own_revisions(revision.effective_date)
         return [] if is_taken else [revision]
 

@@ -119,6 +119,17 @@ def test_a_thread_never_takes_the_sheet_before_a_withdrawn_one_for_certain(held:
     assert list(dict.fromkeys(seen_meanwhile(certain, lambda: held.hold([withdrawal])))) == [day, None]
 
 
+def test_a_withdrawn_day_is_open_whether_its_sheet_was_held_here_or_not() -> None:
+    """The series of the settled days lack it. A replica may get the sheet and its withdrawal at once, or only that."""
+    came, gone = dollar(FRIDAY), Revision(Sheet(FRIDAY, ()), 2, FETCHED, (WITHDRAWAL,))
+    for turns in ([[came], [gone]], [[came, gone]], [[gone]]):
+        held = filled(THURSDAY, SATURDAY)
+        for revisions in turns:
+            held.hold(revisions)
+        assert held.certain_on(FRIDAY) is None, turns
+        assert held.known.is_complete(Days(FRIDAY, FRIDAY)) is False, turns
+
+
 def test_a_revision_is_given_as_it_was_held_whatever_the_series_say_later() -> None:
     """Names, order, nominals and bytes are those of its own document; earlier ones keep their figures."""
     first = Revision(sheet(FRIDAY), 1, FETCHED, ("large_move",), b"1")
@@ -227,12 +238,13 @@ def held_of(text: str) -> History:
     last, *more = map(april, text.removeprefix("all to ").replace("complete to ", "").split(", "))
     held = filled(FIRST_DAY, last)
     if "complete" in text:
-        held.settled = Settled(FIRST_DAY, more.pop(0))
+        held.known = replace(held.known, settled=Settled(FIRST_DAY, more.pop(0)))
     for day in more:
         held.hold([dollar(day)])
     if absent:
         assert held.settled
-        held.settled = replace(held.settled, without_a_sheet=frozenset(map(april, absent.split())))
+        settled = replace(held.settled, without_a_sheet=frozenset(map(april, absent.split())))
+        held.known = replace(held.known, settled=settled)
     return held
 
 

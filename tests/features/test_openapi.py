@@ -29,7 +29,7 @@ from kit.figures import with_key_rate, with_metals
 
 from ratesvc.bank import admission
 from ratesvc.bank.xml import UNKNOWN_PART
-from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, WITHDRAWAL, Revision
+from ratesvc.domain.rates import FIRST_DAY, WITHDRAWAL, WITHDRAWN_BY_SERVICE, Revision
 from ratesvc.features.docs import openapi_json, reference
 from ratesvc.features.oembed.routes import OEMBED_SIZES
 from ratesvc.features.ranges.unit_rates import MOST_POINTS
@@ -285,7 +285,7 @@ def test_the_code_has_the_limits_and_lenient_values_of_the_contract() -> None:
     flags = {
         *re.findall(r'Finding\("(\w+)"', inspect.getsource(admission)),
         "released",
-        HELD_BACK,
+        WITHDRAWN_BY_SERVICE,
         UNKNOWN_PART,
         WITHDRAWAL,
     }

@@ -29,7 +29,7 @@ from ratesvc.bank.xml import parse_daily
 from ratesvc.config import Settings
 from ratesvc.domain.columns import Days, digest, with_revision
 from ratesvc.domain.history import History
-from ratesvc.domain.rates import FIRST_DAY, HELD_BACK, Quote, Revision, Sheet
+from ratesvc.domain.rates import FIRST_DAY, WITHDRAWN_BY_SERVICE, Quote, Revision, Sheet
 from ratesvc.domain.settled import WEEK, Settled
 from ratesvc.domain.workdays import ONE_DAY, WorkCalendar, utc_now
 from ratesvc.errors import FetchFailed, RatesvcError, StoreUnavailable
@@ -634,7 +634,7 @@ async def test_a_day_that_a_person_releases_during_a_run_is_left_as_it_is(
     history, columns = replica.history, [column.copy() for column in replica.history.every_column()]
     first, second = (history.revision(day, 1) for day in history.days[5:7])
     for day in (first.effective_date, second.effective_date):
-        await decisions.publish(replica.refresher, decisions.withdrawal(replica.refresher, day, HELD_BACK))
+        await decisions.publish(replica.refresher, decisions.withdrawal(replica.refresher, day, WITHDRAWN_BY_SERVICE))
     put, stored = replica.store.put, []
 
     async def while_a_person_releases(revision: Revision) -> list[Revision]:
@@ -643,7 +643,7 @@ async def test_a_day_that_a_person_releases_during_a_run_is_left_as_it_is(
         return await put(revision)
 
     monkeypatch.setattr(replica.store, "put", while_a_person_releases)
-    await replica.backfill._publish_held_back(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
+    await replica.backfill._release_by_series(columns, Days(FIRST_DAY, history.days[-1]))  # noqa: SLF001 -- in its middle
     assert stored == [first.effective_date]
 
 

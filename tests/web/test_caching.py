@@ -64,7 +64,7 @@ def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_i
     wrong = date(2026, 3, 18)
     days = [day for day in workdays(date(2026, 3, 10), 33) if day != wrong]
     history = History(WorkCalendar(), (Revision(sheet(day), 1, NOON) for day in days))
-    history.settled = Settled(days[0], days[-1], looked_until=days[-1])
+    history.known = replace(history.known, settled=Settled(days[0], days[-1], looked_until=days[-1]))
     service: Any = SimpleNamespace(history=history, clock=lambda: NOON)
     whole = on_day(history, date(2026, 3, 20), NOON)
     first = replace(whole, revision=Revision(sheet(FIRST_DAY), 1, NOON), previous=None)
@@ -79,5 +79,5 @@ def test_a_day_is_settled_once_the_sheets_around_it_are_known_and_those_before_i
     whole_until = ((until, until, ends) for until, ends in ((days[-1], last), (wrong - ONE_DAY, wrong), (wrong, last)))
     # A day that had no look yet may still change.
     for until, looked_until, ends in (*whole_until, (days[-1], days[7], days[7])):
-        history.settled = Settled(days[0], until, looked_until=looked_until)
+        history.known = replace(history.known, settled=Settled(days[0], until, looked_until=looked_until))
         assert [caching_until(service, day) == RATES for day in (ends - ONE_DAY, ends)] == [False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 
 import pytest
@@ -64,6 +65,7 @@ def test_a_range_names_thirty_days_that_it_lacks() -> None:
     days = DAYS[-32:-1]
     history = History(WorkCalendar())
     for lacking, words in ((days[1:], str(days[-1])), (days, "1 more")):
-        history.settled, history.days = Settled(days[0] - ONE_DAY, lacking[0] - ONE_DAY), [FRIDAY]
+        settled = Settled(days[0] - ONE_DAY, lacking[0] - ONE_DAY)
+        history.known = replace(history.known, days=[FRIDAY], settled=settled)
         ((name, named),) = unconfirmed_days(history, Days(days[0], FRIDAY), FRIDAY)
         assert (name, len(named.split(", ")), named.split(", ")[-1]) == ("Unconfirmed-Days", len(lacking), words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from urllib.parse import quote
@@ -60,8 +61,8 @@ async def test_history_that_is_not_loaded_is_not_drawn(serve: Serve) -> None:
 async def test_a_page_names_the_days_that_it_lacks(held: Served, count: int, said: str) -> None:
     """Their sheets are not admitted, so their rates are missing in figures, picture and table. Five stand for more."""
     history, lacking = held.service.history, list(workdays(date(2026, 4, 14), count))
-    history.settled = Settled(FIRST_DAY, date(2026, 4, 13))
-    history.days = [day for day in history.days if day not in lacking]
+    days, settled = [day for day in history.days if day not in lacking], Settled(FIRST_DAY, date(2026, 4, 13))
+    history.known = replace(history.known, days=days, settled=settled)
     for path in ("/chart", "/chart/frame"):
         assert f"{said}the rates are not confirmed yet." in await page(held, f"{path}?period=month")
         assert "Without" not in await page(held, f"{path}?since=2026-04-23")
