@@ -27,7 +27,7 @@ class Known:
     calendar: WorkCalendar
 
     def __post_init__(self) -> None:
-        """Of the settled days the withdrawn ones are open, and those that are held are not."""
+        """Of the settled days the withdrawn ones are open, and those that are held are not: after each `replace`."""
         if self.settled:
             settled = self.settled.opened(self.withdrawn)
             is_open = frozenset(day for day in settled.open_days if not self.has(day))

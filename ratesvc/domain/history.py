@@ -89,14 +89,15 @@ class History:
         # By day, and the oldest first: a column that the backfill has not made is called as in the first of its sheets.
         new.sort(key=attrgetter("key"))
         by_day = groupby(new, attrgetter("effective_date"))
-        earlier = {day: self._own_revisions_with(given, day) for day, given in by_day}
+        numbered = {day: self._own_revisions_with(given, day) for day, given in by_day}
         # Only the last of a day's revisions is in the columns: it may withdraw the others, which have their figures.
-        latest = {day: numbers.pop(max(numbers)) for day, numbers in earlier.items()}
+        latest = {day: numbers[max(numbers)] for day, numbers in numbered.items()}
+        others = {day: {n: one for n, one in numbers.items() if n < max(numbers)} for day, numbers in numbered.items()}
         columns, days = updated(self._columns, self.days, latest.values())
         lost = {day for day, revision in latest.items() if not revision.sheet.quotes and self.known.has(day)}
         if lost:
             self.known = self.known.without(lost)
-        self.earlier_own = self.earlier_own | {day: numbers for day, numbers in earlier.items() if numbers}
+        self.earlier_own = self.earlier_own | {day: numbers for day, numbers in others.items() if numbers}
         latest_own = self.latest_own | {day: bare(revision) for day, revision in latest.items()}
         withdrawn = tuple(sorted(day for day, one in latest_own.items() if not one.sheet.quotes))
         self._replace(columns, latest_own, replace(self.known, days=days, withdrawn=withdrawn))
@@ -136,9 +137,9 @@ class History:
         series = {column.currency.cbr_id: column.with_only(ordinals) for column in columns}
         own = sorted(self.latest_own)
         first, last = bisect_left(own, settled.since), bisect_right(own, settled.until)
-        # Own revisions of settled days mostly say what the series say. To put all would block the event loop.
+        # What the series must not decide: open days, own revisions outside of their range, and those inside that say
+        # something else. Most say the same, and to put them all would block the event loop.
         different = differing(self._columns, series, own[first:last])
-        # Open days are not among `days`: one that is held here stays.
         on_top = {*settled.open_days, *own[:first], *different, *own[last:]}
         return updated(series, days, filter(None, map(self.latest_or_withdrawal, sorted(on_top))))
 
@@ -166,12 +167,12 @@ class History:
 
     def _own_revisions_with(self, given: Iterable[Revision], day: date) -> dict[int, Revision]:
         """A day's own revisions by number, with the given ones."""
-        numbers = self.own_revisions(day)
-        for revision in given:
-            series = self.of_date(day) if revision.number > 1 and not numbers else None
-            if series and not series.sheet.says_the_same_as(revision.sheet):
-                # The figures of the series were number 1. Only the columns have them, which are about to change.
-                numbers[series.number] = series
+        numbers, first = self.own_revisions(day), next(given := iter(given))
+        series = self.of_date(day) if first.number > 1 and not numbers else None
+        if series and not series.sheet.says_the_same_as(first.sheet):
+            # The series were number 1. Only the columns have their figures, and are about to change.
+            numbers[series.number] = series
+        for revision in (first, *given):
             add(numbers, revision)
         return numbers
 
@@ -291,12 +292,14 @@ class History:
 
         An id that had several codes has a column for each.
         """
-        columns = self._columns
-        if self._by_code[0] is not columns:
-            parts = [part for column in columns.values() if column.days for part in column.by_code()]
-            # One assignment, because a thread that renders may do it, too: both belong together.
-            self._by_code = columns, sorted(parts, key=attrgetter("age"))
-        return [column for column in self._by_code[1] if code in (None, column.currency.code)]
+        of, parts = self._by_code
+        if of is not self._columns:
+            # Other threads may do the same for the columns before these, so what is returned is not read from there.
+            of = self._columns
+            found = [part for column in of.values() if column.days for part in column.by_code()]
+            parts = sorted(found, key=attrgetter("age"))
+            self._by_code = of, parts
+        return [column for column in parts if code in (None, column.currency.code)]
 
     def every_column(self) -> list[Column]:
         """The one column of each id, also the empty ones of ids for which the Bank has no records."""

@@ -117,8 +117,8 @@ class Backfill:
         columns = await self._fetch(asked, columns, stored, step)
         last_sheet = _cut_after_last_sheet(columns)
         fetched_days = Days(asked.since, last_sheet)
-        fetched = await self._as_settled(fetched_days, columns)
-        settled = stored.extended(fetched) if stored else fetched
+        newly_settled = await self._as_settled(fetched_days, columns)
+        settled = stored.extended(newly_settled) if stored else newly_settled
         # Another process may write history by now.
         await self._check_turn()
         # Before they are settled: if the process stops in between, the next run does it again.
@@ -165,7 +165,9 @@ class Backfill:
                 # Its days are those of all sheets.
                 await self._check_dollar(days, given, stored)
                 dollar_days = given
-            self._check_days(cbr_id, days, given, dollar_days)
+            # The dollar comes first, see `_by_use`.
+            _check_beginning(cbr_id, given, dollar_days)
+            self._check_held(cbr_id, days, given)
             columns[cbr_id] = await self._merged(currency, days, records, columns.get(cbr_id))
         await step(Progress(len(currencies), len(currencies), "nothing more"))
         return list(columns.values())
@@ -228,8 +230,8 @@ class Backfill:
         if not given:
             raise NotTaken(_nothing_in(days))
         follows = stored is not None and days.since > stored.until
-        # Days that follow settled ones must be there from the first on. Else sheets begin where the series do, and are
-        # counted from RULE_SINCE on, because nobody knows which days before it had one.
+        # After settled days every expected day counts. At a first start those since the first given one do: the series
+        # may begin late, and `_check_beginning` notices a cut one. Before RULE_SINCE nobody knows what to expect.
         first = days.since if follows else min((day for day in given if day >= RULE_SINCE), default=RULE_SINCE)
         count = sum(day >= first for day in given)
         expected = await asyncio.to_thread(_count_expected, self._history.calendar, Days(first, days.until))
@@ -239,14 +241,11 @@ class Backfill:
                 "and is asked for again later. If these are days off: calendar.extra_off"
             )
 
-    def _check_days(self, cbr_id: str, days: Days, given: Sequence[date], dollar_days: Sequence[date]) -> None:
-        """Refuse a series that lacks a day which is held, and a dollar without its first years. Raises NotTaken.
+    def _check_held(self, cbr_id: str, days: Days, given: Sequence[date]) -> None:
+        """Refuse a series that lacks a day which is held. Raises NotTaken.
 
-        The dollar's series comes first. Another one that begins a month earlier shows that it is cut. Days with own
-        revisions may be missing: these stay, whatever the series say.
+        Days with own revisions may be missing: these stay, whatever the series say.
         """
-        if given and given[0] < dollar_days[0] - NEAR:
-            raise NotTaken(f"the Bank's series of the dollar begins on {dollar_days[0]}, and that of {cbr_id} earlier")
         lost = {*self._history.days_with(cbr_id, days)} - {*given} - self._history.latest_own.keys()
         if lost:
             day = min(lost)
@@ -258,6 +257,12 @@ class Backfill:
             raise NotTaken(
                 f"the Bank's series of {cbr_id} lacks {day}, which is held, and is asked for again later. {advice}"
             )
+
+
+def _check_beginning(cbr_id: str, given: Sequence[date], dollar_days: Sequence[date]) -> None:
+    """Refuse a dollar without its first years: another series begins a month earlier. Raises NotTaken."""
+    if given and given[0] < dollar_days[0] - NEAR:
+        raise NotTaken(f"the Bank's series of the dollar begins on {dollar_days[0]}, and that of {cbr_id} earlier")
 
 
 def _by_use(currency: Currency) -> tuple[bool, int, str]:

@@ -70,7 +70,10 @@ class Draft:
     admitted: dict[date, Revision] = field(default_factory=dict)
     """The sheets that are not stored and held yet, by effective date."""
     has_answer: bool = False
-    """Whether the Bank gave what it was asked for first, or a sheet that is new. Later failures are of other days."""
+    """Whether the newest sheet came, nothing had failed yet, or a new sheet came instead.
+
+    Later failures are of other days: they neither fail the poll nor release its lease.
+    """
 
     async def take(self, revision: Revision, raw: bytes) -> None:
         """Take an admitted sheet."""
@@ -79,8 +82,12 @@ class Draft:
             self.cycle.unknown.update(await asyncio.to_thread(unknown_parts, raw))
         self.admitted[revision.effective_date] = revision
 
-    def outcome(self) -> str:
-        """The outcome of the cycle so far."""
+    def conclude(self) -> None:
+        """Note the outcome so far."""
+        self.has_answer = self.has_answer or not self.cycle.failure or bool(self.cycle.accepted)
+        self.cycle.outcome = self._outcome()
+
+    def _outcome(self) -> str:
         cycle = self.cycle
         if cycle.failure and not self.has_answer:
             return "failed"

@@ -183,16 +183,17 @@ class Refresher:
         """Note what the sheet that came for a day means for the next questions.
 
         `held_day` is that of the sheet held on the asked `day`: for a Sunday, Saturday's. If Friday's is given for it,
-        the Bank may have taken Saturday's back: the next poll asks again. So it does for an unconfirmed sheet.
+        the Bank may have taken Saturday's back.
         """
         is_earlier = self.absences.note(day, held_day, given_day)
-        waiting = draft.cycle.held_back.get(given_day)
-        is_quarantined = waiting is not None and waiting.decision is Decision.QUARANTINE
+        held_back = draft.cycle.held_back.get(given_day)
+        is_quarantined = held_back is not None and held_back.decision is Decision.QUARANTINE
         # A person decides about a case, and about a sheet that two of the Bank's answers lacked.
         if is_quarantined or (is_earlier and held_day in self.absences.taken_back):
             self._questions.put_off(day)
-        elif not is_earlier and not waiting:
+        elif not is_earlier and not held_back:
             self._questions.answered(day)
+        # Else neither: the next poll asks again.
 
     def _day_held_on(self, day: date) -> date:
         """The day of the sheet that is held and in force on `day`."""
@@ -278,9 +279,7 @@ class Refresher:
             new += [one for one in stored if one != current]
         draft.admitted.clear()
         cycle.accepted += self.history.hold(new)
-        # Nothing failed, or something came: the poll is answered, and what fails after this is of other days.
-        draft.has_answer = draft.has_answer or not cycle.failure or bool(cycle.accepted)
-        cycle.outcome = draft.outcome()
+        draft.conclude()
         self.tell(cycle)
         cycle.newly_quarantined.clear()
 
@@ -291,10 +290,10 @@ class Refresher:
         its number is taken.
         """
         if cycle.stored:
-            # If Redis does not answer, this notes it, and ends without a result.
             with cycle.storing():
                 return await self.store.put(revision, current)
-        # Redis is away. Another replica may have stored one under this number while the Bank was asked.
+        # Redis was away before, or the `with` has just ended without a result. Another replica may have stored one of
+        # this number while the Bank was asked.
         is_taken = revision.number in self.history.own_revisions(revision.effective_date)
         return [] if is_taken else [revision]
 
